@@ -1,0 +1,76 @@
+# Everything works on a machine that has only Go, git and make; what needs more says so.
+# CI=true: a missing tool is a failure instead of a skip (govulncheck excepted).
+
+GO       ?= go
+BUILD    := .build
+TOOLS    := $(CURDIR)/$(BUILD)/tools
+FUZZTIME ?= 30s
+export PATH := $(TOOLS):$(PATH)
+
+# missing ends a recipe's line: a named skip, or a failure in CI.
+missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
+
+.PHONY: help build test race lint tidy fuzz bench bench-smoke demo clean
+
+help:
+	@echo 'make build        the command, in $(BUILD)/kanta'
+	@echo 'make test         all tests, without cgo'
+	@echo 'make race         all tests under the race detector (needs a C compiler)'
+	@echo 'make lint         gofmt, vet, staticcheck, the tidy test, govulncheck'
+	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
+	@echo 'make bench        all benchmarks'
+	@echo 'make bench-smoke  every benchmark once'
+	@echo 'make demo         a million made-up customers: load them, ask about them'
+	@echo 'make clean        remove $(BUILD)'
+
+build:
+	@mkdir -p $(BUILD)
+	CGO_ENABLED=0 $(GO) build ./...
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/kanta$$($(GO) env GOEXE) ./cmd/kanta
+
+# The tidy test reads files that the test cache does not know of: it always runs.
+tidy:
+	CGO_ENABLED=0 $(GO) test -count=1 -run '^TestTidy' ./engine/enginetest
+
+test: tidy
+	CGO_ENABLED=0 $(GO) test -timeout 8m ./...
+
+race:
+	@if command -v "$$($(GO) env CC)" >/dev/null; then \
+		echo 'CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...'; CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...; \
+	else $(call missing,a C compiler); fi
+
+lint: tidy
+	@unformatted=$$(gofmt -l bench cmd engine index query $(wildcard server)) && \
+		if [ -n "$$unformatted" ]; then echo "gofmt -w is due for:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	@if command -v staticcheck >/dev/null; then echo 'staticcheck ./...'; staticcheck ./...; \
+	else $(call missing,staticcheck); fi
+	@if ! command -v govulncheck >/dev/null; then echo 'lint: govulncheck skipped, it is missing'; exit 0; fi; \
+		echo 'govulncheck ./...'; mkdir -p $(BUILD); govulncheck ./... >$(BUILD)/govulncheck.txt 2>&1; rc=$$?; \
+		case $$rc in \
+		0) ;; \
+		3) cat $(BUILD)/govulncheck.txt; exit 1 ;; \
+		*) echo "lint: govulncheck skipped, it cannot run: $$(grep -m 1 . $(BUILD)/govulncheck.txt)" ;; \
+		esac
+
+fuzz:
+	@mkdir -p $(BUILD)
+	@$(GO) test -list '^Fuzz' ./... >$(BUILD)/fuzz.txt || { cat $(BUILD)/fuzz.txt; exit 1; }
+	@awk '/^Fuzz/ {f[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, f[i]; n = 0}' $(BUILD)/fuzz.txt | \
+		while read -r package target; do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+		done
+
+bench:
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-smoke:
+	CGO_ENABLED=0 $(GO) test -short -run '^$$' -bench . -benchtime 1x ./...
+
+demo:
+	CGO_ENABLED=0 $(GO) run ./cmd/kanta demo
+
+clean:
+	rm -rf $(BUILD)

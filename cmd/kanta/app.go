@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// defaultDir is the store of who names none.
+const defaultDir = "./kanta-data"
+
+// app is one run of the command: its streams, and the flags of all commands.
+type app struct {
+	in          io.Reader
+	out, err    io.Writer
+	outTerminal bool
+	errTerminal bool
+	env         func(string) string
+	tuneMemory  bool // set the limits of the Go runtime, which are the whole process's
+
+	dir      string
+	json     bool
+	memory   string
+	readOnly bool
+
+	started bool // the command line was understood
+}
+
+// store is what commands ask of a database: an engine.DB, or what stands for one elsewhere.
+type store interface {
+	Apply(ctx context.Context, b batch.Batch) (batch.Result, error)
+	DryRun(ctx context.Context, b batch.Batch) (batch.Result, error)
+	Schema(ctx context.Context) (*schema.Schema, error)
+	Count(ctx context.Context, expr string, o *query.Options) (query.Count, error)
+	Bitmap(ctx context.Context, expr string, o *query.Options) (query.Bitmap, error)
+	Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error)
+	Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error)
+	Profile(ctx context.Context, key string, o *query.Options) (query.Profile, error)
+	ProfileBy(ctx context.Context, attribute, value string, o *query.Options) (query.Profile, error)
+	Values(ctx context.Context, attribute, prefix string, limit int) ([]query.ValueCount, error)
+	Plan(ctx context.Context, expr string, o *query.Options) (query.Plan, error)
+	Explain(ctx context.Context, expr string, o *query.Options) (query.Explanation, error)
+	Segments(ctx context.Context) ([]query.SavedSegment, error)
+	Lists(ctx context.Context) ([]query.SavedList, error)
+	Quarantine(ctx context.Context, after uint64, limit int) ([]query.QuarantinedRow, error)
+	Stats(ctx context.Context) (query.Stats, error)
+	Digests(ctx context.Context) (query.Digests, error)
+	Check(ctx context.Context, progress func(done, total uint64, what string)) (query.CheckReport, error)
+	Compact(ctx context.Context) error
+	Close() error
+}
+
+// openDir opens a store and makes the runtime keep to its memory budget.
+func (a *app) openDir(dir string, create bool) (store, error) {
+	o := engine.Options{MustExist: !create, ReadOnly: a.readOnly}
+	if a.memory != "" {
+		n, err := parseSize(a.memory)
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("--memory %s: %w", a.memory, err)}
+		}
+		o.Memory = n
+	}
+	if a.tuneMemory {
+		// The budget is the engine's own; what runs beside it (parsing, decoding, the
+		// runtime) has been measured to need less than 200 MiB.
+		budget := o.Memory
+		if budget == 0 {
+			budget = engine.DefaultMemory()
+		}
+		debug.SetMemoryLimit(budget + 200<<20)
+		debug.SetGCPercent(50)
+	}
+	db, err := engine.Open(dir, &o)
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// withStore runs do with the store of --db, which must exist, and closes it.
+func (a *app) withStore(do func(store) error) error { return a.with(false, do) }
+
+// withNewStore is withStore for commands that create a store where there is none.
+func (a *app) withNewStore(do func(store) error) error { return a.with(true, do) }
+
+func (a *app) with(create bool, do func(store) error) (err error) {
+	s, err := a.openDir(a.dir, create)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closed := s.Close(); err == nil {
+			err = closed
+		}
+	}()
+	return do(s)
+}
+
+// parseSize reads a number of bytes such as 512MB, 2GiB or 1000000.
+func parseSize(text string) (int64, error) {
+	units := []struct {
+		suffix string
+		bytes  float64
+	}{{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"k", 1 << 10}, {"m", 1 << 20}, {"g", 1 << 30}, {"b", 1}, {"", 1}}
+	lower := strings.ToLower(strings.TrimSpace(text))
+	for _, u := range units {
+		number, ok := strings.CutSuffix(lower, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if err != nil || !(n > 0) || n*u.bytes > 1<<50 {
+			break
+		}
+		return int64(n * u.bytes), nil
+	}
+	return 0, fmt.Errorf("that is no size; write 512MB, 2GiB or a number of bytes")
+}
+
+// questionFlags are the flags of whatever asks something.
+type questionFlags struct{ now string }
+
+func (f *questionFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.now, "now", "", "the instant the question is about: RFC 3339, or a date (its start in UTC); default the clock's")
+}
+
+func (f *questionFlags) options() (query.Options, error) {
+	if f.now == "" {
+		return query.Options{}, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+		if t, err := time.Parse(layout, f.now); err == nil {
+			return query.Options{Now: t.UTC()}, nil
+		}
+	}
+	return query.Options{}, &usageError{fmt.Errorf("--now %s: that is no time; write 2026-01-31 or 2026-01-31T12:00:00Z", f.now)}
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+
+	"github.com/kantadb/kanta/engine/quality"
+)
+
+// inputError is something wrong with a file that was named.
+type inputError struct {
+	name string
+	err  error
+}
+
+func (e *inputError) Error() string { return fmt.Sprintf("%s: %v", e.name, e.err) }
+func (e *inputError) Unwrap() error { return e.err }
+
+// input is a file of rows, or standard input, which can be read from its start again.
+// It is for one goroutine, except for done.
+type input struct {
+	name   string // as people know it
+	file   *os.File
+	stream io.Reader     // instead of file: what cannot be read twice
+	kept   *bytes.Buffer // of a stream: what was read so far, until rewind
+	src    io.Reader     // what Read reads
+	size   int64         // of a file; 0 is not known
+	read   atomic.Int64
+}
+
+// openInput opens a file; "-" is standard input.
+func (a *app) openInput(name string) (*input, error) {
+	if name == "-" {
+		in := &input{name: "standard input", stream: a.in, kept: new(bytes.Buffer)}
+		in.src = io.TeeReader(in.stream, in.kept)
+		return in, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, &inputError{name, errors.Unwrap(err)}
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = errors.New("a directory; name the files in it")
+	}
+	if err != nil {
+		return nil, &inputError{name, errors.Join(err, f.Close())}
+	}
+	if !info.Mode().IsRegular() { // a pipe: it is read once, as standard input is
+		in := &input{name: name, stream: f, file: f, kept: new(bytes.Buffer)}
+		in.src = io.TeeReader(f, in.kept)
+		return in, nil
+	}
+	return &input{name: name, file: f, src: f, size: info.Size()}, nil
+}
+
+// resumable reports whether the input can be read again after a kill.
+func (in *input) resumable() bool { return in.stream == nil }
+
+// Read reads on.
+func (in *input) Read(p []byte) (int, error) {
+	n, err := in.src.Read(p)
+	in.read.Add(int64(n))
+	return n, err
+}
+
+// done returns which part has been read, 0 if not known.
+func (in *input) done() float64 {
+	if in.size == 0 {
+		return 0
+	}
+	return float64(in.read.Load()) / float64(in.size)
+}
+
+// rewind goes back to the start. A stream is kept in memory until its only rewind.
+func (in *input) rewind() error {
+	in.read.Store(0)
+	if in.stream != nil {
+		in.src = io.MultiReader(in.kept, in.stream)
+		return nil
+	}
+	if _, err := in.file.Seek(0, io.SeekStart); err != nil {
+		return &inputError{in.name, err}
+	}
+	return nil
+}
+
+func (in *input) Close() error {
+	if in.file == nil {
+		return nil
+	}
+	return in.file.Close()
+}
+
+// rowFlags say how files of rows are to be read.
+type rowFlags struct {
+	key       string
+	separator string
+	encoding  string
+}
+
+// rows starts to read the input's rows.
+func (in *input) rows(f *rowFlags) (quality.Rows, error) {
+	rows, _, err := quality.OpenRows(in, &quality.RowsOptions{Encoding: quality.Encoding(f.encoding), SetSeparator: f.separator})
+	if err != nil {
+		return nil, &inputError{in.name, err}
+	}
+	return rows, nil
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kantadb/kanta/engine/quality"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+func newLoad(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "load",
+		Short: "Load people from files",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newLoadProfiles(a))
+	return c
+}
+
+// loadFlags are the flags of kanta load profiles.
+type loadFlags struct {
+	rowFlags
+	schema string
+	empty  string
+	zone   string
+	dry    bool
+	strict bool
+	again  bool
+}
+
+func newLoadProfiles(a *app) *cobra.Command {
+	var f loadFlags
+	c := &cobra.Command{
+		Use:   "profiles FILE... --key COLUMN",
+		Short: "Load people: CSV or NDJSON, plain or compressed; - is standard input",
+		Long: `Load people from CSV or NDJSON files, plain or compressed with gzip or zstd; - is
+standard input. A person who is there already gets the new values; an empty cell leaves
+what is stored. A row that does not fit is quarantined with its reason: see kanta
+quarantine list. Of a key that comes twice in a file the later row holds.
+
+Without --schema the columns that the store does not know are inferred from the file and
+added, and it is said what was inferred and why. With it, the schema file is applied
+first and other columns are left out.
+
+A load that was killed is resumed by the same command: what was applied already is
+answered as repeated and costs next to nothing (not so from standard input). A file that
+was loaded before therefore changes nothing, unless --again is given.
+
+--json: {"files":[{"file","received","accepted","created","overwritten","quarantined",
+"refused","duplicates","repeated","repeated_rows","reasons":{"...":N},"ignored_columns":[...],
+"elapsed_us","rows_per_second"}],"dry_run":B} where repeated counts batches.`,
+		Example: `  kanta load profiles customers.csv --key id
+  zcat export.ndjson.gz | kanta load profiles - --key customer_id --schema schema.toml`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := f.options()
+			if err != nil {
+				return err
+			}
+			return a.withNewStore(func(s store) error {
+				l := &load{app: a, store: s, flags: &f, options: o}
+				return l.files(c.Context(), args)
+			})
+		},
+	}
+	f.add(c)
+	c.Flags().StringVar(&f.schema, "schema", "", "a schema file to apply first; without it, unknown columns are inferred")
+	c.Flags().StringVar(&f.empty, "empty", "keep", "what an empty cell does: keep the stored value, or unset it")
+	c.Flags().StringVar(&f.zone, "zone", "UTC", "the zone of times that name none, such as Europe/Helsinki")
+	c.Flags().BoolVar(&f.dry, "dry-run", false, "decide and tell, change nothing")
+	c.Flags().BoolVar(&f.strict, "strict", false, "end with exit code 5 if a row was quarantined or refused")
+	c.Flags().BoolVar(&f.again, "again", false, "load a file once more that was loaded before")
+	return c
+}
+
+// options checks the flags.
+func (f *loadFlags) options() (quality.LoadOptions, error) {
+	o := quality.LoadOptions{Key: f.key, SetSeparator: f.separator}
+	if err := f.check(); err != nil {
+		return o, err
+	}
+	switch f.empty {
+	case "keep":
+	case "unset":
+		o.EmptyUnsets = true
+	default:
+		return o, usagef("--empty %s: it is keep or unset", f.empty)
+	}
+	var err error
+	if o.Zone, err = time.LoadLocation(f.zone); err != nil {
+		return o, usagef("--zone %s: no such zone; write one such as Europe/Helsinki", f.zone)
+	}
+	return o, nil
+}
+
+// load is one run of kanta load profiles.
+type load struct {
+	*app
+	store   store
+	flags   *loadFlags
+	options quality.LoadOptions
+	done    []*loaded
+}
+
+// files loads one file after the other and prints what became of their rows.
+func (l *load) files(ctx context.Context, names []string) error {
+	if l.flags.schema != "" {
+		want, err := l.readSchema(l.flags.schema)
+		if err != nil {
+			return err
+		}
+		if err := l.applyFile(ctx, want); err != nil {
+			return err
+		}
+	}
+	var failed error
+	for _, name := range names {
+		if failed = l.file(ctx, name); failed != nil {
+			break
+		}
+	}
+	if err := l.report(); err != nil && failed == nil {
+		failed = err
+	}
+	if failed != nil || !l.flags.strict {
+		return failed
+	}
+	for _, d := range l.done {
+		if d.Quarantined+d.Refused > 0 {
+			return errRowsFailed
+		}
+	}
+	return nil
+}
+
+func (l *load) applyFile(ctx context.Context, want []schema.Attribute) error {
+	before, err := l.store.Schema(ctx)
+	if err != nil {
+		return err
+	}
+	changes, err := quality.Diff(before, want)
+	if err != nil {
+		return err
+	}
+	if l.flags.dry && len(changes) > 0 {
+		return usagef("--dry-run with a schema file that changes the schema: try the schema first, with kanta schema apply %s --dry-run, and apply it", l.flags.schema)
+	}
+	_, err = change(ctx, l.store, before, changes, false)
+	return err
+}
+
+// file loads one file.
+func (l *load) file(ctx context.Context, name string) error {
+	in, err := l.openInput(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	sch, err := l.schemaFor(ctx, in)
+	if err != nil {
+		return err
+	}
+	o := l.options
+	if in.resumable() {
+		if o.Source, err = quality.SourceOf(in, o); err != nil {
+			return &inputError{in.name, err}
+		}
+		if err := in.rewind(); err != nil {
+			return err
+		}
+		o.Run = 1
+		if l.flags.again {
+			o.Run = uint64(time.Now().UnixMilli())
+		}
+	}
+	rows, err := in.rows(&l.flags.rowFlags)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	r := &loadRun{load: l, in: in, result: &loaded{File: in.name, Reasons: map[string]uint64{}}, progress: l.newProgress()}
+	l.done = append(l.done, r.result)
+	start := time.Now()
+	report, err := quality.Load(ctx, rows, sch, o, func(b quality.Loaded) error { return r.apply(ctx, b) })
+	r.progress.end()
+	r.result.finish(report, time.Since(start))
+	if err != nil && !r.failed {
+		return &inputError{in.name, err}
+	}
+	return err
+}
+
+// schemaFor returns the schema to load a file with. Unless a schema file was given, it
+// adds what the store does not know.
+func (l *load) schemaFor(ctx context.Context, in *input) (*schema.Schema, error) {
+	sch, err := l.store.Schema(ctx)
+	if err != nil || l.flags.schema != "" {
+		return sch, err
+	}
+	known, err := l.covered(in, sch)
+	if err != nil || known {
+		return sch, err
+	}
+	attributes, report, err := in.infer(&l.flags.rowFlags)
+	if err != nil {
+		return nil, err
+	}
+	var changes []schema.Change
+	var seen []quality.InferColumn
+	for i, at := range attributes {
+		if sch.Lookup(at.Name) == nil {
+			changes = append(changes, schema.Change{Op: schema.AddAttribute, Name: at.Name, Attribute: at})
+			seen = append(seen, report.Columns[i])
+		}
+	}
+	if len(changes) == 0 {
+		return sch, nil
+	}
+	l.explainInferred(in.name, report, seen)
+	if !l.flags.dry {
+		return change(ctx, l.store, sch, changes, false)
+	}
+	return nil, l.dryFirst(in.name, changes)
+}
+
+// dryFirst says why a dry run cannot go on when attributes are missing.
+func (l *load) dryFirst(name string, changes []schema.Change) error {
+	var names []string
+	for _, c := range changes {
+		names = append(names, c.Name)
+	}
+	return usagef("%s: the store does not have the attributes %s yet, and a dry run adds none: write the schema with kanta schema infer, apply it, and try again",
+		name, strings.Join(names, ", "))
+}
+
+// covered reports whether the schema has all columns of an input and goes back to its start.
+func (l *load) covered(in *input, sch *schema.Schema) (bool, error) {
+	if !in.resumable() {
+		return false, nil // what was read could be kept only once, and inference needs that
+	}
+	rows, err := in.rows(&l.flags.rowFlags)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	// The columns of NDJSON show only as rows are read.
+	if _, _, err := rows.Next(); err != nil {
+		var bad *quality.RowError
+		if !errors.As(err, &bad) {
+			return false, in.rewind()
+		}
+	}
+	known := true
+	for _, name := range rows.Columns() {
+		known = known && (name == l.flags.key || sch.Lookup(name) != nil)
+	}
+	return known, in.rewind()
+}
+
+var _ = fmt.Sprint

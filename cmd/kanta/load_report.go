@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/quality"
+	"github.com/kantadb/kanta/query"
+)
+
+// loaded is what became of a file's rows.
+type loaded struct {
+	File          string            `json:"file"`
+	Received      uint64            `json:"received"`
+	Accepted      uint64            `json:"accepted"`
+	Created       uint64            `json:"created"`
+	Overwritten   uint64            `json:"overwritten"`
+	Quarantined   uint64            `json:"quarantined"`
+	Refused       uint64            `json:"refused"`
+	Duplicates    uint64            `json:"duplicates"`
+	Repeated      uint64            `json:"repeated"`
+	RepeatedRows  uint64            `json:"repeated_rows"`
+	Reasons       map[string]uint64 `json:"reasons"`
+	Ignored       []string          `json:"ignored_columns"`
+	ElapsedUS     int64             `json:"elapsed_us"`
+	RowsPerSecond uint64            `json:"rows_per_second"`
+
+	examples []string
+}
+
+// maxExamples is how many bad rows a load shows: the rest are in the quarantine.
+const maxExamples = 3
+
+// loadRun applies the batches of one file.
+type loadRun struct {
+	*load
+	in       *input
+	result   *loaded
+	progress *progress
+	failed   bool // in the store, not in the file
+}
+
+// apply applies one batch, or only decides it.
+func (r *loadRun) apply(ctx context.Context, b quality.Loaded) error {
+	do := r.store.Apply
+	if r.flags.dry {
+		do = r.store.DryRun
+	}
+	res, err := do(ctx, b.Batch)
+	var q *query.Error
+	switch {
+	case err != nil && errors.As(err, &q) && q.Code == query.CodeStaleSequence:
+		// Batches of a file are applied in order: what lies below the store's memory of
+		// this source was applied before what it remembers.
+		res = batch.Result{Repeated: true, Received: uint64(b.Rows)}
+	case err != nil:
+		r.failed = true
+		return fmt.Errorf("rows from line %d of %s: %w", b.FirstLine, r.in.name, err)
+	}
+	r.result.add(&res)
+	d := r.result
+	r.progress.show(r.in.done(), fmt.Sprintf("%s: %s rows, %s rows/s", r.in.name, count(d.Received), count(perSecond(d.Received, time.Since(r.progress.start)))))
+	return nil
+}
+
+// add adds the outcome of a batch. The outcome of a repeated one is the first one's: its
+// rows are told apart, for they changed nothing this time.
+func (d *loaded) add(res *batch.Result) {
+	d.Received += res.Received
+	if res.Repeated {
+		d.Repeated++
+		d.RepeatedRows += res.Received
+		return
+	}
+	d.Accepted += res.Accepted
+	d.Created += res.Created
+	d.Quarantined += res.Quarantined
+	d.Refused += res.Refused
+	d.Duplicates += res.Duplicates
+	for _, rej := range res.Rejected {
+		d.Reasons[rej.Reason.String()]++
+		if len(d.examples) < maxExamples {
+			d.examples = append(d.examples, fmt.Sprintf("%s: %s", rej.Reason, rej.Detail))
+		}
+	}
+	if rest := res.Quarantined + res.Refused - uint64(len(res.Rejected)); len(res.Rejected) == batch.MaxRejected && rest > 0 {
+		d.Reasons["not told apart"] += rest
+	}
+}
+
+func (d *loaded) finish(report quality.LoadReport, took time.Duration) {
+	d.Overwritten = uint64(report.Overwritten)
+	d.Ignored = append([]string{}, report.Ignored...)
+	d.ElapsedUS = took.Microseconds()
+	d.RowsPerSecond = perSecond(d.Received, took)
+}
+
+func perSecond(n uint64, took time.Duration) uint64 {
+	if took <= 0 {
+		return 0
+	}
+	return uint64(math.Round(float64(n) / took.Seconds()))
+}
+
+// report prints what became of the rows of each file.
+func (l *load) report() error {
+	if l.json {
+		return l.printJSON(struct {
+			Files []*loaded `json:"files"`
+			Dry   bool      `json:"dry_run"`
+		}{append([]*loaded{}, l.done...), l.flags.dry})
+	}
+	for _, d := range l.done {
+		if err := l.reportFile(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *load) reportFile(d *loaded) error {
+	t := l.facts()
+	t.add("file", d.File)
+	t.add("received", d.Received)
+	t.add("accepted", d.Accepted)
+	t.add("created", d.Created)
+	t.add("overwritten", d.Overwritten)
+	t.add("quarantined", d.Quarantined)
+	for _, reason := range slices.Sorted(maps.Keys(d.Reasons)) {
+		t.add("  "+reason, d.Reasons[reason])
+	}
+	t.add("refused", d.Refused)
+	t.add("repeated", d.RepeatedRows)
+	if t.terminal {
+		t.add("time", time.Duration(d.ElapsedUS)*time.Microsecond)
+	} else {
+		t.add("elapsed_us", d.ElapsedUS)
+	}
+	t.add("rows per second", d.RowsPerSecond)
+	if err := t.write(l.out); err != nil {
+		return err
+	}
+	l.remarks(d)
+	return nil
+}
+
+// remarks says on standard error what a number does not.
+func (l *load) remarks(d *loaded) {
+	if l.flags.dry {
+		fmt.Fprintf(l.err, "%s: a dry run, nothing was changed\n", d.File)
+	}
+	if len(d.Ignored) > 0 {
+		fmt.Fprintf(l.err, "%s: the schema does not have these columns, they were left out: %s\n", d.File, strings.Join(d.Ignored, ", "))
+	}
+	for _, text := range d.examples {
+		fmt.Fprintf(l.err, "%s: %s\n", d.File, printable(text))
+	}
+	if d.Quarantined > 0 && !l.flags.dry {
+		fmt.Fprintf(l.err, "%s: kanta quarantine list shows the rows that did not fit\n", d.File)
+	}
+	if d.Received > 0 && d.RepeatedRows == d.Received {
+		fmt.Fprintf(l.err, "%s: it had been loaded before, nothing was changed; --again loads it once more\n", d.File)
+	}
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+const rootHelp = `Kanta is the database of a company's customers: it keeps what is known of each and
+answers "who are the people such that ..." exactly, in milliseconds.
+
+  kanta load profiles customers.csv --key id
+  kanta count 'country in ["IT", "FI"] && plan != "free"'
+  kanta breakdown 'age < 30' --by city
+  kanta members 'has(p.email)' --columns email,city --limit 10
+
+On a terminal commands print aligned tables; elsewhere one tab separated line per
+record, without a header; with --json, JSON. Errors go to standard error.
+
+`
+
+// newRoot builds the whole command.
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kanta",
+		Short:         "The database of a company's customers",
+		Long:          rootHelp + exitTable,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			a.started = true
+			if a.dir == "" {
+				a.dir = a.env("KANTA_DB")
+			}
+			if a.dir == "" {
+				a.dir = defaultDir
+			}
+			return nil
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.dir, "db", "", "directory of the store (default "+defaultDir+", or the environment variable KANTA_DB)")
+	flags.BoolVar(&a.json, "json", false, "print JSON")
+	flags.StringVar(&a.memory, "memory", "", "memory budget of the store, such as 512MB (default a quarter of the machine's)")
+	flags.BoolVar(&a.readOnly, "read-only", false, "open the store without changing anything in its directory")
+	root.AddCommand(commands(a)...)
+	return root
+}
+
+func commands(a *app) []*cobra.Command {
+	return []*cobra.Command{
+		newLoad(a), newSchema(a),
+		newCount(a), 
+		newStats(a), newDemo(a),
+	}
+}

@@ -1,0 +1,348 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/quality"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+func newSchema(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "schema",
+		Short: "Which attributes a person has: infer, show, apply",
+		Long: `Which attributes a person has. A schema is a TOML file with an [[attribute]] table for
+each; kanta schema infer makes one from data, to be read, corrected and applied.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newSchemaInfer(a), newSchemaShow(a), newSchemaApply(a))
+	return c
+}
+
+// attributeJSON is an attribute as kanta schema show --json has it.
+type attributeJSON struct {
+	Name       string   `json:"name"`
+	Kind       string   `json:"kind"`
+	Scale      *uint8   `json:"scale,omitempty"`
+	Storage    string   `json:"storage,omitempty"`
+	Allowed    []string `json:"allowed,omitempty"`
+	Min        string   `json:"min,omitempty"`
+	Max        string   `json:"max,omitempty"`
+	Format     string   `json:"format,omitempty"`
+	Required   bool     `json:"required"`
+	Unique     bool     `json:"unique"`
+	PII        bool     `json:"pii"`
+	History    bool     `json:"history"`
+	Deprecated bool     `json:"deprecated"`
+	Why        string   `json:"why,omitempty"`
+}
+
+func attributeOf(at *schema.Attribute) attributeJSON {
+	j := attributeJSON{Name: at.Name, Kind: at.Kind.String(), Min: at.Min.String(), Max: at.Max.String(), Format: at.Format,
+		Required: at.Required, Unique: at.Unique, PII: at.PII, History: at.History, Deprecated: at.Deprecated}
+	if at.Kind == schema.Decimal {
+		j.Scale = &at.Scale
+	}
+	if at.Kind == schema.String {
+		j.Storage = [...]string{schema.StorageDictionary: "dictionary", schema.StorageInline: "inline"}[at.Storage]
+	}
+	for _, v := range at.Allowed {
+		j.Allowed = append(j.Allowed, v.String())
+	}
+	return j
+}
+
+// kindText returns a kind as people write it, with a decimal's scale.
+func kindText(at *schema.Attribute) string {
+	switch {
+	case at.Kind == schema.Decimal:
+		return fmt.Sprintf("decimal(%d)", at.Scale)
+	case at.Inline():
+		return "string, inline"
+	}
+	return at.Kind.String()
+}
+
+func newSchemaInfer(a *app) *cobra.Command {
+	var f rowFlags
+	c := &cobra.Command{
+		Use:   "infer FILE --key COLUMN",
+		Short: "Propose a schema for a file of people",
+		Long: `Propose a schema for a file of people. The TOML goes to standard output; what was seen
+of each column, and why its kind was chosen, to standard error. The store is not asked.
+
+--json: {"rows":N,"bad_rows":N,"attributes":[{name, kind, scale, storage, pii, why, ...}]}`,
+		Example: "  kanta schema infer customers.csv --key id > schema.toml",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			in, err := a.openInput(args[0])
+			if err != nil {
+				return err
+			}
+			defer in.Close()
+			attributes, report, err := in.infer(&f)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printInferred(report)
+			}
+			a.explainInferred(in.name, report, report.Columns)
+			return quality.WriteAttributes(a.out, attributes)
+		},
+	}
+	f.add(c)
+	return c
+}
+
+// add adds the flags.
+func (f *rowFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.key, "key", "", "the column that identifies a person (must be given)")
+	c.Flags().StringVar(&f.separator, "set-separator", schema.SetSeparator, "what stands between the elements of a set")
+	c.Flags().StringVar(&f.encoding, "encoding", "", "of the text, if it is not UTF-8: utf-16le, utf-16be, windows-1252 or iso-8859-1")
+}
+
+func (f *rowFlags) check() error {
+	if f.key == "" {
+		return usagef("--key is missing: name the column that identifies a person, such as --key id")
+	}
+	if f.separator == "" {
+		return usagef("--set-separator must not be empty")
+	}
+	return nil
+}
+
+// streamInferRows is how many rows of a stream inference looks at: they are kept in
+// memory until they are read again as data.
+const streamInferRows = 10_000
+
+// infer proposes a schema and goes back to the input's start.
+func (in *input) infer(f *rowFlags) ([]schema.Attribute, *quality.InferReport, error) {
+	if err := f.check(); err != nil {
+		return nil, nil, err
+	}
+	rows, err := in.rows(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer rows.Close()
+	limit := quality.InferRows
+	if !in.resumable() {
+		limit = streamInferRows
+	}
+	attributes, report, err := quality.Infer(rows, f.key, limit)
+	if err == nil && report.Rows == 0 {
+		err = fmt.Errorf("there are no rows behind the header (columns: %s); nothing can be said of their kinds", strings.Join(rows.Columns(), ", "))
+	}
+	if err != nil {
+		return nil, nil, &inputError{in.name, err}
+	}
+	return attributes, report, in.rewind()
+}
+
+func (a *app) printInferred(report *quality.InferReport) error {
+	list := []attributeJSON{}
+	for i := range report.Columns {
+		j := attributeOf(&report.Columns[i].Attribute)
+		j.Why = report.Columns[i].Why
+		list = append(list, j)
+	}
+	return a.printJSON(struct {
+		Rows       int             `json:"rows"`
+		Bad        int             `json:"bad_rows"`
+		Attributes []attributeJSON `json:"attributes"`
+	}{report.Rows, report.Bad, list})
+}
+
+// explainInferred tells people, on standard error, what was seen of columns and why each kind was chosen.
+func (a *app) explainInferred(name string, report *quality.InferReport, columns []quality.InferColumn) {
+	if a.json {
+		return
+	}
+	fmt.Fprintf(a.err, "%s: kinds inferred from %s rows", name, count(report.Rows))
+	if report.Bad > 0 {
+		fmt.Fprintf(a.err, ", of which %s cannot be read (the first: %v)", count(report.Bad), report.BadRow)
+	}
+	fmt.Fprintln(a.err)
+	t := a.newTable("", "", "", "")
+	t.terminal = true // aligned also in a log: it is for people only
+	for i := range columns {
+		c := &columns[i]
+		text := c.Why
+		if len(c.Examples) > 0 {
+			text += "; such as " + strings.Join(c.Examples, ", ")
+		}
+		if c.Absent > 0 {
+			text += fmt.Sprintf("; %s empty", count(c.Absent))
+		}
+		t.add(" ", c.Attribute.Name, kindText(&c.Attribute), text)
+	}
+	// What cannot be written to standard error cannot be told anywhere.
+	_ = t.write(a.err)
+}
+
+func newSchemaShow(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show",
+		Short: "The schema of the store, as a TOML file",
+		Long: `The schema of the store, in the form that kanta schema apply reads.
+
+--json: {"version":N,"attributes":[{name, kind, scale, storage, allowed, min, max, format,
+required, unique, pii, history, deprecated}]}`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withStore(func(s store) error {
+				sch, err := s.Schema(c.Context())
+				if err != nil {
+					return err
+				}
+				if !a.json {
+					return quality.WriteSchemaFile(a.out, sch)
+				}
+				list := []attributeJSON{}
+				for i := range sch.Attributes {
+					list = append(list, attributeOf(&sch.Attributes[i]))
+				}
+				return a.printJSON(struct {
+					Version    uint64          `json:"version"`
+					Attributes []attributeJSON `json:"attributes"`
+				}{sch.Version, list})
+			})
+		},
+	}
+}
+
+func newSchemaApply(a *app) *cobra.Command {
+	var dry bool
+	c := &cobra.Command{
+		Use:   "apply FILE",
+		Short: "Make the store's schema that of a TOML file",
+		Long: `Make the store's schema that of a TOML file, and say what changes. Attributes that the
+file does not have stay. A definition becomes narrower only if every stored value fits.
+
+--json: {"dry_run":B,"version":N,"changes":[{"change":"...","attribute":"..."}],"only_in_store":["..."]}`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			want, err := a.readSchema(args[0])
+			if err != nil {
+				return err
+			}
+			return a.withNewStore(func(s store) error { return a.applySchema(c.Context(), s, want, dry) })
+		},
+	}
+	c.Flags().BoolVar(&dry, "dry-run", false, "decide and tell, change nothing")
+	return c
+}
+
+func (a *app) readSchema(name string) ([]schema.Attribute, error) {
+	in, err := a.openInput(name)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	want, err := quality.ReadSchemaFile(in)
+	if err != nil {
+		return nil, &inputError{in.name, err}
+	}
+	return want, nil
+}
+
+func (a *app) applySchema(ctx context.Context, s store, want []schema.Attribute, dry bool) error {
+	before, err := s.Schema(ctx)
+	if err != nil {
+		return err
+	}
+	changes, err := quality.Diff(before, want)
+	if err != nil {
+		return err
+	}
+	after, err := change(ctx, s, before, changes, dry)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printChanges(changes, quality.OnlyInStore(before, want), after.Version, dry)
+	}
+	verb := "changed"
+	if dry {
+		verb = "would change"
+	}
+	writeChanges(a.out, changes)
+	for _, name := range quality.OnlyInStore(before, want) {
+		fmt.Fprintf(a.out, "stays\t%s\tnot in the file\n", printable(name))
+	}
+	fmt.Fprintf(a.err, "%d attributes %s; the schema has version %d\n", len(changes), verb, after.Version)
+	return nil
+}
+
+// change applies schema changes in one batch, or only decides them, and returns the schema after them.
+func change(ctx context.Context, s store, before *schema.Schema, changes []schema.Change, dry bool) (*schema.Schema, error) {
+	if len(changes) == 0 {
+		return before, nil
+	}
+	b := batch.New()
+	b.Strict(true)
+	after := before
+	for _, c := range changes {
+		var err error
+		if after, err = after.Apply(c); err != nil {
+			return nil, err
+		}
+		b.Change(c)
+	}
+	encoded, err := b.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if dry {
+		_, err = s.DryRun(ctx, encoded)
+		return after, err
+	}
+	if _, err := s.Apply(ctx, encoded); err != nil {
+		return nil, err
+	}
+	return s.Schema(ctx)
+}
+
+func writeChanges(w io.Writer, changes []schema.Change) {
+	for _, c := range changes {
+		text := ""
+		if c.Op == schema.AddAttribute {
+			text = kindText(&c.Attribute)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", c.Op, printable(changed(c)), text)
+	}
+}
+
+// changed returns the name of the attribute that a change is about.
+func changed(c schema.Change) string {
+	if c.Name != "" {
+		return c.Name
+	}
+	return c.Attribute.Name
+}
+
+func (a *app) printChanges(changes []schema.Change, only []string, version uint64, dry bool) error {
+	type changeJSON struct {
+		Change    string `json:"change"`
+		Attribute string `json:"attribute"`
+	}
+	out := struct {
+		DryRun      bool         `json:"dry_run"`
+		Version     uint64       `json:"version"`
+		Changes     []changeJSON `json:"changes"`
+		OnlyInStore []string     `json:"only_in_store"`
+	}{dry, version, []changeJSON{}, append([]string{}, only...)}
+	for _, c := range changes {
+		out.Changes = append(out.Changes, changeJSON{c.Op.String(), changed(c)})
+	}
+	return a.printJSON(out)
+}
+

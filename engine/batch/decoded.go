@@ -1,0 +1,66 @@
+package batch
+
+import "github.com/kantadb/kanta/index/schema"
+
+// Decoded is a batch taken apart and checked: every length, index, kind and value in
+// it is as the package comment says, so Apply may trust it. What only a schema or a
+// state can tell (names, kinds of attributes, UTF-8, ranges) is not checked. Its
+// byte slices are views of the payload: read-only.
+type Decoded struct {
+	Source        string
+	Run, Sequence uint64
+	Strict        bool
+	Ops           []Op
+	Rows          int // of all ops; see the package comment
+}
+
+// Op is one op of a batch. Which fields are set depends on its code.
+type Op struct {
+	Code     OpCode
+	FirstRow int           // the number of its first row, or of the row that would come next
+	Name     string        // segment, list, or source of quarantined rows
+	Text     string        // segment save
+	Keys     Strings       // delete, list put, list add, list remove
+	Block    *Block        // upsert
+	Change   schema.Change // schema change
+	Bad      []BadRow      // quarantined
+}
+
+// Rows returns how many rows the op has.
+func (op *Op) Rows() int {
+	if op.Block != nil {
+		return op.Block.N
+	}
+	return op.Keys.Len() + len(op.Bad)
+}
+
+// Block is an upsert. Its rows apply in order, so do the columns of one row. An
+// attribute may have several columns, with different verbs or the same.
+type Block struct {
+	N       int     // rows, at least 1
+	Keys    Strings // one per row, each 1 to MaxKeyBytes bytes; one may come twice
+	Columns []BlockColumn
+}
+
+// BlockColumn is one column of an upsert. Its cells stand in the order of the rows
+// that have one.
+type BlockColumn struct {
+	Name    string
+	Verb    Verb
+	Kind    schema.Kind // schema.Absent for unset and expect absent, which have no values
+	Scale   uint8
+	Present []byte // bit i%8 of byte i/8: row i has a cell; nil: all rows have
+	M       int    // cells, at least 1
+
+	Ints []int64 // ordered kinds: M values in ordered form
+
+	Plain  Strings  // strings without a dictionary: M of them; else it is empty and
+	Dict   Strings  // the distinct strings, ascending by bytes (sets: the elements), and
+	Index  []uint32 // for each cell (sets: each element of each cell) its place in Dict
+	Counts []uint32 // sets: elements of each cell, ascending and distinct in Index
+}
+
+// Has reports whether a row of the block has a cell.
+func (c *BlockColumn) Has(row int) bool {
+	return c.Present == nil || c.Present[row/8]>>(row%8)&1 != 0
+}

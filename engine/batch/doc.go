@@ -1,0 +1,104 @@
+// Package batch is the one representation of a write: the same bytes in the caller's
+// hand, on the wire, in the log and in Apply. Nobody re-encodes, splits or joins them.
+//
+// # Format, version 1
+//
+// All integers are little endian; uvarint and varint (zigzag) are those of
+// encoding/binary; a string is a uvarint length and its bytes.
+//
+//	header, 24 bytes
+//	 0  4  magic "KNTB"
+//	 4  1  version: 1 (another one is a newer format, never a guess)
+//	 5  1  codec of the payload: 0 none, 1 zstd
+//	 6  2  flags: bit 0 strict; all others 0
+//	 8  4  raw length, at most 4 MiB
+//	12  4  stored length, at most 512 KiB
+//	16  4  CRC-32C of the stored payload
+//	20  4  CRC-32C of bytes 0 to 19
+//	24  -  the stored payload
+//
+//	payload
+//	  string   source, "" for none (then run and sequence are 0)
+//	  uvarint  run
+//	  uvarint  sequence
+//	  uvarint  number of ops
+//	  ops: 1 byte code, uvarint body length, body
+//
+//	code  op              body
+//	 1    upsert          a block, see below
+//	 2    delete          uvarint n, n keys as a string list
+//	 3    schema change   1 byte schema.ChangeOp, strings Name and To, the attribute with
+//	                     id 0 in the form of schema.AppendAttribute; at most 64 KiB
+//	 4    segment save    strings name, text
+//	 5    segment drop    string name
+//	 6    list put        string name, uvarint n, keys: the list is exactly these
+//	 7    list add        string name, uvarint n, keys
+//	 8    list remove     string name, uvarint n, keys
+//	 9    list drop       string name
+//	10    quarantined     rows that could not be typed: string source name, uvarint n,
+//	                      n times (uvarint line, 1 byte reason, string detail, string raw text)
+//	11    tick            nothing; it only moves the received time
+//	12    events          reserved for the behaviour issue
+//	13 .. 19              reserved: alias, merge, unmerge, consent, watch, erase, readmit
+//
+//	string list: the n lengths as uvarints, then the bytes of all
+//
+//	upsert block
+//	  uvarint      n rows (at least 1)
+//	  string list  n keys
+//	  uvarint      number of columns
+//	  columns:
+//	    string   attribute name
+//	    1 byte   verb: 1 set, 2 unset, 3 add (set elements), 4 remove (set elements),
+//	             5 increment, 6 expect equal, 7 expect absent
+//	    1 byte   kind (0 for unset and expect absent), 1 byte scale (0 unless decimal)
+//	    1 byte   encoding
+//	    1 byte   presence: 0 all rows, 1 a bitmap of ceil(n/8) bytes follows (row i is bit i%8 of byte i/8)
+//	    uvarint  data length
+//	    data for the m present rows (at least 1):
+//	      0 none     (unset, expect absent)
+//	      1 ordered  varint min, 1 byte width w in {0,1,2,4,8}, m times (value - min) in w bytes
+//	      2 plain    string list of m
+//	      3 dict     uvarint d, string list of d, ascending by bytes, 1 byte width in {1,2,4},
+//	                 m indexes
+//	      4 sets     uvarint d, string list of d, ascending by bytes, m uvarint counts,
+//	                 1 byte width in {1,2,4}, the indexes, ascending within each cell
+//
+// Encodings 2 and 3 are of strings, 4 of sets, 1 of all other kinds, in their ordered
+// form (package schema). Increments are of int, float and decimal. A name has 1 to 128
+// bytes and no control character, a key 1 to 512 bytes, a quarantined row at most 512
+// bytes of detail and 1,024 of raw text. A batch has at most 2^15 ops, and in all upserts
+// together 2^17 columns and 2^22 cells. Everything that is text is UTF-8 in NFC: the
+// Builder sees to it, stage 1 of a write (package quality) rejects what is not.
+//
+// Rows apply in order; so do the columns of one row. A key may come more than once, and
+// so may an attribute: a row that expects a value and then sets another has two columns
+// of it.
+//
+// A row number in results and verdicts counts the rows of all upsert, delete, list and
+// quarantined ops of the batch, from 0, in order. The other ops have no rows.
+//
+// # Worked example
+//
+// Source "crm", run 7, sequence 1. Upsert ann: age 41, city Rome, likes also tea and
+// jazz; bob: age 37, city Oslo; cat: city Rome. Delete dan.
+//
+//	4b 4e 54 42 01 00 00 00  magic, version 1, no codec, not strict
+//	62 00 00 00 62 00 00 00  98 bytes raw, 98 stored
+//	c9 da ac 54 75 38 61 31  checksums of the payload and of the header
+//	03 63 72 6d 07 01 02  source "crm", run 7, sequence 1, 2 ops
+//	01 52  an upsert of 82 bytes
+//	03 03 03 03 61 6e 6e 62 6f 62 63 61 74  3 rows; "ann", "bob", "cat"
+//	03  3 columns
+//	03 61 67 65 01 02 00 01  "age": set, int, scale 0, ordered
+//	01 03  a bitmap: rows 0 and 1
+//	04 4a 01 04 00  4 bytes: from 37 on, one byte each: +4, +0
+//	04 63 69 74 79 01 05 00 03 00  "city": set, string, scale 0, dict, all rows
+//	0f 02 04 04 4f 73 6c 6f 52 6f 6d 65  15 bytes: 2 strings, "Oslo", "Rome"
+//	01 01 00 01  one byte each: Rome, Oslo, Rome
+//	05 6c 69 6b 65 73 03 08 00 04  "likes": add, set, scale 0, sets
+//	01 01  a bitmap: row 0
+//	0e 02 04 03 6a 61 7a 7a 74 65 61  14 bytes: 2 strings, "jazz", "tea"
+//	02 01 00 01  2 elements, one byte each: jazz, tea
+//	02 05 01 03 64 61 6e  a delete of 5 bytes: 1 key, "dan"
+package batch

@@ -1,0 +1,365 @@
+package batch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// example is the batch of the package comment.
+func example(t testing.TB) (Batch, plainBatch) {
+	b := New()
+	b.Source("crm", 7, 1)
+	b.Upsert("ann").Set("age", schema.IntValue(41)).Set("city", schema.StringValue("Rome")).Add("likes", "tea", "jazz")
+	b.Upsert("bob").Set("age", schema.IntValue(37)).Set("city", schema.StringValue("Oslo"))
+	b.Upsert("cat").Set("city", schema.StringValue("Rome"))
+	b.Delete("dan")
+	enc, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(v schema.Value) []plainCell { return []plainCell{{VerbSet, v}} }
+	return enc, plainBatch{source: "crm", run: 7, sequence: 1, ops: []plainOp{
+		{code: OpUpsert, rows: []plainRow{
+			{"ann", map[string][]plainCell{"age": set(schema.IntValue(41)), "city": set(schema.StringValue("Rome")), "likes": {{VerbAdd, schema.SetValue("jazz", "tea")}}}},
+			{"bob", map[string][]plainCell{"age": set(schema.IntValue(37)), "city": set(schema.StringValue("Oslo"))}},
+			{"cat", map[string][]plainCell{"city": set(schema.StringValue("Rome"))}},
+		}},
+		{code: OpDelete, keys: []string{"dan"}},
+	}}
+}
+
+// docBytes returns the bytes of the example in doc.go: hexadecimal pairs up to two spaces.
+func docBytes(t testing.TB) Batch {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(doc), "// # Worked example\n")
+	var out []byte
+	for line := range strings.Lines(text) {
+		line, ok := strings.CutPrefix(line, "//\t")
+		if !ok {
+			continue
+		}
+		pairs, _, _ := strings.Cut(line, "  ")
+		b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(pairs), " ", ""))
+		if err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		out = append(out, b...)
+	}
+	return out
+}
+
+func TestGolden(t *testing.T) {
+	doc := docBytes(t)
+	enc, want := example(t)
+	if !bytes.Equal(doc, enc) {
+		t.Errorf("the doc's example is not what the builder makes:\n%s", hex.Dump(enc))
+	}
+	d, err := Decode(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := plain(t, d); !reflect.DeepEqual(got, want) {
+		diff(t, got, want)
+	}
+}
+
+func code(err error) query.Code {
+	var e *query.Error
+	if !errors.As(err, &e) {
+		return 0
+	}
+	return e.Code
+}
+
+// reseal makes the checksums of a damaged batch right again.
+func reseal(b Batch) Batch {
+	binary.LittleEndian.PutUint32(b[16:], checksum(b[headerSize:]))
+	binary.LittleEndian.PutUint32(b[20:], checksum(b[:20]))
+	return b
+}
+
+func TestNewerVersion(t *testing.T) {
+	enc, _ := example(t)
+	enc[4]++
+	if _, err := Decode(enc); code(err) != query.CodeNewerFormat {
+		t.Errorf("version+1: %v", err)
+	}
+	if _, err := Decode(reseal(enc)); code(err) != query.CodeNewerFormat {
+		t.Errorf("version+1, checksums right: %v", err)
+	}
+	enc[4] = 0
+	if _, err := Decode(reseal(enc)); code(err) != query.CodeCorrupt {
+		t.Errorf("version 0: %v", err)
+	}
+	b := New()
+	b.appendOp(OpTick+1, nil, 0)
+	newer, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Decode(newer); code(err) != query.CodeNewerFormat {
+		t.Errorf("an op of a later version: %v", err)
+	}
+}
+
+// TestDamage changes each byte and cuts at each length: always corrupt, but for the
+// version byte.
+func TestDamage(t *testing.T) {
+	enc, _ := example(t)
+	for i := range enc {
+		for _, bit := range []byte{1, 0x80} {
+			bad := bytes.Clone(enc)
+			bad[i] ^= bit
+			if _, err := Decode(bad); code(err) != query.CodeCorrupt && i != 4 {
+				t.Errorf("byte %d: %v", i, err)
+			}
+		}
+		if _, err := Decode(enc[:i]); code(err) != query.CodeCorrupt {
+			t.Errorf("cut at %d: %v", i, err)
+		}
+	}
+	if _, err := Decode(append(bytes.Clone(enc), 0)); code(err) != query.CodeCorrupt {
+		t.Errorf("a byte too many: %v", err)
+	}
+}
+
+// payload wraps a hand-made payload.
+func payload(p ...byte) Batch {
+	b := append(make([]byte, headerSize), p...)
+	sealHeader(b, codecNone, false, len(p))
+	return b
+}
+
+// TestForged has payloads with right checksums that break one rule each.
+func TestForged(t *testing.T) {
+	// upsert makes a payload of one upsert of one key "k" and one column "a" with what
+	// follows the name.
+	upsert := func(column ...byte) []byte {
+		body := append([]byte{1, 1, 'k', 1, 1, 'a'}, column...)
+		return append([]byte{0, 0, 0, 1, 1, byte(len(body))}, body...)
+	}
+	if _, err := Decode(payload(upsert(1, 2, 0, 1, 0, 2, 10, 0)...)); err != nil {
+		t.Fatalf("the good one: %v", err)
+	}
+	for name, p := range map[string][]byte{
+		"empty":                    {},
+		"run without source":       {0, 1, 0, 0},
+		"op 0":                     {0, 0, 0, 1, 0, 0},
+		"trailing byte":            {0, 0, 0, 0, 9},
+		"trailing byte in op":      {0, 0, 0, 1, 11, 1, 9},
+		"too many ops":             {0, 0, 0, 9, 11, 0},
+		"no rows":                  {0, 0, 0, 1, 1, 2, 0, 0},
+		"empty key":                {0, 0, 0, 1, 2, 2, 1, 0},
+		"long list":                {0, 0, 0, 1, 2, 5, 0xff, 0xff, 0xff, 0xff, 1},
+		"string past its end":      {0, 0, 0, 1, 2, 3, 1, 9, 'k'},
+		"no quarantined rows":      {0, 0, 0, 1, 10, 2, 0, 0},
+		"quarantine reason 0":      {0, 0, 0, 1, 10, 6, 0, 1, 5, 0, 0, 0},
+		"name with a line break":   {0, 0, 0, 1, 9, 2, 1, '\n'},
+		"name that is not UTF-8":   {0, 0, 0, 1, 9, 2, 1, 0xff},
+		"verb 0":                   upsert(0, 2, 0, 1, 0, 2, 10, 0),
+		"verb 8":                   upsert(8, 2, 0, 1, 0, 2, 10, 0),
+		"kind 9":                   upsert(1, 9, 0, 1, 0, 2, 10, 0),
+		"add of ints":              upsert(3, 2, 0, 1, 0, 2, 10, 0),
+		"increment of dates":       upsert(5, 6, 0, 1, 0, 2, 10, 0),
+		"unset with a kind":        upsert(2, 2, 0, 0, 0, 0),
+		"scale of an int":          upsert(1, 2, 1, 1, 0, 2, 10, 0),
+		"scale 19":                 upsert(1, 4, 19, 1, 0, 2, 10, 0),
+		"encoding of another kind": upsert(1, 2, 0, 2, 0, 2, 1, 'x'),
+		"encoding 5":               upsert(1, 2, 0, 5, 0, 0),
+		"presence 2":               upsert(1, 2, 0, 1, 2, 2, 10, 0),
+		"presence behind the rows": upsert(1, 2, 0, 1, 1, 3, 2, 10, 0),
+		"nobody present":           upsert(1, 2, 0, 1, 1, 0, 2, 10, 0),
+		"width 3":                  upsert(1, 2, 0, 1, 0, 5, 10, 3, 0, 0, 0),
+		"bool 2":                   upsert(1, 1, 0, 1, 0, 2, 4, 0),
+		"float -0":                 upsert(1, 3, 0, 1, 0, 2, 1, 0),
+		"date past 9999":           upsert(1, 6, 0, 1, 0, 6, 0x80, 0x80, 0x80, 0x80, 1, 0),
+		"trailing data":            upsert(1, 2, 0, 1, 0, 3, 10, 0, 0),
+		"int wraps around":         upsert(append([]byte{1, 2, 0, 1, 0, 10, 10, 8}, bytes.Repeat([]byte{255}, 8)...)...),
+		"index past dict":          upsert(1, 5, 0, 3, 0, 5, 1, 1, 'x', 1, 1),
+		"dict out of order":        upsert(1, 5, 0, 3, 0, 7, 2, 1, 1, 'y', 'x', 1, 0),
+		"dict with a double":       upsert(1, 5, 0, 3, 0, 7, 2, 1, 1, 'x', 'x', 1, 0),
+		"set element twice":        upsert(1, 8, 0, 4, 0, 7, 1, 1, 'x', 2, 1, 0, 0),
+		"set too short":            upsert(1, 8, 0, 4, 0, 6, 1, 1, 'x', 3, 1, 0),
+	} {
+		if _, err := Decode(payload(p...)); code(err) != query.CodeCorrupt {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := Decode(payload(0, 0, 0, 1, 12, 0)); code(err) != query.CodeNewerFormat {
+		t.Errorf("op 12: %v", err)
+	}
+}
+
+// TestForgedSizes has batches that would take far more memory than bytes.
+func TestForgedSizes(t *testing.T) {
+	column := []byte{1, 'a', 1, 2, 0, 1, 0, 2, 10, 0} // constant: no byte per row
+	rows := 100_000
+	var p []byte
+	p = append(p, 0, 0, 0, 1, 1)
+	body := binary.AppendUvarint(nil, uint64(rows))
+	body = append(body, bytes.Repeat([]byte{1}, rows)...)
+	body = append(body, bytes.Repeat([]byte{'k'}, rows)...)
+	body = binary.AppendUvarint(body, 1000)
+	body = append(body, bytes.Repeat(column, 1000)...)
+	p = append(binary.AppendUvarint(p, uint64(len(body))), body...)
+	if _, err := Decode(payload(p...)); code(err) != query.CodeCorrupt || !strings.Contains(err.Error(), "cells") {
+		t.Errorf("10^8 cells: %v", err)
+	}
+	ticks := append([]byte{0, 0, 0}, binary.AppendUvarint(nil, MaxOps+1)...)
+	ticks = append(ticks, bytes.Repeat([]byte{11, 0}, MaxOps+1)...)
+	if _, err := Decode(payload(ticks...)); code(err) != query.CodeCorrupt || !strings.Contains(err.Error(), "ops") {
+		t.Errorf("too many ops: %v", err)
+	}
+}
+
+func TestMisuse(t *testing.T) {
+	tab := []Column{{Name: "n", Kind: schema.Int}, {Name: "s", Kind: schema.String, Verb: VerbExpect}, {Name: "t", Kind: schema.Date}, {Name: "f", Kind: schema.Float}}
+	for name, use := range map[string]func(b *Builder){
+		"empty key":           func(b *Builder) { b.Upsert("") },
+		"long key":            func(b *Builder) { b.Delete(strings.Repeat("k", MaxKeyBytes+1)) },
+		"empty table key":     func(b *Builder) { b.Table(tab).Row(nil) },
+		"no row":              func(b *Builder) { b.Table(tab).Int(0, 1) },
+		"wrong kind":          func(b *Builder) { x := b.Table(tab); x.Row([]byte("k")); x.Str(0, nil) },
+		"unset of an expect":  func(b *Builder) { x := b.Table(tab); x.Row([]byte("k")); x.Unset(1) },
+		"date out of range":   func(b *Builder) { x := b.Table(tab); x.Row([]byte("k")); x.Int(2, 1<<40) },
+		"negative zero":       func(b *Builder) { x := b.Table(tab); x.Row([]byte("k")); x.Int(3, -1) },
+		"no kind":             func(b *Builder) { b.Table([]Column{{Name: "n", Verb: VerbUnset}}) },
+		"reserved kind":       func(b *Builder) { b.Table([]Column{{Name: "n", Kind: 9}}) },
+		"bad scale":           func(b *Builder) { b.Table([]Column{{Name: "n", Kind: schema.Decimal, Scale: 19}}) },
+		"increment of a date": func(b *Builder) { b.Upsert("k").Increment("n", schema.DateValue(1)) },
+		"increment of none":   func(b *Builder) { b.Upsert("k").Increment("n", schema.Value{}) },
+		"name":                func(b *Builder) { b.Upsert("k").Set("", schema.IntValue(1)) },
+		"old row":             func(b *Builder) { r := b.Upsert("k"); b.Tick(); r.Unset("n") },
+		"list name":           func(b *Builder) { b.ListPut("a\nb") },
+		"source":              func(b *Builder) { b.Source("", 1, 1) },
+		"reason":              func(b *Builder) { b.Quarantine("f", BadRow{}) },
+	} {
+		b := New()
+		use(b)
+		if _, err := b.Encode(); code(err) != query.CodeInvalid {
+			t.Errorf("%s: %v", name, err)
+		}
+		b.Reset()
+		if _, err := b.Encode(); err != nil {
+			t.Errorf("%s, after Reset: %v", name, err)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	noise := make([]byte, 600<<10)
+	for i, x := 0, uint64(1); i < len(noise); i++ {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		noise[i] = byte(x)
+	}
+	for name, use := range map[string]func(b *Builder){
+		"raw":    func(b *Builder) { b.SaveSegment("s", strings.Repeat("x", MaxRaw)) },
+		"stored": func(b *Builder) { b.SaveSegment("s", string(noise)) },
+		"ops": func(b *Builder) {
+			for range MaxOps + 1 {
+				b.Tick()
+			}
+		},
+		"change": func(b *Builder) {
+			b.Change(schema.Change{Op: schema.Widen, Attribute: schema.Attribute{Kind: schema.String,
+				Allowed: []schema.Value{schema.StringValue(strings.Repeat("x", MaxChangeBytes))}}})
+		},
+	} {
+		b := New()
+		use(b)
+		if _, err := b.Encode(); code(err) != query.CodeLimit || !strings.Contains(err.Error(), "smaller") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	b := New()
+	b.SaveSegment("s", string(noise[:SafeRaw-100]))
+	if b.RawSize() > SafeRaw {
+		t.Fatal(b.RawSize())
+	}
+	enc, err := b.Encode()
+	if err != nil || enc[5] != codecNone {
+		t.Errorf("noise of SafeRaw: %v", err)
+	}
+	if _, err := Decode(enc); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestQuarantineIsShortened(t *testing.T) {
+	b := New()
+	b.Quarantine("f\xff", BadRow{1, ReasonRagged, strings.Repeat("ä", MaxDetail), "a\xff" + strings.Repeat("日", MaxQuarantineRaw)})
+	enc, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Decode(enc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := d.Ops[0].Bad[0]
+	if row.Detail != strings.Repeat("ä", MaxDetail/2) || row.Raw != "a\ufffd"+strings.Repeat("日", (MaxQuarantineRaw-4)/3) || d.Ops[0].Name != "f\ufffd" {
+		t.Errorf("%+v", row)
+	}
+}
+
+func TestReasons(t *testing.T) {
+	seen := map[string]bool{}
+	for r := ReasonNone; r <= ReasonSyntax; r++ {
+		if s := r.String(); s == "" || seen[s] {
+			t.Errorf("reason %d is %q", r, s)
+		} else {
+			seen[s] = true
+		}
+	}
+	if s := Reason(200).String(); s != "reason 200" {
+		t.Error(s)
+	}
+}
+
+// FuzzDecode feeds payloads, with right checksums, and whole batches. What decodes is
+// walked as Apply would.
+func FuzzDecode(f *testing.F) {
+	enc, _ := example(f)
+	f.Add([]byte(enc), false)
+	f.Add([]byte(enc[headerSize:]), true)
+	b := New()
+	for i := range 300 {
+		b.Upsert(strings.Repeat("k", 1+i%5)).Set("s", schema.StringValue(strings.Repeat("v", i%7))).Set("i", schema.SetValue("a", strings.Repeat("b", i%3))).
+			Set("d", schema.DecimalValue(int64(i)*1000, 2)).Expect("n", schema.Value{})
+	}
+	b.Change(schema.Change{Op: schema.Drop, Name: "x"})
+	b.Quarantine("f", BadRow{1, ReasonKind, "d", "r"})
+	big, err := b.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(big), false)
+	var dec Decoder
+	f.Fuzz(func(t *testing.T, data []byte, wrap bool) {
+		if wrap {
+			data = payload(data...)
+		}
+		d, err := dec.Decode(data)
+		if err != nil {
+			if c := code(err); c != query.CodeCorrupt && c != query.CodeNewerFormat {
+				t.Fatal(err)
+			}
+			return
+		}
+		plain(t, d)
+	})
+}

@@ -1,0 +1,485 @@
+package batch
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// The reference: a batch as plain Go values, one row after the other.
+type (
+	plainBatch struct {
+		source        string
+		run, sequence uint64
+		strict        bool
+		ops           []plainOp
+	}
+	plainOp struct {
+		code       OpCode
+		name, text string
+		keys       []string
+		rows       []plainRow
+		change     schema.Change
+		bad        []BadRow
+	}
+	plainRow struct {
+		key   string
+		cells map[string][]plainCell // by attribute, in order
+	}
+	plainCell struct {
+		verb  Verb
+		value schema.Value
+	}
+)
+
+func nfcSet(elems []string) schema.Value {
+	var out []string
+	for _, e := range elems {
+		out = append(out, norm.NFC.String(e))
+	}
+	return schema.SetValue(out...)
+}
+
+// put says what a cell after others of its attribute does to the row.
+func (r *plainRow) put(attr string, verb Verb, v schema.Value) {
+	switch v.Kind() {
+	case schema.String:
+		v = schema.StringValue(norm.NFC.String(v.Str()))
+	case schema.Set:
+		v = nfcSet(v.Elements())
+	}
+	attr = norm.NFC.String(attr)
+	cells := r.cells[attr]
+	if n := len(cells); n > 0 && cells[n-1].verb == verb {
+		switch verb {
+		case VerbSet, VerbUnset, VerbExpectAbsent:
+			cells = cells[:n-1]
+		case VerbAdd, VerbRemove:
+			v = nfcSet(append(slices.Clone(cells[n-1].value.Elements()), v.Elements()...))
+			cells = cells[:n-1]
+		}
+	}
+	r.cells[attr] = append(cells, plainCell{verb, v})
+}
+
+// plain turns a decoded batch into the reference's form.
+func plain(t testing.TB, d *Decoded) plainBatch {
+	t.Helper()
+	p := plainBatch{source: d.Source, run: d.Run, sequence: d.Sequence, strict: d.Strict}
+	rows := 0
+	for i := range d.Ops {
+		op := &d.Ops[i]
+		if op.FirstRow != rows {
+			t.Fatalf("op %d: first row %d, want %d", i, op.FirstRow, rows)
+		}
+		rows += op.Rows()
+		q := plainOp{code: op.Code, name: op.Name, text: op.Text, change: op.Change, bad: op.Bad}
+		for k := range op.Keys.Len() {
+			q.keys = append(q.keys, string(op.Keys.At(k)))
+		}
+		if op.Block != nil {
+			q.rows = plainRows(op.Block)
+		}
+		p.ops = append(p.ops, q)
+	}
+	if d.Rows != rows {
+		t.Fatalf("%d rows, the ops have %d", d.Rows, rows)
+	}
+	return p
+}
+
+func plainRows(bl *Block) []plainRow {
+	rows := make([]plainRow, bl.N)
+	for i := range rows {
+		rows[i] = plainRow{string(bl.Keys.At(i)), map[string][]plainCell{}}
+	}
+	for j := range bl.Columns {
+		c := &bl.Columns[j]
+		cell, element := 0, 0
+		for i := range rows {
+			if !c.Has(i) {
+				continue
+			}
+			var v schema.Value
+			switch {
+			case c.Kind == schema.Absent:
+			case c.Kind.Ordered():
+				v = schema.FromOrdered(c.Kind, c.Scale, c.Ints[cell])
+			case c.Kind == schema.Set:
+				var elems []string
+				for range c.Counts[cell] {
+					elems = append(elems, string(c.Dict.At(int(c.Index[element]))))
+					element++
+				}
+				v = schema.SetValue(elems...)
+			case c.Index != nil:
+				v = schema.StringValue(string(c.Dict.At(int(c.Index[cell]))))
+			default:
+				v = schema.StringValue(string(c.Plain.At(cell)))
+			}
+			rows[i].cells[c.Name] = append(rows[i].cells[c.Name], plainCell{c.Verb, v})
+			cell++
+		}
+		if cell != c.M {
+			panic(fmt.Sprintf("column %q has %d cells, not %d", c.Name, cell, c.M))
+		}
+	}
+	return rows
+}
+
+// maker makes random batches twice: in a Builder and as plain values.
+type maker struct {
+	rnd    *rand.Rand
+	b      *Builder
+	want   plainBatch
+	tables []*Table
+	defs   [][]Column
+}
+
+var words = []string{"", "a", "b", "milan", "helsinki", "A\u030angstrom", "\u00c5ngstrom", "M\u00fcnchen", "日本", "x\xffy", strings.Repeat("long ", 60)}
+
+func (m *maker) word() string {
+	if m.rnd.IntN(4) == 0 {
+		return fmt.Sprint("w", m.rnd.IntN(5000))
+	}
+	return words[m.rnd.IntN(len(words))]
+}
+
+func (m *maker) words(n int) []string {
+	out := make([]string, m.rnd.IntN(n+1))
+	for i := range out {
+		out[i] = m.word()
+	}
+	return out
+}
+
+func (m *maker) key() string {
+	return []string{"user-", "k\u0308", "k"}[m.rnd.IntN(3)] + fmt.Sprint(m.rnd.IntN(1000))
+}
+
+func (m *maker) keys() []string {
+	out := make([]string, m.rnd.IntN(5))
+	for i := range out {
+		out[i] = m.key()
+	}
+	return out
+}
+
+func (m *maker) ordered(k schema.Kind) int64 {
+	lo, hi := kindRange(k)
+	switch m.rnd.IntN(5) {
+	case 0:
+		return lo
+	case 1:
+		return hi
+	case 2:
+		return max(lo, min(hi, int64(m.rnd.Uint64()>>m.rnd.IntN(64))))
+	}
+	n := max(lo, min(hi, 1000+int64(m.rnd.IntN(100))))
+	if k == schema.Float && n == negativeZero {
+		return 0
+	}
+	return n
+}
+
+func (m *maker) value(k schema.Kind, scale uint8) schema.Value {
+	switch k {
+	case schema.String:
+		return schema.StringValue(m.word())
+	case schema.Set:
+		return schema.SetValue(m.words(5)...)
+	}
+	return schema.FromOrdered(k, scale, m.ordered(k))
+}
+
+// upserts adds rows through Builder.Upsert.
+func (m *maker) upserts() {
+	op := plainOp{code: OpUpsert}
+	if n := len(m.want.ops); n > 0 && m.want.ops[n-1].code == OpUpsert {
+		m.tick() // else these rows would join those of a table or of an upsert
+	}
+	kinds := []schema.Kind{schema.Bool, schema.Int, schema.Float, schema.Decimal, schema.String, schema.Date, schema.Timestamp, schema.Set}
+	for range 1 + m.rnd.IntN(30) {
+		key := m.key()
+		row := m.b.Upsert(key)
+		want := plainRow{norm.NFC.String(key), map[string][]plainCell{}}
+		for range m.rnd.IntN(6) {
+			n := m.rnd.IntN(len(kinds) + 1)
+			if n == len(kinds) { // an attribute whose kind the writer is not sure of
+				n = m.rnd.IntN(len(kinds))
+				m.cell(row, &want, "unsure", kinds[n])
+				continue
+			}
+			m.cell(row, &want, []string{"a", "Å", "A\u030a", "b c"}[m.rnd.IntN(4)]+fmt.Sprint(n), kinds[n])
+		}
+		op.rows = append(op.rows, want)
+	}
+	m.want.ops = append(m.want.ops, op)
+}
+
+func (m *maker) cell(row *Row, want *plainRow, attr string, k schema.Kind) {
+	var scale uint8
+	if k == schema.Decimal {
+		scale = uint8(2 + m.rnd.IntN(2))
+	}
+	v := m.value(k, scale)
+	switch verb := Verb(1 + m.rnd.IntN(7)); {
+	case verb == VerbUnset:
+		row.Unset(attr)
+		want.put(attr, verb, schema.Value{})
+	case verb == VerbExpectAbsent:
+		row.Expect(attr, schema.Value{})
+		want.put(attr, verb, schema.Value{})
+	case verb == VerbExpect:
+		row.Expect(attr, v)
+		want.put(attr, verb, v)
+	case verb == VerbIncrement && (k == schema.Int || k == schema.Float || k == schema.Decimal):
+		row.Increment(attr, v)
+		want.put(attr, verb, v)
+	case k == schema.Set && len(v.Elements()) > 0 && verb == VerbAdd:
+		row.Add(attr, v.Elements()...)
+		want.put(attr, verb, v)
+	case k == schema.Set && len(v.Elements()) > 0 && verb == VerbRemove:
+		row.Remove(attr, v.Elements()...)
+		want.put(attr, verb, v)
+	default:
+		row.Set(attr, v)
+		want.put(attr, VerbSet, v)
+	}
+}
+
+// table adds rows through a Table, one of an earlier batch if there is one.
+func (m *maker) table(rows int) {
+	if n := len(m.want.ops); n > 0 && m.want.ops[n-1].code == OpUpsert {
+		m.tick()
+	}
+	i := m.rnd.IntN(len(m.tables) + 1)
+	if i == len(m.tables) {
+		defs := []Column{{Name: "s", Kind: schema.String}, {Name: "i", Kind: schema.Int, Verb: VerbIncrement}, {Name: "set", Kind: schema.Set},
+			{Name: "d", Kind: schema.Decimal, Scale: 2, Verb: VerbSet}, {Name: "add", Kind: schema.Set, Verb: VerbAdd}, {Name: "b", Kind: schema.Bool}, {Name: "f", Kind: schema.Float}}
+		m.rnd.Shuffle(len(defs), func(i, j int) { defs[i], defs[j] = defs[j], defs[i] })
+		m.defs = append(m.defs, defs[:1+m.rnd.IntN(len(defs))])
+		m.tables = append(m.tables, m.b.Table(m.defs[i]))
+	}
+	t, defs := m.tables[i], m.defs[i]
+	op := plainOp{code: OpUpsert}
+	sparse, unique := m.rnd.IntN(3), m.rnd.IntN(3) == 0
+	for range rows {
+		key := m.key()
+		t.Row([]byte(key))
+		want := plainRow{norm.NFC.String(key), map[string][]plainCell{}}
+		for j, def := range defs {
+			for m.rnd.IntN(3) >= sparse || m.rnd.IntN(30) == 0 { // now and then a cell twice
+				m.tableCell(t, j, def, &want, unique)
+				if m.rnd.IntN(20) > 0 {
+					break
+				}
+			}
+		}
+		op.rows = append(op.rows, want)
+	}
+	m.want.ops = append(m.want.ops, op)
+}
+
+func (m *maker) tableCell(t *Table, j int, def Column, want *plainRow, unique bool) {
+	verb := max(def.Verb, VerbSet)
+	v := m.value(def.Kind, def.Scale)
+	switch {
+	case verb == VerbSet && m.rnd.IntN(10) == 0:
+		t.Unset(j)
+		want.cells[def.Name] = []plainCell{{VerbUnset, schema.Value{}}}
+		return
+	case def.Kind == schema.String:
+		if unique {
+			v = schema.StringValue(fmt.Sprint("mail", m.rnd.Uint64()))
+		}
+		t.Str(j, []byte(v.Str()))
+		v = schema.StringValue(norm.NFC.String(v.Str()))
+	case def.Kind == schema.Set:
+		var elems [][]byte
+		for _, e := range v.Elements() {
+			elems = append(elems, []byte(e), []byte(e))
+		}
+		t.Elems(j, elems)
+		v = nfcSet(v.Elements())
+	default:
+		t.Int(j, v.Ordered())
+	}
+	want.cells[def.Name] = []plainCell{{verb, v}}
+}
+
+func (m *maker) tick() {
+	m.b.Tick()
+	m.want.ops = append(m.want.ops, plainOp{code: OpTick})
+}
+
+// other adds an op that is no upsert.
+func (m *maker) other() {
+	op := plainOp{code: OpCode(2 + m.rnd.IntN(10))}
+	name := []string{"vip", "A\u030a", "one two"}[m.rnd.IntN(3)]
+	keys := m.keys()
+	switch op.code {
+	case OpDelete:
+		keys = append(keys, "gone")
+		m.b.Delete(keys...)
+	case OpSchemaChange:
+		op.change = schema.Change{Op: schema.ChangeOp(1 + m.rnd.IntN(7)), Name: "n", To: "m", Attribute: schema.Attribute{Name: "n",
+			Kind: schema.String, Format: "email", Allowed: []schema.Value{schema.StringValue("x")}, PII: true}}
+		m.b.Change(op.change)
+	case OpSegmentSave:
+		op.text = m.word()
+		m.b.SaveSegment(name, op.text)
+	case OpSegmentDrop:
+		m.b.DropSegment(name)
+	case OpListPut:
+		m.b.ListPut(name, keys...)
+	case OpListAdd:
+		m.b.ListAdd(name, keys...)
+	case OpListRemove:
+		m.b.ListRemove(name, keys...)
+	case OpListDrop:
+		m.b.ListDrop(name)
+	case OpQuarantined:
+		op.name = "file.csv"
+		for range 1 + m.rnd.IntN(3) {
+			r := BadRow{m.rnd.Uint64N(1e6), Reason(1 + m.rnd.IntN(22)), "age: \"x\"", "a,b\r\n"}
+			op.bad = append(op.bad, r)
+		}
+		m.b.Quarantine(op.name, op.bad...)
+	case OpTick:
+		m.b.Tick()
+	}
+	if op.code != OpTick && op.code != OpDelete && op.code != OpSchemaChange && op.code != OpQuarantined {
+		op.name = norm.NFC.String(name)
+	}
+	if op.code == OpDelete || op.code >= OpListPut && op.code <= OpListRemove {
+		for _, k := range keys {
+			op.keys = append(op.keys, norm.NFC.String(k))
+		}
+	}
+	m.want.ops = append(m.want.ops, op)
+}
+
+// TestRandom builds random batches with one builder, decodes them with one decoder,
+// and compares with plain values.
+func TestRandom(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	m := &maker{rnd: rand.New(rand.NewPCG(seed, 1)), b: New()}
+	var dec Decoder
+	for round := range 400 {
+		m.want = plainBatch{strict: m.rnd.IntN(2) == 0}
+		m.b.Strict(m.want.strict)
+		if m.rnd.IntN(2) == 0 {
+			m.want.source, m.want.run, m.want.sequence = "source", m.rnd.Uint64(), m.rnd.Uint64()
+			m.b.Source("source", m.want.run, m.want.sequence)
+		}
+		for range m.rnd.IntN(6) {
+			switch m.rnd.IntN(4) {
+			case 0:
+				m.upserts()
+			case 1:
+				rows := 1 + m.rnd.IntN(40)
+				if m.rnd.IntN(20) == 0 {
+					rows = 3000
+				}
+				m.table(rows)
+			default:
+				m.other()
+			}
+		}
+		size, rows := m.b.RawSize(), m.b.Rows()
+		enc, err := m.b.Encode()
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		h, _ := parseHeader(enc)
+		if h.raw > size || size > h.raw+h.raw/2+200*len(m.want.ops)+50 {
+			t.Fatalf("round %d: RawSize %d, is %d", round, size, h.raw)
+		}
+		got, err := dec.Decode(enc)
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if got.Rows != rows {
+			t.Fatalf("round %d: Rows %d, decoded %d", round, rows, got.Rows)
+		}
+		if p := plain(t, got); !reflect.DeepEqual(p, m.want) {
+			diff(t, p, m.want)
+			t.Fatalf("round %d differs", round)
+		}
+		checkUsed(t, got)
+		again, err := m.b.Encode()
+		if err != nil || !slices.Equal(again, enc) {
+			t.Fatalf("round %d: a second Encode differs: %v", round, err)
+		}
+		m.b.Reset()
+	}
+}
+
+// checkUsed fails if a builder left a string in a dictionary that no cell has.
+func checkUsed(t *testing.T, d *Decoded) {
+	t.Helper()
+	for _, op := range d.Ops {
+		if op.Block == nil {
+			continue
+		}
+		for _, c := range op.Block.Columns {
+			for code := range c.Dict.Len() {
+				if !slices.Contains(c.Index, uint32(code)) {
+					t.Fatalf("column %q: nobody has %q", c.Name, c.Dict.At(code))
+				}
+			}
+		}
+	}
+}
+
+func diff(t *testing.T, got, want plainBatch) {
+	t.Helper()
+	for i := range min(len(got.ops), len(want.ops)) {
+		g, w := got.ops[i], want.ops[i]
+		for j := range min(len(g.rows), len(w.rows)) {
+			if !reflect.DeepEqual(g.rows[j], w.rows[j]) {
+				t.Errorf("op %d row %d:\n got %v\nwant %v", i, j, g.rows[j], w.rows[j])
+				return
+			}
+		}
+		g.rows, w.rows = nil, nil
+		if !reflect.DeepEqual(g, w) {
+			t.Errorf("op %d:\n got %+v\nwant %+v", i, g, w)
+		}
+	}
+	t.Errorf("%d ops, want %d", len(got.ops), len(want.ops))
+}
+
+// TestExtremes covers the widths and the ends of the kinds' ranges.
+func TestExtremes(t *testing.T) {
+	for _, values := range [][]int64{{5}, {5, 5}, {0, 255}, {0, 256}, {-1, 65535}, {0, 1 << 32}, {math.MinInt64, math.MaxInt64}, {math.MinInt64}, {math.MaxInt64, math.MaxInt64 - 255}} {
+		b := New()
+		tab := b.Table([]Column{{Name: "n", Kind: schema.Int}})
+		for _, v := range values {
+			tab.Row([]byte("k"))
+			tab.Int(0, v)
+		}
+		enc, err := b.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := Decode(enc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Ops[0].Block.Columns[0].Ints; !slices.Equal(got, values) {
+			t.Errorf("%d became %d", values, got)
+		}
+	}
+}

@@ -1,0 +1,507 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kantadb/kanta/engine/internal/base"
+	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/head"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// Limits of the head. A value in the log costs about 65 ns at the next opening
+// (measured, see DESIGN.md), which is to take half a second.
+const (
+	softValues  = 5_000_000  // values in the unfolded log that the folding keeps to
+	hardValues  = 10_000_000 // values at which writers wait
+	maxFrozen   = 4          // frozen L0s at which writers wait
+	foldAge     = 60 * time.Second
+	idleCheck   = time.Second
+	truncateGap = 64 // log records that are truncated together
+)
+
+// compactor is the one goroutine that settles the head and folds it into the base.
+type compactor struct {
+	db      *DB
+	settler head.Settler
+	folder  *base.Folder
+
+	mu       sync.Mutex
+	changed  *sync.Cond // room was made, or the compactor ended
+	unfolded int64      // values in the log that the base does not have yet
+	ended    bool
+	err      error
+
+	signal   chan struct{}
+	compacts chan chan error
+	quit     chan struct{}
+	done     chan struct{}
+
+	// The rest is the goroutine's own.
+	logged     []logged // the unfolded log, oldest first
+	oldest     map[unitID]pending
+	debt       float64 // units to fold, in proportion to what was settled
+	generation uint64
+	truncated  uint64 // records below are gone
+}
+
+// logged is a stretch of the log: the records of one L0.
+type logged struct {
+	last   uint64
+	values int64
+}
+
+type unitID struct {
+	attr  schema.AttrID
+	shard int
+}
+
+// pending is what a unit has in the settled tier.
+type pending struct {
+	first  uint64    // position of the oldest record in it
+	since  time.Time // when it was settled
+	values int
+}
+
+func newCompactor(db *DB) *compactor {
+	c := &compactor{db: db, folder: base.NewFolder(db.kv, db.cache), signal: make(chan struct{}, 1), compacts: make(chan chan error),
+		quit: make(chan struct{}), done: make(chan struct{}), oldest: map[unitID]pending{}, generation: 1, truncated: 1}
+	c.changed = sync.NewCond(&c.mu)
+	return c
+}
+
+func (c *compactor) wake() {
+	select {
+	case c.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (c *compactor) stop() {
+	close(c.quit)
+	<-c.done
+}
+
+// waitForRoom holds the writer back while the head is too full.
+func (c *compactor) waitForRoom() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.ended && (c.unfolded > hardValues || len(c.db.current.Load().Tiers.Frozen) >= maxFrozen) {
+		c.wake()
+		c.changed.Wait()
+	}
+}
+
+func (c *compactor) run() {
+	defer close(c.done)
+	defer func() {
+		c.mu.Lock()
+		c.ended = true
+		c.changed.Broadcast()
+		c.mu.Unlock()
+	}()
+	if c.db.opt.ReadOnly {
+		<-c.quit
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { // a fold under way is given up when the store closes
+		select {
+		case <-c.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	tick := time.NewTicker(idleCheck)
+	defer tick.Stop()
+	for {
+		var reply chan error
+		select {
+		case <-c.quit:
+			return
+		case <-c.signal:
+		case <-tick.C:
+		case reply = <-c.compacts:
+		}
+		err := c.round(ctx, reply != nil)
+		if reply != nil {
+			reply <- err
+		}
+		if err != nil && ctx.Err() == nil {
+			c.fail(err)
+			return
+		}
+	}
+}
+
+// fail ends compaction. Reads go on; writes wait no longer, and fail.
+func (c *compactor) fail(err error) {
+	c.mu.Lock()
+	c.err = err
+	c.mu.Unlock()
+	if h := c.db.opt.Hooks.Failed; h != nil {
+		h(err)
+	}
+}
+
+// round settles what is frozen, folds what is due (all: everything), merges indexes that
+// are due, and deletes what nobody needs any more.
+func (c *compactor) round(ctx context.Context, all bool) error {
+	if err := c.settle(ctx); err != nil {
+		return err
+	}
+	for {
+		id, due := c.next(all)
+		if !due {
+			break
+		}
+		if err := c.fold(ctx, id); err != nil {
+			return err
+		}
+		if err := c.settle(ctx); err != nil {
+			return err
+		}
+	}
+	if err := c.mergeIndexes(ctx, all); err != nil {
+		return err
+	}
+	return errors.Join(c.truncate(all), c.deleteObsolete())
+}
+
+// Compact settles and folds everything that had been written when it was called, so
+// that the base answers alone.
+func (db *DB) Compact(ctx context.Context) error {
+	r := &request{ctx: ctx, done: make(chan struct{}), task: func() {
+		db.writer.freeze(db.writer.pos.Applied + 1)
+		db.writer.look()
+		db.writer.publish()
+	}}
+	if db.opt.ReadOnly {
+		return nil
+	}
+	if err := db.send(r); err != nil {
+		return err
+	}
+	reply := make(chan error, 1)
+	select {
+	case db.compactor.compacts <- reply:
+	case <-db.compactor.done:
+		return errClosed()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// settle merges the frozen L0s into the settled tier.
+func (c *compactor) settle(ctx context.Context) error {
+	s := c.db.current.Load()
+	frozen := s.Tiers.Frozen
+	if len(frozen) == 0 {
+		return ctx.Err()
+	}
+	start := time.Now()
+	settled := make(map[schema.AttrID][]*head.Settled, len(s.Tiers.Settled))
+	for k, v := range s.Tiers.Settled {
+		settled[k] = v
+	}
+	chunks := (int(s.End) + bitmap.ChunkSize - 1) / bitmap.ChunkSize
+	rows := 0
+	for _, l := range frozen {
+		rows += l.Rows
+	}
+	for _, a := range c.attributes(s) {
+		old := settled[a.id]
+		var list []*head.Settled
+		for chunk := range chunks {
+			var before *head.Settled
+			if chunk < len(old) {
+				before = old[chunk]
+			}
+			after := c.settler.Settle(a.id, a.class, chunk, before, frozen)
+			if after == before {
+				continue
+			}
+			if list == nil {
+				list = append(make([]*head.Settled, 0, chunks), old...)
+				list = append(list, make([]*head.Settled, chunks-len(list))...)
+			}
+			list[chunk] = after
+			c.note(unitID{a.id, chunk / bitmap.ShardChunks}, frozen[0].First, len(after.Ords)-sizeOf(before))
+		}
+		if list != nil {
+			settled[a.id] = list
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	for _, l := range frozen {
+		c.logged = append(c.logged, logged{l.Last, int64(l.Values)})
+	}
+	c.db.publish(func(s *state) {
+		s.Tiers.Settled = settled
+		s.Tiers.Frozen = s.Tiers.Frozen[len(frozen):]
+	})
+	c.count()
+	c.debt += c.share(frozen)
+	if h := c.db.opt.Hooks.Settled; h != nil {
+		h(rows, time.Since(start))
+	}
+	return nil
+}
+
+func sizeOf(s *head.Settled) int {
+	if s == nil {
+		return 0
+	}
+	return len(s.Ords)
+}
+
+// share is how many units must be folded for what was settled, so that folding keeps up.
+func (c *compactor) share(frozen []*head.L0) float64 {
+	values := 0
+	for _, l := range frozen {
+		values += l.Values
+	}
+	return 1.1 * float64(len(c.oldest)) * float64(values) / softValues
+}
+
+func (c *compactor) note(id unitID, first uint64, values int) {
+	p, ok := c.oldest[id]
+	if !ok {
+		p = pending{first: first, since: c.db.opt.Clock()}
+	}
+	p.values += values
+	c.oldest[id] = p
+}
+
+// count works out the unfolded log and lets the writer go on.
+func (c *compactor) count() {
+	low := c.lowest()
+	for len(c.logged) > 0 && c.logged[0].last < low {
+		c.logged = c.logged[1:]
+	}
+	n := int64(0)
+	for _, l := range c.logged {
+		n += l.values
+	}
+	c.mu.Lock()
+	c.unfolded = n
+	c.changed.Broadcast()
+	c.mu.Unlock()
+}
+
+// lowest returns the position of the oldest record that is not wholly in the base.
+func (c *compactor) lowest() uint64 {
+	s := c.db.current.Load()
+	low := s.Tiers.Active.First
+	if len(s.Tiers.Frozen) > 0 {
+		low = s.Tiers.Frozen[0].First
+	}
+	for _, p := range c.oldest {
+		low = min(low, p.first)
+	}
+	return low
+}
+
+// next returns the unit to fold: the one with the oldest record, if the unfolded log is
+// long, if folding owes, or if it has waited long.
+func (c *compactor) next(all bool) (unitID, bool) {
+	var id unitID
+	var p pending
+	for k, q := range c.oldest {
+		if p.first == 0 || q.first < p.first || q.first == p.first && (k.shard < id.shard || k.shard == id.shard && k.attr < id.attr) {
+			id, p = k, q
+		}
+	}
+	if p.first == 0 {
+		c.debt = 0
+		return id, false
+	}
+	c.mu.Lock()
+	full := c.unfolded > softValues
+	c.mu.Unlock()
+	if all || full || c.db.opt.Clock().Sub(p.since) > foldAge {
+		return id, true
+	}
+	owes := c.debt >= 1 && p.values >= 1<<12
+	if owes {
+		c.debt--
+	}
+	return id, owes
+}
+
+type attribute struct {
+	id    schema.AttrID
+	class effect.Class
+}
+
+// attributes lists the columns there are, the engine's own last.
+func (c *compactor) attributes(s *state) []attribute {
+	var out []attribute
+	for i := range s.Schema.Attributes {
+		a := &s.Schema.Attributes[i]
+		out = append(out, attribute{a.ID, effect.ClassOf(a)})
+	}
+	return append(out, attribute{schema.ListsAttr, effect.Set}, attribute{schema.KeyAttr, effect.Bytes}, attribute{view.LiveAttr, effect.Code})
+}
+
+// fold writes a unit's new generation and publishes it.
+func (c *compactor) fold(ctx context.Context, id unitID) error {
+	start := time.Now()
+	s := c.db.acquire()
+	defer s.era.release()
+	class, ok := classOf(s, id.attr)
+	if !ok { // dropped meanwhile
+		delete(c.oldest, id)
+		return nil
+	}
+	from := id.shard * bitmap.ShardChunks
+	list := s.Tiers.Settled[id.attr]
+	part := list[min(from, len(list)):min(from+bitmap.ShardChunks, len(list))]
+	var old *base.Unit
+	if units := s.Units[id.attr]; id.shard < len(units) {
+		old = units[id.shard]
+	}
+	c.generation++
+	job := &base.Job{ID: keys.Unit{Attr: uint32(id.attr), Shard: uint32(id.shard), Generation: c.generation}, Class: class, Old: old, Settled: part, Folded: settledUpTo(s)}
+	job.Who = c.who(s, id.shard)
+	job.What = what(s, id.attr)
+	if c.db.opt.Durability == SyncNone { // the base must never be ahead of a log that can be lost
+		if err := c.db.kv.DB.LogData(nil, pebble.Sync); err != nil {
+			return err
+		}
+	}
+	u, err := c.folder.Fold(ctx, job)
+	if err != nil {
+		return err
+	}
+	var obsolete []keys.Span
+	forget := func() {}
+	if old != nil {
+		obsolete = []keys.Span{old.ID.Span()}
+		forget = func() { c.db.cache.Forget(old) }
+	}
+	c.db.publishBase(obsolete, forget, func(s *state) {
+		s.Units = withUnit(s.Units, id, u)
+		s.Tiers.Settled = withoutSettled(s.Tiers.Settled, id)
+	})
+	delete(c.oldest, id)
+	c.count()
+	if h := c.db.opt.Hooks.Folded; h != nil {
+		h(1, u.Columns+u.Bitmaps, time.Since(start))
+	}
+	return c.deleteObsolete()
+}
+
+// settledUpTo is the position that the settled tier stands for.
+func settledUpTo(s *state) uint64 {
+	if len(s.Tiers.Frozen) > 0 {
+		return s.Tiers.Frozen[0].First - 1
+	}
+	return s.Tiers.Active.First - 1
+}
+
+func classOf(s *state, id schema.AttrID) (effect.Class, bool) {
+	switch id {
+	case schema.KeyAttr:
+		return effect.Bytes, true
+	case schema.ListsAttr:
+		return effect.Set, true
+	case view.LiveAttr:
+		return effect.Code, true
+	}
+	a := s.Schema.ByID(id)
+	if a == nil {
+		return 0, false
+	}
+	return effect.ClassOf(a), true
+}
+
+func withUnit(units map[schema.AttrID][]*base.Unit, id unitID, u *base.Unit) map[schema.AttrID][]*base.Unit {
+	out := make(map[schema.AttrID][]*base.Unit, len(units)+1)
+	for k, v := range units {
+		out[k] = v
+	}
+	list := append([]*base.Unit(nil), out[id.attr]...)
+	for len(list) <= id.shard {
+		list = append(list, nil)
+	}
+	list[id.shard] = u
+	out[id.attr] = list
+	return out
+}
+
+func withoutSettled(settled map[schema.AttrID][]*head.Settled, id unitID) map[schema.AttrID][]*head.Settled {
+	out := make(map[schema.AttrID][]*head.Settled, len(settled))
+	for k, v := range settled {
+		out[k] = v
+	}
+	list := append([]*head.Settled(nil), out[id.attr]...)
+	from := id.shard * bitmap.ShardChunks
+	for i := from; i < min(from+bitmap.ShardChunks, len(list)); i++ {
+		list[i] = nil
+	}
+	out[id.attr] = list
+	return out
+}
+
+// truncate deletes the log records that are wholly in the base and the indexes.
+func (c *compactor) truncate(all bool) error {
+	low := c.lowest()
+	s := c.db.current.Load()
+	for _, x := range s.Indexes {
+		if x.Delta.Len() > 0 || x.Frozen != nil {
+			low = min(low, x.Folded+1)
+		}
+	}
+	if low <= c.truncated || low-c.truncated < truncateGap && !all {
+		return nil
+	}
+	b := c.db.kv.DB.NewBatch()
+	defer b.Close()
+	err := errors.Join(
+		b.DeleteRange(keys.Record(c.truncated), keys.Record(low), nil),
+		b.DeleteRange(keys.Outcome(c.truncated), keys.Outcome(low), nil),
+		b.Commit(pebble.NoSync))
+	c.truncated = low
+	return err
+}
+
+// deleteObsolete deletes old generations that nobody reads any more.
+func (c *compactor) deleteObsolete() error {
+	ended := c.db.ended()
+	if len(ended) == 0 {
+		return nil
+	}
+	b := c.db.kv.DB.NewBatch()
+	defer b.Close()
+	var err error
+	for _, e := range ended {
+		for _, span := range e.obsolete {
+			err = errors.Join(err, b.DeleteRange(span.Start, span.End, nil))
+		}
+		if e.forget != nil {
+			e.forget()
+		}
+	}
+	if b.Empty() {
+		return err
+	}
+	return errors.Join(err, b.Commit(pebble.NoSync))
+}

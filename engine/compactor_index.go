@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"github.com/kantadb/kanta/engine/internal/digest"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/keytable"
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// mergeFrom is the number of new entries from which an index is merged: more for a
+// larger index, so that the merging of a growing one costs a constant per entry.
+const (
+	mergeFrom  = 1 << 18
+	mergeShare = 8
+)
+
+// who returns the key hashes of a shard's ordinals. Keys never change, and those of the
+// dead stay, so any state that knows the ordinals will do.
+func (c *compactor) who(s *state, shard int) func(ords []uint32, dst []uint64) error {
+	cursor := view.View{S: &s.State}.NewCursor()
+	var part []uint16
+	var keys [][]byte
+	return func(ords []uint32, dst []uint64) error {
+		for from := 0; from < len(ords); {
+			chunk := ords[from] >> bitmap.ChunkBits
+			part = part[:0]
+			to := from
+			for ; to < len(ords) && ords[to]>>bitmap.ChunkBits == chunk; to++ {
+				part = append(part, uint16(ords[to]))
+			}
+			if cap(keys) < len(part) {
+				keys = make([][]byte, len(part)*2)
+			}
+			keys = keys[:len(part)]
+			if err := cursor.GatherStrings(schema.KeyAttr, shard*bitmap.ShardChunks+int(chunk), part, keys); err != nil {
+				return err
+			}
+			for i, k := range keys {
+				dst[from+i] = digest.Text(k)
+			}
+			from = to
+		}
+		return nil
+	}
+}
+
+// what returns the value hashes of an attribute's codes: those of the strings.
+func what(s *state, id schema.AttrID) func(code uint32) uint64 {
+	d := s.Dicts[id]
+	if d == nil { // bools, and who lives
+		return func(code uint32) uint64 { return digest.Number(int64(code)) }
+	}
+	hashes := d.Hashes()
+	return func(code uint32) uint64 { return hashes[code] }
+}
+
+// mergeIndexes folds the deltas of the indexes into sorted tables.
+func (c *compactor) mergeIndexes(ctx context.Context, all bool) error {
+	s := c.db.current.Load()
+	for id, x := range s.Indexes {
+		n := x.Delta.Len()
+		if n == 0 || n < max(mergeFrom, x.Entries/mergeShare) && !all {
+			continue
+		}
+		if err := c.mergeIndex(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mergeIndex has the writer begin a new delta, which makes the old one complete up to a
+// durable position, and merges that into a new table.
+func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID) error {
+	w := c.db.writer
+	var frozen *view.Index
+	var folded uint64
+	r := &request{ctx: ctx, done: make(chan struct{})}
+	r.task = func() {
+		old := w.reading.Indexes[id]
+		if old == nil || w.failed != nil {
+			return
+		}
+		frozen = &view.Index{Static: old.Static, Folded: old.Folded, Entries: old.Entries, Frozen: old.Delta, Delta: keytable.NewDelta()}
+		folded = w.pos.Applied
+		w.setIndex(id, frozen)
+	}
+	if err := c.db.send(r); err != nil {
+		return ctx.Err() // the store is closing
+	}
+	if frozen == nil || w.db.failure() != nil {
+		return nil
+	}
+	c.generation++
+	t := keys.Table{Attr: uint32(id), Generation: c.generation}
+	table, err := c.db.kv.NewTable()
+	if err != nil {
+		return err
+	}
+	entries := frozen.Entries + frozen.Frozen.Len()
+	pages, err := keytable.Merge(frozen.Static, frozen.Frozen, func(uint32) bool { return true }, func(page int, b []byte) error {
+		return errors.Join(ctx.Err(), table.Set(t.Row(keys.Page, uint32(page)), b))
+	})
+	if err == nil {
+		b := binary.AppendUvarint([]byte{1}, uint64(pages))
+		b = binary.AppendUvarint(binary.AppendUvarint(b, folded), uint64(entries))
+		err = table.Set(t.Row(keys.Done, 0), kv.Seal(nil, b))
+	}
+	if err != nil {
+		return errors.Join(err, table.Discard())
+	}
+	if err := table.Ingest(ctx); err != nil {
+		return err
+	}
+	static, err := c.db.openTable(t, pages)
+	if err != nil {
+		return err
+	}
+	merged := &view.Index{Static: static, Folded: folded, Entries: entries, Generation: t.Generation, Delta: frozen.Delta}
+	var obsolete []keys.Span
+	if old := (keys.Table{Attr: uint32(id), Generation: frozen.Generation}); frozen.Generation > 0 {
+		obsolete = append(obsolete, old.Span())
+	}
+	r = &request{ctx: ctx, done: make(chan struct{}), task: func() { w.swapIndex(id, merged, obsolete) }}
+	if err := c.db.send(r); err != nil {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// openTable opens an index's sorted pages.
+func (db *DB) openTable(t keys.Table, pages int) (*keytable.Static, error) {
+	return keytable.Open(pages, func(page int) ([]byte, error) {
+		b, err := db.kv.Get(t.Row(keys.Page, uint32(page)))
+		if err == nil && b == nil {
+			err = query.Errorf(query.CodeCorrupt, "page %d of the index of attribute %d is missing", page, t.Attr)
+		}
+		return b, err
+	})
+}
+
+// readTable reads an index's manifest.
+func readTable(sealed []byte) (pages int, folded uint64, entries int, err error) {
+	b, err := kv.Unseal(sealed)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	if len(b) == 0 || b[0] != 1 {
+		return 0, 0, 0, query.Errorf(query.CodeNewerFormat, "an index has a manifest of another version")
+	}
+	f := fields{b: b[1:]}
+	pages, folded, entries = int(f.number()), f.number(), int(f.number())
+	return pages, folded, entries, f.err("an index manifest")
+}

@@ -1,0 +1,198 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/base"
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/engine/quality"
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/syntax"
+)
+
+// DB is an open store. Its methods are safe for concurrent use.
+type DB struct {
+	opt      Options
+	dir      string
+	kv       *kv.Store
+	cache    *base.Cache
+	compiler *syntax.Compiler
+	plans    planCache
+
+	current    atomic.Pointer[state]
+	publishing sync.Mutex // guards replacing current, and eras
+	eras       []*era
+
+	writer    *writer
+	compactor *compactor
+
+	closing sync.RWMutex // held for reading by whoever uses writer.requests
+	closed  bool
+	written atomic.Int64 // bytes of batches since open
+}
+
+// Open opens the store in a directory, creating it if the directory is missing or empty.
+// An empty name opens a store in memory. Errors have the codes InUse, NotAStore,
+// NewerFormat, Corrupt and Invalid, or are those of the file system.
+func Open(dir string, options *Options) (*DB, error) {
+	opt, err := options.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if dir == "" {
+		dir = "memory"
+		if opt.FS == nil {
+			opt.FS = vfs.NewMem()
+		}
+	}
+	if opt.FS == nil {
+		opt.FS = vfs.Default
+	}
+	store, err := kv.Open(dir, kv.Config{FS: opt.FS, Cache: opt.Memory / 16, MemTable: uint64(min(64<<20, opt.Memory/16)), ReadOnly: opt.ReadOnly, MustExist: opt.MustExist})
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{opt: opt, dir: dir, kv: store, compiler: syntax.NewCompiler()}
+	db.cache = base.NewCache(store, opt.Memory/2)
+	if err := db.recover(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", dir, err), store.Close())
+	}
+	db.start()
+	return db, nil
+}
+
+func (db *DB) start() {
+	go db.writer.run()
+	go db.compactor.run()
+	db.compactor.wake()
+}
+
+// Close waits for writes under way and closes the store. Snapshots and listings still
+// open fail from then on.
+func (db *DB) Close() error {
+	db.closing.Lock()
+	if db.closed {
+		db.closing.Unlock()
+		return nil
+	}
+	db.closed = true
+	db.closing.Unlock()
+	db.compactor.stop()
+	close(db.writer.requests)
+	<-db.writer.done
+	return db.kv.Close()
+}
+
+func errClosed() error { return query.Errorf(query.CodeClosed, "the store is closed") }
+
+func (db *DB) syncOption() *pebble.WriteOptions {
+	if db.opt.Durability == SyncNone {
+		return pebble.NoSync
+	}
+	return pebble.Sync
+}
+
+// Apply applies a batch. When it returns without an error the outcome is durable (see
+// [Options.Durability]) and in every answer that starts afterwards. Rows that fail are
+// quarantined, with their reasons in the result; a strict batch with such a row is
+// refused whole, with [query.CodeRefused]. A batch whose source, run and sequence were
+// applied before returns the first outcome, marked Repeated. If ctx ends before the
+// batch's turn, nothing is applied; afterwards the outcome stands.
+func (db *DB) Apply(ctx context.Context, b batch.Batch) (batch.Result, error) {
+	return db.submit(ctx, b, false)
+}
+
+// DryRun decides a batch as Apply would and changes nothing.
+func (db *DB) DryRun(ctx context.Context, b batch.Batch) (batch.Result, error) {
+	return db.submit(ctx, b, true)
+}
+
+func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (batch.Result, error) {
+	if db.opt.ReadOnly {
+		return batch.Result{}, query.Errorf(query.CodeReadOnly, "the store was opened for reading")
+	}
+	d, ok := decoders.Get().(*batch.Decoder)
+	if !ok {
+		d = new(batch.Decoder)
+	}
+	defer decoders.Put(d)
+	decoded, err := d.Decode(b)
+	if err != nil {
+		return batch.Result{}, err
+	}
+	r := &request{ctx: ctx, raw: b, decoded: decoded, dry: dry, received: db.opt.Clock().UnixMilli(), done: make(chan struct{})}
+	if err := r.check(db.current.Load()); err != nil {
+		return batch.Result{}, err
+	}
+	if err := db.send(r); err != nil {
+		return batch.Result{}, err
+	}
+	if r.err == nil && !dry {
+		db.written.Add(int64(len(b)))
+	}
+	return r.result, r.err
+}
+
+// decoders are reused: a decoder keeps the memory of the last batch.
+var decoders sync.Pool
+
+// check is stage 1: what can be told from the schema and the batch alone.
+func (r *request) check(s *state) error {
+	verdicts := quality.Check(r.decoded, s.Schema)
+	if len(verdicts) == 0 {
+		return nil
+	}
+	r.verdicts = make(map[int]verdict, len(verdicts))
+	for _, v := range verdicts {
+		r.verdicts[v.Row] = verdict{v.Reason, v.Detail}
+	}
+	var err error
+	r.encoded, err = quality.AppendVerdicts(nil, verdicts)
+	return err
+}
+
+// send hands a request to the writer and waits for its end.
+func (db *DB) send(r *request) error {
+	db.closing.RLock()
+	if db.closed {
+		db.closing.RUnlock()
+		return errClosed()
+	}
+	select {
+	case db.writer.requests <- r:
+		db.closing.RUnlock()
+	case <-r.ctx.Done():
+		db.closing.RUnlock()
+		return r.ctx.Err()
+	}
+	<-r.done
+	return nil
+}
+
+// now returns the instant a question is about: its own, or the clock's, in whole milliseconds UTC.
+func (db *DB) now(o *query.Options) time.Time {
+	t := time.Time{}
+	if o != nil {
+		t = o.Now
+	}
+	if t.IsZero() {
+		t = db.opt.Clock()
+	}
+	return t.UTC().Truncate(time.Millisecond)
+}
+
+// failure returns why the store takes no more writes, nil while it does.
+func (db *DB) failure() error {
+	db.compactor.mu.Lock()
+	defer db.compactor.mu.Unlock()
+	return db.compactor.err
+}

@@ -1,0 +1,316 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// decision is what Apply makes of one batch. It is a pure function of the writer's state
+// and the log record: no clock, no randomness, no map order.
+type decision struct {
+	outcome effect.Outcome
+	meta    metaChanges
+	result  batch.Result
+	bad     []batch.BadRow // rows for the quarantine, with their line
+	source  string
+}
+
+// decider decides one batch after another. It belongs to the writer goroutine. Its
+// state is the writer's: what earlier batches of the same commit group did is visible.
+type decider struct {
+	w        *writer
+	ctx      context.Context
+	out      *decision
+	verdicts map[int]verdict
+
+	created map[uint64]newKey // keys that this batch creates, by hash
+	clashes map[string]uint32 // those whose hash an earlier one of the batch has
+	pending map[cell]schema.Value
+	taken   map[uniqueValue]uint32 // by whom, of the pending values
+	gone    map[uint32]bool        // profiles that this batch deleted
+	added   []addedString
+}
+
+type newKey struct {
+	ord uint32
+	key string
+}
+
+// cell is one value of one profile.
+type cell struct {
+	attr schema.AttrID
+	ord  uint32
+}
+
+// uniqueValue is a value of a unique attribute.
+type uniqueValue struct {
+	attr schema.AttrID
+	text string
+}
+
+type addedString struct {
+	attr schema.AttrID
+	code uint32
+	text string
+}
+
+// block is the state of deciding one upsert.
+type block struct {
+	op      *batch.Op
+	cols    []*blockColumn
+	fail    []batch.Reason // per row
+	detail  map[int]string
+	ords    []uint32
+	fresh   []bool  // the row creates its profile
+	place   []int32 // per row: its row in the outcome, -1 if it failed
+	n       int     // rows in the outcome
+	counted []int32 // per column: cells before the current row (row-wise pass only)
+}
+
+// blockColumn is a batch column with its attribute.
+type blockColumn struct {
+	*batch.BlockColumn
+	attr *schema.Attribute
+	sums []int64 // increments: the result per cell
+}
+
+func (d *decider) upsert(op *batch.Op) error {
+	b := &block{op: op, fail: make([]batch.Reason, op.Block.N), detail: map[int]string{},
+		ords: make([]uint32, op.Block.N), fresh: make([]bool, op.Block.N), place: make([]int32, op.Block.N)}
+	for row := range b.fail {
+		if v, ok := d.verdicts[op.FirstRow+row]; ok {
+			b.fail[row], b.detail[row] = v.reason, v.detail
+		}
+	}
+	d.bindColumns(b)
+	required := d.required(b)
+	if err := d.rows(b, required); err != nil {
+		return err
+	}
+	d.fullDictionaries(b)
+	return d.emit(b)
+}
+
+// bindColumns finds each column's attribute; rows with a cell that fits none fail.
+func (d *decider) bindColumns(b *block) {
+	for i := range b.op.Block.Columns {
+		c := &b.op.Block.Columns[i]
+		a := d.w.schema.Lookup(c.Name)
+		var why batch.Reason
+		switch {
+		case a == nil:
+			why = batch.ReasonUnknownColumn
+		case c.Kind != schema.Absent && (c.Kind != a.Kind || c.Scale != a.Scale):
+			why = batch.ReasonKind
+		case c.Verb == batch.VerbIncrement && (a.Coded() || a.Inline()):
+			why = batch.ReasonKind
+		}
+		if why == batch.ReasonNone {
+			b.cols = append(b.cols, &blockColumn{BlockColumn: c, attr: a})
+			continue
+		}
+		for row := range b.fail {
+			if b.fail[row] == batch.ReasonNone && c.Has(row) {
+				b.fail[row] = why
+				b.detail[row] = fmt.Sprintf("attribute %q", c.Name)
+				if why == batch.ReasonKind {
+					b.detail[row] = fmt.Sprintf("attribute %q is a %v, the batch has a %v", c.Name, a.Kind, c.Kind)
+				}
+			}
+		}
+	}
+}
+
+// required returns, per row, whether it sets all required attributes; nil if none is required.
+func (d *decider) required(b *block) []bool {
+	var out []bool
+	for i := range d.w.schema.Attributes {
+		a := &d.w.schema.Attributes[i]
+		if !a.Required {
+			continue
+		}
+		if out == nil {
+			out = make([]bool, b.op.Block.N)
+			for r := range out {
+				out[r] = true
+			}
+		}
+		has := make([]bool, b.op.Block.N)
+		for _, c := range b.cols {
+			if c.attr != a || c.Verb != batch.VerbSet && c.Verb != batch.VerbAdd {
+				continue
+			}
+			for r := range has {
+				has[r] = has[r] || c.Has(r)
+			}
+		}
+		for r := range out {
+			if !has[r] && out[r] {
+				out[r] = false
+			}
+		}
+	}
+	return out
+}
+
+// rows resolves each row's key and runs the checks that need the state, in row order.
+func (d *decider) rows(b *block, required []bool) error {
+	stateful := d.stateful(b)
+	if stateful != nil && d.pending == nil {
+		d.pending, d.taken = map[cell]schema.Value{}, map[uniqueValue]uint32{}
+	}
+	for row := range b.op.Block.N {
+		key := b.op.Block.Keys.At(row)
+		hash := view.Hash(d.w.seed, key)
+		ord, known, err := d.resolve(key, hash)
+		if err != nil {
+			return err
+		}
+		if !known {
+			ord = d.w.end
+			if required != nil && !required[row] && b.fail[row] == batch.ReasonNone {
+				b.fail[row], b.detail[row] = batch.ReasonRequired, fmt.Sprintf("profile %q is new", key)
+			}
+		}
+		if stateful != nil {
+			if err := d.checkRow(b, stateful, row, ord, !known); err != nil {
+				return err
+			}
+		}
+		if b.fail[row] != batch.ReasonNone {
+			b.place[row] = -1
+			continue
+		}
+		if !known {
+			b.fresh[row] = true
+			d.w.end++
+			d.remember(key, hash, ord)
+		}
+		b.ords[row], b.place[row] = ord, int32(b.n)
+		b.n++
+	}
+	return nil
+}
+
+// resolve finds the ordinal of a living profile's key, also one that this batch creates.
+func (d *decider) resolve(key []byte, hash uint64) (ord uint32, known bool, err error) {
+	if n, ok := d.created[hash]; ok {
+		if n.key == string(key) {
+			return n.ord, true, nil
+		}
+		if ord, ok := d.clashes[string(key)]; ok {
+			return ord, true, nil
+		}
+	}
+	ord, known, err = d.w.find(hash, key)
+	return ord, known && !d.gone[ord], err
+}
+
+func (d *decider) remember(key []byte, hash uint64, ord uint32) {
+	if _, taken := d.created[hash]; taken {
+		if d.clashes == nil {
+			d.clashes = map[string]uint32{}
+		}
+		d.clashes[string(key)] = ord
+		return
+	}
+	if d.created == nil {
+		d.created = map[uint64]newKey{}
+	}
+	d.created[hash] = newKey{ord, string(key)}
+}
+
+// fullDictionaries fails the rows whose strings would not fit into a dictionary.
+func (d *decider) fullDictionaries(b *block) {
+	for _, c := range b.cols {
+		if !c.attr.Coded() || c.attr.Kind == schema.Bool || c.Verb == batch.VerbUnset {
+			continue
+		}
+		dict := d.w.dicts[c.attr.ID]
+		if dict.Len()+max(c.Dict.Len(), c.Plain.Len()) <= schema.MaxDictionary {
+			continue
+		}
+		d.countNew(b, c)
+	}
+}
+
+func (d *decider) countNew(b *block, c *blockColumn) {
+	dict := d.w.dicts[c.attr.ID]
+	room := schema.MaxDictionary - dict.Len()
+	fresh := map[string]bool{}
+	d.eachString(c, func(row int, s []byte) {
+		if b.place[row] < 0 || fresh[string(s)] {
+			return
+		}
+		if _, ok := dict.CodeOf(s); ok {
+			return
+		}
+		if len(fresh) < room {
+			fresh[string(s)] = true
+			return
+		}
+		b.fail[row], b.place[row] = batch.ReasonDictionaryFull, -1
+		b.detail[row] = fmt.Sprintf("attribute %q has %d distinct values: store it inline", c.attr.Name, schema.MaxDictionary)
+	})
+	b.n = 0
+	for row := range b.place { // rows that failed leave no gap
+		if b.place[row] >= 0 {
+			b.place[row] = int32(b.n)
+			b.n++
+		}
+	}
+}
+
+// eachString calls f for each string cell or set element of a column.
+func (d *decider) eachString(c *blockColumn, f func(row int, s []byte)) {
+	k, e := 0, 0
+	for row := 0; k < c.M; row++ {
+		if !c.Has(row) {
+			continue
+		}
+		switch {
+		case c.Kind == schema.Set:
+			for range c.Counts[k] {
+				f(row, c.Dict.At(int(c.Index[e])))
+				e++
+			}
+		case c.Plain.Len() > 0:
+			f(row, c.Plain.At(k))
+		default:
+			f(row, c.Dict.At(int(c.Index[k])))
+		}
+		k++
+	}
+}
+
+// code returns a string's code, assigning the next one to a new string.
+func (d *decider) code(attr schema.AttrID, s []byte) uint32 {
+	dict := d.w.dicts[attr]
+	if c, ok := dict.CodeOf(s); ok {
+		return c
+	}
+	text := string(s)
+	c := dict.Add(text)
+	d.added = append(d.added, addedString{attr, c, text})
+	return c
+}
+
+// reject counts a row that is not applied.
+func (d *decider) reject(row int, reason batch.Reason, detail string, raw func() string) {
+	r := &d.out.result
+	refused := reason == batch.ReasonExpect || reason == batch.ReasonErased
+	if refused {
+		r.Refused++
+	} else {
+		r.Quarantined++
+		d.out.bad = append(d.out.bad, batch.BadRow{Line: uint64(row), Reason: reason, Detail: detail, Raw: raw()})
+	}
+	if len(r.Rejected) < batch.MaxRejected {
+		r.Rejected = append(r.Rejected, batch.Rejected{Row: row, Reason: reason, Detail: detail})
+	}
+}

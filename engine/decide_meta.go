@@ -1,0 +1,340 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/syntax"
+)
+
+// metaChanges are what a batch changes beside values. Nil fields change nothing.
+type metaChanges struct {
+	schema   *schema.Schema
+	dropped  []schema.AttrID
+	segments map[string]*segment // nil values are dropped
+	lists    map[string]*list
+}
+
+// catalog is what expressions may name, as the batch being decided sees it.
+type catalog struct {
+	schema   *schema.Schema
+	segments map[string]*segment
+	lists    map[string]*list
+}
+
+var _ syntax.Catalog = (*catalog)(nil)
+
+func (c *catalog) Schema() *schema.Schema { return c.schema }
+
+func (c *catalog) Segment(name string) (string, bool) {
+	if s := c.segments[name]; s != nil {
+		return s.text, true
+	}
+	return "", false
+}
+
+func (c *catalog) List(name string) (uint32, bool) {
+	if l := c.lists[name]; l != nil {
+		return l.code, true
+	}
+	return 0, false
+}
+
+func (c *catalog) SegmentNames() []string { return slices.Sorted(maps.Keys(c.segments)) }
+func (c *catalog) ListNames() []string    { return slices.Sorted(maps.Keys(c.lists)) }
+
+func (s *state) catalog() *catalog { return &catalog{s.Schema, s.segments, s.lists} }
+
+// change applies a schema change. Nothing of the batch is applied if it cannot be.
+func (d *decider) change(op *batch.Op) error {
+	c := op.Change
+	next, err := d.w.schema.Apply(c)
+	if err != nil {
+		return &query.Error{Code: query.CodeConflict, Message: err.Error(), Err: err}
+	}
+	if err := d.mayChange(c); err != nil {
+		return err
+	}
+	if c.Op == schema.Drop {
+		a := d.w.schema.Lookup(c.Name)
+		d.out.meta.dropped = append(d.out.meta.dropped, a.ID)
+	}
+	cat := &catalog{next, d.w.segments, d.w.lists}
+	for _, name := range cat.SegmentNames() {
+		if _, err := d.w.db.compiler.Compile(cat.segments[name].text, cat, query.Env{}); err != nil {
+			return &query.Error{Code: query.CodeConflict, Err: err,
+				Message: fmt.Sprintf("the change would break the saved segment %q: %v", name, err), Hint: "change or drop the segment first"}
+		}
+	}
+	d.out.meta.schema = next
+	d.w.adopt(next)
+	return nil
+}
+
+// mayChange refuses changes that would need stored values to be rewritten or checked.
+func (d *decider) mayChange(c schema.Change) error {
+	a := d.w.schema.Lookup(c.Name)
+	switch c.Op {
+	case schema.SetStorage:
+		if n, _ := d.w.view().ExistsCount(a.ID); n > 0 || !d.w.headEmpty(a.ID) {
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("attribute %q has values; its storage cannot change any more", a.Name),
+				Hint: "add an attribute with the other storage and load the values into it"}
+		}
+	case schema.Narrow:
+		n, err := d.w.offenders(d.ctx, a, &c.Attribute)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%d profiles have a value of %q that the narrower definition does not admit", n, a.Name),
+				Hint: "correct them first, or keep the definition"}
+		}
+	}
+	return nil
+}
+
+func (d *decider) saveSegment(op *batch.Op) error {
+	segments := cloned(d.w.segments)
+	cat := &catalog{d.w.schema, segments, d.w.lists}
+	s := &segment{text: op.Text, saved: d.w.nextPosition()}
+	segments[op.Name] = s // it stands there while it is compiled, so that a circle is seen
+	expr, err := d.w.db.compiler.Compile(op.Text, cat, query.Env{})
+	if err != nil {
+		return fmt.Errorf("segment %q: %w", op.Name, err)
+	}
+	s.uses = expr.Uses.Segments
+	for _, name := range cat.SegmentNames() { // whoever uses it must still compile: kinds, and no cycle
+		if _, err := d.w.db.compiler.Compile(segments[name].text, cat, query.Env{}); err != nil {
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("with this text the segment %q would not compile: %v", name, err), Err: err}
+		}
+	}
+	d.setSegment(op.Name, s)
+	return nil
+}
+
+func (d *decider) setSegment(name string, s *segment) {
+	d.w.segments = cloned(d.w.segments)
+	if d.out.meta.segments == nil {
+		d.out.meta.segments = map[string]*segment{}
+	}
+	d.out.meta.segments[name] = s
+	if s == nil {
+		delete(d.w.segments, name)
+	} else {
+		d.w.segments[name] = s
+	}
+}
+
+// cloned copies a map; the copy is never nil.
+func cloned[K comparable, V any](m map[K]V) map[K]V {
+	out := make(map[K]V, len(m)+1)
+	maps.Copy(out, m)
+	return out
+}
+
+func (d *decider) dropSegment(op *batch.Op) error {
+	if d.w.segments[op.Name] == nil {
+		return query.Errorf(query.CodeUnknownName, "there is no segment %q", op.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.w.segments)) {
+		if slices.Contains(d.w.segments[name].uses, op.Name) {
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("segment %q is used by segment %q", op.Name, name), Hint: "change that one first"}
+		}
+	}
+	d.setSegment(op.Name, nil)
+	return nil
+}
+
+// delete removes profiles: every attribute of theirs becomes absent; the ordinal stays assigned.
+func (d *decider) delete(op *batch.Op) error {
+	var ords []uint32
+	for i := range op.Keys.Len() {
+		key := op.Keys.At(i)
+		hash := view.Hash(d.w.seed, key)
+		ord, known, err := d.resolve(key, hash)
+		if err != nil {
+			return err
+		}
+		if !known || slices.Contains(ords, ord) {
+			d.reject(op.FirstRow+i, batch.ReasonUnknownKey, fmt.Sprintf("no profile %q to delete", key), func() string { return "key=" + string(key) })
+			continue
+		}
+		ords = append(ords, ord)
+		d.out.result.Accepted++
+		d.deleted(hash, string(key), ord)
+	}
+	if len(ords) == 0 {
+		return nil
+	}
+	b := effect.Block{Ords: ords}
+	gone := effect.Column{Attr: view.LiveAttr, Class: effect.Code}
+	reset := effect.Column{Attr: schema.ListsAttr, Class: effect.Set}
+	for range ords {
+		gone.Codes = append(gone.Codes, schema.NoCode)
+		reset.Codes = append(reset.Codes, effect.Reset)
+	}
+	b.Columns = append(b.Columns, gone, reset)
+	for i := range d.w.schema.Attributes {
+		a := &d.w.schema.Attributes[i]
+		c := effect.Column{Attr: a.ID, Class: effect.ClassOf(a)}
+		for range ords {
+			if c.Class == effect.Set {
+				c.Codes = append(c.Codes, effect.Reset)
+			} else {
+				c.AppendAbsent()
+			}
+		}
+		b.Columns = append(b.Columns, c)
+	}
+	d.out.outcome.Blocks = append(d.out.outcome.Blocks, b)
+	return nil
+}
+
+// deleted makes later rows of the batch see that the profile is gone.
+func (d *decider) deleted(hash uint64, key string, ord uint32) {
+	if n, ok := d.created[hash]; ok && n.key == key {
+		delete(d.created, hash)
+	}
+	delete(d.clashes, key)
+	if d.gone == nil {
+		d.gone = map[uint32]bool{}
+	}
+	d.gone[ord] = true
+	for c := range d.pending {
+		if c.ord == ord {
+			delete(d.pending, c)
+		}
+	}
+}
+
+// list puts, adds or removes keys.
+func (d *decider) list(op *batch.Op) error {
+	l := d.w.lists[op.Name]
+	if l == nil {
+		if op.Code == batch.OpListRemove {
+			return query.Errorf(query.CodeUnknownName, "there is no list %q", op.Name)
+		}
+		l = &list{code: d.code(schema.ListsAttr, []byte(op.Name)), saved: d.w.nextPosition()}
+		d.setList(op.Name, l)
+	}
+	var ords []uint32
+	for i := range op.Keys.Len() {
+		key := op.Keys.At(i)
+		ord, known, err := d.resolve(key, view.Hash(d.w.seed, key))
+		if err != nil {
+			return err
+		}
+		if !known {
+			d.reject(op.FirstRow+i, batch.ReasonUnknownKey, fmt.Sprintf("list %q: no profile %q", op.Name, key), func() string { return "key=" + string(key) })
+			continue
+		}
+		ords = append(ords, ord)
+		d.out.result.Accepted++
+	}
+	if op.Code == batch.OpListPut {
+		if err := d.emptyList(l.code); err != nil {
+			return err
+		}
+	}
+	change := effect.Add
+	if op.Code == batch.OpListRemove {
+		change = effect.Remove
+	}
+	d.listBlock(ords, l.code|change)
+	return nil
+}
+
+func (d *decider) listBlock(ords []uint32, op uint32) {
+	if len(ords) == 0 {
+		return
+	}
+	c := effect.Column{Attr: schema.ListsAttr, Class: effect.Set, Codes: make([]uint32, len(ords))}
+	for i := range c.Codes {
+		c.Codes[i] = op
+	}
+	d.out.outcome.Blocks = append(d.out.outcome.Blocks, effect.Block{Ords: ords, Columns: []effect.Column{c}})
+}
+
+// emptyList takes everybody out of a list: those who were in it before the batch, and
+// those whom it put in.
+func (d *decider) emptyList(code uint32) error {
+	var ords []uint32
+	var buf bitmap.Words
+	v := d.w.view()
+	for chunk := range v.Chunks() {
+		set, err := d.w.cursor.Row(schema.ListsAttr, code, chunk, &buf)
+		if err != nil {
+			return err
+		}
+		for _, o := range set.AppendTo(nil) {
+			ords = append(ords, uint32(chunk)<<bitmap.ChunkBits|uint32(o))
+		}
+	}
+	for i := range d.out.outcome.Blocks {
+		b := &d.out.outcome.Blocks[i]
+		for j := range b.Columns {
+			if c := &b.Columns[j]; c.Attr == schema.ListsAttr {
+				for k, op := range c.Codes {
+					if op == code|effect.Add {
+						ords = append(ords, b.Ords[c.Row(k)])
+					}
+				}
+			}
+		}
+	}
+	d.listBlock(ords, code|effect.Remove)
+	return nil
+}
+
+func (d *decider) setList(name string, l *list) {
+	d.w.lists = cloned(d.w.lists)
+	if d.out.meta.lists == nil {
+		d.out.meta.lists = map[string]*list{}
+	}
+	d.out.meta.lists[name] = l
+	if l == nil {
+		delete(d.w.lists, name)
+	} else {
+		d.w.lists[name] = l
+	}
+}
+
+func (d *decider) dropList(op *batch.Op) error {
+	l := d.w.lists[op.Name]
+	if l == nil {
+		return query.Errorf(query.CodeUnknownName, "there is no list %q", op.Name)
+	}
+	if err := d.emptyList(l.code); err != nil {
+		return err
+	}
+	d.setList(op.Name, nil)
+	cat := &catalog{d.w.schema, d.w.segments, d.w.lists}
+	for _, name := range cat.SegmentNames() {
+		if _, err := d.w.db.compiler.Compile(cat.segments[name].text, cat, query.Env{}); err != nil {
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("list %q is used by segment %q", op.Name, name), Hint: "change that one first", Err: err}
+		}
+	}
+	return nil
+}
+
+// quarantined counts rows that a loader could not type.
+func (d *decider) quarantined(op *batch.Op) {
+	if d.out.source == "" {
+		d.out.source = op.Name
+	}
+	r := &d.out.result
+	r.Quarantined += uint64(len(op.Bad))
+	for i, bad := range op.Bad {
+		d.out.bad = append(d.out.bad, bad)
+		if len(r.Rejected) < batch.MaxRejected {
+			r.Rejected = append(r.Rejected, batch.Rejected{Row: op.FirstRow + i, Reason: bad.Reason, Detail: bad.Detail})
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package base
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/kantadb/kanta/engine/internal/kv"
+)
+
+// Cache keeps decoded fragments and blocks within a byte budget. An object hangs in a
+// slot of its unit, so a hit is one pointer load; the cache only knows the slots and
+// their sizes, and takes objects out again by the clock algorithm: one that was used
+// since the hand last passed stays for another round. A reader that holds an object
+// keeps it alive; taking it out of its slot only forgets it.
+type Cache struct {
+	store  *kv.Store
+	budget int64
+	used   atomic.Int64
+	mu     sync.Mutex
+	clock  []resident
+	hand   int
+}
+
+// resident is an object in the cache.
+type resident struct {
+	slot  interface{ drop() bool }
+	bytes int64
+}
+
+// NewCache makes a cache of at most budget bytes over a store.
+func NewCache(store *kv.Store, budget int64) *Cache { return &Cache{store: store, budget: budget} }
+
+// Used returns the bytes of decoded objects.
+func (c *Cache) Used() int64 { return c.used.Load() }
+
+// keep puts an object into its slot, unless another goroutine was first, and makes room.
+func keep[T any](c *Cache, s *slot[T], p *T, bytes int64) {
+	if bytes > c.budget/4 {
+		return // one object must not empty the cache
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.p.Load() != nil {
+		return
+	}
+	c.makeRoom(bytes)
+	s.used.Store(true)
+	s.p.Store(p)
+	c.clock = append(c.clock, resident{s, bytes})
+	c.used.Add(bytes)
+}
+
+func (c *Cache) makeRoom(bytes int64) {
+	for tries := 2 * len(c.clock); c.used.Load()+bytes > c.budget && len(c.clock) > 0 && tries > 0; tries-- {
+		if c.hand >= len(c.clock) {
+			c.hand = 0
+		}
+		r := c.clock[c.hand]
+		if !r.slot.drop() {
+			c.hand++
+			continue
+		}
+		c.used.Add(-r.bytes)
+		last := len(c.clock) - 1
+		c.clock[c.hand] = c.clock[last]
+		c.clock[last] = resident{}
+		c.clock = c.clock[:last]
+	}
+}
+
+// Forget takes everything of units that are gone out of the cache.
+func (c *Cache) Forget(units ...*Unit) {
+	gone := map[any]bool{}
+	for _, u := range units {
+		for i := range u.rows {
+			if u.rows[i].p.Swap(nil) != nil {
+				gone[&u.rows[i]] = true
+			}
+		}
+		for i := range u.blocks {
+			if u.blocks[i].p.Swap(nil) != nil {
+				gone[&u.blocks[i]] = true
+			}
+		}
+		if u.exists.p.Swap(nil) != nil {
+			gone[&u.exists] = true
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kept := c.clock[:0]
+	for _, r := range c.clock {
+		if gone[r.slot] {
+			c.used.Add(-r.bytes)
+			continue
+		}
+		kept = append(kept, r)
+	}
+	for i := len(kept); i < len(c.clock); i++ {
+		c.clock[i] = resident{}
+	}
+	c.clock, c.hand = kept, 0
+}

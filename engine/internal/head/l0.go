@@ -1,0 +1,252 @@
+package head
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// MaxGroups is how many commit groups an L0 takes: stamps have 16 bits.
+const MaxGroups = 1<<16 - 1
+
+// L0 is the append-only tier. One goroutine appends; any number read what their cut allows.
+type L0 struct {
+	First  uint64 // position of the first record in it
+	Last   uint64 // position of the last one, once frozen
+	Rows   int    // rows appended; the writer's
+	Values int    // values appended; the writer's
+	bytes  atomic.Int64
+	slots  map[schema.AttrID]int
+	chunks int // chunks there is room for
+	lists  [][]atomic.Pointer[list]
+}
+
+// NewL0 makes an L0 with room for some attributes and chunks.
+func NewL0(first uint64, attrs []schema.AttrID, chunks int) *L0 {
+	l := &L0{First: first, chunks: chunks, slots: make(map[schema.AttrID]int, len(attrs)), lists: make([][]atomic.Pointer[list], len(attrs))}
+	for i, a := range attrs {
+		l.slots[a] = i
+		l.lists[i] = make([]atomic.Pointer[list], chunks)
+	}
+	return l
+}
+
+// Fits reports whether an outcome's attributes and ordinals have room; else the writer begins a new L0.
+func (l *L0) Fits(o *effect.Outcome) bool {
+	for i := range o.Blocks {
+		for j := range o.Blocks[i].Columns {
+			if _, ok := l.slots[o.Blocks[i].Columns[j].Attr]; !ok {
+				return false
+			}
+		}
+		for _, ord := range o.Blocks[i].Ords {
+			if int(ord>>bitmap.ChunkBits) >= l.chunks {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Bytes is the memory of the entries.
+func (l *L0) Bytes() int64 { return l.bytes.Load() }
+
+// Append adds an outcome's values under a stamp, which must not be below an earlier one.
+// skip (may be nil) says which attribute and ordinal the base already has.
+func (l *L0) Append(stamp uint16, o *effect.Outcome, skip func(schema.AttrID, uint32) bool) {
+	for i := range o.Blocks {
+		b := &o.Blocks[i]
+		l.Rows += len(b.Ords)
+		for j := range b.Columns {
+			c := &b.Columns[j]
+			l.appendColumn(stamp, b.Ords, c, skip)
+			l.Values += c.Len()
+		}
+	}
+}
+
+func (l *L0) appendColumn(stamp uint16, ords []uint32, c *effect.Column, skip func(schema.AttrID, uint32) bool) {
+	lists := l.lists[l.slots[c.Attr]]
+	n := c.Len()
+	for i := 0; i < n; {
+		chunk := ords[c.Row(i)] >> bitmap.ChunkBits
+		end := i + 1
+		for end < n && ords[c.Row(end)]>>bitmap.ChunkBits == chunk {
+			end++
+		}
+		li := l.grow(&lists[chunk], c, i, end)
+		at := li.n.Load()
+		for ; i < end; i++ {
+			ord := ords[c.Row(i)]
+			if skip != nil && skip(c.Attr, ord) {
+				continue
+			}
+			li.put(int(at), stamp, uint16(ord), c, i)
+			at++
+		}
+		li.n.Store(at)
+	}
+}
+
+// list is the entries of one attribute and chunk. Its slices have room for cap entries;
+// the writer fills them behind n and then raises n, so a reader that loads n sees whole
+// entries. A full list is replaced by a larger copy; old readers keep the old one.
+type list struct {
+	class     effect.Class
+	n         atomic.Uint32
+	unordered atomic.Bool // some ordinal is not above the one before it (a set's: below it)
+	stamp     []uint16
+	ord       []uint16
+	code      []uint32 // Code, Set; Bytes: end of the value in data
+	ints      []int64
+	present   []uint8 // Int, Bytes
+	data      []byte
+}
+
+func (l *L0) grow(p *atomic.Pointer[list], c *effect.Column, from, to int) *list {
+	old := p.Load()
+	need, data := to-from, 0
+	if c.Class == effect.Bytes {
+		start := uint32(0)
+		if from > 0 {
+			start = c.Ends[from-1]
+		}
+		data = int(c.Ends[to-1] - start)
+	}
+	n, used := 0, 0
+	if old != nil {
+		n = int(old.n.Load())
+		if n > 0 && c.Class == effect.Bytes {
+			used = int(old.code[n-1])
+		}
+		if n+need <= len(old.ord) && used+data <= len(old.data) {
+			return old
+		}
+	}
+	size := max(16, n+need)
+	if n > 0 {
+		size = max(size, n+n/2)
+	}
+	fresh := &list{class: c.Class, stamp: make([]uint16, size), ord: make([]uint16, size)}
+	bytes := 4 * size
+	switch c.Class {
+	case effect.Int:
+		fresh.ints, fresh.present = make([]int64, size), make([]uint8, size)
+		bytes += 9 * size
+	case effect.Bytes:
+		fresh.code, fresh.present = make([]uint32, size), make([]uint8, size)
+		fresh.data = make([]byte, max(used+data, used+used/2))
+		bytes += 5*size + len(fresh.data)
+	default:
+		fresh.code = make([]uint32, size)
+		bytes += 4 * size
+	}
+	if old != nil {
+		fresh.copyFrom(old, n, used)
+		bytes -= old.memory()
+	}
+	l.bytes.Add(int64(bytes))
+	p.Store(fresh)
+	return fresh
+}
+
+func (li *list) memory() int {
+	return 2*len(li.stamp) + 2*len(li.ord) + 4*len(li.code) + 8*len(li.ints) + len(li.present) + len(li.data)
+}
+
+func (li *list) copyFrom(old *list, n, used int) {
+	li.unordered.Store(old.unordered.Load())
+	copy(li.stamp, old.stamp[:n])
+	copy(li.ord, old.ord[:n])
+	if old.code != nil {
+		copy(li.code, old.code[:n])
+	}
+	if old.ints != nil {
+		copy(li.ints, old.ints[:n])
+	}
+	if old.present != nil {
+		copy(li.present, old.present[:n])
+	}
+	copy(li.data, old.data[:used])
+	li.n.Store(uint32(n))
+}
+
+func (li *list) put(at int, stamp, ord uint16, c *effect.Column, i int) {
+	li.stamp[at], li.ord[at] = stamp, ord
+	if at > 0 && (li.ord[at-1] > ord || li.ord[at-1] == ord && li.class != effect.Set) {
+		li.unordered.Store(true)
+	}
+	switch li.class {
+	case effect.Int:
+		if !c.IsAbsent(i) {
+			li.ints[at], li.present[at] = c.Ints[i], 1
+		}
+	case effect.Bytes:
+		end := uint32(0)
+		if at > 0 {
+			end = li.code[at-1]
+		}
+		if !c.IsAbsent(i) {
+			end += uint32(copy(li.data[end:], c.Bytes(i)))
+			li.present[at] = 1
+		}
+		li.code[at] = end
+	default:
+		li.code[at] = c.Codes[i]
+	}
+}
+
+// entries is what a reader sees of a list. The slices must not be changed.
+type entries struct {
+	*list
+	count int
+}
+
+// view returns the entries of a list with stamps up to cut.
+func view(li *list, cut uint16) (entries, bool) {
+	if li == nil {
+		return entries{}, false
+	}
+	n := int(li.n.Load())
+	if n > 0 && li.stamp[n-1] > cut {
+		n, _ = slices.BinarySearch(li.stamp[:n], cut+1) // stamps ascend; the first past the cut
+	}
+	return entries{li, n}, n > 0
+}
+
+// all returns all entries of an attribute and chunk of a frozen L0.
+func (l *L0) all(attr schema.AttrID, chunk int) (entries, bool) {
+	slot, ok := l.slots[attr]
+	if !ok || chunk >= l.chunks {
+		return entries{}, false
+	}
+	return view(l.lists[slot][chunk].Load(), MaxGroups)
+}
+
+// bytes returns the value of entry i of class Bytes.
+func (li *list) bytes(i int) []byte {
+	start := uint32(0)
+	if i > 0 {
+		start = li.code[i-1]
+	}
+	return li.data[start:li.code[i]:li.code[i]]
+}
+
+// last returns the newest entry of an ordinal, or -1. Not for sets.
+func (e entries) last(ord uint16) int {
+	if !e.unordered.Load() {
+		if i, ok := slices.BinarySearch(e.ord[:e.count], ord); ok {
+			return i
+		}
+		return -1
+	}
+	for i := e.count - 1; i >= 0; i-- {
+		if e.ord[i] == ord {
+			return i
+		}
+	}
+	return -1
+}

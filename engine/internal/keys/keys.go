@@ -1,0 +1,246 @@
+// Package keys holds every key of the key-value store: one constructor and, where one
+// is needed, one parser per kind. Nothing else puts key bytes together.
+//
+// Fixed-width numbers are big endian, so that keys sort as their numbers do. Keys have
+// no suffix. Prefixes are a format: append-only, never reused.
+//
+//	prefix  rest                                     value
+//	0x01    name                                     store identity and state, sealed
+//	0x03    (none)                                   schema, sealed
+//	0x04    attr 4, code 4                           dictionary string, sealed
+//	0x05    applied 8                                log record
+//	0x06    applied 8                                outcome of the record (package effect)
+//	0x07    source hash 8, run 8, sequence 8         outcome of a batch, for repeats, sealed
+//	0x08    name                                     saved segment, sealed
+//	0x09    name                                     list, sealed
+//	0x0A    sequence 8                               quarantined row, sealed
+//	0x10    attr 4, shard 4, ^generation 8, kind 1, row 4   base, see below
+//	0x11    attr 4, ^generation 8, kind 1, page 4    key table of an attribute
+//	0x20 .. 0x2F reserved for events (partition, event, shard, generation, part)
+//
+// The generation is stored inverted, so that the newest of a unit comes first. Kinds of
+// the base: 0 manifest, 1 fragment of a code, 2 fragment of "has a value", 3 column
+// block, 4 plane; of key tables: 5 page, 6 manifest. The rows of a unit are one contiguous span.
+package keys
+
+import "encoding/binary"
+
+// Kind says what a row of a base unit is.
+type Kind uint8
+
+// The kinds of base rows, in key order.
+const (
+	Manifest Kind = 0
+	Fragment Kind = 1 // row: the code
+	Exists   Kind = 2 // row: 0
+	Block    Kind = 3 // row: the block of 4,096 ordinals within the shard
+	Plane    Kind = 4 // reserved
+	Page     Kind = 5 // key table: the page
+	Done     Kind = 6 // key table: its manifest, which is known last
+)
+
+const (
+	pMeta       = 0x01
+	pSchema     = 0x03
+	pDict       = 0x04
+	pRecord     = 0x05
+	pOutcome    = 0x06
+	pRepeat     = 0x07
+	pSegment    = 0x08
+	pList       = 0x09
+	pQuarantine = 0x0A
+	pBase       = 0x10
+	pTable      = 0x11
+)
+
+// Span is a half-open range of keys.
+type Span struct{ Start, End []byte }
+
+func prefixSpan(p ...byte) Span {
+	end := append([]byte(nil), p...)
+	for i := len(end) - 1; i >= 0; i-- {
+		end[i]++
+		if end[i] != 0 {
+			return Span{p, end[:i+1]}
+		}
+	}
+	return Span{p, nil}
+}
+
+// Meta is the key of a piece of the store's identity or state.
+func Meta(name string) []byte { return append([]byte{pMeta}, name...) }
+
+// Schema is the key of the schema.
+func Schema() []byte { return []byte{pSchema} }
+
+// Dict is the key of a dictionary string.
+func Dict(attr, code uint32) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte{pDict}, attr), code)
+}
+
+// Dicts spans all dictionaries.
+func Dicts() Span { return prefixSpan(pDict) }
+
+// DictOf spans one attribute's dictionary.
+func DictOf(attr uint32) Span {
+	return prefixSpan(binary.BigEndian.AppendUint32([]byte{pDict}, attr)...)
+}
+
+// ParseDict is the inverse of [Dict].
+func ParseDict(k []byte) (attr, code uint32, ok bool) {
+	if len(k) != 9 || k[0] != pDict {
+		return 0, 0, false
+	}
+	return binary.BigEndian.Uint32(k[1:]), binary.BigEndian.Uint32(k[5:]), true
+}
+
+// Record is the key of a log record.
+func Record(applied uint64) []byte { return binary.BigEndian.AppendUint64([]byte{pRecord}, applied) }
+
+// Outcome is the key of a record's outcome.
+func Outcome(applied uint64) []byte { return binary.BigEndian.AppendUint64([]byte{pOutcome}, applied) }
+
+// Records spans the log records from..to-1.
+func Records(from, to uint64) Span { return Span{Record(from), Record(to)} }
+
+// Outcomes spans the outcomes from..to-1.
+func Outcomes(from, to uint64) Span { return Span{Outcome(from), Outcome(to)} }
+
+// AllOutcomes spans all outcomes.
+func AllOutcomes() Span { return prefixSpan(pOutcome) }
+
+// ParseNumber returns the number in a key of a record, outcome or quarantined row.
+func ParseNumber(k []byte) (uint64, bool) {
+	if len(k) != 9 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(k[1:]), true
+}
+
+// Repeat is the key of a batch's remembered outcome.
+func Repeat(source, run, sequence uint64) []byte {
+	k := binary.BigEndian.AppendUint64([]byte{pRepeat}, source)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(k, run), sequence)
+}
+
+// Repeats spans all remembered outcomes.
+func Repeats() Span { return prefixSpan(pRepeat) }
+
+// RepeatsOf spans the remembered outcomes of one source.
+func RepeatsOf(source uint64) Span {
+	return prefixSpan(binary.BigEndian.AppendUint64([]byte{pRepeat}, source)...)
+}
+
+// ParseRepeat is the inverse of [Repeat].
+func ParseRepeat(k []byte) (source, run, sequence uint64, ok bool) {
+	if len(k) != 25 || k[0] != pRepeat {
+		return 0, 0, 0, false
+	}
+	return binary.BigEndian.Uint64(k[1:]), binary.BigEndian.Uint64(k[9:]), binary.BigEndian.Uint64(k[17:]), true
+}
+
+// Segment is the key of a saved segment.
+func Segment(name string) []byte { return append([]byte{pSegment}, name...) }
+
+// Segments spans the saved segments.
+func Segments() Span { return prefixSpan(pSegment) }
+
+// List is the key of a list.
+func List(name string) []byte { return append([]byte{pList}, name...) }
+
+// Lists spans the lists.
+func Lists() Span { return prefixSpan(pList) }
+
+// Name returns the name in a key of a segment or list.
+func Name(k []byte) string { return string(k[1:]) }
+
+// Quarantine is the key of a quarantined row.
+func Quarantine(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{pQuarantine}, seq) }
+
+// Quarantined spans the quarantined rows from seq on.
+func Quarantined(seq uint64) Span { return Span{Quarantine(seq), []byte{pQuarantine + 1}} }
+
+// Unit names one generation of one attribute's data in one shard.
+type Unit struct {
+	Attr, Shard uint32
+	Generation  uint64
+}
+
+func (u Unit) prefix() []byte {
+	k := make([]byte, 0, 22)
+	k = binary.BigEndian.AppendUint32(append(k, pBase), u.Attr)
+	k = binary.BigEndian.AppendUint32(k, u.Shard)
+	return binary.BigEndian.AppendUint64(k, ^u.Generation)
+}
+
+// Row is the key of a row of the unit.
+func (u Unit) Row(kind Kind, row uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(u.prefix(), byte(kind)), row)
+}
+
+// Span is all rows of the unit.
+func (u Unit) Span() Span { return prefixSpan(u.prefix()...) }
+
+// Base spans all units.
+func Base() Span { return prefixSpan(pBase) }
+
+// BaseOf spans all units of an attribute.
+func BaseOf(attr uint32) Span {
+	return prefixSpan(binary.BigEndian.AppendUint32([]byte{pBase}, attr)...)
+}
+
+// AfterShard is the first key behind all generations of the unit's attribute and shard.
+func (u Unit) AfterShard() []byte {
+	k := binary.BigEndian.AppendUint32([]byte{pBase}, u.Attr)
+	return prefixSpan(binary.BigEndian.AppendUint32(k, u.Shard)...).End
+}
+
+// ParseUnit is the inverse of [Unit.Row].
+func ParseUnit(k []byte) (u Unit, kind Kind, row uint32, ok bool) {
+	if len(k) != 22 || k[0] != pBase {
+		return u, 0, 0, false
+	}
+	u = Unit{binary.BigEndian.Uint32(k[1:]), binary.BigEndian.Uint32(k[5:]), ^binary.BigEndian.Uint64(k[9:])}
+	return u, Kind(k[17]), binary.BigEndian.Uint32(k[18:]), true
+}
+
+// Table names one generation of an attribute's key table.
+type Table struct {
+	Attr       uint32
+	Generation uint64
+}
+
+func (t Table) prefix() []byte {
+	k := binary.BigEndian.AppendUint32([]byte{pTable}, t.Attr)
+	return binary.BigEndian.AppendUint64(k, ^t.Generation)
+}
+
+// Row is the key of a row of the table: its manifest or a page.
+func (t Table) Row(kind Kind, page uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(t.prefix(), byte(kind)), page)
+}
+
+// Span is all rows of the table.
+func (t Table) Span() Span { return prefixSpan(t.prefix()...) }
+
+// Tables spans all key tables.
+func Tables() Span { return prefixSpan(pTable) }
+
+// TablesOf spans all generations of an attribute's key table.
+func TablesOf(attr uint32) Span {
+	return prefixSpan(binary.BigEndian.AppendUint32([]byte{pTable}, attr)...)
+}
+
+// AfterTable is the first key behind all generations of the attribute's table.
+func (t Table) AfterTable() []byte {
+	return prefixSpan(binary.BigEndian.AppendUint32([]byte{pTable}, t.Attr)...).End
+}
+
+// ParseTable is the inverse of [Table.Row].
+func ParseTable(k []byte) (t Table, kind Kind, page uint32, ok bool) {
+	if len(k) != 18 || k[0] != pTable {
+		return t, 0, 0, false
+	}
+	t = Table{binary.BigEndian.Uint32(k[1:]), ^binary.BigEndian.Uint64(k[5:])}
+	return t, Kind(k[13]), binary.BigEndian.Uint32(k[14:]), true
+}

@@ -1,0 +1,169 @@
+package keytable
+
+import (
+	"fmt"
+	"math/bits"
+	"sync/atomic"
+)
+
+// Static is an immutable table of sorted pages, each loaded when it is first asked for.
+// It is safe for concurrent use; its nil value is an empty table.
+type Static struct {
+	pageBits int
+	load     func(page int) ([]byte, error)
+	pages    []atomic.Pointer[page]
+	resident atomic.Int64
+	hand     atomic.Uint32 // where the next eviction looks first
+}
+
+// page is a loaded page.
+type page struct {
+	words []uint32    // n fingerprints, then n ordinals
+	used  atomic.Bool // since the eviction's hand passed last
+}
+
+// pageOverhead is what a loaded page takes beside its words, in bytes.
+const pageOverhead = 32
+
+func (p *page) bytes() int64 { return int64(4*cap(p.words) + pageOverhead) }
+
+// Open returns the table of a number of pages, as Merge or Build returned it. load
+// returns the bytes of one page, as they were emitted; it is called by readers, also at
+// the same time for the same page, and its bytes are not kept.
+// The error is ErrCorrupt: no table has such a number of pages.
+func Open(pages int, load func(page int) ([]byte, error)) (*Static, error) {
+	pageBits := bits.TrailingZeros(uint(pages))
+	if pages <= 0 || pages != 1<<pageBits || pageBits < minPageBits || pageBits > maxPageBits {
+		return nil, fmt.Errorf("%w: %d pages", ErrCorrupt, pages)
+	}
+	return &Static{pageBits: pageBits, load: load, pages: make([]atomic.Pointer[page], pages)}, nil
+}
+
+// Pages returns the number of pages, 0 for a nil table.
+func (s *Static) Pages() int {
+	if s == nil {
+		return 0
+	}
+	return len(s.pages)
+}
+
+// AppendCandidates appends the ordinals of all entries whose kept bits are those of the
+// hash, ascending. Errors are those of load, ErrCorrupt and ErrNewerFormat.
+func (s *Static) AppendCandidates(hash uint64, dst []uint32) ([]uint32, error) {
+	if s == nil {
+		return dst, nil
+	}
+	number := hash >> (64 - s.pageBits)
+	p := s.pages[number].Load()
+	if p == nil {
+		var err error
+		if p, err = s.fetch(int(number)); err != nil {
+			return dst, err
+		}
+	}
+	if !p.used.Load() {
+		p.used.Store(true) // not on every look-up: writing would move the line between cores
+	}
+	n := len(p.words) / 2
+	fpBits := prefixBits - s.pageBits
+	fp := uint32(hash >> hashShift & (1<<fpBits - 1))
+	fps, ords := p.words[:n], p.words[n:]
+	for i := search(fps, fp, fpBits); i < n && fps[i] == fp; i++ {
+		dst = append(dst, ords[i])
+	}
+	return dst, nil
+}
+
+// search returns the first index whose fingerprint is at least fp. Fingerprints are
+// uniform, so the place is guessed, and found in steps that double from there.
+func search(fps []uint32, fp uint32, fpBits int) int {
+	n := len(fps)
+	guess := int(uint64(fp) * uint64(n) >> fpBits) // < n
+	lo, hi := guess, guess                         // fps[:lo] < fp <= fps[hi:], once both loops are done
+	for step := 8; hi < n && fps[hi] < fp; step *= 2 {
+		lo, hi = hi+1, min(hi+step, n)
+	}
+	for step := 8; lo > 0 && fps[lo-1] >= fp; step *= 2 {
+		hi, lo = lo-1, max(lo-step, 0)
+	}
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if fps[mid] < fp {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// fetch loads a page and keeps it, unless another reader was faster.
+func (s *Static) fetch(number int) (*page, error) {
+	words, err := s.read(number)
+	if err != nil {
+		return nil, err
+	}
+	p := &page{words: words}
+	if s.pages[number].CompareAndSwap(nil, p) {
+		s.resident.Add(p.bytes())
+	}
+	return p, nil
+}
+
+// read returns a page's fingerprints and ordinals without keeping it.
+func (s *Static) read(number int) ([]uint32, error) {
+	if p := s.pages[number].Load(); p != nil {
+		return p.words, nil
+	}
+	b, err := s.load(number)
+	if err != nil {
+		return nil, err
+	}
+	return decodePage(b, s.pageBits, number)
+}
+
+// Each calls f for each entry in ascending order of hash, then ordinal, until f returns
+// false. The low 24 bits of the hash are 0. It does not keep the pages it loads.
+func (s *Static) Each(f func(hash uint64, ordinal uint32) bool) error {
+	c := staticCursor{table: s}
+	for {
+		e, ok, err := c.next()
+		if err != nil || !ok || !f(e.prefix<<hashShift, e.ordinal) {
+			return err
+		}
+	}
+}
+
+// ResidentBytes returns what the loaded pages take in memory.
+func (s *Static) ResidentBytes() int64 {
+	if s == nil {
+		return 0
+	}
+	return s.resident.Load()
+}
+
+// Drop gives up a loaded page and returns the bytes that frees once its readers are done.
+func (s *Static) Drop(page int) int64 {
+	p := s.pages[page].Swap(nil)
+	if p == nil {
+		return 0
+	}
+	s.resident.Add(-p.bytes())
+	return p.bytes()
+}
+
+// Evict drops pages, those first that were not used lately, until at most target bytes
+// are resident or it has looked at every page twice. It returns the bytes given up.
+func (s *Static) Evict(target int64) int64 {
+	freed := int64(0)
+	for range 2 * s.Pages() {
+		if s.resident.Load() <= target {
+			break
+		}
+		number := int(s.hand.Add(1)-1) & (len(s.pages) - 1)
+		if p := s.pages[number].Load(); p != nil && !p.used.Swap(false) {
+			freed += s.Drop(number)
+		}
+	}
+	return freed
+}

@@ -1,0 +1,399 @@
+// Package kv opens the key-value store (Pebble) and seals the values in it.
+//
+// A store is a directory with two entries: KANTA, which says what it is, and db, the
+// Pebble store. It is created beside its final place and renamed into it, so that a
+// crash leaves a whole store or none.
+//
+// # KANTA file, format 1
+//
+//	kanta store
+//	format 1
+//	id 32 hexadecimal digits
+//
+// The first line is the magic. A larger format number is a newer store.
+//
+// # Sealed values
+//
+//	1 byte version (1), the payload, 4 bytes CRC-32C of both, little endian
+package kv
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/query"
+)
+
+// Format is the store format this version writes; it reads this one only.
+//
+//	1  the first
+const Format = 1
+
+const (
+	identityFile = "KANTA"
+	magicLine    = "kanta store"
+	sealVersion  = 1
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli) //tidy:constant
+
+// Seal frames a payload behind dst.
+func Seal(dst, payload []byte) []byte {
+	start := len(dst)
+	dst = append(append(dst, sealVersion), payload...)
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+}
+
+// Unseal verifies a sealed value and returns its payload, which aliases it.
+func Unseal(sealed []byte) ([]byte, error) {
+	if len(sealed) < 5 {
+		return nil, query.Errorf(query.CodeCorrupt, "a stored value of %d bytes is too short", len(sealed))
+	}
+	body := sealed[:len(sealed)-4]
+	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(sealed[len(body):]) {
+		return nil, query.Errorf(query.CodeCorrupt, "a stored value fails its checksum")
+	}
+	if body[0] != sealVersion {
+		return nil, query.Errorf(query.CodeNewerFormat, "a stored value has version %d, this is a reader of version %d", body[0], sealVersion)
+	}
+	return body[1:], nil
+}
+
+// Config is what opening needs.
+type Config struct {
+	FS        vfs.FS
+	Cache     int64 // bytes of Pebble's block cache
+	MemTable  uint64
+	ReadOnly  bool
+	MustExist bool
+	Listener  *pebble.EventListener
+}
+
+// Store is an open key-value store. Safe for concurrent use.
+type Store struct {
+	DB    *pebble.DB
+	ID    string // 32 hexadecimal digits
+	dir   string // of Pebble
+	fs    vfs.FS
+	cache *pebble.Cache
+	lock  *pebble.Lock
+	next  uint64 // names of tables to ingest; the compactor's alone
+}
+
+// Open opens the store in dir, creating it if there is none.
+func Open(dir string, c Config) (*Store, error) {
+	id, err := identify(dir, c)
+	if err != nil {
+		return nil, err
+	}
+	path := c.FS.PathJoin(dir, "db")
+	lock, err := pebble.LockDirectory(path, c.FS)
+	if err != nil {
+		return nil, &query.Error{Code: query.CodeInUse, Message: fmt.Sprintf("%s is in use by another process or another engine.DB", dir),
+			Hint: "close it there, or ask its server", Err: err}
+	}
+	s := &Store{ID: id, dir: path, fs: c.FS, cache: pebble.NewCache(c.Cache), lock: lock}
+	opts := options(c, s.cache)
+	opts.Lock = lock
+	opts.ReadOnly = c.ReadOnly
+	opts.ErrorIfNotExists = true
+	if s.DB, err = pebble.Open(path, opts); err != nil {
+		s.cache.Unref()
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), lock.Close())
+	}
+	if c.ReadOnly {
+		return s, nil
+	}
+	return s, s.removeLeftovers()
+}
+
+func options(c Config, cache *pebble.Cache) *pebble.Options {
+	o := &pebble.Options{
+		FS: c.FS, Cache: cache,
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                c.MemTable,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       64,
+		LBaseMaxBytes:               256 << 20,
+		MaxOpenFiles:                4096,
+		EventListener:               c.Listener,
+		Logger:                      silent{},
+		DisableAutomaticCompactions: false,
+	}
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
+	for i := range o.Levels {
+		o.Levels[i].BlockSize = 32 << 10
+		o.Levels[i].IndexBlockSize = 64 << 10
+	}
+	for i := range o.TargetFileSizes {
+		o.TargetFileSizes[i] = 64 << 20
+	}
+	return o
+}
+
+// silent keeps Pebble from writing to the process's standard error: a library does not log.
+type silent struct{}
+
+func (silent) Infof(string, ...any)  {}
+func (silent) Errorf(string, ...any) {}
+
+// Fatalf is called by Pebble when it cannot go on, for example when its MANIFEST cannot
+// be written; it must not return. //tidy:invariant
+func (silent) Fatalf(format string, args ...any) { panic(fmt.Sprintf("pebble: "+format, args...)) } //tidy:invariant
+
+// identify reads the KANTA file, creating the whole store first if dir is not there or empty.
+func identify(dir string, c Config) (string, error) {
+	names, err := c.FS.List(dir)
+	switch {
+	case err != nil && !isNotExist(err):
+		return "", fmt.Errorf("open %s: %w", dir, err)
+	case err != nil || len(names) == 0:
+		if c.ReadOnly || c.MustExist {
+			return "", &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("there is no Kanta store in %s", dir), Hint: "load something into it first, or name another directory"}
+		}
+		if err := create(dir, c, err == nil); err != nil {
+			return "", err
+		}
+	}
+	return readIdentity(dir, c.FS)
+}
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+func readIdentity(dir string, files vfs.FS) (string, error) {
+	f, err := files.Open(files.PathJoin(dir, identityFile))
+	if err != nil {
+		return "", &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("%s is not a Kanta store: it has no file %s", dir, identityFile),
+			Hint: "name an empty or a new directory", Err: err}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, 4096))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", fmt.Errorf("read %s: %w", identityFile, err)
+	}
+	lines := strings.Split(string(text), "\n")
+	if lines[0] != magicLine {
+		return "", query.Errorf(query.CodeNotAStore, "%s is not a Kanta store: its file %s begins with something else", dir, identityFile)
+	}
+	fields := map[string]string{}
+	for _, l := range lines[1:] {
+		if k, v, ok := strings.Cut(l, " "); ok {
+			fields[k] = v
+		}
+	}
+	format, err := strconv.Atoi(fields["format"])
+	switch {
+	case err != nil || format < 1 || len(fields["id"]) != 32:
+		if err == nil && format > Format {
+			break
+		}
+		return "", query.Errorf(query.CodeCorrupt, "the file %s of %s is damaged", identityFile, dir)
+	case format == Format:
+		return fields["id"], nil
+	}
+	return "", &query.Error{Code: query.CodeNewerFormat, Message: fmt.Sprintf("%s was written in store format %d; this version reads format %d", dir, format, Format),
+		Hint: "use a newer version of Kanta"}
+}
+
+// create makes a store beside dir and renames it into place. Pebble's first WAL is
+// written in an old form without sync marks, whatever format is asked for; only after a
+// second open can a damaged WAL be told from a short one. So: create, close, reopen.
+func create(dir string, c Config, empty bool) error {
+	tmp := dir + ".creating"
+	if err := c.FS.RemoveAll(tmp); err != nil {
+		return fmt.Errorf("create %s: %w", dir, err)
+	}
+	path := c.FS.PathJoin(tmp, "db")
+	if err := c.FS.MkdirAll(path, 0o755); err != nil {
+		return fmt.Errorf("create %s: %w", dir, err)
+	}
+	for range 2 {
+		cache := pebble.NewCache(1 << 20)
+		db, err := pebble.Open(path, options(c, cache))
+		if err == nil {
+			err = db.Close()
+		}
+		cache.Unref()
+		if err != nil {
+			return fmt.Errorf("create %s: %w", dir, err)
+		}
+	}
+	var id [16]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return fmt.Errorf("create %s: %w", dir, err)
+	}
+	text := fmt.Sprintf("%s\nformat %d\nid %s\n", magicLine, Format, hex.EncodeToString(id[:]))
+	if err := writeFile(c.FS, c.FS.PathJoin(tmp, identityFile), text); err != nil {
+		return fmt.Errorf("create %s: %w", dir, err)
+	}
+	if empty {
+		if err := c.FS.Remove(dir); err != nil {
+			return fmt.Errorf("create %s: %w", dir, err)
+		}
+	}
+	return errors.Join(syncDir(c.FS, tmp), c.FS.Rename(tmp, dir), syncDir(c.FS, c.FS.PathDir(dir)))
+}
+
+func writeFile(fs vfs.FS, name, text string) error {
+	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write([]byte(text))
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Close closes the store.
+func (s *Store) Close() error {
+	err := s.DB.Close()
+	s.cache.Unref()
+	return errors.Join(err, s.lock.Close())
+}
+
+// Get returns a copy of a value, nil if there is none.
+func (s *Store) Get(key []byte) ([]byte, error) {
+	v, closer, err := s.DB.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, wrap("read", err)
+	}
+	out := append(make([]byte, 0, len(v)), v...)
+	return out, closer.Close()
+}
+
+// View calls f with a value that is valid during the call; ok is false if there is none.
+func (s *Store) View(key []byte, f func(v []byte) error) (ok bool, err error) {
+	v, closer, err := s.DB.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, wrap("read", err)
+	}
+	return true, errors.Join(f(v), closer.Close())
+}
+
+// GetSealed returns a copy of a sealed value's payload, nil if there is none.
+func (s *Store) GetSealed(key []byte) ([]byte, error) {
+	v, err := s.Get(key)
+	if v == nil || err != nil {
+		return nil, err
+	}
+	return Unseal(v)
+}
+
+// Scan calls f for each key of a span, in order; what f gets is valid during the call.
+func (s *Store) Scan(ctx context.Context, span keys.Span, f func(k, v []byte) (more bool, err error)) (err error) {
+	it, err := s.DB.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: span.Start, UpperBound: span.End})
+	if err != nil {
+		return wrap("scan", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return wrap("scan", err)
+		}
+		if more, err := f(it.Key(), v); err != nil || !more {
+			return err
+		}
+	}
+	return wrap("scan", it.Error())
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if pebble.IsCorruptionError(err) {
+		return query.Errorf(query.CodeCorrupt, "%s: %w", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// Table writes a sorted table that will be ingested whole.
+type Table struct {
+	s    *Store
+	w    *sstable.Writer
+	path string
+	size int64
+}
+
+// ingestPrefix names tables on their way in; what is left of them after a crash is removed at opening.
+const ingestPrefix = "ingest-"
+
+// NewTable begins a table. The compactor calls it, one at a time.
+func (s *Store) NewTable() (*Table, error) {
+	s.next++
+	path := s.fs.PathJoin(s.dir, fmt.Sprintf("%s%d.sst", ingestPrefix, s.next))
+	f, err := s.fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, fmt.Errorf("create table: %w", err)
+	}
+	format := s.DB.FormatMajorVersion().MaxTableFormat()
+	o := sstable.WriterOptions{TableFormat: format, BlockSize: 32 << 10, IndexBlockSize: 64 << 10, Compression: sstable.FastestCompression}
+	return &Table{s: s, w: sstable.NewWriter(objstorageprovider.NewFileWritable(f), o), path: path}, nil
+}
+
+// Set adds a row; keys ascend.
+func (t *Table) Set(key, value []byte) error {
+	t.size += int64(len(key) + len(value))
+	return t.w.Set(key, value)
+}
+
+// Size returns the bytes of keys and values so far.
+func (t *Table) Size() int64 { return t.size }
+
+// Ingest finishes the table and makes its rows visible, all at once and durably.
+func (t *Table) Ingest(ctx context.Context) error {
+	if err := t.w.Close(); err != nil {
+		return errors.Join(fmt.Errorf("write table: %w", err), t.s.fs.Remove(t.path))
+	}
+	if err := t.s.DB.Ingest(ctx, []string{t.path}); err != nil {
+		return errors.Join(fmt.Errorf("ingest table: %w", err), t.s.fs.Remove(t.path))
+	}
+	return nil
+}
+
+// Discard gives the table up.
+func (t *Table) Discard() error { return errors.Join(t.w.Close(), t.s.fs.Remove(t.path)) }
+
+func (s *Store) removeLeftovers() error {
+	names, err := s.fs.List(s.dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", s.dir, err)
+	}
+	for _, n := range names {
+		if strings.HasPrefix(n, ingestPrefix) {
+			if err := s.fs.Remove(s.fs.PathJoin(s.dir, n)); err != nil {
+				return fmt.Errorf("remove a left-over table: %w", err)
+			}
+		}
+	}
+	return nil
+}

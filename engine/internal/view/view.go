@@ -1,0 +1,512 @@
+// Package view reads one state of a store: the base's units, corrected by the head. It
+// implements query.View and query.Cursor.
+package view
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/kantadb/kanta/engine/internal/base"
+	"github.com/kantadb/kanta/engine/internal/dict"
+	"github.com/kantadb/kanta/engine/internal/head"
+	"github.com/kantadb/kanta/engine/internal/keytable"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// LiveAttr is the attribute of the engine that tells who lives: class code, code
+// [Live] or absent. Keys of the dead stay in the key column: ordinals are never reused.
+const (
+	LiveAttr schema.AttrID = 2
+	Live     uint32        = 0
+)
+
+// State is what a view reads. It never changes once made.
+type State struct {
+	Schema  *schema.Schema
+	End     uint32                         // the first ordinal not assigned
+	Units   map[schema.AttrID][]*base.Unit // by shard; nil where there is none
+	Tiers   head.Tiers
+	Dicts   map[schema.AttrID]*dict.Dict
+	Indexes map[schema.AttrID]*Index
+	Seed    uint64 // of the hashes in the indexes
+}
+
+// Index finds the ordinals of a string: keys and inline attributes have one.
+type Index struct {
+	Static     *keytable.Static
+	Folded     uint64          // position up to which Static is complete
+	Entries    int             // about how many there are in Static
+	Generation uint64          // of Static's rows; 0: there are none
+	Frozen     *keytable.Delta // being merged; may be nil
+	Delta      *keytable.Delta
+}
+
+// Candidates appends the ordinals that may have the string with a hash.
+func (x *Index) Candidates(hash uint64, dst []uint32) ([]uint32, error) {
+	dst = x.Delta.AppendCandidates(hash, dst)
+	if x.Frozen != nil {
+		dst = x.Frozen.AppendCandidates(hash, dst)
+	}
+	return x.Static.AppendCandidates(hash, dst)
+}
+
+// Indexed reports whether an attribute has a value index: inline strings, and unique numbers.
+func Indexed(a *schema.Attribute) bool { return a.Inline() || a.Unique && a.Kind.Ordered() }
+
+// IndexBytes is the form in which a value stands in an index.
+func IndexBytes(v schema.Value) []byte {
+	if v.Kind() == schema.String {
+		return []byte(v.Str())
+	}
+	return numberBytes(v.Ordered())
+}
+
+func numberBytes(n int64) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(n)) }
+
+// Hash is the keyed hash of the indexes.
+func Hash(seed uint64, b []byte) uint64 {
+	var d xxhash.Digest
+	d.ResetWithSeed(seed)
+	_, _ = d.Write(b)
+	return d.Sum64()
+}
+
+// View is a state with the methods of query.View.
+type View struct{ S *State }
+
+var _ query.View = View{}
+
+// Schema returns the schema.
+func (v View) Schema() *schema.Schema { return v.S.Schema }
+
+// Chunks returns how many chunks hold assigned ordinals.
+func (v View) Chunks() int { return (int(v.S.End) + bitmap.ChunkSize - 1) / bitmap.ChunkSize }
+
+// Code returns the dictionary code of a string.
+func (v View) Code(attr schema.AttrID, s string) (uint32, bool) {
+	d := v.S.Dicts[attr]
+	if d == nil {
+		return 0, false
+	}
+	return d.Code(s)
+}
+
+// Text returns the string of a dictionary code.
+func (v View) Text(attr schema.AttrID, code uint32) (string, bool) {
+	d := v.S.Dicts[attr]
+	if d == nil || int(code) >= d.Len() {
+		return "", false
+	}
+	return d.String(code), true
+}
+
+// Codes lists a dictionary.
+func (v View) Codes(attr schema.AttrID, f func(code uint32, s string) bool) {
+	if d := v.S.Dicts[attr]; d != nil {
+		for c, s := range d.Strings() {
+			if !f(uint32(c), s) {
+				return
+			}
+		}
+	}
+}
+
+// RowCount returns how many profiles have a code; exact if the head has nothing of the attribute.
+func (v View) RowCount(attr schema.AttrID, code uint32) (n uint64, exact bool) {
+	for _, u := range v.S.Units[attr] {
+		if u != nil {
+			n += uint64(u.Card(code))
+		}
+	}
+	h := v.S.Tiers.Of(attr)
+	return n, h.Empty()
+}
+
+// ExistsCount returns how many profiles have a value; exact if the head has nothing of the attribute.
+func (v View) ExistsCount(attr schema.AttrID) (n uint64, exact bool) {
+	if attr == schema.KeyAttr {
+		attr = LiveAttr
+	}
+	for _, u := range v.S.Units[attr] {
+		if u != nil {
+			n += uint64(u.Present)
+		}
+	}
+	h := v.S.Tiers.Of(attr)
+	return n, h.Empty()
+}
+
+// Find returns the living profiles whose inline attribute (or key) equals s.
+func (v View) Find(ctx context.Context, attr schema.AttrID, s string) ([]uint32, error) {
+	c := v.newCursor()
+	defer c.Close()
+	return c.Find(ctx, attr, []byte(s))
+}
+
+// Cursor opens a reader for one goroutine.
+func (v View) Cursor() query.Cursor { return v.newCursor() }
+
+// NewCursor is Cursor with the concrete type.
+func (v View) NewCursor() *Cursor { return v.newCursor() }
+
+func (v View) newCursor() *Cursor {
+	return &Cursor{s: v.S, attrs: make(map[schema.AttrID]*attrCursor, 8)}
+}
+
+// Cursor reads a state. It belongs to one goroutine.
+type Cursor struct {
+	s       *State
+	attrs   map[schema.AttrID]*attrCursor
+	last    schema.AttrID // of current
+	current *attrCursor
+	overlay head.Overlay
+	scratch base.Scratch
+	ords    []uint16
+	cands   []uint32
+	bytes   uint64
+}
+
+// attrCursor is what is looked up once per attribute.
+type attrCursor struct {
+	units []*base.Unit
+	head  head.Attr
+}
+
+var _ query.Cursor = (*Cursor)(nil)
+
+// Reset makes the cursor read another state: the writer's, after each append.
+func (c *Cursor) Reset(s *State) {
+	c.s, c.current = s, nil
+	for k := range c.attrs {
+		delete(c.attrs, k)
+	}
+}
+
+func (c *Cursor) attr(id schema.AttrID) *attrCursor {
+	if c.current != nil && c.last == id {
+		return c.current
+	}
+	a := c.attrs[id]
+	if a == nil {
+		a = &attrCursor{units: c.s.Units[id], head: c.s.Tiers.Of(id)}
+		c.attrs[id] = a
+	}
+	c.last, c.current = id, a
+	return a
+}
+
+// unit returns the base of a chunk, nil if there is none.
+func (a *attrCursor) unit(chunk int) *base.Unit {
+	if s := chunk / bitmap.ShardChunks; s < len(a.units) {
+		return a.units[s]
+	}
+	return nil
+}
+
+const chunkMask = bitmap.ShardChunks - 1
+
+// corrected returns a base set with the overlay, which is loaded, applied by patch.
+func corrected(set bitmap.Set, buf *bitmap.Words, patch func(w *bitmap.Words)) bitmap.Set {
+	if w := set.ToWords(buf); w != buf {
+		*buf = *w
+	}
+	patch(buf)
+	return bitmap.Set{Form: bitmap.Dense, Words: buf}
+}
+
+// Row returns the profiles that have a code.
+func (c *Cursor) Row(attr schema.AttrID, code uint32, chunk int, buf *bitmap.Words) (bitmap.Set, error) {
+	a := c.attr(attr)
+	var set bitmap.Set
+	if u := a.unit(chunk); u != nil {
+		f, err := u.Row(code)
+		if err != nil {
+			return set, err
+		}
+		if f != nil {
+			set = f.Chunk(chunk & chunkMask)
+			c.count(set)
+		}
+	}
+	if !c.overlay.Load(&a.head, chunk) {
+		return set, nil
+	}
+	return corrected(set, buf, func(w *bitmap.Words) { c.overlay.PatchRow(code, w) }), nil
+}
+
+func (c *Cursor) count(s bitmap.Set) {
+	switch s.Form {
+	case bitmap.Dense:
+		c.bytes += 8192
+	case bitmap.Sparse:
+		c.bytes += uint64(2 * len(s.Array))
+	}
+}
+
+// Exists returns the profiles that have a value; of the key attribute, who lives.
+func (c *Cursor) Exists(attr schema.AttrID, chunk int, buf *bitmap.Words) (bitmap.Set, error) {
+	if attr == schema.KeyAttr {
+		attr = LiveAttr
+	}
+	a := c.attr(attr)
+	var set bitmap.Set
+	if u := a.unit(chunk); u != nil {
+		f, err := u.Exists()
+		if err != nil {
+			return set, err
+		}
+		if f != nil {
+			set = f.Chunk(chunk & chunkMask)
+			c.count(set)
+		}
+	}
+	if !c.overlay.Load(&a.head, chunk) {
+		return set, nil
+	}
+	if isSet(c.s.Schema, attr) {
+		return c.existingSets(attr, set, chunk, buf)
+	}
+	return corrected(set, buf, c.overlay.PatchExists), nil
+}
+
+func isSet(s *schema.Schema, attr schema.AttrID) bool {
+	if attr == schema.ListsAttr {
+		return true
+	}
+	a := s.ByID(attr)
+	return a != nil && a.Kind == schema.Set
+}
+
+// existingSets works out which touched sets are not empty.
+func (c *Cursor) existingSets(attr schema.AttrID, set bitmap.Set, chunk int, buf *bitmap.Words) (bitmap.Set, error) {
+	var touched bitmap.Words
+	c.overlay.Touched(&touched)
+	ords := bitmap.FromWords(&touched).AppendTo(nil)
+	var sets query.Sets
+	if err := c.GatherSets(attr, chunk, ords, &sets); err != nil {
+		return set, err
+	}
+	return corrected(set, buf, func(w *bitmap.Words) {
+		from := uint32(0)
+		for i, o := range ords {
+			if sets.Ends[i] > from {
+				w.SetBit(o)
+			} else {
+				w.ClearBit(o)
+			}
+			from = sets.Ends[i]
+		}
+	}), nil
+}
+
+// probeBelow is the number of candidates in a chunk below which looking at each of them
+// costs less than scanning the column: measured with vector kernels, see index/DESIGN.md.
+const probeBelow = 1000
+
+// Range returns the profiles, out of within, whose number lies in [lo, hi].
+func (c *Cursor) Range(attr schema.AttrID, lo, hi int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
+	a := c.attr(attr)
+	u, patched := a.unit(chunk), c.overlay.Load(&a.head, chunk)
+	if within != nil && !patched {
+		if n := within.Count(); n == 0 || u == nil {
+			return bitmap.Set{}, nil
+		} else if n < probeBelow {
+			return c.probe(u, lo, hi, chunk, within, buf)
+		}
+	}
+	if u == nil && !patched {
+		return bitmap.Set{}, nil
+	}
+	if u == nil {
+		buf.Clear()
+	} else if err := u.Range(&c.scratch, lo, hi, chunk&chunkMask, buf); err != nil {
+		return bitmap.Set{}, err
+	}
+	if patched {
+		c.overlay.PatchRange(lo, hi, buf)
+	}
+	if within != nil {
+		buf.And(*within)
+	}
+	return bitmap.Set{Form: bitmap.Dense, Words: buf}, nil
+}
+
+func (c *Cursor) probe(u *base.Unit, lo, hi int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
+	ords := within.Array
+	if within.Form != bitmap.Sparse {
+		c.ords = within.AppendTo(c.ords[:0])
+		ords = c.ords
+	}
+	hits, err := u.RangeProbe(&c.scratch, lo, hi, chunk&chunkMask, ords)
+	if err != nil || len(hits) == 0 {
+		return bitmap.Set{}, err
+	}
+	out := (*[4 * bitmap.WordsPerSet]uint16)(bitmapMemory(buf))[:copy((*[4 * bitmap.WordsPerSet]uint16)(bitmapMemory(buf))[:], hits)]
+	return bitmap.Set{Form: bitmap.Sparse, Array: out}, nil
+}
+
+// GatherCodes gathers codes.
+func (c *Cursor) GatherCodes(attr schema.AttrID, chunk int, ords []uint16, dst []uint32) error {
+	a := c.attr(attr)
+	if u := a.unit(chunk); u != nil {
+		if err := u.GatherCodes(&c.scratch, chunk&chunkMask, ords, dst); err != nil {
+			return err
+		}
+	} else {
+		for i := range ords {
+			dst[i] = schema.NoCode
+		}
+	}
+	if c.overlay.Load(&a.head, chunk) {
+		c.overlay.PatchCodes(ords, dst)
+	}
+	return nil
+}
+
+// GatherInts gathers numbers.
+func (c *Cursor) GatherInts(attr schema.AttrID, chunk int, ords []uint16, dst []int64, ok []bool) error {
+	a := c.attr(attr)
+	if u := a.unit(chunk); u != nil {
+		if err := u.GatherInts(&c.scratch, chunk&chunkMask, ords, dst, ok); err != nil {
+			return err
+		}
+	} else {
+		clear(ok[:len(ords)])
+	}
+	if c.overlay.Load(&a.head, chunk) {
+		c.overlay.PatchInts(ords, dst, ok)
+	}
+	return nil
+}
+
+// GatherStrings gathers inline strings and keys.
+func (c *Cursor) GatherStrings(attr schema.AttrID, chunk int, ords []uint16, dst [][]byte) error {
+	a := c.attr(attr)
+	if u := a.unit(chunk); u != nil {
+		if err := u.GatherBytes(&c.scratch, chunk&chunkMask, ords, dst); err != nil {
+			return err
+		}
+	} else {
+		clear(dst[:len(ords)])
+	}
+	if c.overlay.Load(&a.head, chunk) {
+		c.overlay.PatchBytes(ords, dst)
+	}
+	return nil
+}
+
+// GatherSets gathers sets.
+func (c *Cursor) GatherSets(attr schema.AttrID, chunk int, ords []uint16, dst *query.Sets) error {
+	a := c.attr(attr)
+	var stored query.Sets // of the base, by index into ords
+	if u := a.unit(chunk); u != nil {
+		err := u.GatherSets(&c.scratch, chunk&chunkMask, ords, func(i int, codes []uint32) {
+			for len(stored.Ends) < i {
+				stored.Ends = append(stored.Ends, uint32(len(stored.Codes)))
+			}
+			stored.Codes = append(stored.Codes, codes...)
+			stored.Ends = append(stored.Ends, uint32(len(stored.Codes)))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for len(stored.Ends) < len(ords) {
+		stored.Ends = append(stored.Ends, uint32(len(stored.Codes)))
+	}
+	base := func(i int) []uint32 {
+		from := uint32(0)
+		if i > 0 {
+			from = stored.Ends[i-1]
+		}
+		return stored.Codes[from:stored.Ends[i]]
+	}
+	emit := func(codes []uint32) {
+		dst.Codes = append(dst.Codes, codes...)
+		dst.Ends = append(dst.Ends, uint32(len(dst.Codes)))
+	}
+	if c.overlay.Load(&a.head, chunk) {
+		c.overlay.PatchSets(ords, base, emit)
+		return nil
+	}
+	for i := range ords {
+		emit(base(i))
+	}
+	return nil
+}
+
+// Find returns the living profiles whose inline attribute (or key) equals s, ascending.
+func (c *Cursor) Find(ctx context.Context, attr schema.AttrID, s []byte) ([]uint32, error) {
+	x := c.s.Indexes[attr]
+	if x == nil {
+		return nil, query.Errorf(query.CodeInternal, "attribute %d has no value index", attr)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.cands, err = x.Candidates(Hash(c.s.Seed, s), c.cands[:0]); err != nil {
+		return nil, err
+	}
+	var out []uint32
+	for _, ord := range c.cands {
+		if ok, err := c.Holds(attr, ord, s); err != nil {
+			return nil, err
+		} else if ok && !slices.Contains(out, ord) {
+			out = append(out, ord)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// Holds reports whether a profile lives and has the value s of an inline attribute (or key).
+func (c *Cursor) Holds(attr schema.AttrID, ord uint32, s []byte) (bool, error) {
+	if ord >= c.s.End {
+		return false, nil
+	}
+	chunk, one := int(ord>>bitmap.ChunkBits), [1]uint16{uint16(ord)}
+	if a := c.s.Schema.ByID(attr); a != nil && !a.Inline() {
+		var n [1]int64
+		var ok [1]bool
+		if err := c.GatherInts(attr, chunk, one[:], n[:], ok[:]); err != nil || !ok[0] || !bytes.Equal(s, numberBytes(n[0])) {
+			return false, err
+		}
+	} else {
+		var val [1][]byte
+		if err := c.GatherStrings(attr, chunk, one[:], val[:]); err != nil || val[0] == nil || !bytes.Equal(val[0], s) {
+			return false, err
+		}
+	}
+	var code [1]uint32
+	err := c.GatherCodes(LiveAttr, chunk, one[:], code[:])
+	return code[0] == Live, err
+}
+
+// BytesRead is the total of bytes looked at.
+func (c *Cursor) BytesRead() uint64 { return c.bytes + c.scratch.Bytes }
+
+// Release gives back what the cursor holds: nothing, for the collector frees the cache's objects.
+func (c *Cursor) Release() {}
+
+// Close ends the cursor.
+func (c *Cursor) Close() {}
+
+// Lookup finds the living profile with a key, whose hash the caller has.
+func (c *Cursor) Lookup(hash uint64, key []byte) (ord uint32, ok bool, err error) {
+	if c.cands, err = c.s.Indexes[schema.KeyAttr].Candidates(hash, c.cands[:0]); err != nil {
+		return 0, false, err
+	}
+	for _, ord := range c.cands {
+		if ok, err := c.Holds(schema.KeyAttr, ord, key); err != nil || ok {
+			return ord, ok, err
+		}
+	}
+	return 0, false, nil
+}

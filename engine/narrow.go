@@ -1,0 +1,65 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// offenders counts the living profiles whose value of an attribute a narrower definition
+// would not admit. It looks at every profile: narrowing is rare and must be right.
+func (w *writer) offenders(ctx context.Context, a, want *schema.Attribute) (n uint64, err error) {
+	v := w.view()
+	var live bitmap.Words
+	for chunk := range v.Chunks() {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		set, err := w.cursor.Exists(schema.KeyAttr, chunk, &live)
+		if err != nil {
+			return 0, err
+		}
+		for _, o := range set.AppendTo(nil) {
+			val, err := w.value(a, uint32(chunk)<<bitmap.ChunkBits|uint32(o))
+			if err != nil {
+				return 0, err
+			}
+			if !admits(want, val) {
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
+// admits reports whether a stored value fits a definition.
+func admits(a *schema.Attribute, v schema.Value) bool {
+	if v.IsAbsent() {
+		return !a.Required
+	}
+	if v.Kind() == schema.Set {
+		for _, e := range v.Elements() {
+			if !allowed(a, schema.StringValue(e)) {
+				return false
+			}
+		}
+		return true
+	}
+	if !a.Min.IsAbsent() && v.Ordered() < a.Min.Ordered() || !a.Max.IsAbsent() && v.Ordered() > a.Max.Ordered() {
+		return false
+	}
+	return allowed(a, v)
+}
+
+func allowed(a *schema.Attribute, v schema.Value) bool {
+	if len(a.Allowed) == 0 {
+		return true
+	}
+	for _, x := range a.Allowed {
+		if x.Equal(v) || x.Kind() == schema.Set && len(x.Elements()) == 1 && x.Elements()[0] == v.Str() {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/query"
+)
+
+// Durability says when an acknowledged write is on disk.
+type Durability uint8
+
+// The durabilities.
+const (
+	SyncGroup Durability = iota // before the acknowledgement; one fsync per commit group
+	SyncNone                    // when the operating system writes it: a power cut may lose the last seconds, never the order
+)
+
+// Options shape a store. The zero value, and nil, are good.
+type Options struct {
+	// Memory is the budget in bytes for caches, head and key table together. 0: a
+	// quarter of the machine's memory. At least 64 MiB; smaller values are raised.
+	Memory int64
+	// Durability says when a write is acknowledged. Default: after an fsync.
+	Durability Durability
+	// ReadOnly opens without changing anything; writes return an error.
+	ReadOnly bool
+	// MustExist refuses to create a store.
+	MustExist bool
+	// Parallelism is the number of goroutines of one query, 1 to 1024. 0: one per processor.
+	Parallelism int
+	// SnapshotMaxAge is the time after which an open snapshot may not be read any more,
+	// so that a forgotten one does not keep old data for ever. 0: one hour.
+	SnapshotMaxAge time.Duration
+	// Clock stamps received times and is the default of now. nil: time.Now.
+	Clock func() time.Time
+	// FS is the file system that everything goes through. nil: the machine's; with an
+	// empty directory name, one in memory.
+	FS vfs.FS
+	// Hooks are called when things happen; all are optional.
+	Hooks Hooks
+	// FirstOrdinal is the ordinal of the first profile of a new store, below 2^31. Tests
+	// use it to lay small populations over the borders of chunks and shards.
+	FirstOrdinal uint32
+}
+
+// Hooks tell the embedding program what happens. They are called from the engine's
+// goroutines: they must be quick and must not call the engine.
+type Hooks struct {
+	Settled func(rows int, took time.Duration)
+	Folded  func(units int, bytes int64, took time.Duration)
+	Failed  func(err error) // the store takes no more writes
+}
+
+// minMemory is the smallest budget: below it the key table of a few million profiles
+// and one fold do not fit beside each other.
+const minMemory = 64 << 20
+
+func (o *Options) withDefaults() (Options, error) {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.Memory == 0 {
+		out.Memory = machineMemory() / 4
+	}
+	out.Memory = max(out.Memory, minMemory)
+	if out.Parallelism == 0 {
+		out.Parallelism = runtime.GOMAXPROCS(0)
+	}
+	if out.SnapshotMaxAge == 0 {
+		out.SnapshotMaxAge = time.Hour
+	}
+	if out.Clock == nil {
+		out.Clock = time.Now
+	}
+	switch {
+	case out.Parallelism < 0 || out.Parallelism > 1024:
+		return out, query.Errorf(query.CodeInvalid, "Options.Parallelism is %d; it must be 1 to 1024, or 0", out.Parallelism)
+	case out.Memory < 0:
+		return out, query.Errorf(query.CodeInvalid, "Options.Memory is %d; it must not be negative", out.Memory)
+	case out.SnapshotMaxAge < 0:
+		return out, query.Errorf(query.CodeInvalid, "Options.SnapshotMaxAge is %v; it must not be negative", out.SnapshotMaxAge)
+	case out.FirstOrdinal >= 1<<31:
+		return out, query.Errorf(query.CodeInvalid, "Options.FirstOrdinal is %d; it must be below 2^31", out.FirstOrdinal)
+	}
+	return out, nil
+}

@@ -1,0 +1,347 @@
+package quality
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/kantadb/kanta/index/schema"
+)
+
+const fileExample = `# the customers
+[[attribute]]
+name = "age"
+kind = "int"
+class = "demographic"
+min = 0
+max = 120
+required = true
+
+[[attribute]]
+name = "plan"
+kind = "string"
+allowed = ["free", "pro \"x\""]
+history = true
+
+[[attribute]]
+name = "Order total €"
+kind = "decimal"
+scale = 2
+min = "-0.05"
+
+[[attribute]]
+name = "email"
+kind = "string"
+storage = "inline"
+format = "email"
+unique = true
+pii = true
+
+[[attribute]]
+name = "seen"
+kind = "timestamp"
+max = "2030-01-01T00:00:00Z"
+deprecated = true
+
+[[attribute]]
+name = "interests"
+kind = "set<string>"
+allowed = ["wine", "food"]
+
+[[attribute]]
+name = "score"
+kind = "float"
+min = -1.5
+max = 2.0
+`
+
+func exampleAttributes() []schema.Attribute {
+	text := schema.StringValue
+	return []schema.Attribute{
+		{Name: "age", Kind: schema.Int, Class: schema.Demographic, Min: schema.IntValue(0), Max: schema.IntValue(120), Required: true},
+		{Name: "plan", Kind: schema.String, Allowed: []schema.Value{text("free"), text(`pro "x"`)}, History: true},
+		{Name: "Order total €", Kind: schema.Decimal, Scale: 2, Min: schema.DecimalValue(-5, 2)},
+		{Name: "email", Kind: schema.String, Storage: schema.StorageInline, Format: "email", Unique: true, PII: true},
+		{Name: "seen", Kind: schema.Timestamp, Max: schema.TimestampValue(1893456000000), Deprecated: true},
+		{Name: "interests", Kind: schema.Set, Allowed: []schema.Value{text("wine"), text("food")}},
+		{Name: "score", Kind: schema.Float, Min: schema.FloatValue(-1.5), Max: schema.FloatValue(2)},
+	}
+}
+
+func requireSame(t testing.TB, got, want []schema.Attribute) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d attributes, want %d", len(got), len(want))
+	}
+	for i := range want {
+		if !schema.SameDefinition(&got[i], &want[i]) {
+			t.Fatalf("attribute %d: got %+v, want %+v", i, got[i], want[i])
+		}
+	}
+}
+
+func TestSchemaFileGolden(t *testing.T) {
+	want := exampleAttributes()
+	got, err := ReadSchemaFile(strings.NewReader(fileExample))
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireSame(t, got, want)
+	var b bytes.Buffer
+	if err := WriteSchemaFile(&b, schema.New(1, 0, want)); err != nil {
+		t.Fatal(err)
+	}
+	if written := "# the customers\n" + b.String(); written != fileExample {
+		t.Fatalf("written:\n%s", written)
+	}
+}
+
+func TestSchemaFileValues(t *testing.T) {
+	for _, c := range []struct{ kind, key, want string }{
+		{`kind = "date"`, `min = 2024-02-29`, "2024-02-29"},
+		{`kind = "date"`, `min = "2024-02-29"`, "2024-02-29"},
+		{`kind = "timestamp"`, `min = 2024-02-29T12:00:00+02:00`, "2024-02-29T10:00:00Z"},
+		{`kind = "timestamp"`, `min = 2024-02-29 12:00:00.5`, "2024-02-29T12:00:00.5Z"},
+		{`kind = "timestamp"`, `min = 2024-02-29`, "2024-02-29T00:00:00Z"},
+		{`kind = "int"`, `min = "12"`, "12"},
+		{`kind = "float"`, `min = 12`, "12"},
+		{"kind = \"decimal\"\nscale = 2", `min = 12.5`, "12.50"},
+		{"kind = \"decimal\"\nscale = 2", `min = 12`, "12.00"},
+		{"kind = \"decimal\"\nscale = 7", `min = 0.0000001`, "0.0000001"},
+	} {
+		got, err := ReadSchemaFile(strings.NewReader("[[attribute]]\nname = \"x\"\n" + c.kind + "\n" + c.key + "\n"))
+		if err != nil || got[0].Min.String() != c.want {
+			t.Errorf("%s %s: got %v, %v", c.kind, c.key, got, err)
+		}
+	}
+	got, err := ReadSchemaFile(strings.NewReader("\xef\xbb\xbf[[attribute]]\nname = \"e\u0301\"\nkind = \"string\"\npii = true\n"))
+	if err != nil || got[0].Name != "é" || got[0].Storage != schema.StorageInline {
+		t.Errorf("mark, normal form and storage of personal strings: got %+v, %v", got, err)
+	}
+	if got, err := ReadSchemaFile(strings.NewReader("")); err != nil || len(got) != 0 {
+		t.Errorf("an empty file: %v, %v", got, err)
+	}
+}
+
+func TestSchemaFileErrors(t *testing.T) {
+	table := "[[attribute]]\nname = \"x\"\n"
+	for _, c := range []struct{ text, want string }{
+		{"[[attribute]\n", "line 2: "},
+		{table + "kind = \n", "line 3: "},
+		{table + "knid = \"int\"\nkind = \"int\"", `line 3: attribute "x": unknown key "knid" (did you mean "kind"?)`},
+		{table + "kind = \"integer\"", `line 3: attribute "x": there is no kind "integer" (it is one of bool, int`},
+		{table + "kind = \"sting\"", `did you mean "string"?`},
+		{table + "kind = \"decimal(2)\"", `write kind = "decimal" and scale = ...`},
+		{table + "kind = \"decimal\"", "the decimal has no scale"},
+		{table + "kind = \"decimal\"\nscale = 19", "line 4: attribute \"x\": the scale is 19"},
+		{table + "kind = \"int\"\nscale = 2", "only a decimal has a scale"},
+		{table, "line 1: attribute \"x\": the attribute has no kind"},
+		{"[[attribute]]\nkind = \"int\"", "line 1: the attribute has no name"},
+		{table + "kind = 4", "line 3: attribute \"x\": kind is not a text"},
+		{table + "kind = \"int\"\nrequired = \"yes\"", "line 4: attribute \"x\": required is not a bool"},
+		{table + "kind = \"int\"\nmin = \"a\"", `line 4: attribute "x": "a" is not a value of int (not an int`},
+		{table + "kind = \"int\"\nmin = 1.5", `"1.5" is not a value of int`},
+		{table + "kind = \"decimal\"\nscale = 2\nmin = 90071992547409.93", "not exact"},
+		{table + "kind = \"decimal\"\nscale = 2\nmin = 0.123", "more decimal places"},
+		{table + "kind = \"string\"\nallowed = [1]", "line 4: attribute \"x\": 1 is not a value of string (put it between quotes)"},
+		{table + "kind = \"string\"\nallowed = \"a\"", "allowed is not a list"},
+		{table + "kind = \"string\"\nallowed = [\"a\", \"a\"]", "comes twice"},
+		{table + "kind = \"timestamp\"\nmin = 12:30:00", "a time of day needs its date"},
+		{table + "kind = \"int\"\nmin = nan", "not a value of int"},
+		{table + "kind = \"float\"\nmin = inf", "not a value of float"},
+		{table + "kind = \"string\"\nstorage = \"inlined\"", `did you mean "inline"?`},
+		{table + "kind = \"string\"\nclass = \"Demographic\"", `did you mean "demographic"?`},
+		{table + "kind = \"string\"\npii = true\nstorage = \"dictionary\"", "nothing personal may stand in a dictionary"},
+		{table + "kind = \"int\"\n" + table + "kind = \"int\"", `line 5: attribute "x": the name comes twice`},
+		{"version = 1\n", `unknown key "version"`},
+		{"[attribute]\nname = \"x\"\n", "attribute is not a list of tables"},
+		{table + "kind = \"int\"\nfrmat = \"\"\"\nmin = 3\n\"\"\"\nmix = 4", `line 7: attribute "x": unknown key "mix" (did you mean "min"?)`},
+	} {
+		_, err := ReadSchemaFile(strings.NewReader(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: got %v, want %q", c.text, err, c.want)
+		}
+		var bad *SchemaFileError
+		if err != nil && !errors.As(err, &bad) {
+			t.Errorf("%q: an error of no kind: %v", c.text, err)
+		}
+	}
+}
+
+// randomAttributes makes definitions that are valid.
+func randomAttributes(r *rand.Rand, n int) []schema.Attribute {
+	var out []schema.Attribute
+	texts := []string{"a", "B c", "\"", "\\", "é", "#=", "[[x]]", "\t\x00\x7f", "'''", "\"\"\"", "😀"}
+	text := func() string { return texts[r.IntN(len(texts))] + texts[r.IntN(len(texts))] }
+	for len(out) < n {
+		a := schema.Attribute{Name: fmt.Sprintf("%s %d", texts[r.IntN(7)], len(out)), Kind: schema.Kind(1 + r.IntN(8)),
+			Class: schema.DataClass(r.IntN(8)), History: r.IntN(2) == 0, Deprecated: r.IntN(4) == 0,
+			Required: r.IntN(4) == 0, Unique: r.IntN(4) == 0, PII: r.IntN(4) == 0, Storage: schema.Storage(r.IntN(2))}
+		if a.Kind == schema.Decimal {
+			a.Scale = uint8(r.IntN(19))
+		}
+		random := func() schema.Value {
+			switch a.Kind {
+			case schema.String, schema.Set:
+				return schema.StringValue(text())
+			case schema.Float:
+				return schema.FloatValue(r.NormFloat64() * 1e10)
+			case schema.Bool:
+				return schema.BoolValue(r.IntN(2) == 0)
+			case schema.Date:
+				return schema.DateValue(schema.MinDate + r.Int64N(schema.MaxDate-schema.MinDate))
+			case schema.Timestamp:
+				return schema.TimestampValue(schema.MinTimestamp + r.Int64N(schema.MaxTimestamp-schema.MinTimestamp))
+			}
+			return schema.FromOrdered(a.Kind, a.Scale, int64(r.Uint64())>>r.IntN(64))
+		}
+		switch r.IntN(4) {
+		case 0:
+			a.Min, a.Max = random(), random()
+		case 1:
+			for range 1 + r.IntN(4) {
+				a.Allowed = append(a.Allowed, random())
+			}
+		case 2:
+			a.Format = text()
+		}
+		if a.Validate() == nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func TestSchemaFileRoundTrip(t *testing.T) {
+	const seed = 24
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	for range 300 {
+		want := randomAttributes(r, r.IntN(8))
+		var b bytes.Buffer
+		if err := WriteAttributes(&b, want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadSchemaFile(&b)
+		if err != nil {
+			t.Fatalf("%v of %+v", err, want)
+		}
+		requireSame(t, got, want)
+	}
+}
+
+func TestDiffCases(t *testing.T) {
+	text := schema.StringValue
+	old := schema.New(3, 20, []schema.Attribute{
+		{ID: 16, Name: "age", Kind: schema.Int, Max: schema.IntValue(120)},
+		{ID: 17, Name: "plan", Kind: schema.String, Allowed: []schema.Value{text("free"), text("pro")}},
+		{ID: 18, Name: "email", Kind: schema.String, Storage: schema.StorageInline, PII: true},
+		{ID: 19, Name: "old", Kind: schema.Bool},
+	})
+	for _, c := range []struct {
+		name  string
+		want  []schema.Attribute
+		steps string
+	}{
+		{"nothing", nil, ""},
+		{"the same", old.Attributes, ""},
+		{"order of allowed values", []schema.Attribute{{Name: "plan", Kind: schema.String, Allowed: []schema.Value{text("pro"), text("free")}}}, ""},
+		{"add", []schema.Attribute{{Name: "city", Kind: schema.String}}, `add city`},
+		{"add a deprecated one", []schema.Attribute{{Name: "x", Kind: schema.Int, Deprecated: true}}, `add x`},
+		{"widen", []schema.Attribute{{Name: "age", Kind: schema.Int}}, "widen age"},
+		{"narrow", []schema.Attribute{{Name: "age", Kind: schema.Int, Max: schema.IntValue(99)}}, "narrow age"},
+		{"narrow and deprecate", []schema.Attribute{{Name: "age", Kind: schema.Int, Max: schema.IntValue(99), Deprecated: true}}, "narrow age, deprecate age"},
+		{"into the dictionary", []schema.Attribute{{Name: "email", Kind: schema.String}}, "widen email, set storage email"},
+		{"out of the dictionary", []schema.Attribute{{Name: "plan", Kind: schema.String, Storage: schema.StorageInline, PII: true}}, "set storage plan, widen plan"},
+		{"another kind", []schema.Attribute{{Name: "age", Kind: schema.Float}}, "kinds never change"},
+		{"invalid", []schema.Attribute{{Name: "plan", Kind: schema.String, PII: true}}, "nothing personal"},
+	} {
+		changes, err := Diff(old, c.want)
+		var steps []string
+		for _, change := range changes {
+			steps = append(steps, change.Op.String()+" "+change.Name)
+		}
+		got := strings.Join(steps, ", ")
+		if err != nil {
+			got = err.Error()
+		}
+		if got != c.steps && (err == nil || !strings.Contains(got, c.steps)) {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.steps)
+		}
+	}
+	if only := OnlyInStore(old, old.Attributes[1:3]); fmt.Sprint(only) != "[age old]" {
+		t.Errorf("only in the store: %q", only)
+	}
+}
+
+// TestDiffApplies brings random schemas to random files: after the changes the schema
+// has what the file says, and a second Diff finds nothing.
+func TestDiffApplies(t *testing.T) {
+	const seed = 25
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	applied := 0
+	for range 400 {
+		s := schema.New(0, 0, nil)
+		from := randomAttributes(r, 6)
+		want := randomAttributes(r, 6)
+		for i := range want { // most of them keep the kind, or nothing would be left to compare
+			want[i].Name = from[i].Name
+			if r.IntN(4) > 0 && want[i].Kind != from[i].Kind || want[i].Scale != from[i].Scale {
+				want[i] = from[i]
+				want[i].Class, want[i].History, want[i].Deprecated = schema.Activity, true, !from[i].Deprecated
+			}
+		}
+		for range 2 {
+			changes, err := Diff(s, from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range changes {
+				if s, err = s.Apply(c); err != nil {
+					t.Fatalf("%+v: %v", c, err)
+				}
+			}
+			if again, err := Diff(s, from); err != nil || len(again) > 0 {
+				t.Fatalf("a second time: %+v, %v", again, err)
+			}
+			requireSame(t, s.Attributes, from)
+			if _, err := Diff(s, want); err != nil {
+				var bad *schema.ChangeError
+				if !errors.As(err, &bad) {
+					t.Fatal(err)
+				}
+				break
+			}
+			from = want
+			applied++
+		}
+	}
+	if applied < 100 {
+		t.Fatalf("only %d files could be applied: the generator is wrong", applied)
+	}
+}
+
+func FuzzSchemaFile(f *testing.F) {
+	f.Add(fileExample)
+	f.Add("[[attribute]]\nname = \"x\"\nkind = \"date\"\nallowed = [2024-01-01, \"2024-01-02\"]\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := ReadSchemaFile(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		var b bytes.Buffer
+		if err := WriteAttributes(&b, got); err != nil {
+			t.Fatal(err)
+		}
+		written := b.String()
+		again, err := ReadSchemaFile(&b)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, written)
+		}
+		requireSame(t, again, got)
+	})
+}

@@ -1,0 +1,119 @@
+package quality
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// WriteSchemaFile writes a schema as a schema file, which [ReadSchemaFile] reads back the
+// same but for ids. It is TOML: one [[attribute]] table for each attribute, in the order
+// of their ids, with these keys, of which name and kind must be there:
+//
+//	name        text, at most 128 bytes
+//	kind        "bool", "int", "float", "decimal", "string", "date", "timestamp", "set<string>"
+//	scale       places of a decimal, 0 to 18; must be there for a decimal
+//	storage     of a string: "dictionary" (default), "inline" (default if pii or unique)
+//	class       "acquisition", "demographic", "technographic", "psychographic", "activity",
+//	            "transaction", "correspondence"
+//	allowed     list of the only values there may be; of a set, its elements
+//	min, max    inclusive bounds of int, float, decimal, date, timestamp
+//	format      name of a format of strings
+//	required    true or false (default), as are the following
+//	unique
+//	pii
+//	history
+//	deprecated
+//
+// A value is a TOML value of its kind or a text as a CSV cell has it; decimals, dates and
+// timestamps are written as texts.
+func WriteSchemaFile(w io.Writer, s *schema.Schema) error {
+	return WriteAttributes(w, s.Attributes)
+}
+
+// WriteAttributes writes attributes as [WriteSchemaFile] does, in their order.
+func WriteAttributes(w io.Writer, attributes []schema.Attribute) error {
+	var b bytes.Buffer
+	for i := range attributes {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		writeAttribute(&b, &attributes[i])
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func writeAttribute(b *bytes.Buffer, a *schema.Attribute) {
+	fmt.Fprintf(b, "[[attribute]]\nname = %s\nkind = %s\n", tomlText(a.Name), tomlText(a.Kind.String()))
+	if a.Kind == schema.Decimal {
+		fmt.Fprintf(b, "scale = %d\n", a.Scale)
+	}
+	if a.Storage == schema.StorageInline {
+		fmt.Fprintf(b, "storage = %s\n", tomlText(storageNames[a.Storage]))
+	}
+	if a.Class != schema.ClassNone && int(a.Class) < len(classNames) {
+		fmt.Fprintf(b, "class = %s\n", tomlText(classNames[a.Class]))
+	}
+	if len(a.Allowed) > 0 {
+		list := make([]string, len(a.Allowed))
+		for i, v := range a.Allowed {
+			list[i] = tomlValue(v)
+		}
+		fmt.Fprintf(b, "allowed = [%s]\n", strings.Join(list, ", "))
+	}
+	if !a.Min.IsAbsent() {
+		fmt.Fprintf(b, "min = %s\n", tomlValue(a.Min))
+	}
+	if !a.Max.IsAbsent() {
+		fmt.Fprintf(b, "max = %s\n", tomlValue(a.Max))
+	}
+	if a.Format != "" {
+		fmt.Fprintf(b, "format = %s\n", tomlText(a.Format))
+	}
+	for _, flag := range [...]struct {
+		key string
+		on  bool
+	}{{"required", a.Required}, {"unique", a.Unique}, {"pii", a.PII}, {"history", a.History}, {"deprecated", a.Deprecated}} {
+		if flag.on {
+			fmt.Fprintf(b, "%s = true\n", flag.key)
+		}
+	}
+}
+
+func tomlValue(v schema.Value) string {
+	switch v.Kind() {
+	case schema.Bool, schema.Int:
+		return v.String()
+	case schema.Float:
+		text := strconv.FormatFloat(v.Float(), 'g', -1, 64)
+		if !strings.ContainsAny(text, ".e") {
+			text += ".0" // else it would be an integer, and one past 64 bits is none
+		}
+		return text
+	}
+	return tomlText(v.String())
+}
+
+// tomlText returns a TOML basic string.
+func tomlText(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < 0x20 || r == 0x7f:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}

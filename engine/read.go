@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// with asks one question of the current state.
+func with[T any](ctx context.Context, db *DB, f func(n *snapshot) (T, error)) (T, error) {
+	n, err := db.snapshot(ctx)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer n.Close()
+	return f(n)
+}
+
+// Schema returns the current schema.
+func (db *DB) Schema(ctx context.Context) (*schema.Schema, error) {
+	return with(ctx, db, func(n *snapshot) (*schema.Schema, error) { return n.Schema(ctx) })
+}
+
+// Count counts the members of an expression.
+func (db *DB) Count(ctx context.Context, expr string, o *query.Options) (query.Count, error) {
+	return with(ctx, db, func(n *snapshot) (query.Count, error) { return n.Count(ctx, expr, o) })
+}
+
+// Bitmap returns the members as ordinals, bound to this store and epoch.
+func (db *DB) Bitmap(ctx context.Context, expr string, o *query.Options) (query.Bitmap, error) {
+	return with(ctx, db, func(n *snapshot) (query.Bitmap, error) { return n.Bitmap(ctx, expr, o) })
+}
+
+// Members lists the members of an expression. Read Rows to the end or break out of it:
+// the state is held until then, at most for [Options.SnapshotMaxAge].
+func (db *DB) Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error) {
+	n, err := db.snapshot(ctx)
+	if err != nil {
+		return query.Members{}, err
+	}
+	m, err := n.Members(ctx, expr, o)
+	if err != nil {
+		_ = n.Close() // it holds nothing but memory
+		return m, err
+	}
+	var once sync.Once
+	end := func() { once.Do(func() { _ = n.Close() }) }
+	timer := time.AfterFunc(db.opt.SnapshotMaxAge, end)
+	rows := m.Rows
+	m.Rows = func(yield func(query.Member, error) bool) {
+		defer end()
+		defer timer.Stop()
+		rows(yield)
+	}
+	return m, nil
+}
+
+// Breakdown counts the members of an expression by the values of an attribute.
+func (db *DB) Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error) {
+	return with(ctx, db, func(n *snapshot) (query.Breakdown, error) { return n.Breakdown(ctx, expr, attribute, o) })
+}
+
+// Profile returns all that is known of the profile with a key.
+func (db *DB) Profile(ctx context.Context, key string, o *query.Options) (query.Profile, error) {
+	return with(ctx, db, func(n *snapshot) (query.Profile, error) { return n.Profile(ctx, key, o) })
+}
+
+// ProfileBy returns the profile that has a value of a unique attribute.
+func (db *DB) ProfileBy(ctx context.Context, attribute, value string, o *query.Options) (query.Profile, error) {
+	return with(ctx, db, func(n *snapshot) (query.Profile, error) { return n.ProfileBy(ctx, attribute, value, o) })
+}
+
+// Values lists the values of an attribute that begin with a prefix, with how many
+// living profiles have each. limit 0 is 1,000.
+func (db *DB) Values(ctx context.Context, attribute, prefix string, limit int) ([]query.ValueCount, error) {
+	return with(ctx, db, func(n *snapshot) ([]query.ValueCount, error) { return n.Values(ctx, attribute, prefix, limit) })
+}
+
+// Plan counts and tells how: estimates, chunks and bytes read and skipped.
+func (db *DB) Plan(ctx context.Context, expr string, o *query.Options) (query.Plan, error) {
+	return with(ctx, db, func(n *snapshot) (query.Plan, error) { return n.Plan(ctx, expr, o) })
+}
+
+// Explain evaluates each part of an expression by itself over everybody.
+func (db *DB) Explain(ctx context.Context, expr string, o *query.Options) (query.Explanation, error) {
+	return with(ctx, db, func(n *snapshot) (query.Explanation, error) { return n.Explain(ctx, expr, o) })
+}
+
+// Segments lists the saved segments by name.
+func (db *DB) Segments(ctx context.Context) ([]query.SavedSegment, error) {
+	return with(ctx, db, func(n *snapshot) ([]query.SavedSegment, error) {
+		var out []query.SavedSegment
+		for _, name := range slices.Sorted(maps.Keys(n.s.segments)) {
+			s := n.s.segments[name]
+			e := query.SavedSegment{Name: name, Text: s.text, Saved: s.saved, Uses: s.uses}
+			for _, other := range slices.Sorted(maps.Keys(n.s.segments)) {
+				if slices.Contains(n.s.segments[other].uses, name) {
+					e.UsedBy = append(e.UsedBy, other)
+				}
+			}
+			out = append(out, e)
+		}
+		return out, nil
+	})
+}
+
+// Lists lists the lists by name.
+func (db *DB) Lists(ctx context.Context) ([]query.SavedList, error) {
+	return with(ctx, db, func(n *snapshot) ([]query.SavedList, error) {
+		var out []query.SavedList
+		for _, name := range slices.Sorted(maps.Keys(n.s.lists)) {
+			l := n.s.lists[name]
+			people, err := n.countNode(ctx, &query.InList{Name: name, Code: l.code})
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, query.SavedList{Name: name, Code: l.code, People: people, Saved: l.saved})
+		}
+		return out, nil
+	})
+}
+
+// maxQuarantinePage bounds a page of the quarantine.
+const maxQuarantinePage = 10_000
+
+// Quarantine lists quarantined rows with a number above after, oldest first; limit 0 is 1,000.
+func (db *DB) Quarantine(ctx context.Context, after uint64, limit int) ([]query.QuarantinedRow, error) {
+	if limit <= 0 {
+		limit = 1000
+	}
+	limit = min(limit, maxQuarantinePage)
+	return with(ctx, db, func(n *snapshot) ([]query.QuarantinedRow, error) {
+		var out []query.QuarantinedRow
+		oldest := db.opt.Clock().UnixMilli() - quarantineMaxAge
+		err := db.kv.Scan(ctx, keys.Quarantined(max(after+1, n.s.badRows.first)), func(k, v []byte) (bool, error) {
+			seq, _ := keys.ParseNumber(k)
+			b, err := kv.Unseal(v)
+			if err != nil {
+				return false, err
+			}
+			row, received, err := readQuarantined(seq, b)
+			if err != nil {
+				return false, err
+			}
+			if row.Received = time.UnixMilli(received).UTC(); received >= oldest {
+				out = append(out, row)
+			}
+			return len(out) < limit, nil
+		})
+		return out, err
+	})
+}

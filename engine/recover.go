@@ -1,0 +1,285 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kantadb/kanta/engine/internal/base"
+	"github.com/kantadb/kanta/engine/internal/dict"
+	"github.com/kantadb/kanta/engine/internal/digest"
+	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/head"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// recovery builds the first state of an open store from what is stored.
+type recovery struct {
+	ctx        context.Context
+	db         *DB
+	w          *writer
+	s          *state
+	generation uint64
+	old        []keys.Span
+}
+
+func (db *DB) recover() error {
+	db.current.Store(&state{era: newEra()})
+	w := &writer{db: db, requests: make(chan *request, queueLength), done: make(chan struct{}), repeats: &repeats{sources: map[string]*source{}}}
+	db.writer, db.compactor = w, newCompactor(db)
+	r := &recovery{ctx: context.Background(), db: db, w: w, s: &state{era: newEra()}, generation: 1}
+	for _, step := range []func() error{r.state, r.schema, r.dictionaries, r.names, r.units, r.indexes, r.remembered, r.replay, r.clean} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	db.compactor.generation = r.generation
+	db.current.Store(r.s)
+	return nil
+}
+
+func (r *recovery) state() error {
+	w := r.w
+	w.seed = digest.String("index of " + r.db.kv.ID)
+	b, err := r.db.kv.GetSealed(keys.Meta(metaState))
+	if err != nil {
+		return err
+	}
+	if b != nil {
+		err = w.readState(b)
+	} else {
+		w.pos, w.end = query.Position{Epoch: 1}, r.db.opt.FirstOrdinal
+		w.badRows = quarantineRange{1, 1}
+	}
+	r.s.pos, r.s.received, r.s.chain, r.s.badRows = w.pos, w.received, w.chain, w.badRows
+	r.s.End, r.s.Seed = w.end, w.seed
+	return err
+}
+
+func (r *recovery) schema() error {
+	b, err := r.db.kv.GetSealed(keys.Schema())
+	if err != nil {
+		return err
+	}
+	s := schema.New(0, schema.FirstUserAttr, nil)
+	if b != nil {
+		if s, err = schema.DecodeSchema(b); err != nil {
+			return err
+		}
+	}
+	r.s.Schema, r.w.schema = s, s
+	return nil
+}
+
+func (r *recovery) dictionaries() error {
+	dicts := map[schema.AttrID]*dict.Dict{schema.ListsAttr: dict.New()}
+	for i := range r.s.Schema.Attributes {
+		if a := &r.s.Schema.Attributes[i]; a.Coded() && a.Kind != schema.Bool {
+			dicts[a.ID] = dict.New()
+		}
+	}
+	r.s.Dicts, r.w.dicts = dicts, dicts
+	return r.db.kv.Scan(r.ctx, keys.Dicts(), func(k, v []byte) (bool, error) {
+		attr, code, ok := keys.ParseDict(k)
+		text, err := kv.Unseal(v)
+		if err != nil {
+			return false, err
+		}
+		d := dicts[schema.AttrID(attr)]
+		if !ok || d == nil || d.Add(string(text)) != code {
+			return false, query.Errorf(query.CodeCorrupt, "the dictionary of attribute %d has a gap at code %d", attr, code)
+		}
+		return true, nil
+	})
+}
+
+func (r *recovery) names() error {
+	segments, lists := map[string]*segment{}, map[string]*list{}
+	err := r.db.kv.Scan(r.ctx, keys.Segments(), func(k, v []byte) (bool, error) {
+		b, err := kv.Unseal(v)
+		if err != nil {
+			return false, err
+		}
+		segments[keys.Name(k)], err = readSegment(b)
+		return true, err
+	})
+	err = errors.Join(err, r.db.kv.Scan(r.ctx, keys.Lists(), func(k, v []byte) (bool, error) {
+		b, err := kv.Unseal(v)
+		if err != nil {
+			return false, err
+		}
+		lists[keys.Name(k)], err = readList(b)
+		return true, err
+	}))
+	r.s.segments, r.w.segments, r.s.lists, r.w.lists = segments, segments, lists, lists
+	return err
+}
+
+func (r *recovery) units() error {
+	units, old, err := base.OpenAll(r.ctx, r.db.kv, r.db.cache)
+	r.old = append(r.old, old...)
+	r.s.Units = map[schema.AttrID][]*base.Unit{}
+	for _, u := range units {
+		id := unitID{schema.AttrID(u.ID.Attr), int(u.ID.Shard)}
+		r.generation = max(r.generation, u.ID.Generation)
+		if _, known := classOf(r.s, id.attr); !known {
+			r.old = append(r.old, keys.BaseOf(u.ID.Attr)) // dropped, and not yet deleted
+			continue
+		}
+		list := r.s.Units[id.attr]
+		for len(list) <= id.shard {
+			list = append(list, nil)
+		}
+		list[id.shard] = u
+		r.s.Units[id.attr] = list
+	}
+	return err
+}
+
+func (r *recovery) indexes() error {
+	r.s.Indexes = map[schema.AttrID]*view.Index{schema.KeyAttr: newIndex()}
+	for i := range r.s.Schema.Attributes {
+		if a := &r.s.Schema.Attributes[i]; view.Indexed(a) {
+			r.s.Indexes[a.ID] = newIndex()
+		}
+	}
+	span := keys.Tables()
+	for {
+		var t keys.Table
+		found := false
+		err := r.db.kv.Scan(r.ctx, span, func(k, _ []byte) (bool, error) {
+			t, _, _, found = keys.ParseTable(k)
+			return false, nil
+		})
+		if err != nil || !found {
+			return err
+		}
+		r.generation = max(r.generation, t.Generation)
+		if err := r.index(t); err != nil {
+			return err
+		}
+		span.Start = t.AfterTable()
+		r.old = append(r.old, keys.Span{Start: t.Span().End, End: span.Start})
+	}
+}
+
+func (r *recovery) index(t keys.Table) error {
+	x := r.s.Indexes[schema.AttrID(t.Attr)]
+	if x == nil {
+		r.old = append(r.old, keys.TablesOf(t.Attr))
+		return nil
+	}
+	sealed, err := r.db.kv.Get(t.Row(keys.Done, 0))
+	if err != nil {
+		return err
+	}
+	pages, folded, entries, err := readTable(sealed)
+	if err != nil {
+		return err
+	}
+	x.Folded, x.Entries, x.Generation = folded, entries, t.Generation
+	x.Static, err = r.db.openTable(t, pages)
+	return err
+}
+
+func (r *recovery) remembered() error {
+	err := r.db.kv.Scan(r.ctx, keys.Repeats(), func(k, v []byte) (bool, error) {
+		hash, run, sequence, _ := keys.ParseRepeat(k)
+		b, err := kv.Unseal(v)
+		if err != nil {
+			return false, err
+		}
+		return true, r.w.repeats.load(hash, run, sequence, b)
+	})
+	r.w.repeats.order()
+	return err
+}
+
+// replay appends the outcomes that the base or an index does not have yet to the head,
+// in L0s of the usual size, so that the compactor settles them as it does at any time.
+func (r *recovery) replay() error {
+	w := r.w
+	w.reading = r.s.State
+	w.cursor = view.View{S: &w.reading}.NewCursor()
+	first, last := uint64(0), w.pos.Applied
+	w.begin(last + 1)
+	err := r.db.kv.Scan(r.ctx, keys.AllOutcomes(), func(k, v []byte) (bool, error) {
+		at, ok := keys.ParseNumber(k)
+		if !ok || at > last || first > 0 && at != first {
+			return false, query.Errorf(query.CodeCorrupt, "the log has a record %d where %d is expected", at, first)
+		}
+		if first == 0 {
+			first = at
+			r.db.compactor.truncated = at
+			w.begin(at)
+		}
+		first++
+		return true, r.outcome(at, v)
+	})
+	if err != nil {
+		return err
+	}
+	if first != 0 && first != last+1 {
+		return query.Errorf(query.CodeCorrupt, "the log ends at record %d; the store is at %d", first-1, last)
+	}
+	if first == 0 {
+		r.db.compactor.truncated = last + 1
+	}
+	r.s.Tiers.Frozen, w.frozen = w.frozen, nil
+	r.s.Tiers.Active, r.s.Tiers.Cut = w.active, w.stamp
+	return nil
+}
+
+func (r *recovery) outcome(at uint64, stored []byte) error {
+	w := r.w
+	o, err := effect.Decode(stored)
+	if err != nil {
+		return query.Errorf(query.CodeCorrupt, "record %d: %w", at, err)
+	}
+	if w.active.Values >= freezeValues || w.active.Rows >= freezeRows || w.stamp >= head.MaxGroups-1 {
+		w.freeze(at)
+	}
+	o.Blocks = r.known(o.Blocks)
+	w.stamp++
+	w.active.Append(w.stamp, o, func(attr schema.AttrID, ord uint32) bool {
+		units := r.s.Units[attr]
+		shard := int(ord >> bitmap.ShardBits)
+		return shard < len(units) && units[shard] != nil && units[shard].Folded >= at
+	})
+	appendIndexes(&r.s.State, o, at)
+	return nil
+}
+
+// known leaves out the columns of attributes that were dropped since.
+func (r *recovery) known(blocks []effect.Block) []effect.Block {
+	for i := range blocks {
+		kept := blocks[i].Columns[:0]
+		for _, c := range blocks[i].Columns {
+			if class, ok := classOf(r.s, c.Attr); ok && class == c.Class {
+				kept = append(kept, c)
+			}
+		}
+		blocks[i].Columns = kept
+	}
+	return blocks
+}
+
+// clean deletes what a crash kept from being deleted.
+func (r *recovery) clean() error {
+	if len(r.old) == 0 || r.db.opt.ReadOnly {
+		return nil
+	}
+	b := r.db.kv.DB.NewBatch()
+	defer b.Close()
+	var err error
+	for _, span := range r.old {
+		err = errors.Join(err, b.DeleteRange(span.Start, span.End, nil))
+	}
+	return errors.Join(err, b.Commit(pebble.NoSync))
+}

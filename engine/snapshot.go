@@ -1,0 +1,366 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// snapshot is one held state. It implements query.Snapshot.
+type snapshot struct {
+	db      *DB
+	s       *state
+	expires time.Time
+	mu      sync.RWMutex // held for reading by questions under way
+	closed  bool
+}
+
+var _ query.Snapshot = (*snapshot)(nil)
+
+// Snapshot holds the current state for questions that must agree with each other. Close
+// it; after [Options.SnapshotMaxAge] its methods fail with [query.CodeSnapshotGone].
+func (db *DB) Snapshot(ctx context.Context) (query.Snapshot, error) { return db.snapshot(ctx) }
+
+func (db *DB) snapshot(ctx context.Context) (*snapshot, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	db.closing.RLock()
+	defer db.closing.RUnlock()
+	if db.closed {
+		return nil, errClosed()
+	}
+	return &snapshot{db: db, s: db.acquire(), expires: db.opt.Clock().Add(db.opt.SnapshotMaxAge)}, nil
+}
+
+// Close lets the state go. Listings of it that are not read to the end fail.
+func (n *snapshot) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.closed {
+		n.closed = true
+		n.s.era.release()
+	}
+	return nil
+}
+
+// use begins a question; its end releases. A snapshot is not closed under a question.
+func (n *snapshot) use() (release func(), err error) {
+	n.mu.RLock()
+	if n.closed || n.db.opt.Clock().After(n.expires) {
+		n.mu.RUnlock()
+		return nil, &query.Error{Code: query.CodeSnapshotGone, Message: "the snapshot was closed or is too old", Hint: "take a new one"}
+	}
+	return n.mu.RUnlock, nil
+}
+
+// Position returns the position of the state.
+func (n *snapshot) Position() query.Position { return n.s.pos }
+
+// Schema returns the schema of the state.
+func (n *snapshot) Schema(ctx context.Context) (*schema.Schema, error) {
+	return n.s.Schema, ctx.Err()
+}
+
+// question is a compiled and prepared expression with what its answer must carry.
+type question struct {
+	view    query.View
+	p       *query.Prepared
+	options query.Options
+	answer  query.Answer
+	start   time.Time
+}
+
+func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*question, func(), error) {
+	release, err := n.use()
+	if err != nil {
+		return nil, nil, err
+	}
+	q := &question{view: view.View{S: &n.s.State}, start: time.Now()}
+	if o != nil {
+		q.options = *o
+	}
+	if q.options.Parallelism == 0 {
+		q.options.Parallelism = n.db.opt.Parallelism
+	}
+	q.options.Now = n.db.now(o)
+	q.answer = query.Answer{Position: n.s.pos, Now: q.options.Now}
+	expr, err := n.db.compile(text, n.s, query.Env{Now: q.options.Now})
+	if err == nil {
+		q.p, err = query.Prepare(expr.Root, q.view)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return q, release, nil
+}
+
+// fill completes an answer that the evaluator has begun.
+func (q *question) fill(a *query.Answer) {
+	a.Position, a.Now, a.Elapsed = q.answer.Position, q.answer.Now, time.Since(q.start)
+}
+
+// Count counts the members of an expression.
+func (n *snapshot) Count(ctx context.Context, expr string, o *query.Options) (query.Count, error) {
+	q, release, err := n.ask(ctx, expr, o)
+	if err != nil {
+		return query.Count{}, err
+	}
+	defer release()
+	c, err := query.CountOf(ctx, q.view, q.p, q.options)
+	q.fill(&c.Answer)
+	return c, err
+}
+
+// Bitmap returns the members as ordinals, bound to this store and epoch.
+func (n *snapshot) Bitmap(ctx context.Context, expr string, o *query.Options) (query.Bitmap, error) {
+	q, release, err := n.ask(ctx, expr, o)
+	if err != nil {
+		return query.Bitmap{}, err
+	}
+	defer release()
+	b, _, err := query.BitmapOf(ctx, q.view, q.p, q.options)
+	return query.Bitmap{Store: n.db.kv.ID, Position: n.s.pos, Ordinals: b}, err
+}
+
+// countNode counts the members of a tree.
+func (n *snapshot) countNode(ctx context.Context, node query.Node) (uint64, error) {
+	v := view.View{S: &n.s.State}
+	p, err := query.Prepare(node, v)
+	if err != nil {
+		return 0, err
+	}
+	c, err := query.CountOf(ctx, v, p, query.Options{Now: n.db.now(nil), Parallelism: n.db.opt.Parallelism})
+	return c.Count, err
+}
+
+// attribute finds an attribute by name; the error suggests a near one.
+func (n *snapshot) attribute(name string) (*schema.Attribute, error) {
+	if a := n.s.Schema.Lookup(name); a != nil {
+		return a, nil
+	}
+	var names []string
+	for i := range n.s.Schema.Attributes {
+		names = append(names, n.s.Schema.Attributes[i].Name)
+	}
+	return nil, unknownName("attribute", name, names)
+}
+
+func unknownName(what, name string, known []string) error {
+	e := &query.Error{Code: query.CodeUnknownName, Message: fmt.Sprintf("there is no %s %q", what, name)}
+	if near := query.Nearest(name, known); near != "" {
+		e.Hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	return e
+}
+
+// Members lists the members of an expression. Read Rows to the end, or let ctx end;
+// the state is held until then, at most for [Options.SnapshotMaxAge].
+func (n *snapshot) Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error) {
+	if o == nil {
+		o = &query.MembersOptions{}
+	}
+	q, release, err := n.ask(ctx, expr, &o.Options)
+	if err != nil {
+		return query.Members{}, err
+	}
+	defer release()
+	var attrs []schema.Attribute
+	for _, name := range o.Attributes {
+		a, err := n.attribute(name)
+		if err != nil {
+			return query.Members{}, err
+		}
+		attrs = append(attrs, *a)
+	}
+	var order *schema.Attribute
+	if o.OrderBy != "" {
+		if order, err = n.attribute(o.OrderBy); err != nil {
+			return query.Members{}, err
+		}
+	}
+	options := *o
+	options.Options = q.options
+	m, err := query.MembersOf(ctx, q.view, q.p, attrs, order, options)
+	if err != nil {
+		return m, err
+	}
+	q.fill(&m.Answer)
+	rows := m.Rows
+	m.Rows = func(yield func(query.Member, error) bool) {
+		for row, err := range rows {
+			if release, gone := n.use(); gone == nil {
+				release()
+			} else {
+				row, err = query.Member{}, gone
+			}
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+	}
+	return m, nil
+}
+
+// Breakdown counts the members of an expression by the values of an attribute.
+func (n *snapshot) Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error) {
+	if o == nil {
+		o = &query.BreakdownOptions{}
+	}
+	a, err := n.attribute(attribute)
+	if err != nil {
+		return query.Breakdown{}, err
+	}
+	q, release, err := n.ask(ctx, expr, &o.Options)
+	if err != nil {
+		return query.Breakdown{}, err
+	}
+	defer release()
+	options := *o
+	options.Options = q.options
+	b, err := query.BreakdownOf(ctx, q.view, q.p, *a, options)
+	q.fill(&b.Answer)
+	return b, err
+}
+
+// Plan counts and tells how.
+func (n *snapshot) Plan(ctx context.Context, expr string, o *query.Options) (query.Plan, error) {
+	q, release, err := n.ask(ctx, expr, o)
+	if err != nil {
+		return query.Plan{}, err
+	}
+	defer release()
+	p, err := query.PlanOf(ctx, q.view, q.p, q.options)
+	q.fill(&p.Answer)
+	return p, err
+}
+
+// Explain evaluates each part of an expression by itself over everybody.
+func (n *snapshot) Explain(ctx context.Context, expr string, o *query.Options) (query.Explanation, error) {
+	q, release, err := n.ask(ctx, expr, o)
+	if err != nil {
+		return query.Explanation{}, err
+	}
+	defer release()
+	e, err := query.ExplainOf(ctx, q.view, q.p, q.options)
+	q.fill(&e.Answer)
+	return e, err
+}
+
+// Values lists the values of an attribute with a prefix and how many have each.
+func (n *snapshot) Values(ctx context.Context, attribute, prefix string, limit int) ([]query.ValueCount, error) {
+	release, err := n.use()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	a, err := n.attribute(attribute)
+	if err != nil {
+		return nil, err
+	}
+	return query.ValuesOf(ctx, view.View{S: &n.s.State}, *a, prefix, limit)
+}
+
+// Profile returns all that is known of the profile with a key.
+func (n *snapshot) Profile(ctx context.Context, key string, o *query.Options) (query.Profile, error) {
+	p, err := n.profile(ctx, schema.KeyAttr, []byte(key), o)
+	if err == nil || !isCode(err, query.CodeUnknownName) {
+		return p, err
+	}
+	return p, &query.Error{Code: query.CodeUnknownName, Message: fmt.Sprintf("there is no profile %q", key)}
+}
+
+// ProfileBy returns the profile that has a value of a unique attribute.
+func (n *snapshot) ProfileBy(ctx context.Context, attribute, value string, o *query.Options) (query.Profile, error) {
+	a, err := n.attribute(attribute)
+	if err != nil {
+		return query.Profile{}, err
+	}
+	if !a.Unique {
+		return query.Profile{}, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("attribute %q is not unique", attribute), Hint: "list the members with that value instead"}
+	}
+	v, err := schema.ParseValue(a, value, time.UTC)
+	if err != nil {
+		return query.Profile{}, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("%s: %v", attribute, err), Err: err}
+	}
+	p, err := n.profile(ctx, a.ID, view.IndexBytes(v), o)
+	if isCode(err, query.CodeUnknownName) {
+		return p, &query.Error{Code: query.CodeUnknownName, Message: fmt.Sprintf("no profile has %s %q", attribute, value)}
+	}
+	return p, err
+}
+
+func isCode(err error, code query.Code) bool {
+	e, ok := err.(*query.Error)
+	return ok && e.Code == code
+}
+
+func (n *snapshot) profile(ctx context.Context, attr schema.AttrID, value []byte, o *query.Options) (query.Profile, error) {
+	release, err := n.use()
+	if err != nil {
+		return query.Profile{}, err
+	}
+	defer release()
+	start, v := time.Now(), view.View{S: &n.s.State}
+	cursor := v.NewCursor()
+	defer cursor.Close()
+	ords, err := cursor.Find(ctx, attr, value)
+	if err != nil {
+		return query.Profile{}, err
+	}
+	if len(ords) == 0 {
+		return query.Profile{}, &query.Error{Code: query.CodeUnknownName, Message: "there is no such profile"}
+	}
+	p, lists, err := query.ProfileOf(ctx, v, ords[0])
+	if err != nil {
+		return p, err
+	}
+	names := map[uint32]string{}
+	for name, l := range n.s.lists {
+		names[l.code] = name
+	}
+	for _, code := range lists {
+		if name, ok := names[code]; ok {
+			p.Lists = append(p.Lists, name)
+		}
+	}
+	slices.Sort(p.Lists)
+	p.Position, p.Now = n.s.pos, n.db.now(o)
+	p.Segments, err = n.segmentsOf(ctx, v, ords[0], query.Env{Now: p.Now})
+	p.Elapsed = time.Since(start)
+	return p, err
+}
+
+// segmentsOf names the saved segments that a profile is in.
+func (n *snapshot) segmentsOf(ctx context.Context, v view.View, ord uint32, env query.Env) ([]string, error) {
+	var in []string
+	for _, name := range slices.Sorted(maps.Keys(n.s.segments)) {
+		expr, err := n.db.compile(n.s.segments[name].text, n.s, env)
+		if err != nil {
+			return nil, fmt.Errorf("segment %q: %w", name, err)
+		}
+		p, err := query.Prepare(expr.Root, v)
+		if err != nil {
+			return nil, fmt.Errorf("segment %q: %w", name, err)
+		}
+		members, _, err := query.BitmapOf(ctx, v, p, query.Options{Now: env.Now, Parallelism: 1})
+		if err != nil {
+			return nil, fmt.Errorf("segment %q: %w", name, err)
+		}
+		if members.Contains(ord) {
+			in = append(in, name)
+		}
+	}
+	return in, nil
+}

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"sync/atomic"
+
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// state is one state of the store: everything a reader needs, immutable. The writer
+// makes a new one per commit group, the compactor when it settles or folds; both under
+// DB.publishing. Most of it is shared with the state before.
+type state struct {
+	view.State
+	pos      query.Position
+	received int64 // of the last record, milliseconds since 1970
+	chain    [16]byte
+	segments map[string]*segment
+	lists    map[string]*list
+	names    uint64 // changes with schema, segments and lists: what compiled texts depend on
+	badRows  quarantineRange
+	era      *era
+}
+
+// segment is a saved segment.
+type segment struct {
+	text  string
+	saved query.Position
+	uses  []string // segments its text names
+}
+
+// list is a saved list; its code in the dictionary of lists is its id.
+type list struct {
+	code  uint32
+	saved query.Position
+}
+
+// quarantineRange is which rows the quarantine holds.
+type quarantineRange struct{ first, next uint64 }
+
+// era is a time during which the base stayed the same. Readers hold the era of the
+// state they read. What an era's end made obsolete is deleted when nobody reads that
+// era or an earlier one any more.
+type era struct {
+	refs     atomic.Int64 // one for being current, one per reader; 0 is final
+	obsolete []keys.Span  // set before the current reference is dropped
+	forget   func()
+}
+
+func newEra() *era {
+	e := &era{}
+	e.refs.Store(1)
+	return e
+}
+
+// hold adds a reader, unless the era has ended for good.
+func (e *era) hold() bool {
+	for {
+		n := e.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if e.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (e *era) release() { e.refs.Add(-1) }
+
+// acquire returns the current state, held: the caller releases its era.
+func (db *DB) acquire() *state {
+	for {
+		if s := db.current.Load(); s.era.hold() {
+			return s
+		}
+	}
+}
+
+// publish replaces the current state by a changed copy of it. change must not keep s.
+func (db *DB) publish(change func(s *state)) {
+	db.publishing.Lock()
+	defer db.publishing.Unlock()
+	next := *db.current.Load()
+	change(&next)
+	db.current.Store(&next)
+}
+
+// publishBase is publish for a change of the base: a new era begins, and spans become
+// obsolete with the old one.
+func (db *DB) publishBase(obsolete []keys.Span, forget func(), change func(s *state)) {
+	db.publishing.Lock()
+	defer db.publishing.Unlock()
+	next := *db.current.Load()
+	old := next.era
+	next.era = newEra()
+	change(&next)
+	old.obsolete, old.forget = obsolete, forget
+	db.eras = append(db.eras, old)
+	db.current.Store(&next)
+	old.release()
+}
+
+// publishDropped is publish for states that have lost attributes: their data becomes obsolete.
+func (db *DB) publishDropped(ids []schema.AttrID, change func(s *state)) {
+	var spans []keys.Span
+	for _, id := range ids {
+		spans = append(spans, keys.BaseOf(uint32(id)), keys.TablesOf(uint32(id)))
+	}
+	db.publishBase(spans, nil, func(s *state) {
+		change(s)
+		s.Units, s.Tiers.Settled, s.Indexes, s.Dicts = cloned(s.Units), cloned(s.Tiers.Settled), cloned(s.Indexes), cloned(s.Dicts)
+		for _, id := range ids {
+			delete(s.Units, id)
+			delete(s.Tiers.Settled, id)
+			delete(s.Indexes, id)
+			delete(s.Dicts, id)
+		}
+	})
+}
+
+// ended takes the eras that nobody reads any more off the front of the queue.
+func (db *DB) ended() (out []*era) {
+	db.publishing.Lock()
+	defer db.publishing.Unlock()
+	for len(db.eras) > 0 && db.eras[0].refs.Load() == 0 {
+		out = append(out, db.eras[0])
+		db.eras = db.eras[1:]
+	}
+	return out
+}

@@ -1,0 +1,76 @@
+package bitmap
+
+// BetweenU8 sets bit i of dst where lo <= col[i] <= hi, and clears the others. dst must
+// have at least (len(col)+63)/64 words; so many are written fully.
+func BetweenU8(col []uint8, lo, hi uint8, dst []uint64) {
+	if lo > hi {
+		clear(dst[:wordsFor(len(col))])
+		return
+	}
+	done := betweenU8(machine, col, lo, hi, dst)
+	betweenGo(col[done:], lo, hi, dst[done/64:])
+}
+
+// BetweenU16 is [BetweenU8] for a column of 2 bytes.
+func BetweenU16(col []uint16, lo, hi uint16, dst []uint64) {
+	if lo > hi {
+		clear(dst[:wordsFor(len(col))])
+		return
+	}
+	done := betweenU16(machine, col, lo, hi, dst)
+	betweenGo(col[done:], lo, hi, dst[done/64:])
+}
+
+// BetweenU32 is [BetweenU8] for a column of 4 bytes.
+func BetweenU32(col []uint32, lo, hi uint32, dst []uint64) {
+	if lo > hi {
+		clear(dst[:wordsFor(len(col))])
+		return
+	}
+	done := betweenU32(machine, col, lo, hi, dst)
+	betweenGo(col[done:], lo, hi, dst[done/64:])
+}
+
+// BetweenU64 is [BetweenU8] for a column of 8 bytes.
+func BetweenU64(col []uint64, lo, hi uint64, dst []uint64) {
+	if lo > hi {
+		clear(dst[:wordsFor(len(col))])
+		return
+	}
+	done := betweenU64(machine, col, lo, hi, dst)
+	betweenGo(col[done:], lo, hi, dst[done/64:])
+}
+
+// wordsFor returns how many words hold n bits.
+func wordsFor(n int) int { return (n + 63) / 64 }
+
+// betweenGo is the kernel in plain Go, and does the last values of a column, which are
+// no full word, for the others. lo must be at most hi.
+func betweenGo[T uint8 | uint16 | uint32 | uint64](col []T, lo, hi T, dst []uint64) {
+	span := hi - lo // one unsigned comparison does for two: below lo wraps to a large number
+	for len(col) >= 64 {
+		w := uint64(0)
+		for i := 0; i < 64; i += 8 {
+			v := (*[8]T)(col[i:])
+			w |= (bit(v[0]-lo <= span) | bit(v[1]-lo <= span)<<1 | bit(v[2]-lo <= span)<<2 | bit(v[3]-lo <= span)<<3 |
+				bit(v[4]-lo <= span)<<4 | bit(v[5]-lo <= span)<<5 | bit(v[6]-lo <= span)<<6 | bit(v[7]-lo <= span)<<7) << i
+		}
+		dst[0] = w
+		col, dst = col[64:], dst[1:]
+	}
+	if len(col) > 0 {
+		w := uint64(0)
+		for i, v := range col {
+			w |= bit(v-lo <= span) << i
+		}
+		dst[0] = w
+	}
+}
+
+// bit is 1 for true; the compiler makes no jump of it.
+func bit(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,293 @@
+package schema
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+)
+
+// The format numbers of the binary forms; see the package comment.
+const (
+	attributeFormat = 1
+	schemaFormat    = 1
+)
+
+// Errors of the decoders; test with errors.Is.
+var (
+	// ErrNewerFormat means that a newer version of this program wrote the bytes.
+	ErrNewerFormat = errors.New("schema: written in a newer format")
+	// ErrCorrupt means that the bytes are damaged.
+	ErrCorrupt = errors.New("schema: corrupt")
+)
+
+// The flag bits of an attribute. They are stored and append-only.
+const (
+	flagRequired = 1 << iota
+	flagUnique
+	flagPII
+	flagHistory
+	flagDeprecated
+	flagsKnown = 1<<iota - 1
+)
+
+// AppendAttribute appends the binary form of a to dst. It checks nothing.
+func AppendAttribute(dst []byte, a *Attribute) []byte {
+	var flags byte
+	for i, set := range [...]bool{a.Required, a.Unique, a.PII, a.History, a.Deprecated} {
+		if set {
+			flags |= 1 << i
+		}
+	}
+	dst = append(dst, attributeFormat)
+	dst = binary.AppendUvarint(dst, uint64(a.ID))
+	dst = appendString(dst, a.Name)
+	dst = append(dst, byte(a.Kind), a.Scale, byte(a.Storage), byte(a.Class), flags)
+	dst = appendValue(dst, a.Min)
+	dst = appendValue(dst, a.Max)
+	dst = appendString(dst, a.Format)
+	dst = binary.AppendUvarint(dst, uint64(len(a.Allowed)))
+	for _, v := range a.Allowed {
+		dst = appendValue(dst, v)
+	}
+	return dst
+}
+
+// DecodeAttribute decodes an attribute at the start of b and returns it and the
+// number of its bytes; it copies what it keeps. It checks the form, not the rules
+// of a definition (see [Attribute.Validate]), and fails with [ErrNewerFormat] or [ErrCorrupt].
+func DecodeAttribute(b []byte) (a Attribute, n int, err error) {
+	d := decoder{b: b}
+	a = d.attribute()
+	return a, d.at, d.err
+}
+
+// AppendSchema appends the binary form of s to dst.
+func AppendSchema(dst []byte, s *Schema) []byte {
+	dst = append(dst, schemaFormat)
+	dst = binary.AppendUvarint(dst, s.Version)
+	dst = binary.AppendUvarint(dst, uint64(s.NextID))
+	dst = binary.AppendUvarint(dst, uint64(len(s.Attributes)))
+	for i := range s.Attributes {
+		dst = AppendAttribute(dst, &s.Attributes[i])
+	}
+	return dst
+}
+
+// DecodeSchema decodes a schema that fills b; it copies what it keeps. It fails with
+// [ErrNewerFormat] or [ErrCorrupt].
+func DecodeSchema(b []byte) (*Schema, error) {
+	d := decoder{b: b}
+	if v := d.byte(); d.err == nil && v != schemaFormat {
+		d.version("schema", v)
+	}
+	version, next, count := d.uvarint(), AttrID(d.uint32()), d.length()
+	var attributes []Attribute
+	last, names := FirstUserAttr-1, make(map[string]bool)
+	for i := 0; i < count && d.err == nil; i++ {
+		a := d.attribute()
+		if d.err == nil && (a.ID <= last || a.ID >= next) {
+			d.corrupt("attribute ids out of order")
+		}
+		if names[a.Name] {
+			d.corrupt("a name twice")
+		}
+		last, names[a.Name] = a.ID, true
+		attributes = append(attributes, a)
+	}
+	if d.err == nil && (d.at != len(b) || next < FirstUserAttr) {
+		d.corrupt("trailing bytes or a bad next id")
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	return New(version, next, attributes), nil
+}
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+func appendValue(dst []byte, v Value) []byte {
+	dst = append(dst, byte(v.kind))
+	switch v.kind {
+	case Absent:
+	case String:
+		dst = appendString(dst, v.str)
+	case Set:
+		dst = binary.AppendUvarint(dst, uint64(len(v.set)))
+		for _, s := range v.set {
+			dst = appendString(dst, s)
+		}
+	case Decimal:
+		dst = binary.AppendVarint(append(dst, v.scale), v.num)
+	default:
+		dst = binary.AppendVarint(dst, v.num)
+	}
+	return dst
+}
+
+// decoder reads the binary form and keeps the first error; after it, everything reads as zero.
+type decoder struct {
+	b   []byte
+	at  int
+	err error
+}
+
+func (d *decoder) corrupt(what string) {
+	if d.err == nil {
+		d.err = fmt.Errorf("%w: %s at byte %d", ErrCorrupt, what, d.at)
+	}
+}
+
+func (d *decoder) version(what string, got byte) {
+	if d.err != nil {
+		return
+	}
+	if got == 0 { // never written: zeroed bytes, not a newer program
+		d.corrupt(what + " format 0")
+		return
+	}
+	d.err = fmt.Errorf("%w: %s %d", ErrNewerFormat, what, got)
+}
+
+func (d *decoder) byte() byte {
+	if d.err != nil || d.at >= len(d.b) {
+		d.corrupt("too short")
+		return 0
+	}
+	d.at++
+	return d.b[d.at-1]
+}
+
+func (d *decoder) uvarint() uint64 {
+	if d.err != nil {
+		return 0
+	}
+	v, n := binary.Uvarint(d.b[d.at:])
+	if n <= 0 {
+		d.corrupt("bad number")
+		return 0
+	}
+	d.at += n
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	u := d.uvarint()
+	return int64(u>>1) ^ -int64(u&1)
+}
+
+func (d *decoder) uint32() uint32 {
+	v := d.uvarint()
+	if v > 1<<32-1 {
+		d.corrupt("number too large")
+		return 0
+	}
+	return uint32(v)
+}
+
+// length reads a count of things that take at least one byte each, so that no
+// forged count makes a reader allocate more than its input.
+func (d *decoder) length() int {
+	v := d.uvarint()
+	if d.err == nil && v > uint64(len(d.b)-d.at) {
+		d.corrupt("length past the end")
+		return 0
+	}
+	return int(v)
+}
+
+func (d *decoder) string(limit int) string {
+	n := d.length()
+	if d.err != nil {
+		return ""
+	}
+	s := string(d.b[d.at : d.at+n])
+	if n > limit || !utf8.ValidString(s) {
+		d.corrupt("bad string")
+		return ""
+	}
+	d.at += n
+	return s
+}
+
+func (d *decoder) attribute() (a Attribute) {
+	if v := d.byte(); d.err == nil && v != attributeFormat {
+		d.version("attribute", v)
+	}
+	a.ID, a.Name = AttrID(d.uint32()), d.string(MaxNameBytes)
+	a.Kind, a.Scale = Kind(d.byte()), d.byte()
+	a.Storage, a.Class = Storage(d.byte()), DataClass(d.byte())
+	flags := d.byte()
+	d.known("kind", byte(a.Kind), byte(Set))
+	d.known("storage", byte(a.Storage), byte(StorageInline))
+	d.known("data class", byte(a.Class), byte(Correspondence))
+	d.known("flags", flags, flagsKnown)
+	a.Required, a.Unique, a.PII = flags&flagRequired != 0, flags&flagUnique != 0, flags&flagPII != 0
+	a.History, a.Deprecated = flags&flagHistory != 0, flags&flagDeprecated != 0
+	a.Min, a.Max, a.Format = d.value(), d.value(), d.string(MaxNameBytes)
+	n := d.length()
+	for i := 0; i < n && d.err == nil; i++ {
+		a.Allowed = append(a.Allowed, d.value())
+	}
+	if d.err != nil {
+		return Attribute{}
+	}
+	return a
+}
+
+// known refuses a code past those of this version: later versions append to them.
+func (d *decoder) known(what string, code, last byte) {
+	if d.err == nil && code > last {
+		d.err = fmt.Errorf("%w: %s %d", ErrNewerFormat, what, code)
+	}
+}
+
+func (d *decoder) value() Value {
+	v := Value{kind: Kind(d.byte())}
+	d.known("kind", byte(v.kind), byte(Set))
+	switch v.kind {
+	case Absent:
+	case String:
+		v.str = d.string(MaxStringBytes)
+	case Set:
+		n := d.length()
+		for i := 0; i < n && d.err == nil; i++ {
+			v.set = append(v.set, d.string(MaxStringBytes))
+		}
+		if !slices.IsSorted(v.set) || len(slices.Compact(slices.Clone(v.set))) != len(v.set) {
+			d.corrupt("set out of order")
+		}
+	case Decimal:
+		v.scale, v.num = d.byte(), d.varint()
+	default:
+		v.num = d.varint()
+	}
+	if d.err == nil && !v.inRange() {
+		d.corrupt("value out of range")
+	}
+	if d.err != nil {
+		return Value{}
+	}
+	return v
+}
+
+// inRange reports whether an ordered value is one that its kind can have.
+func (v Value) inRange() bool {
+	switch v.kind {
+	case Bool:
+		return v.num == 0 || v.num == 1
+	case Float:
+		f := v.Float()
+		return f == f && OrderedFloat(f) == v.num
+	case Decimal:
+		return v.scale <= MaxScale
+	case Date:
+		return v.num >= MinDate && v.num <= MaxDate
+	case Timestamp:
+		return v.num >= MinTimestamp && v.num <= MaxTimestamp
+	}
+	return true
+}

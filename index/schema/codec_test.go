@@ -1,0 +1,207 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+)
+
+func exampleSchema() *Schema {
+	return New(7, 18, []Attribute{
+		{ID: 16, Name: "age", Kind: Int, Class: Demographic, Required: true, Min: IntValue(0), Max: IntValue(120)},
+		{ID: 17, Name: "plan", Kind: String, History: true, Allowed: []Value{StringValue("free"), StringValue("pro")}},
+	})
+}
+
+// exampleBytes takes the example from the package comment itself.
+func exampleBytes(t *testing.T) []byte {
+	t.Helper()
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(doc), "with two attributes:\n")
+	text, _, _ = strings.Cut(text, "// The first is age")
+	b, err := hex.DecodeString(strings.NewReplacer("//", "", " ", "", "\t", "", "\n", "").Replace(text))
+	if err != nil || len(b) == 0 {
+		t.Fatalf("the example of the package comment does not read: %v", err)
+	}
+	return b
+}
+
+func TestGoldenExample(t *testing.T) {
+	want := exampleSchema()
+	b := exampleBytes(t)
+	if got := AppendSchema(nil, want); !bytes.Equal(got, b) {
+		t.Fatalf("encoded\n%x, the package comment has\n%x", got, b)
+	}
+	got, err := DecodeSchema(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireSameSchema(t, got, want)
+	if got.Lookup("plan").ID != 17 || got.ByID(16).Name != "age" {
+		t.Fatal("the decoded schema is not indexed")
+	}
+}
+
+func requireSameSchema(t *testing.T, got, want *Schema) {
+	t.Helper()
+	if got.Version != want.Version || got.NextID != want.NextID || len(got.Attributes) != len(want.Attributes) {
+		t.Fatalf("got version %d next %d attributes %d, want %d %d %d", got.Version, got.NextID, len(got.Attributes),
+			want.Version, want.NextID, len(want.Attributes))
+	}
+	for i := range want.Attributes {
+		if got.Attributes[i].ID != want.Attributes[i].ID || !SameDefinition(&got.Attributes[i], &want.Attributes[i]) {
+			t.Fatalf("attribute %d: got %+v, want %+v", i, got.Attributes[i], want.Attributes[i])
+		}
+	}
+}
+
+func TestDecodeErrors(t *testing.T) {
+	good := exampleBytes(t)
+	change := func(at int, to byte) []byte {
+		b := bytes.Clone(good)
+		b[at] = to
+		return b
+	}
+	for _, c := range []struct {
+		name string
+		b    []byte
+		want error
+	}{
+		{"newer schema", change(0, schemaFormat+1), ErrNewerFormat},
+		{"newer attribute", change(4, attributeFormat+1), ErrNewerFormat},
+		{"newer kind", change(10, 9), ErrNewerFormat},
+		{"newer storage", change(12, 2), ErrNewerFormat},
+		{"newer class", change(13, 8), ErrNewerFormat},
+		{"newer flag", change(14, 32), ErrNewerFormat},
+		{"newer value kind", change(15, 9), ErrNewerFormat},
+		{"zeroed", make([]byte, len(good)), ErrCorrupt},
+		{"trailing", append(bytes.Clone(good), 0), ErrCorrupt},
+		{"id not ascending", change(5, 17), ErrCorrupt},
+		{"id past next", change(2, 17), ErrCorrupt},
+		{"not UTF-8", change(7, 0xff), ErrCorrupt},
+		{"name past the end", change(6, 0x7f), ErrCorrupt},
+		{"forged count", change(3, 0x7f), ErrCorrupt},
+	} {
+		if _, err := DecodeSchema(c.b); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
+		}
+	}
+	for n := range good {
+		if _, err := DecodeSchema(good[:n]); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut to %d bytes: got %v, want corrupt", n, err)
+		}
+	}
+	twice := exampleSchema()
+	twice.Attributes[1].Name = "age"
+	if _, err := DecodeSchema(AppendSchema(nil, twice)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a name twice: got %v, want corrupt", err)
+	}
+	for _, v := range []Value{{kind: Bool, num: 2}, {kind: Float, num: math.MaxInt64 /* a NaN */}, {kind: Date, num: MaxDate + 1},
+		{kind: Timestamp, num: MinTimestamp - 1}, {kind: Decimal, scale: 19}, {kind: Set, set: []string{"b", "a"}},
+		{kind: Set, set: []string{"a", "a"}}} {
+		b := AppendAttribute(nil, &Attribute{Name: "x", Kind: Int, Min: v})
+		if _, _, err := DecodeAttribute(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("value %#v: got %v, want corrupt", v, err)
+		}
+	}
+}
+
+// randomAttribute makes an attribute of any form, not one that Validate admits.
+func randomAttribute(r *rand.Rand) Attribute {
+	a := Attribute{ID: AttrID(r.Uint32()), Name: randomText(r), Kind: Kind(1 + r.IntN(8)), Scale: uint8(r.IntN(19)),
+		Storage: Storage(r.IntN(2)), Class: DataClass(r.IntN(8)), Format: randomText(r),
+		Required: r.IntN(2) == 0, Unique: r.IntN(2) == 0, PII: r.IntN(2) == 0, History: r.IntN(2) == 0, Deprecated: r.IntN(2) == 0}
+	a.Min, a.Max = randomValue(r), randomValue(r)
+	for range r.IntN(4) {
+		a.Allowed = append(a.Allowed, randomValue(r))
+	}
+	return a
+}
+
+func randomText(r *rand.Rand) string {
+	letters := []rune("abcxyz _-äß漢😀")
+	out := make([]rune, 1+r.IntN(12))
+	for i := range out {
+		out[i] = letters[r.IntN(len(letters))]
+	}
+	return string(out)
+}
+
+func randomValue(r *rand.Rand) Value {
+	switch Kind(r.IntN(9)) {
+	case Bool:
+		return BoolValue(r.IntN(2) == 0)
+	case Int:
+		return IntValue(int64(r.Uint64()) >> r.IntN(64))
+	case Float:
+		return FloatValue(r.NormFloat64())
+	case Decimal:
+		return DecimalValue(int64(r.Uint64())>>r.IntN(64), uint8(r.IntN(19)))
+	case String:
+		return StringValue(randomText(r))
+	case Date:
+		return DateValue(MinDate + r.Int64N(MaxDate-MinDate+1))
+	case Timestamp:
+		return TimestampValue(MinTimestamp + r.Int64N(MaxTimestamp-MinTimestamp+1))
+	case Set:
+		return SetValue(randomText(r), randomText(r), randomText(r))
+	}
+	return Value{}
+}
+
+func TestAttributeRoundTrip(t *testing.T) {
+	const seed = 11
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	for range 2000 {
+		want := randomAttribute(r)
+		b := AppendAttribute([]byte("before"), &want)[len("before"):]
+		got, n, err := DecodeAttribute(append(b, "after"...))
+		if err != nil || n != len(b) || got.ID != want.ID || !SameDefinition(&got, &want) {
+			t.Fatalf("got %+v, %d bytes, %v; want %+v, %d bytes", got, n, err, want, len(b))
+		}
+	}
+}
+
+func FuzzDecodeSchema(f *testing.F) {
+	f.Add(AppendSchema(nil, exampleSchema()))
+	f.Add(AppendSchema(nil, New(0, 0, nil)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := DecodeSchema(b)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) {
+				t.Fatalf("an error of no kind: %v", err)
+			}
+			return
+		}
+		again, err := DecodeSchema(AppendSchema(nil, s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		requireSameSchema(t, again, s)
+	})
+}
+
+func FuzzDecodeAttribute(f *testing.F) {
+	for _, a := range exampleSchema().Attributes {
+		f.Add(AppendAttribute(nil, &a))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a, n, err := DecodeAttribute(b)
+		if err != nil {
+			return
+		}
+		again, m, err := DecodeAttribute(AppendAttribute(nil, &a))
+		if err != nil || n > len(b) || m > n || again.ID != a.ID || !SameDefinition(&again, &a) {
+			t.Fatalf("%+v (%d bytes) became %+v (%d bytes), %v", a, n, again, m, err)
+		}
+	})
+}

@@ -1,0 +1,111 @@
+package schema
+
+import "math"
+
+// AttrID names an attribute for ever: it survives renames and is never reused.
+type AttrID uint32
+
+// Attributes of the engine itself. IDs of users' attributes start at [FirstUserAttr].
+const (
+	KeyAttr       AttrID = 0 // the profile's key, an inline string; its presence means that the profile lives
+	ListsAttr     AttrID = 1 // the lists a profile is in, a set whose codes are list ids
+	FirstUserAttr AttrID = 16
+)
+
+// NoCode is the dictionary code that stands for an absent value.
+const NoCode = math.MaxUint32
+
+// Storage says how the strings of an attribute are kept.
+type Storage uint8
+
+// The storages of a string attribute. Sets and bools are always dictionary coded.
+const (
+	StorageDictionary Storage = 0 // one code per distinct string, one bitmap row per code
+	StorageInline     Storage = 1 // near-unique or personal strings: the bytes in the column, a keyed value index
+)
+
+// MaxDictionary is the number of distinct strings a dictionary holds. Past it an
+// attribute is near-unique in practice, rows cost more than they answer, and the
+// row is quarantined with the advice to store the attribute inline.
+const MaxDictionary = 1 << 18
+
+// DataClass says what an attribute is about; policies are written in these words.
+type DataClass uint8
+
+// The data classes.
+const (
+	ClassNone DataClass = iota
+	Acquisition
+	Demographic
+	Technographic
+	Psychographic
+	Activity
+	Transaction
+	Correspondence
+)
+
+// Attribute is a typed fact of a profile. Treat it as read-only: it is shared by
+// every snapshot of its schema version.
+type Attribute struct {
+	ID         AttrID
+	Name       string
+	Kind       Kind
+	Scale      uint8     // decimal places of a decimal, 0..18
+	Storage    Storage   // strings only
+	Class      DataClass // what it is about
+	Allowed    []Value   // if not empty: the only values there may be
+	Min, Max   Value     // inclusive bounds of an ordered kind; absent: none
+	Format     string    // a named format of engine/quality ("email", "phone", ...); "" for none
+	Required   bool      // checked when an upsert creates the profile
+	Unique     bool      // at most one living profile has a value
+	PII        bool      // personal: never in a dictionary or a sketch
+	History    bool      // changes are kept with their times
+	Deprecated bool      // still stored and readable; new uses are warned about
+}
+
+// Coded reports whether values are dictionary codes with one bitmap row each: bools
+// (codes 0 and 1), dictionary strings, sets.
+func (a *Attribute) Coded() bool {
+	return a.Kind == Bool || a.Kind == Set || a.Kind == String && a.Storage == StorageDictionary
+}
+
+// Inline reports whether values are kept as bytes.
+func (a *Attribute) Inline() bool { return a.Kind == String && a.Storage == StorageInline }
+
+// Schema is the table of attributes at one version. It is immutable and safe for
+// concurrent use.
+type Schema struct {
+	Version    uint64 // 0 for the empty schema, then one more for each change
+	NextID     AttrID // the id that the next added attribute gets
+	Attributes []Attribute
+	byName     map[string]int
+	byID       map[AttrID]int
+}
+
+// New builds a schema from attributes in ascending id order. It indexes them but
+// checks nothing: see [Schema.Apply] for changes that are checked.
+func New(version uint64, next AttrID, attributes []Attribute) *Schema {
+	s := &Schema{Version: version, NextID: max(next, FirstUserAttr), Attributes: attributes,
+		byName: make(map[string]int, len(attributes)), byID: make(map[AttrID]int, len(attributes))}
+	for i := range attributes {
+		s.byName[attributes[i].Name] = i
+		s.byID[attributes[i].ID] = i
+	}
+	return s
+}
+
+// Lookup returns the attribute with a name, or nil.
+func (s *Schema) Lookup(name string) *Attribute {
+	if i, ok := s.byName[name]; ok {
+		return &s.Attributes[i]
+	}
+	return nil
+}
+
+// ByID returns the attribute with an id, or nil. The engine's own attributes are not in the table.
+func (s *Schema) ByID(id AttrID) *Attribute {
+	if i, ok := s.byID[id]; ok {
+		return &s.Attributes[i]
+	}
+	return nil
+}

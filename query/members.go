@@ -1,0 +1,183 @@
+package query
+
+import (
+	"context"
+	"iter"
+
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// MembersOf lists the members of p. attrs are what to return with each; order is the
+// attribute to order by (nil: by ordinal), of any kind but a set: of equal values the
+// smaller ordinal comes first, absent values come last. o.Attributes and o.OrderBy are
+// not read: the caller has resolved them. The members are found before MembersOf
+// returns; keys and values are read while Rows is ranged over, from the caller's
+// goroutine, and the view must stay open until then. Rows checks ctx.
+//
+// A cursor that is not one of this listing's fails with [CodeInvalid]; an AfterKey that
+// no living profile has, with [CodeUnknownName].
+func MembersOf(ctx context.Context, view View, p *Prepared, attrs []schema.Attribute, order *schema.Attribute, o MembersOptions) (Members, error) {
+	if order != nil && order.Kind == schema.Set {
+		return Members{}, Errorf(CodeType, "a listing cannot be ordered by %q, which is a set", order.Name)
+	}
+	if o.Limit < 0 {
+		return Members{}, Errorf(CodeInvalid, "a limit of %d", o.Limit)
+	}
+	from, err := startOf(ctx, view, order, o)
+	if err != nil {
+		return Members{}, err
+	}
+	all, err := collect(ctx, view, p, o.Options)
+	if err != nil {
+		return Members{}, err
+	}
+	l := &listing{view: view, attrs: attrs, people: all, order: order, desc: o.Desc, limit: o.Limit, from: from, after: o.After}
+	return Members{Attributes: attrs, Total: all.count, Rows: l.rows(ctx), Next: l.next, Answer: all.answer}, nil
+}
+
+// listing is the state of a Members.
+type listing struct {
+	view   View
+	attrs  []schema.Attribute
+	people *people
+	order  *schema.Attribute
+	desc   bool
+	limit  int
+	from   place // continue behind it
+	after  string
+
+	last  place // the last member yielded
+	more  bool  // ordered by value: there are members behind last
+	ended bool  // Rows has reached its end
+}
+
+// next returns the cursor behind the last member yielded.
+func (l *listing) next() string {
+	switch {
+	case !l.last.set && l.ended:
+		return ""
+	case !l.last.set:
+		return l.after
+	case l.order == nil && l.people.anyAfter(l.last.ordinal), l.order != nil && l.more:
+		return cursorText(l.last, l.order, l.desc)
+	}
+	return ""
+}
+
+// anyAfter reports whether a member has a larger ordinal.
+func (p *people) anyAfter(ordinal uint32) bool {
+	next := uint64(ordinal) + 1
+	at := int(next / 64)
+	if at >= len(p.words) {
+		return false
+	}
+	if p.words[at]>>(next%64) != 0 {
+		return true
+	}
+	for _, w := range p.words[at+1:] {
+		if w != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// rows yields the members that come after l.from.
+func (l *listing) rows(ctx context.Context) iter.Seq2[Member, error] {
+	return func(yield func(Member, error) bool) {
+		r := &rowReader{l: l, cur: l.view.Cursor(), key: valueReader{view: l.view, attr: keyAttribute}}
+		defer r.cur.Close()
+		for _, a := range l.attrs {
+			r.readers = append(r.readers, valueReader{view: l.view, attr: a})
+		}
+		var err error
+		if l.order == nil {
+			err = l.byOrdinal(ctx, r, yield)
+		} else {
+			err = l.byValue(ctx, r, yield)
+		}
+		if err != nil {
+			yield(Member{}, err)
+		}
+		l.ended = err == nil
+	}
+}
+
+// keyAttribute is how the evaluator sees the profiles' keys.
+var keyAttribute = schema.Attribute{ID: schema.KeyAttr, Name: "key", Kind: schema.String, Storage: schema.StorageInline}
+
+// byOrdinal walks the bitmap.
+func (l *listing) byOrdinal(ctx context.Context, r *rowReader, yield func(Member, error) bool) error {
+	left := l.limit
+	chunk, low := 0, 0 // the first ordinal to look at
+	if l.from.set {
+		first := uint64(l.from.ordinal) + 1
+		chunk, low = int(first>>bitmap.ChunkBits), int(first&(bitmap.ChunkSize-1))
+	}
+	var ords []uint16
+	for ; chunk < l.people.chunks(); chunk, low = chunk+1, 0 {
+		ords = l.people.set(chunk).AppendTo(ords[:0])
+		rest := ords
+		for len(rest) > 0 && int(rest[0]) < low {
+			rest = rest[1:]
+		}
+		for len(rest) > 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			part := rest[:min(len(rest), batchSize)]
+			if l.limit > 0 {
+				part = part[:min(len(part), left)]
+			}
+			rest = rest[len(part):]
+			if err := r.read(chunk, part); err != nil {
+				return err
+			}
+			for i, o := range part {
+				ordinal := uint32(chunk)<<bitmap.ChunkBits | uint32(o)
+				l.last = place{set: true, ordinal: ordinal}
+				if !yield(r.member(i, ordinal), nil) {
+					return nil
+				}
+			}
+			if left -= len(part); l.limit > 0 && left == 0 {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// rowReader reads keys and values for a listing.
+type rowReader struct {
+	l       *listing
+	cur     Cursor
+	key     valueReader
+	readers []valueReader
+	keys    []schema.Value
+	values  []schema.Value // len(readers) for each profile of the batch
+}
+
+// read reads a batch of one chunk. Values stay valid: they are the members' own.
+func (r *rowReader) read(chunk int, ords []uint16) error {
+	defer r.cur.Release()
+	r.keys = grow(r.keys, len(ords))
+	if err := r.key.read(r.cur, chunk, ords, r.keys, 1); err != nil {
+		return err
+	}
+	n := len(r.readers)
+	r.values = make([]schema.Value, n*len(ords))
+	for i := range r.readers {
+		if err := r.readers[i].read(r.cur, chunk, ords, r.values[i:], n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// member returns profile i of the batch.
+func (r *rowReader) member(i int, ordinal uint32) Member {
+	n := len(r.readers)
+	return Member{Ordinal: ordinal, Key: r.keys[i].Str(), Values: r.values[i*n : (i+1)*n : (i+1)*n]}
+}

@@ -1,0 +1,123 @@
+package query
+
+import (
+	"context"
+	"time"
+
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// Snapshot is one state of a store, for questions that must agree with each other.
+// It is safe for concurrent use. Close it: it keeps old data alive. After its maximum
+// age every method returns an error with [CodeSnapshotGone].
+type Snapshot interface {
+	Position() Position
+	Schema(ctx context.Context) (*schema.Schema, error)
+	Count(ctx context.Context, expr string, o *Options) (Count, error)
+	Bitmap(ctx context.Context, expr string, o *Options) (Bitmap, error)
+	Members(ctx context.Context, expr string, o *MembersOptions) (Members, error)
+	Breakdown(ctx context.Context, expr, attribute string, o *BreakdownOptions) (Breakdown, error)
+	Profile(ctx context.Context, key string, o *Options) (Profile, error)
+	ProfileBy(ctx context.Context, attribute, value string, o *Options) (Profile, error)
+	Values(ctx context.Context, attribute, prefix string, limit int) ([]ValueCount, error)
+	Plan(ctx context.Context, expr string, o *Options) (Plan, error)
+	Explain(ctx context.Context, expr string, o *Options) (Explanation, error)
+	Close() error
+}
+
+// PlanNode is one node of a plan or an explanation, in order of evaluation.
+type PlanNode struct {
+	Label    string // "country == \"DE\"", "and", ...
+	Method   string // how it is read: "rows", "range", "find", "dictionary", "per profile", ...
+	Estimate uint64 // profiles expected to satisfy it
+	Chunks   uint64 // chunks evaluated
+	Skipped  uint64 // chunks that an earlier operand or a zone map made unnecessary
+	True     uint64 // Explain: exact, of the node alone over everybody
+	Unknown  uint64 // Explain: exact
+	Bytes    uint64 // Plan: stored or cached bytes the node itself looked at
+	Span     Span   // the place in the source text; of merged nodes, what spans them all
+	Of       []PlanNode
+}
+
+// Plan is a question's plan with what its normal run read and skipped.
+type Plan struct {
+	Root  PlanNode
+	Count uint64
+	Answer
+}
+
+// Explanation is a plan with every node evaluated by itself over the whole base.
+type Explanation struct {
+	Root  PlanNode
+	Count uint64
+	Answer
+}
+
+// SavedSegment is a named expression.
+type SavedSegment struct {
+	Name, Text string
+	Saved      Position
+	Uses       []string // the segments its text names
+	UsedBy     []string // the segments whose text names it
+}
+
+// SavedList is a named set of profiles.
+type SavedList struct {
+	Name   string
+	Code   uint32
+	People uint64
+	Saved  Position
+}
+
+// QuarantinedRow is a row that was received and not applied, with the reason.
+type QuarantinedRow struct {
+	Seq      uint64 // ascending; the cursor of a listing
+	Source   string // where it came from: a file, a source id, or ""
+	Line     uint64 // line of the file, or row of the batch
+	Reason   string
+	Detail   string
+	Raw      string // the row as it came, shortened to MaxQuarantineRaw
+	Received time.Time
+}
+
+// Digests identify a state. Content is equal for stores that hold the same keys,
+// attributes and values, however they came about; Replica also for equal ordinals and
+// codes; Chain is the hash over the log records.
+type Digests struct {
+	Position Position
+	Content  [16]byte
+	Replica  [16]byte
+	Chain    [16]byte
+}
+
+// Stats is what an operator wants to know of a store.
+type Stats struct {
+	Position      Position
+	Store         string // the store's id
+	Format        int
+	Profiles      uint64 // living
+	Ordinals      uint64 // ever assigned
+	Attributes    int
+	SchemaVersion uint64
+	Segments      int
+	Lists         int
+	Quarantined   uint64
+	HeadRows      uint64 // values not yet in the base
+	HeadBytes     int64
+	LogRecords    uint64 // records not yet folded
+	LogBytes      int64
+	BaseBytes     map[string]int64 // stored bytes by kind of data, before Pebble's compression
+	DiskBytes     int64
+	CacheBytes    int64
+	MemoryBudget  int64
+	MemoryUsed    int64
+	Written       map[string]int64 // bytes written since open: "batches", "wal", "flush", "compact", "ingest"
+	Amplification float64          // bytes written to disk per byte of batch, since open
+}
+
+// CheckReport is the outcome of a check.
+type CheckReport struct {
+	Values   uint64   // stored values whose checksum was verified
+	Derived  uint64   // derived structures recomputed
+	Problems []string // at most 100; none: all is well
+}

@@ -1,0 +1,71 @@
+package syntax
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// TestInstantsFrom holds the intervals against the local date of every half hour
+// around a day, in zones whose clocks go back over midnight too.
+func TestInstantsFrom(t *testing.T) {
+	z := new(zones)
+	f := func(zone, day string) {
+		t.Helper()
+		l, err := z.find(zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := parseDate(day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := instantsFrom(l, d)
+		for s := (int64(d) - 3) * 86400; s < (int64(d)+3)*86400; s += 1800 {
+			want, in := dateOf(time.Unix(s, 0), l) >= d, false
+			for _, x := range got {
+				in = in || x.lo <= s*1000 && s*1000 <= x.hi
+			}
+			if in != want {
+				t.Errorf("%s %s at %s: in is %v, want %v", zone, day, time.Unix(s, 0).UTC(), in, want)
+				return
+			}
+		}
+	}
+	f("UTC", "2024-02-29")
+	f("Europe/Rome", "2024-03-31")
+	f("Asia/Kathmandu", "2024-01-01")
+	f("America/Havana", "2023-11-05")
+	f("America/Sao_Paulo", "2018-02-18")
+	f("Pacific/Apia", "2011-12-30") // a day that never was
+	f("Pacific/Apia", "2011-12-31")
+	f("Atlantic/Azores", "2026-10-25")
+	f("America/Juneau", "1867-10-18")
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	names := z.names()
+	for range 300 {
+		day := date(r.IntN(25000)).string()
+		f(names[r.IntN(len(names))], day)
+	}
+}
+
+func (d date) string() string {
+	return time.Unix(int64(d)*86400, 0).UTC().Format(time.DateOnly)
+}
+
+// TestZonesArePinned shows that the embedded database answers and the machine's is
+// never asked.
+func TestZonesArePinned(t *testing.T) {
+	z := new(zones)
+	t.Setenv("ZONEINFO", t.TempDir())
+	if _, err := z.find("Europe/Helsinki"); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"", "Local", "local", "../../etc/passwd", "Europe", "Europe/", "Mars/Olympus"} {
+		if l, err := z.find(name); err == nil {
+			t.Errorf("zone %q is %v, want an error", name, l)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package syntax
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/parser"
+
+	"github.com/kantadb/kanta/query"
+)
+
+// TestLimits compiles the largest text that each limit allows, and one more.
+func TestLimits(t *testing.T) {
+	w := testWorld()
+	numbers := func(n int) string {
+		return strings.TrimSuffix(strings.Repeat("1,", n), ",")
+	}
+	chain := func(n int) { // segments s1 .. sn, each naming the next
+		for i := 1; i <= n; i++ {
+			w.segments[fmt.Sprintf("s%d", i)] = fmt.Sprintf("in_segment(\"s%d\")", i+1)
+		}
+		w.segments[fmt.Sprintf("s%d", n)] = "age > 1"
+	}
+	many := func(n int) string { // 5 n - 1 nodes: p.age, 1, >, and the && between
+		return strings.TrimSuffix(strings.Repeat("age>1&&", n), "&&")
+	}
+	f := func(name string, good, bad string, before func()) {
+		t.Helper()
+		if _, err := testCompiler.Compile(good, w, testNow); err != nil {
+			t.Errorf("%s at the limit: %v", name, err)
+		}
+		if before != nil {
+			before()
+		}
+		if _, err := testCompiler.Compile(bad, w, testNow); !errors.Is(err, &query.Error{Code: query.CodeLimit}) {
+			t.Errorf("%s past the limit: %v, want a limit error", name, err)
+		}
+	}
+	pad := func(n int) string { return "age > 1" + strings.Repeat(" ", n-len("age > 1")) }
+	f("text", pad(MaxTextBytes), pad(MaxTextBytes+1), nil)
+	f("list", "age in ["+numbers(MaxListLiteral)+"]", "age in ["+numbers(MaxListLiteral+1)+"]", nil)
+	f("brackets", strings.Repeat("(", MaxDepth)+"vip"+strings.Repeat(")", MaxDepth), strings.Repeat("(", MaxDepth+1)+"vip"+strings.Repeat(")", MaxDepth+1), nil)
+	f("chain of operators", "age"+strings.Repeat("+1", MaxDepth-1)+" > 1", "age"+strings.Repeat("+1", MaxDepth)+" > 1", nil)
+	// 4 nodes a test (age, 1, > and the && behind): 4,000 nodes are 1,000 tests and 1 more node.
+	f("nodes", many(MaxNodes/4), many(MaxNodes/4)+"&&vip", nil)
+	chain(MaxSegmentDepth)
+	f("segments", `in_segment("s1")`, `in_segment("s1")`, func() { chain(MaxSegmentDepth + 1) })
+	w.segments["many"] = many(400)
+	f("nodes of segments", `in_segment("many") || in_segment("many")`, strings.TrimSuffix(strings.Repeat(`in_segment("many") || `, 3), " || "), nil)
+}
+
+// TestSegmentsShared compiles segments that name the same one over and over: a tree
+// would have 2^30 nodes.
+func TestSegmentsShared(t *testing.T) {
+	w := testWorld()
+	w.segments["t0"] = "age > 1"
+	for i := 1; i < MaxSegmentDepth; i++ {
+		w.segments[fmt.Sprintf("t%d", i)] = fmt.Sprintf(`in_segment("t%d") != in_segment("t%d") || (in_segment("t%d") ? vip : opt_in)`, i-1, i-1, i-1)
+	}
+	if _, err := testCompiler.Compile(`in_segment("t15")`, w, testNow); !errors.Is(err, &query.Error{Code: query.CodeLimit}) {
+		t.Errorf("got %v, want a limit error", err)
+	}
+}
+
+// TestSpans shows which part of the text a node stands for.
+func TestSpans(t *testing.T) {
+	w := testWorld()
+	f := func(text, want string) {
+		t.Helper()
+		e, err := testCompiler.Compile(text, w, testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := spanOf(e.Root)
+		if got := text[s.Start:s.End]; got != want {
+			t.Errorf("%s: span %q, want %q", text, got, want)
+		}
+	}
+	f(`!(age > 30)`, `age > 30`)
+	f(`!( (age) > (30) )`, `(age) > (30)`)
+	f(`! (country.startsWith( ("I") )) `, `country.startsWith( ("I") )`)
+	f(`!interests . hasAny(["a", // one ) of
+	  "b"])`, "interests . hasAny([\"a\", // one ) of\n\t  \"b\"])")
+	f(`!(p["Order total"] > -5)`, `p["Order total"] > -5`)
+	f(`!(-(age + visits) * 2 == - 7.50)`, `-(age + visits) * 2 == - 7.50`)
+	f(`!("ä" in interests)`, `"ä" in interests`)
+	f(`!("ä" == country)`, `"ä" == country`)
+	f(`!has( p.email )`, `has( p.email )`)
+	f(`!in_segment ("adults")`, `in_segment ("adults")`)
+	f(`!interests.exists(x, x.startsWith(")"))`, `interests.exists(x, x.startsWith(")"))`)
+	f(`!(date(signup, "Europe/Rome") == today("UTC"))`, `date(signup, "Europe/Rome") == today("UTC")`)
+	f(`!(country in ['a', r"\)", """b"]"""])`, `country in ['a', r"\)", """b"]"""]`)
+	f(`age > 1 && age < (5)`, `age > 1 && age < (5)`)
+	f("!(p.`Order total` > 3)", "p.`Order total` > 3")
+}
+
+func spanOf(n query.Node) query.Span {
+	switch n := n.(type) {
+	case *query.Not:
+		return spanOf(n.Of)
+	case *query.Has:
+		return n.Span
+	case *query.In:
+		return n.Span
+	case *query.Range:
+		return n.Span
+	case *query.Match:
+		return n.Span
+	case *query.SetHas:
+		return n.Span
+	case *query.Compare:
+		return n.Span
+	case *query.Segment:
+		return n.Span
+	case *query.InList:
+		return n.Span
+	case *query.Residual:
+		return n.Span
+	}
+	return query.Span{}
+}
+
+// TestParsersAgree parses with the parser that is used and with CEL's older one.
+func TestParsersAgree(t *testing.T) {
+	old, err := parser.NewParser(parser.Macros(parser.NewGlobalMacro("has", 1, expandHas), parser.AllMacro, parser.ExistsMacro),
+		parser.MaxRecursionDepth(MaxDepth))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range goldenTexts(t) {
+		one, errs1 := b.parser.Parse(common.NewTextSource(text))
+		two, errs2 := old.Parse(common.NewTextSource(text))
+		if n, m := len(errs1.GetErrors()), len(errs2.GetErrors()); (n > 0) != (m > 0) {
+			t.Errorf("%s: %d and %d errors", text, n, m)
+			continue
+		} else if n > 0 {
+			continue
+		}
+		if !ast.EquivAST(one, two, ast.EquivIgnoreIdentifiers(true)) {
+			t.Errorf("%s: different trees", text)
+		}
+	}
+}
+
+// TestConcurrent compiles and evaluates from many goroutines.
+func TestConcurrent(t *testing.T) {
+	c, w := NewCompiler(), testWorld()
+	texts := goldenTexts(t)
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range texts {
+				e, err := c.Compile(texts[(i+g*7)%len(texts)], w, testNow)
+				if err == nil {
+					p := person{}
+					evaluate(e.Root, p)
+					e.Interpret(p.value, p.inList, testNow)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestExpr looks at what a compiled expression says of itself.
+func TestExpr(t *testing.T) {
+	w := testWorld()
+	f := func(text string, now bool, segments, lists string) {
+		t.Helper()
+		e, err := testCompiler.Compile(text, w, testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.ReadsNow != now || strings.Join(e.Uses.Segments, " ") != segments || strings.Join(e.Uses.Lists, " ") != lists || e.Text != text {
+			t.Errorf("%s: %v %v", text, e.ReadsNow, e.Uses)
+		}
+	}
+	f("age > 3", false, "", "")
+	f("born < today(\"UTC\")", true, "", "")
+	f("signup < now && signup > now - days(3)", true, "", "")
+	f(`in_segment("recent") || in_segment("newsletter") || in_segment("recent")`, true, "recent newsletter", "")
+	f(`in_list("staff") != in_list("press")`, false, "", "staff press")
+	// A new schema is seen at once; names that need brackets are told apart.
+	other := testWorld()
+	if _, err := testCompiler.Compile("age > 3", other, testNow); err != nil {
+		t.Error(err)
+	}
+	for name, bare := range map[string]bool{"age": true, "_x9": true, "": false, "9x": false, "Order total": false, "in": false, "now": false, "p": false, "é": false} {
+		if Bare(name) != bare {
+			t.Errorf("Bare(%q) is %v", name, !bare)
+		}
+	}
+}

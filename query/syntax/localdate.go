@@ -1,0 +1,94 @@
+package syntax
+
+import (
+	"math"
+	"time"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// compareLocalDate translates date(t, "zone") fn d, t an attribute, into ranges of
+// the timestamp; nil if the operand is something else.
+func (w *walker) compareLocalDate(e ast.Expr, fn string, l ast.Expr, d date) query.Node {
+	if l.Kind() != ast.CallKind || l.AsCall().FunctionName() != "date" || len(l.AsCall().Args()) != 2 {
+		return nil
+	}
+	a := w.attr(l.AsCall().Args()[0])
+	name, ok := w.constText(l.AsCall().Args()[1])
+	if a == nil || !ok {
+		return nil
+	}
+	zone, err := w.zones.find(name)
+	if err != nil {
+		return nil
+	}
+	from := func(d date) query.Node { return rangesOf(w.span(e), a.ID, instantsFrom(zone, d)) }
+	switch fn {
+	case operators.Less:
+		return w.before(e, a.ID, instantsFrom(zone, d))
+	case operators.LessEquals:
+		return w.before(e, a.ID, instantsFrom(zone, d+1))
+	case operators.Greater:
+		return from(d + 1)
+	case operators.GreaterEquals:
+		return from(d)
+	}
+	x, y := instantsFrom(zone, d), instantsFrom(zone, d+1)
+	if len(x) == 1 && len(y) == 1 {
+		return rangesOf(w.span(e), a.ID, []interval{{x[0].lo, y[0].lo - 1}})
+	}
+	return &query.And{Of: []query.Node{from(d), &query.Not{Of: from(d + 1)}}}
+}
+
+// before is the complement of instantsFrom.
+func (w *walker) before(e ast.Expr, attr schema.AttrID, of []interval) query.Node {
+	if len(of) == 1 {
+		return rangesOf(w.span(e), attr, []interval{{math.MinInt64, of[0].lo - 1}})
+	}
+	return &query.Not{Of: rangesOf(w.span(e), attr, of)}
+}
+
+// interval is a closed interval of milliseconds.
+type interval struct{ lo, hi int64 }
+
+func rangesOf(s query.Span, attr schema.AttrID, of []interval) query.Node {
+	nodes := make([]query.Node, len(of))
+	for i, x := range of {
+		nodes[i] = &query.Range{Span: s, Attr: attr, Lo: x.lo, Hi: x.hi}
+	}
+	if len(nodes) == 1 {
+		return nodes[0]
+	}
+	return &query.Or{Of: nodes}
+}
+
+// instantsFrom returns when the local date in a zone is d or later. That is more than
+// one interval where clocks went back over midnight: then the day before returns
+// for an hour.
+func instantsFrom(zone *time.Location, d date) []interval {
+	const slack = 2 * 86400 // no zone was ever two days away from UTC
+	midnight := int64(d) * 86400
+	var out []interval
+	for t := midnight - slack; t < midnight+slack; {
+		at := time.Unix(t, 0).In(zone)
+		_, offset := at.Zone()
+		end := midnight + slack
+		if _, e := at.ZoneBounds(); !e.IsZero() {
+			end = min(end, e.Unix())
+		}
+		if lo := max(t, midnight-int64(offset)); lo < end {
+			if n := len(out); n > 0 && out[n-1].hi+1 == lo*1000 {
+				out[n-1].hi = end*1000 - 1
+			} else {
+				out = append(out, interval{lo * 1000, end*1000 - 1})
+			}
+		}
+		t = end
+	}
+	out[len(out)-1].hi = math.MaxInt64
+	return out
+}

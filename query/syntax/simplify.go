@@ -1,0 +1,196 @@
+package syntax
+
+import (
+	"slices"
+
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// simplify rewrites a tree into a smaller one with the same three-valued meaning for
+// every profile. It flattens and / or, folds constants and double negation, and joins
+// tests of one attribute: they are unknown for the same profiles, those without a
+// value, so joining them keeps what is unknown.
+func simplify(n query.Node) query.Node {
+	switch n := n.(type) {
+	case *query.And:
+		return junction(n.Of, true)
+	case *query.Or:
+		return junction(n.Of, false)
+	case *query.Not:
+		switch of := simplify(n.Of).(type) {
+		case *query.Not:
+			return of.Of
+		case *query.Const:
+			switch of.Value {
+			case query.True:
+				return &query.Const{Value: query.False}
+			case query.False:
+				return &query.Const{Value: query.True}
+			}
+			return of
+		default:
+			return &query.Not{Of: of}
+		}
+	}
+	return n
+}
+
+// junction simplifies an And or an Or of operands.
+func junction(of []query.Node, and bool) query.Node {
+	neutral, absorbing := query.True, query.False
+	if !and {
+		neutral, absorbing = absorbing, neutral
+	}
+	var flat []query.Node
+	for _, x := range of {
+		flat = appendFlat(flat, simplify(x), and)
+	}
+	var out []query.Node
+	for _, x := range flat {
+		if c, ok := x.(*query.Const); ok && c.Value == absorbing {
+			return c
+		} else if ok && c.Value == neutral {
+			continue
+		}
+		out = join(out, x, and)
+	}
+	switch len(out) {
+	case 0:
+		return &query.Const{Value: neutral}
+	case 1:
+		return out[0]
+	}
+	if and {
+		return &query.And{Of: out}
+	}
+	return &query.Or{Of: out}
+}
+
+func appendFlat(flat []query.Node, n query.Node, and bool) []query.Node {
+	switch n := n.(type) {
+	case *query.And:
+		if and {
+			return append(flat, n.Of...)
+		}
+	case *query.Or:
+		if !and {
+			return append(flat, n.Of...)
+		}
+	}
+	return append(flat, n)
+}
+
+// join appends an operand, or joins it to one of the same attribute.
+func join(out []query.Node, n query.Node, and bool) []query.Node {
+	for i, x := range out {
+		if j := joined(x, n, and); j != nil {
+			out[i] = j
+			return out
+		}
+	}
+	return append(out, n)
+}
+
+// joined returns one node for a and b, or nil.
+func joined(a, b query.Node, and bool) query.Node {
+	switch a := a.(type) {
+	case *query.Range:
+		if b, ok := b.(*query.Range); ok && and && a.Attr == b.Attr {
+			out := &query.Range{Span: around(a.Span, b.Span), Attr: a.Attr, Lo: max(a.Lo, b.Lo), Hi: min(a.Hi, b.Hi)}
+			if out.Lo > out.Hi {
+				out.Lo, out.Hi = 1, 0
+			}
+			return out
+		}
+	case *query.In:
+		if b, ok := b.(*query.In); ok && !and && a.Attr == b.Attr {
+			values := uniqueValues(append(slices.Clone(a.Values), b.Values...))
+			return &query.In{Span: around(a.Span, b.Span), Attr: a.Attr, Values: values}
+		}
+	case *query.SetHas:
+		if b, ok := b.(*query.SetHas); ok && a.Attr == b.Attr && all(a, and) && all(b, and) {
+			values := append(slices.Clone(a.Values), b.Values...)
+			slices.Sort(values)
+			return &query.SetHas{Span: around(a.Span, b.Span), Attr: a.Attr, All: and, Values: slices.Compact(values)}
+		}
+	}
+	return nil
+}
+
+// all reports whether a set test can be read as one of all (or of any) of its values.
+func all(n *query.SetHas, all bool) bool { return n.All == all || len(n.Values) == 1 }
+
+func around(a, b query.Span) query.Span {
+	return query.Span{Start: min(a.Start, b.Start), End: max(a.End, b.End)}
+}
+
+// size counts the nodes of a tree.
+func size(n query.Node) int {
+	switch n := n.(type) {
+	case *query.And:
+		return 1 + sizes(n.Of)
+	case *query.Or:
+		return 1 + sizes(n.Of)
+	case *query.Not:
+		return 1 + size(n.Of)
+	case *query.Segment:
+		return 1 + size(n.Of)
+	}
+	return 1
+}
+
+func sizes(of []query.Node) int {
+	n := 0
+	for _, x := range of {
+		n += size(x)
+	}
+	return n
+}
+
+// respan copies a segment's tree for the text that names it: every place in it
+// becomes the place of the name, because its own lie in another text.
+func respan(n query.Node, s query.Span) query.Node {
+	list := func(of []query.Node) []query.Node {
+		out := make([]query.Node, len(of))
+		for i, x := range of {
+			out[i] = respan(x, s)
+		}
+		return out
+	}
+	switch n := n.(type) {
+	case *query.And:
+		return &query.And{Of: list(n.Of)}
+	case *query.Or:
+		return &query.Or{Of: list(n.Of)}
+	case *query.Not:
+		return &query.Not{Of: respan(n.Of, s)}
+	case *query.Has:
+		return &query.Has{Span: s, Attr: n.Attr}
+	case *query.In:
+		return &query.In{Span: s, Attr: n.Attr, Values: n.Values}
+	case *query.Range:
+		return &query.Range{Span: s, Attr: n.Attr, Lo: n.Lo, Hi: n.Hi}
+	case *query.Match:
+		return &query.Match{Span: s, Attr: n.Attr, Op: n.Op, Text: n.Text}
+	case *query.SetHas:
+		return &query.SetHas{Span: s, Attr: n.Attr, All: n.All, Values: n.Values}
+	case *query.Compare:
+		return &query.Compare{Span: s, Op: n.Op, L: n.L, R: n.R}
+	case *query.InList:
+		return &query.InList{Span: s, Name: n.Name, Code: n.Code}
+	case *query.Segment:
+		return &query.Segment{Span: s, Name: n.Name, Of: respan(n.Of, s)}
+	case *query.Residual:
+		return &query.Residual{Span: s, Attrs: n.Attrs, Eval: n.Eval}
+	}
+	return n
+}
+
+// attrName is an attribute's name as an expression writes it.
+func attrName(sch *schema.Schema, id schema.AttrID) string {
+	if a := sch.ByID(id); a != nil {
+		return a.Name
+	}
+	return "key"
+}

@@ -1,0 +1,68 @@
+package syntax
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/kantadb/kanta/query"
+)
+
+// goldenTexts returns the expressions of testdata.
+func goldenTexts(t testing.TB) []string {
+	raw, err := os.ReadFile("testdata/attributes.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, line := range strings.Split(string(raw), "\n") {
+		if text, ok := strings.CutPrefix(line, "> "); ok {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// FuzzCompile gives Compile any text: it returns a tree that evaluates, or an error
+// of the right type whose place lies in the text.
+func FuzzCompile(f *testing.F) {
+	for _, text := range goldenTexts(f) {
+		f.Add(text)
+	}
+	w := testWorld()
+	c := NewCompiler()
+	f.Fuzz(func(t *testing.T, text string) {
+		e, err := c.Compile(text, w, testNow)
+		if err != nil {
+			checkError(t, text, err)
+			return
+		}
+		p := person{}
+		got, _ := evaluate(e.Root, p)
+		want, _ := e.Interpret(p.value, p.inList, testNow)
+		if got != want {
+			t.Fatalf("%s\n%splan %v, interpreter %v", text, Print(e.Root, w.schema), got, want)
+		}
+	})
+}
+
+func checkError(t *testing.T, text string, err error) {
+	t.Helper()
+	var q *query.Error
+	if !errors.As(err, &q) {
+		t.Fatalf("%q: error of type %T", text, err)
+	}
+	switch q.Code {
+	case query.CodeSyntax, query.CodeUnknownName, query.CodeType, query.CodeLimit, query.CodeConflict:
+	default:
+		t.Fatalf("%q: code %d: %v", text, q.Code, err)
+	}
+	if q.Source != "" && (q.Span.Start < 0 || q.Span.Start > q.Span.End || q.Span.End > len(text)) {
+		t.Fatalf("%q: place %v", text, q.Span)
+	}
+	if utf8.ValidString(text) && !utf8.ValidString(q.Pretty()) {
+		t.Fatalf("%q: %q is cut inside a character", text, q.Pretty())
+	}
+}

@@ -1,0 +1,98 @@
+package syntax
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// world is the catalog of these tests.
+type world struct {
+	schema   *schema.Schema
+	segments map[string]string
+	lists    map[string]uint32
+}
+
+func (w *world) Schema() *schema.Schema          { return w.schema }
+func (w *world) Segment(n string) (string, bool) { t, ok := w.segments[n]; return t, ok }
+func (w *world) List(n string) (uint32, bool)    { c, ok := w.lists[n]; return c, ok }
+func (w *world) SegmentNames() []string          { return keys(w.segments) }
+func (w *world) ListNames() []string             { return keys(w.lists) }
+
+func keys[V any](m map[string]V) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	return out
+}
+
+func testWorld() *world {
+	kinds := []schema.Attribute{
+		{Name: "country", Kind: schema.String},
+		{Name: "plan", Kind: schema.String},
+		{Name: "email", Kind: schema.String, Storage: schema.StorageInline},
+		{Name: "age", Kind: schema.Int},
+		{Name: "visits", Kind: schema.Int},
+		{Name: "score", Kind: schema.Float},
+		{Name: "ltv", Kind: schema.Decimal, Scale: 2},
+		{Name: "fee", Kind: schema.Decimal, Scale: 4},
+		{Name: "opt_in", Kind: schema.Bool},
+		{Name: "vip", Kind: schema.Bool},
+		{Name: "born", Kind: schema.Date},
+		{Name: "expires", Kind: schema.Date},
+		{Name: "signup", Kind: schema.Timestamp},
+		{Name: "last_seen", Kind: schema.Timestamp},
+		{Name: "interests", Kind: schema.Set},
+		{Name: "Order total", Kind: schema.Decimal, Scale: 2},
+		{Name: "in", Kind: schema.Int},
+		{Name: "zone", Kind: schema.String},
+	}
+	for i := range kinds {
+		kinds[i].ID = schema.FirstUserAttr + schema.AttrID(i)
+	}
+	return &world{
+		schema: schema.New(1, schema.FirstUserAttr+schema.AttrID(len(kinds)), kinds),
+		segments: map[string]string{
+			"adults": "age >= 18", "newsletter": `in_segment("adults") && opt_in`, "recent": "last_seen > now - days(7)",
+			"circle": `in_segment("circle2")`, "circle2": `age > 1 || in_segment("circle")`, "broken": "agee > 1",
+		},
+		lists: map[string]uint32{"staff": 7, "press": 9},
+	}
+}
+
+var testNow = query.Env{Now: time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)}
+
+// show compiles a text and returns the printed tree or the pretty error.
+func show(w *world, text string) string {
+	e, err := testCompiler.Compile(text, w, testNow)
+	var q *query.Error
+	if errors.As(err, &q) {
+		return q.Pretty() + "\n"
+	}
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	return Print(e.Root, w.schema)
+}
+
+var testCompiler = NewCompiler()
+
+func TestSmoke(t *testing.T) {
+	w := testWorld()
+	for _, text := range []string{
+		`country in ["IT", "FI"] && plan != "premium"`, `age >= 25 && age < 40 && interests.hasAny(["a","b"]) && has(p.email)`,
+		`ltv >= 50.005`, `ltv == 0.1 + 0.2`, `ltv == 0.001`, `age > 30.5`, `has(p["Order total"])`, `p["Order total"] * 1.1 > fee`,
+		`score > 3`, `age * 1.5 > score`, `born > date("2000-01-01")`, `now - last_seen > days(14)`, `date(signup, "Europe/Rome") == today("Europe/Rome")`,
+		`in_segment("newsletter") && !in_list("staff")`, `in_segment("circle")`, `in_segment("broken")`, `cuntry == "IT"`,
+		`country = "IT"`, `age > "x"`, `born > now`, `(age + visits) * 2 > 30.5`, `opt_in == vip`, `size(interests) > 2`,
+		`(has(p.ltv) ? p.ltv : 0) > 100`, `age > 3 and opt_in`, `interests.exists(x, x.startsWith("c"))`,
+		`email.matches("(")`, `ltv > score`, `ltv / 2 > 3`, `in_list("stuff")`, `now`, `age in [1, 2.5, 3.0]`,
+		`ltv > 1e30`, `1/0 == 1`, `"a" < country`,
+	} {
+		t.Logf("%s\n%s", text, show(w, text))
+	}
+}

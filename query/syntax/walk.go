@@ -1,0 +1,306 @@
+package syntax
+
+import (
+	"slices"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// walker turns a checked CEL tree into a tree of package query. What it does not
+// know becomes a Residual, which CEL's interpreter evaluates; so the walk can be
+// incomplete, but what it does know must mean the same.
+type walker struct {
+	expr  *Expr
+	cat   Catalog
+	zones *zones
+	now   query.Env
+	err   *query.Error
+}
+
+func (w *walker) span(e ast.Expr) query.Span { return w.expr.src.span(w.expr.checked.SourceInfo(), e) }
+
+func (w *walker) fail(e ast.Expr, code query.Code, hint, msg string) {
+	if w.err == nil {
+		w.err = &query.Error{Code: code, Message: msg, Hint: hint, Source: w.expr.Text, Span: w.span(e)}
+	}
+}
+
+// attr returns the attribute of p.name, or nil.
+func (w *walker) attr(e ast.Expr) *schema.Attribute {
+	if e.Kind() != ast.SelectKind || e.AsSelect().IsTestOnly() {
+		return nil
+	}
+	return w.expr.env.schema.Lookup(e.AsSelect().FieldName())
+}
+
+// node translates an expression of type bool.
+func (w *walker) node(e ast.Expr) query.Node {
+	switch e.Kind() {
+	case ast.LiteralKind:
+		return constant(e.AsLiteral())
+	case ast.SelectKind:
+		a := w.expr.env.schema.Lookup(e.AsSelect().FieldName())
+		if e.AsSelect().IsTestOnly() {
+			return &query.Has{Span: w.span(e), Attr: a.ID}
+		}
+		return &query.In{Span: w.span(e), Attr: a.ID, Values: []schema.Value{schema.BoolValue(true)}}
+	case ast.CallKind:
+		if n := w.call(e, e.AsCall()); n != nil {
+			return n
+		}
+	}
+	if readsNothing(e) {
+		return constant(w.value(e))
+	}
+	return w.residual(e)
+}
+
+// constant makes a node of a truth value; an error, such as 1/0 == 1, is unknown.
+func constant(v ref.Val) query.Node {
+	switch v {
+	case types.True:
+		return &query.Const{Value: query.True}
+	case types.False:
+		return &query.Const{Value: query.False}
+	}
+	return &query.Const{Value: query.Unknown}
+}
+
+func (w *walker) call(e ast.Expr, c ast.CallExpr) query.Node {
+	switch fn := c.FunctionName(); fn {
+	case operators.LogicalAnd:
+		return &query.And{Of: []query.Node{w.node(c.Args()[0]), w.node(c.Args()[1])}}
+	case operators.LogicalOr:
+		return &query.Or{Of: []query.Node{w.node(c.Args()[0]), w.node(c.Args()[1])}}
+	case operators.LogicalNot:
+		return &query.Not{Of: w.node(c.Args()[0])}
+	case operators.Conditional:
+		return w.conditional(c)
+	case operators.In:
+		return w.in(e, c)
+	case fnSegment:
+		name := segmentName(e)
+		s := w.expr.segments[name]
+		return &query.Segment{Span: w.span(e), Name: name, Of: respan(s.Root, w.span(e))}
+	case fnList:
+		name := segmentName(e)
+		code, _ := w.cat.List(name)
+		return &query.InList{Span: w.span(e), Name: name, Code: code}
+	case overloads.StartsWith, overloads.EndsWith, overloads.Contains, overloads.Matches:
+		return w.textTest(e, c)
+	case "hasAny", "hasAll":
+		return w.setTest(e, c)
+	default:
+		if isComparison(fn) {
+			return w.comparison(e, fn, c.Args()[0], c.Args()[1])
+		}
+	}
+	return nil
+}
+
+// conditional translates c ? a : b where c is true or false for everybody; where c
+// may be unknown so is the whole, which and, or and not cannot say.
+func (w *walker) conditional(c ast.CallExpr) query.Node {
+	if !w.certain(c.Args()[0]) {
+		return nil
+	}
+	cond := w.node(c.Args()[0])
+	return either(cond, w.node(c.Args()[1]), w.node(c.Args()[2]))
+}
+
+func either(cond, a, b query.Node) query.Node {
+	return &query.Or{Of: []query.Node{
+		&query.And{Of: []query.Node{cond, a}},
+		&query.And{Of: []query.Node{&query.Not{Of: cond}, b}},
+	}}
+}
+
+// certain reports whether an expression is never unknown.
+func (w *walker) certain(e ast.Expr) bool {
+	switch e.Kind() {
+	case ast.LiteralKind:
+		return true
+	case ast.SelectKind:
+		return e.AsSelect().IsTestOnly()
+	case ast.CallKind:
+		c := e.AsCall()
+		switch c.FunctionName() {
+		case operators.LogicalAnd, operators.LogicalOr:
+			return w.certain(c.Args()[0]) && w.certain(c.Args()[1])
+		case operators.LogicalNot:
+			return w.certain(c.Args()[0])
+		case fnList:
+			return true
+		case "hasAny", "hasAll":
+			return readsNothing(c.Args()[0])
+		case operators.In:
+			a := w.attr(c.Args()[1])
+			return a != nil && a.Kind == schema.Set && readsNothing(c.Args()[0])
+		}
+	}
+	return false
+}
+
+func (w *walker) textTest(e ast.Expr, c ast.CallExpr) query.Node {
+	a := w.attr(c.Target())
+	text, ok := w.constText(c.Args()[0])
+	if a == nil || a.Kind != schema.String || !ok {
+		return nil
+	}
+	n := &query.Match{Span: w.span(e), Attr: a.ID, Op: query.Matches, Text: text}
+	switch c.FunctionName() {
+	case overloads.StartsWith:
+		n.Op = query.StartsWith
+	case overloads.EndsWith:
+		n.Op = query.EndsWith
+	case overloads.Contains:
+		n.Op = query.Contains
+	}
+	return n
+}
+
+func (w *walker) constText(e ast.Expr) (string, bool) {
+	if !readsNothing(e) {
+		return "", false
+	}
+	s, ok := w.value(e).(types.String)
+	return string(s), ok
+}
+
+func (w *walker) setTest(e ast.Expr, c ast.CallExpr) query.Node {
+	a := w.attr(c.Target())
+	values, ok := w.constList(c.Args()[0])
+	if a == nil || !ok {
+		return nil
+	}
+	n := &query.SetHas{Span: w.span(e), Attr: a.ID, All: c.FunctionName() == "hasAll"}
+	for _, v := range values {
+		s, ok := v.(types.String)
+		if !ok {
+			return nil
+		}
+		n.Values = append(n.Values, string(s))
+	}
+	slices.Sort(n.Values)
+	n.Values = slices.Compact(n.Values)
+	return n
+}
+
+// constList evaluates the elements of a written list.
+func (w *walker) constList(e ast.Expr) ([]ref.Val, bool) {
+	if e.Kind() != ast.ListKind || !readsNothing(e) {
+		return nil, false
+	}
+	out := make([]ref.Val, 0, e.AsList().Size())
+	for _, x := range e.AsList().Elements() {
+		v := w.value(x)
+		if types.IsUnknownOrError(v) {
+			return nil, false
+		}
+		out = append(out, v)
+	}
+	return out, true
+}
+
+// in translates x in [..] and "x" in set.
+func (w *walker) in(e ast.Expr, c ast.CallExpr) query.Node {
+	if a := w.attr(c.Args()[1]); a != nil {
+		text, ok := w.constText(c.Args()[0])
+		if !ok {
+			return nil
+		}
+		return &query.SetHas{Span: w.span(e), Attr: a.ID, Values: []string{text}}
+	}
+	a := w.column(c.Args()[0])
+	values, ok := w.constList(c.Args()[1])
+	if a == nil || !ok {
+		return nil
+	}
+	n := &query.In{Span: w.span(e), Attr: a.ID}
+	for _, v := range values {
+		b, ok := w.bound(a, v)
+		if !ok {
+			return nil
+		}
+		if s, ok := b.exactly(a); ok {
+			n.Values = append(n.Values, s)
+		}
+	}
+	n.Values = uniqueValues(n.Values)
+	return n
+}
+
+// column returns the attribute that an operand is, whatever conversion of an int to a
+// decimal stands around it, or nil.
+func (w *walker) column(e ast.Expr) *schema.Attribute {
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == fnDecimal {
+		e = e.AsCall().Args()[0]
+	}
+	return w.attr(e)
+}
+
+// value evaluates an expression that reads no attribute.
+func (w *walker) value(e ast.Expr) ref.Val {
+	if e.Kind() == ast.LiteralKind {
+		return e.AsLiteral()
+	}
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == fnNumber {
+		if n, ok := parseNumber(string(e.AsCall().Args()[0].AsLiteral().(types.String))); ok {
+			return decimal{number: n, literal: true}
+		}
+	}
+	p, err := w.program(e)
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	v, _, err := p.Eval(activation{&row{expr: w.expr, env: w.now}})
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	return v
+}
+
+func (w *walker) program(e ast.Expr) (cel.Program, error) {
+	part := ast.NewCheckedAST(ast.NewAST(e, w.expr.checked.SourceInfo()), w.expr.checked.TypeMap(), w.expr.checked.ReferenceMap())
+	return w.expr.env.cel.PlanProgram(part)
+}
+
+// residual leaves an expression to the interpreter.
+func (w *walker) residual(e ast.Expr) query.Node {
+	p, err := w.program(e)
+	if err != nil {
+		w.fail(e, query.CodeInternal, "", err.Error())
+		return &query.Const{Value: query.Unknown}
+	}
+	attrs := w.reads(nil, w.expr, e)
+	slices.Sort(attrs)
+	attrs = slices.Compact(attrs)
+	return &query.Residual{Span: w.span(e), Attrs: attrs, Eval: residual(w.expr, p, attrs)}
+}
+
+// reads lists the attributes that a part of x reads, through segments too.
+func (w *walker) reads(attrs []schema.AttrID, x *Expr, part ast.Expr) []schema.AttrID {
+	var inner []*Expr
+	ast.PreOrderVisit(part, ast.NewExprVisitor(func(n ast.Expr) {
+		switch {
+		case n.Kind() == ast.SelectKind:
+			attrs = append(attrs, x.env.schema.Lookup(n.AsSelect().FieldName()).ID)
+		case n.Kind() == ast.CallKind && n.AsCall().FunctionName() == fnSegment:
+			inner = append(inner, x.segments[segmentName(n)])
+		case n.Kind() == ast.CallKind && n.AsCall().FunctionName() == fnList:
+			w.fail(part, query.CodeType, "combine it with && and || instead", "in_list cannot stand in here")
+		}
+	}))
+	for _, s := range inner {
+		attrs = w.reads(attrs, s, s.checked.Expr())
+	}
+	return attrs
+}
