@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -46,11 +47,12 @@ type compactor struct {
 	done     chan struct{}
 
 	// The rest is the goroutine's own.
-	logged     []logged // the unfolded log, oldest first
-	oldest     map[unitID]pending
-	debt       float64 // units to fold, in proportion to what was settled
-	generation uint64
-	truncated  uint64 // records below are gone
+	logged      []logged // the unfolded log, oldest first
+	oldest      map[unitID]pending
+	debt        float64 // units to fold, in proportion to what was settled
+	generation  uint64
+	truncated   uint64        // records below are gone
+	firstRecord atomic.Uint64 // truncated, for statistics
 }
 
 // logged is a stretch of the log: the records of one L0.
@@ -480,6 +482,7 @@ func (c *compactor) truncate(all bool) error {
 		b.DeleteRange(keys.Outcome(c.truncated), keys.Outcome(low), nil),
 		b.Commit(pebble.NoSync))
 	c.truncated = low
+	c.firstRecord.Store(low)
 	return err
 }
 

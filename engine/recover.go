@@ -40,6 +40,7 @@ func (db *DB) recover() error {
 		}
 	}
 	db.compactor.generation = r.generation
+	db.compactor.firstRecord.Store(db.compactor.truncated)
 	db.current.Store(r.s)
 	return nil
 }

@@ -47,6 +47,8 @@ type worker struct {
 	liveCount int
 	pool      []*bitmap.Words // scratch: a stack, emptied at each chunk
 	used      int
+	held      []*bitmap.Set // what within points to: a stack too, so that nothing is allocated per chunk
+	holding   int
 	conjs     []*conj // a stack too
 	depth     int
 	stats     []nodeStats // by op.id
@@ -84,9 +86,20 @@ func (w *worker) grab() *bitmap.Words {
 // release gives back all buffers grabbed since used was mark.
 func (w *worker) release(mark int) { w.used = mark }
 
+// hold returns a pointer to a copy of s that is valid until the worker leaves the chunk.
+func (w *worker) hold(s bitmap.Set) *bitmap.Set {
+	if w.holding == len(w.held) {
+		w.held = append(w.held, new(bitmap.Set))
+	}
+	p := w.held[w.holding]
+	w.holding++
+	*p = s
+	return p
+}
+
 // begin moves to a chunk and reads who lives in it.
 func (w *worker) begin(chunk int) error {
-	w.used, w.depth, w.chunk = 0, 0, chunk
+	w.used, w.holding, w.depth, w.chunk = 0, 0, 0, chunk
 	live, err := w.cur.Exists(schema.KeyAttr, chunk, w.grab())
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func (n *orOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pair, e
 			if set.IsEmpty() {
 				break
 			}
-			undecided = &set
+			undecided = w.hold(set)
 		}
 		keep, err := n.operand(ctx, w, k, undecided, &yes, &unknown, &fail)
 		if err != nil {
@@ -232,7 +232,7 @@ func (c *conj) fill(ctx context.Context, w *worker, kids []*op, within *bitmap.S
 				c.dead = true
 				return nil
 			}
-			undecided = &left
+			undecided = w.hold(left)
 		}
 		if err := c.add(ctx, w, k, undecided); err != nil || c.dead {
 			return err

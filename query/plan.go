@@ -96,6 +96,9 @@ type planner struct {
 func (b *planner) build(n Node) (*op, error) {
 	switch n := n.(type) {
 	case *Const:
+		if n.Value > Unknown {
+			return nil, Errorf(CodeInternal, "no truth value has the number %d", n.Value)
+		}
 		share := 0.0
 		if n.Value == True {
 			share = 1

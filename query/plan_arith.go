@@ -7,6 +7,9 @@ import (
 )
 
 func (b *planner) compare(n *Compare) (*op, error) {
+	if n.Op > GE {
+		return nil, Errorf(CodeInternal, "no comparison has the number %d", n.Op)
+	}
 	c := &arithCompiler{b: b, at: n.Span}
 	l, lt, err := c.compile(n.L)
 	if err != nil {

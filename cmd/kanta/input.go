@@ -103,9 +103,13 @@ type rowFlags struct {
 	encoding  string
 }
 
+func (f *rowFlags) rowsOptions() *quality.RowsOptions {
+	return &quality.RowsOptions{Encoding: quality.Encoding(f.encoding), SetSeparator: f.separator}
+}
+
 // rows starts to read the input's rows.
 func (in *input) rows(f *rowFlags) (quality.Rows, error) {
-	rows, _, err := quality.OpenRows(in, &quality.RowsOptions{Encoding: quality.Encoding(f.encoding), SetSeparator: f.separator})
+	rows, _, err := quality.OpenRows(in, f.rowsOptions())
 	if err != nil {
 		return nil, &inputError{in.name, err}
 	}

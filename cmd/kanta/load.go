@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/kantadb/kanta/engine/quality"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
 )
 
 func newLoad(a *app) *cobra.Command {
@@ -168,8 +168,9 @@ func (l *load) file(ctx context.Context, name string) error {
 		return err
 	}
 	o := l.options
+	o.File = in.name
 	if in.resumable() {
-		if o.Source, err = quality.SourceOf(in, o); err != nil {
+		if o.Source, err = quality.SourceOf(in, sch, l.flags.rowsOptions(), &o); err != nil {
 			return &inputError{in.name, err}
 		}
 		if err := in.rewind(); err != nil {
@@ -191,7 +192,8 @@ func (l *load) file(ctx context.Context, name string) error {
 	report, err := quality.Load(ctx, rows, sch, o, func(b quality.Loaded) error { return r.apply(ctx, b) })
 	r.progress.end()
 	r.result.finish(report, time.Since(start))
-	if err != nil && !r.failed {
+	var q *query.Error
+	if err != nil && !r.failed && !errors.As(err, &q) && ctx.Err() == nil {
 		return &inputError{in.name, err}
 	}
 	return err
@@ -263,5 +265,3 @@ func (l *load) covered(in *input, sch *schema.Schema) (bool, error) {
 	}
 	return known, in.rewind()
 }
-
-var _ = fmt.Sprint

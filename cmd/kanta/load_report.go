@@ -32,7 +32,9 @@ type loaded struct {
 	ElapsedUS     int64             `json:"elapsed_us"`
 	RowsPerSecond uint64            `json:"rows_per_second"`
 
-	examples []string
+	bad       []batch.BadRow // of those that could not be typed, the first
+	rejected  []string       // of those that the store rejected, the first
+	uncounted bool           // Overwritten is not all
 }
 
 // maxExamples is how many bad rows a load shows: the rest are in the quarantine.
@@ -86,8 +88,8 @@ func (d *loaded) add(res *batch.Result) {
 	d.Duplicates += res.Duplicates
 	for _, rej := range res.Rejected {
 		d.Reasons[rej.Reason.String()]++
-		if len(d.examples) < maxExamples {
-			d.examples = append(d.examples, fmt.Sprintf("%s: %s", rej.Reason, rej.Detail))
+		if len(d.rejected) < maxExamples {
+			d.rejected = append(d.rejected, fmt.Sprintf("%s: %s", rej.Reason, rej.Detail))
 		}
 	}
 	if rest := res.Quarantined + res.Refused - uint64(len(res.Rejected)); len(res.Rejected) == batch.MaxRejected && rest > 0 {
@@ -96,8 +98,10 @@ func (d *loaded) add(res *batch.Result) {
 }
 
 func (d *loaded) finish(report quality.LoadReport, took time.Duration) {
-	d.Overwritten = uint64(report.Overwritten)
-	d.Ignored = append([]string{}, report.Ignored...)
+	d.Overwritten = report.Overwritten
+	d.Ignored = append([]string{}, report.Unknown...)
+	d.bad = report.Examples
+	d.uncounted = !report.OverwrittenKnown
 	d.ElapsedUS = took.Microseconds()
 	d.RowsPerSecond = perSecond(d.Received, took)
 }
@@ -159,8 +163,19 @@ func (l *load) remarks(d *loaded) {
 	if len(d.Ignored) > 0 {
 		fmt.Fprintf(l.err, "%s: the schema does not have these columns, they were left out: %s\n", d.File, strings.Join(d.Ignored, ", "))
 	}
-	for _, text := range d.examples {
-		fmt.Fprintf(l.err, "%s: %s\n", d.File, printable(text))
+	if d.uncounted {
+		fmt.Fprintf(l.err, "%s: there are too many keys to count all the overwritten ones\n", d.File)
+	}
+	switch {
+	case d.RepeatedRows == d.Received: // what was wrong has been told the first time
+	case len(d.bad) > 0:
+		for _, row := range d.bad[:min(maxExamples, len(d.bad))] {
+			fmt.Fprintf(l.err, "%s, line %d: %s: %s\n", d.File, row.Line, row.Reason, printable(row.Detail))
+		}
+	default:
+		for _, text := range d.rejected {
+			fmt.Fprintf(l.err, "%s: %s\n", d.File, printable(text))
+		}
 	}
 	if d.Quarantined > 0 && !l.flags.dry {
 		fmt.Fprintf(l.err, "%s: kanta quarantine list shows the rows that did not fit\n", d.File)

@@ -27,12 +27,7 @@ func newRoot(a *app) *cobra.Command {
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			a.started = true
-			if a.dir == "" {
-				a.dir = a.env("KANTA_DB")
-			}
-			if a.dir == "" {
-				a.dir = defaultDir
-			}
+			a.setDir()
 			return nil
 		},
 	}
@@ -48,7 +43,17 @@ func newRoot(a *app) *cobra.Command {
 func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
 		newLoad(a), newSchema(a),
-		newCount(a), 
+		newCount(a), newBreakdown(a), newPlan(a), newExplain(a),
 		newStats(a), newDemo(a),
+	}
+}
+
+// setDir fills in the directory of who names none.
+func (a *app) setDir() {
+	if a.dir == "" {
+		a.dir = a.env("KANTA_DB")
+	}
+	if a.dir == "" {
+		a.dir = defaultDir
 	}
 }

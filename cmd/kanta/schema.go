@@ -345,4 +345,3 @@ func (a *app) printChanges(changes []schema.Change, only []string, version uint6
 	}
 	return a.printJSON(out)
 }
-

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -91,7 +92,7 @@ func (a *app) printStats(st query.Stats, d query.Digests) error {
 	t.add("profiles", st.Profiles)
 	t.add("ordinals", st.Ordinals)
 	t.add("attributes", st.Attributes)
-	t.add("schema version", uint64(st.SchemaVersion))
+	t.add("schema version", st.SchemaVersion)
 	t.add("segments", st.Segments)
 	t.add("lists", st.Lists)
 	t.add("quarantined", st.Quarantined)
@@ -115,3 +116,5 @@ func (a *app) printStats(st query.Stats, d query.Digests) error {
 	t.add("digest of the log", digests.Chain)
 	return t.write(a.out)
 }
+
+func round2(f float64) string { return strconv.FormatFloat(f, 'f', 2, 64) }

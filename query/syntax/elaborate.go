@@ -2,7 +2,7 @@ package syntax
 
 import (
 	"fmt"
-	"regexp"
+	re2 "regexp/syntax"
 	"strings"
 	"time"
 
@@ -382,10 +382,25 @@ func (l *elaborator) memberTest(c ast.CallExpr) {
 			l.fail(arg, query.CodeType, "", "matches needs its pattern written out in quotes")
 			return
 		}
-		if _, err := regexp.Compile(string(arg.AsLiteral().(types.String))); err != nil {
-			l.fail(arg, query.CodeSyntax, "patterns are RE2: https://github.com/google/re2/wiki/Syntax",
-				"%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-		}
+		l.pattern(arg, string(arg.AsLiteral().(types.String)))
+	}
+}
+
+// pattern checks a regular expression.
+func (l *elaborator) pattern(e ast.Expr, text string) {
+	if len(text) > MaxPatternBytes {
+		l.fail(e, query.CodeLimit, "", "a pattern has at most %d bytes, this one has %d", MaxPatternBytes, len(text))
+		return
+	}
+	re, err := re2.Parse(text, re2.Perl)
+	if err != nil {
+		l.fail(e, query.CodeSyntax, "patterns are RE2: https://github.com/google/re2/wiki/Syntax",
+			"%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		return
+	}
+	prog, err := re2.Compile(re.Simplify())
+	if err != nil || len(prog.Inst) > MaxPatternSteps {
+		l.fail(e, query.CodeLimit, "use fewer or smaller repetitions", "the pattern is too large: at most %d steps", MaxPatternSteps)
 	}
 }
 

@@ -23,6 +23,12 @@ const (
 	// a definition stop following long before.
 	MaxSegmentDepth = 16
 
+	// MaxPatternBytes and MaxPatternSteps bound a regular expression: its text, and the
+	// instructions it becomes (repetitions are written out). Matching a string takes up
+	// to its length times the steps, for every string of a dictionary.
+	MaxPatternBytes = 1000
+	MaxPatternSteps = 2000
+
 	// maxExponent bounds the exponent of a number literal, as a double does; exact
 	// decimals would otherwise spell out every zero.
 	maxExponent = 400

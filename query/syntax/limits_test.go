@@ -48,6 +48,10 @@ func TestLimits(t *testing.T) {
 	f("chain of operators", "age"+strings.Repeat("+1", MaxDepth-1)+" > 1", "age"+strings.Repeat("+1", MaxDepth)+" > 1", nil)
 	// 4 nodes a test (age, 1, > and the && behind): 4,000 nodes are 1,000 tests and 1 more node.
 	f("nodes", many(MaxNodes/4), many(MaxNodes/4)+"&&vip", nil)
+	pattern := func(p string) string { return `zone.matches("` + p + `")` }
+	f("pattern text", pattern(strings.Repeat("a", MaxPatternBytes)), pattern(strings.Repeat("a", MaxPatternBytes+1)), nil)
+	// n letters are n steps; the start, the end and the failure are 3 less than 1 + 2.
+	f("pattern steps", pattern("(?:a{999}){1}(?:a{998})"), pattern("(?:a{999}){1}(?:a{999})"), nil)
 	chain(MaxSegmentDepth)
 	f("segments", `in_segment("s1")`, `in_segment("s1")`, func() { chain(MaxSegmentDepth + 1) })
 	w.segments["many"] = many(400)

@@ -185,6 +185,8 @@ func syntaxError(src *source, errs *common.Errors) *query.Error {
 	case strings.Contains(out.Message, "<EOF>"):
 		out.Message = "the expression ends too early"
 		out.Span = query.Span{Start: len(src.text), End: len(src.text)}
+	case out.Message == "invalid int literal":
+		out.Hint = "an int has at most 19 digits; with a point it is an exact decimal: 1.0"
 	case strings.HasPrefix(out.Message, "expected identifier"):
 		out.Hint = `other names are written p["any name"]`
 	case out.Message == "expected ')'" && out.Span.Start < len(src.text) && src.text[out.Span.Start] == ',':

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// completionTime bounds what a press of the tab key may take.
+const completionTime = 2 * time.Second
+
+// completeFlag makes the shell complete a flag with names of the store.
+func (a *app) completeFlag(c *cobra.Command, flag string, names func(context.Context, store) []string) {
+	// It fails only for a flag that does not exist, which the tests of completion would show.
+	_ = c.RegisterFlagCompletionFunc(flag, a.completer(names))
+}
+
+// completer returns a completion of names of the store. A store that cannot be opened has none.
+func (a *app) completer(names func(context.Context, store) []string) cobra.CompletionFunc {
+	return func(c *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+		a.setDir()
+		a.readOnly = true
+		ctx, cancel := context.WithTimeout(context.Background(), completionTime)
+		defer cancel()
+		var found []string
+		err := a.withStore(func(s store) error {
+			for _, name := range names(ctx, s) {
+				if strings.HasPrefix(name, start) {
+					found = append(found, name)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func (a *app) attributeNames(ctx context.Context, s store) (names []string) {
+	sch, err := s.Schema(ctx)
+	if err != nil {
+		return nil
+	}
+	for i := range sch.Attributes {
+		names = append(names, sch.Attributes[i].Name)
+	}
+	return names
+}
+
+func (a *app) segmentNames(ctx context.Context, s store) (names []string) {
+	list, err := s.Segments(ctx)
+	if err != nil {
+		return nil
+	}
+	for i := range list {
+		names = append(names, list[i].Name)
+	}
+	return names
+}
+
+func (a *app) listNames(ctx context.Context, s store) (names []string) {
+	list, err := s.Lists(ctx)
+	if err != nil {
+		return nil
+	}
+	for i := range list {
+		names = append(names, list[i].Name)
+	}
+	return names
+}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kantadb/kanta/bench"
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/query"
+)
+
+// demoRuns is how often the demonstration asks each question: it shows the median.
+const demoRuns = 7
+
+func newDemo(a *app) *cobra.Command {
+	var profiles uint64
+	var keep string
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "A million made-up people: load them, ask about them",
+		Long: `Make up a million people as a CSV file, load them, and ask a dozen questions of growing
+difficulty. Where the generator has counted the right answer, the answer is compared
+with it. Everything happens in a temporary directory, which is removed.
+
+If the environment variable KANTA_REFDATA names a folder of reference data, the same is
+done with real people: febrl/dataset1.csv and completejourney/demographics.csv.gz in it.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if a.json {
+				return usagef("the demonstration is for people; kanta bench --json measures")
+			}
+			dir, err := os.MkdirTemp("", "kanta-demo-")
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+			d := &demo{app: a, dir: dir, store: filepath.Join(dir, "store")}
+			if keep != "" {
+				d.store = keep
+			}
+			if err := d.madeUp(c.Context(), profiles); err != nil {
+				return err
+			}
+			if keep != "" {
+				fmt.Fprintf(a.out, "\nThe store is kept: try kanta --db %s breakdown 'plan == \"premium\"' --by country\n", keep)
+			}
+			return d.real(c.Context())
+		},
+	}
+	c.Flags().Uint64Var(&profiles, "profiles", 1_000_000, "how many people to make up")
+	c.Flags().StringVar(&keep, "keep", "", "keep the store in this directory, which must not exist yet")
+	return c
+}
+
+// demo is one run of the demonstration.
+type demo struct {
+	*app
+	dir   string // for everything temporary
+	store string
+}
+
+func (d *demo) title(format string, args ...any) {
+	fmt.Fprintf(d.out, "\n"+format+"\n", args...)
+}
+
+// madeUp demonstrates with people of the generator.
+func (d *demo) madeUp(ctx context.Context, profiles uint64) error {
+	if entries, err := os.ReadDir(d.store); err == nil && len(entries) > 0 {
+		return usagef("--keep %s: there is something already; name a directory that does not exist", d.store)
+	}
+	d.title("1. Making up %s people with %d attributes", count(profiles), bench.NumAttributes)
+	file := filepath.Join(d.dir, "customers.csv")
+	expected, err := d.generate(ctx, file, profiles)
+	if err != nil {
+		return err
+	}
+	d.title("2. Loading them: kanta load profiles customers.csv --key key")
+	s, err := d.openDir(d.store, true)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := d.load(ctx, s, file, "key"); err != nil {
+		return err
+	}
+	if err := os.Remove(file); err != nil { // the store has it now; the disk may be small
+		return err
+	}
+	if err := d.size(ctx, s); err != nil {
+		return err
+	}
+	d.title("3. Asking (the median of %d runs, as of %s)", demoRuns, bench.Now().Format(time.DateOnly))
+	asked := query.Options{Now: bench.Now()}
+	if err := d.ask(ctx, s, madeUpQuestions(), &expected, &asked); err != nil {
+		return err
+	}
+	q2, _ := expected.Answer("Q2")
+	if err := d.look(ctx, s, &asked); err != nil {
+		return err
+	}
+	return d.breakdown(ctx, s, question("Q2"), "city", 10, &asked, q2.True)
+}
+
+// generate writes the people of the generator to a file.
+func (d *demo) generate(ctx context.Context, file string, profiles uint64) (expected bench.Expected, err error) {
+	start := time.Now()
+	f, err := os.Create(file)
+	if err != nil {
+		return expected, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := bufio.NewWriterSize(f, 1<<20)
+	g := bench.New(bench.Options{Profiles: profiles, WithAbsent: true})
+	if expected, err = g.WriteCSV(ctx, w); err != nil {
+		return expected, err
+	}
+	if err := w.Flush(); err != nil {
+		return expected, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return expected, err
+	}
+	fmt.Fprintf(d.out, "customers.csv: %s in %s\n", shortBytes(info.Size()), shortDuration(time.Since(start)))
+	return expected, nil
+}
+
+// load loads a file as kanta load profiles would.
+func (d *demo) load(ctx context.Context, s store, file, key string) error {
+	f := loadFlags{rowFlags: rowFlags{key: key, separator: "|"}, empty: "keep", zone: "UTC"}
+	o, err := f.options()
+	if err != nil {
+		return err
+	}
+	l := &load{app: d.app, store: s, flags: &f, options: o}
+	return l.files(ctx, []string{file})
+}
+
+func (d *demo) size(ctx context.Context, s store) error {
+	if err := s.Compact(ctx); err != nil {
+		return err
+	}
+	st, err := s.Stats(ctx)
+	if err != nil || st.Profiles == 0 {
+		return err
+	}
+	fmt.Fprintf(d.out, "on disk: %s, %d bytes per person\n", shortBytes(st.DiskBytes), st.DiskBytes/int64(st.Profiles))
+	return nil
+}
+
+// demoQuestion is a question with its name in the workload, if its answer is known.
+type demoQuestion struct{ known, text string }
+
+func madeUpQuestions() []demoQuestion {
+	return []demoQuestion{
+		{"Q1", question("Q1")},
+		{"", `age < 25`},
+		{"", `plan != "free" && !has(p.age)`},
+		{"", `"i3" in interests`},
+		{"", `city.startsWith("DE-") && gender != "male"`},
+		{"Q2", question("Q2")},
+		{"", `signup_date >= today("UTC") - days(30) && support_tickets >= 2`},
+		{"", `double(ltv) * 0.1 > double(age) ? push_opt_in : email_opt_in`},
+		{"Q4", question("Q4")},
+		{"Q5", question("Q5")},
+		{"", `in_segment("loyal") && acquisition_channel in ["referral", "partner"]`},
+		{"Q3", question("Q3")},
+	}
+}
+
+// question returns a question of the workload by name.
+func question(name string) string {
+	for _, q := range bench.Questions() {
+		if q.Name == name {
+			return q.Text
+		}
+	}
+	return ""
+}
+
+// ask asks questions one after the other and compares answers with those that are known.
+func (d *demo) ask(ctx context.Context, s store, questions []demoQuestion, expected *bench.Expected, o *query.Options) error {
+	if expected != nil {
+		b := batch.New()
+		b.SaveSegment("loyal", `loyalty_tier in ["gold", "platinum"] && support_tickets == 0`)
+		encoded, err := b.Encode()
+		if err != nil {
+			return err
+		}
+		if _, err := s.Apply(ctx, encoded); err != nil {
+			return err
+		}
+	}
+	right := 0
+	for i, q := range questions {
+		n, took, err := median(ctx, s, q.text, o)
+		if err != nil {
+			return err
+		}
+		remark := ""
+		if q.known != "" {
+			known, _ := expected.Answer(q.known)
+			if n.Count != known.True || n.Unknown != known.Unknown {
+				return query.Errorf(query.CodeInternal, "%s answers %d and %d unknown; right is %d and %d", q.text, n.Count, n.Unknown, known.True, known.Unknown)
+			}
+			remark = "   as the generator counted"
+			right++
+		}
+		fmt.Fprintf(d.out, "%2d. %s\n      %12s people, %s unknown   %s%s\n", i+1, q.text, count(n.Count), count(n.Unknown), shortDuration(took), remark)
+	}
+	if expected != nil {
+		fmt.Fprintf(d.out, "The generator had counted %d of these answers while it made the people up: all of them are right.\n", right)
+	}
+	return nil
+}
+
+// median asks a question several times.
+func median(ctx context.Context, s store, text string, o *query.Options) (n query.Count, took time.Duration, err error) {
+	times := make([]time.Duration, demoRuns)
+	for i := range times {
+		if n, err = s.Count(ctx, text, o); err != nil {
+			return n, 0, err
+		}
+		times[i] = n.Elapsed
+	}
+	slices.Sort(times)
+	return n, times[len(times)/2], nil
+}
+
+// look shows two plans.
+func (d *demo) look(ctx context.Context, s store, o *query.Options) error {
+	for _, name := range []string{"Q2", "Q3"} {
+		text := question(name)
+		d.title("How it was answered: kanta plan '%s'", text)
+		p, err := s.Plan(ctx, text, o)
+		if err != nil {
+			return err
+		}
+		if err := d.printPlan(&p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// breakdown shows a breakdown; people is how many it must add up to.
+func (d *demo) breakdown(ctx context.Context, s store, text, by string, top int, o *query.Options, people uint64) error {
+	d.title("Who they are: kanta breakdown '%s' --by %s --top %d", text, by, top)
+	b, err := s.Breakdown(ctx, text, by, &query.BreakdownOptions{Options: *o, Top: top})
+	if err != nil {
+		return err
+	}
+	t := d.newTable("", "#")
+	for i := range b.Rows {
+		t.add(breakdownValue(&b.Rows[i]), b.Rows[i].Count)
+	}
+	if b.OtherValues > 0 {
+		t.add(fmt.Sprintf("(%d others)", b.OtherValues), b.Other)
+	}
+	t.add("people", b.People)
+	if err := t.write(d.out); err != nil {
+		return err
+	}
+	if b.People != people {
+		return query.Errorf(query.CodeInternal, "the breakdown has %d people; right is %d", b.People, people)
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/kantadb/kanta/query"
+)
+
+// explainJSON is a node of an explanation.
+type explainJSON struct {
+	Label   string        `json:"label"`
+	Method  string        `json:"method"`
+	True    uint64        `json:"true"`
+	Unknown uint64        `json:"unknown"`
+	Of      []explainJSON `json:"of,omitempty"`
+}
+
+func explainOf(n *query.PlanNode) explainJSON {
+	j := explainJSON{Label: n.Label, Method: n.Method, True: n.True, Unknown: n.Unknown}
+	for i := range n.Of {
+		j.Of = append(j.Of, explainOf(&n.Of[i]))
+	}
+	return j
+}
+
+func newExplain(a *app) *cobra.Command {
+	var ask questionFlags
+	c := &cobra.Command{
+		Use:   "explain EXPR",
+		Short: "For how many each part of an expression is true, and for how many unknown",
+		Long: `Each part of an expression evaluated by itself over everybody: for how many people it
+is true, and for how many unknown. It takes longer than the question itself.
+
+--json: {"explanation":{"label","method","true","unknown","of":[...]},"count":N,...}`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := ask.options()
+			if err != nil {
+				return err
+			}
+			return a.withStore(func(s store) error {
+				e, err := s.Explain(c.Context(), args[0], &o)
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.printJSON(struct {
+						Explanation explainJSON `json:"explanation"`
+						Count       uint64      `json:"count"`
+						answerJSON
+					}{explainOf(&e.Root), e.Count, answerOf(e.Answer)})
+				}
+				t := a.newTable("part", "#true", "#unknown", "method")
+				walkPlan(&e.Root, 0, func(n *query.PlanNode, label string) { t.add(label, n.True, n.Unknown, n.Method) })
+				return t.write(a.out)
+			})
+		},
+	}
+	ask.add(c)
+	return c
+}

@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kantadb/kanta/engine/internal/base"
+	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/record"
+	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// maxProblems bounds a report: the first ones tell what is wrong.
+const maxProblems = 100
+
+// Check verifies the checksum of every stored value and recomputes every derived
+// structure of the base from the forward columns: fragments, counts, digests, and that
+// every living profile is found by its key. It reads one state while writes go on.
+// progress may be nil; it is called from Check's goroutine. Damage is in the report, not
+// in the error.
+func (db *DB) Check(ctx context.Context, progress func(done, total uint64, what string)) (query.CheckReport, error) {
+	return with(ctx, db, func(n *snapshot) (query.CheckReport, error) {
+		c := &checker{db: db, s: n.s, progress: progress, folder: base.NewFolder(db.kv, db.cache)}
+		if c.progress == nil {
+			c.progress = func(uint64, uint64, string) {}
+		}
+		err := c.run(ctx)
+		return c.report, err
+	})
+}
+
+type checker struct {
+	db          *DB
+	s           *state
+	progress    func(done, total uint64, what string)
+	folder      *base.Folder
+	report      query.CheckReport
+	done, total uint64
+}
+
+func (c *checker) problem(format string, args ...any) {
+	if len(c.report.Problems) < maxProblems {
+		c.report.Problems = append(c.report.Problems, fmt.Sprintf(format, args...))
+	}
+}
+
+func (c *checker) step(what string) {
+	c.progress(c.done, c.total, what)
+	c.done++
+}
+
+func (c *checker) run(ctx context.Context) error {
+	attrs := c.db.compactor.attributes(c.s)
+	for _, a := range attrs {
+		c.total += uint64(len(c.s.Units[a.id]))
+	}
+	c.total += 2
+	for _, a := range attrs {
+		for shard, u := range c.s.Units[a.id] {
+			if u == nil {
+				continue
+			}
+			c.step(fmt.Sprintf("%s, shard %d", c.name(a.id), shard))
+			job := &base.Job{Old: u, Who: c.db.compactor.who(c.s, shard), What: what(c.s, a.id)}
+			got, err := c.folder.Check(ctx, job)
+			if err != nil {
+				return err
+			}
+			c.report.Values += got.Values
+			c.report.Derived += got.Derived
+			for _, p := range got.Problems {
+				c.problem("%s: %s", c.name(a.id), p)
+			}
+		}
+	}
+	c.step("log")
+	if err := c.log(ctx); err != nil {
+		return err
+	}
+	c.step("keys")
+	if err := c.keys(ctx); err != nil {
+		return err
+	}
+	c.progress(c.total, c.total, "done")
+	return nil
+}
+
+func (c *checker) name(id schema.AttrID) string {
+	switch id {
+	case schema.KeyAttr:
+		return "keys"
+	case schema.ListsAttr:
+		return "lists"
+	case view.LiveAttr:
+		return "profiles"
+	}
+	return fmt.Sprintf("attribute %q", c.s.Schema.ByID(id).Name)
+}
+
+// log verifies the records and outcomes that are kept, and that there is no gap.
+func (c *checker) log(ctx context.Context) error {
+	next := uint64(0)
+	span := keys.Records(0, c.s.pos.Applied+1)
+	err := c.db.kv.Scan(ctx, span, func(k, v []byte) (bool, error) {
+		at, _ := keys.ParseNumber(k)
+		if next > 0 && at != next {
+			c.problem("log: record %d is missing", next)
+		}
+		next = at + 1
+		c.report.Values++
+		if _, err := record.Decode(v); err != nil {
+			c.problem("log: record %d: %v", at, err)
+		}
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.db.kv.Scan(ctx, keys.Outcomes(0, c.s.pos.Applied+1), func(k, v []byte) (bool, error) {
+		at, _ := keys.ParseNumber(k)
+		c.report.Values++
+		if _, err := effect.Decode(v); err != nil {
+			c.problem("log: outcome %d: %v", at, err)
+		}
+		return true, nil
+	})
+}
+
+// keys looks every living profile up by its key.
+func (c *checker) keys(ctx context.Context) error {
+	v := view.View{S: &c.s.State}
+	cursor := v.NewCursor()
+	var buf bitmap.Words
+	for chunk := range v.Chunks() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		live, err := cursor.Exists(schema.KeyAttr, chunk, &buf)
+		if err != nil {
+			c.problem("profiles of chunk %d: %v", chunk, err)
+			continue
+		}
+		ords := live.AppendTo(nil)
+		names := make([][]byte, len(ords))
+		if err := cursor.GatherStrings(schema.KeyAttr, chunk, ords, names); err != nil {
+			c.problem("keys of chunk %d: %v", chunk, err)
+			continue
+		}
+		for i, key := range names {
+			ord := uint32(chunk)<<bitmap.ChunkBits | uint32(ords[i])
+			if key == nil {
+				c.problem("profile %d has no key", ord)
+				continue
+			}
+			found, ok, err := cursor.Lookup(view.Hash(c.s.Seed, key), key)
+			if err != nil || !ok || found != ord {
+				c.problem("profile %q is not found by its key (%v)", key, err)
+			}
+		}
+		c.report.Derived += uint64(len(ords))
+	}
+	return nil
+}

@@ -1,0 +1,303 @@
+package quality
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// loadPart is a batch made from rows of a chunk.
+type loadPart struct {
+	loaded Loaded
+	bad    []batch.BadRow
+}
+
+// loadWorker makes batches from chunks. It belongs to one goroutine.
+type loadWorker struct {
+	o         *LoadOptions
+	separator []byte
+	builder   *batch.Builder
+	plan      *loadPlan // of table
+	table     *batch.Table
+
+	typed    []typedCell // of the row at hand
+	elements [][]byte    // of its sets
+	bad      []batch.BadRow
+}
+
+// typedCell is a good cell of a row, to be given to the table when all are good.
+type typedCell struct {
+	column int // of the table
+	unset  bool
+	kind   schema.Kind
+	number int64  // ordered kinds
+	text   []byte // strings
+	from   int    // sets: the place of its elements
+	to     int
+}
+
+// problem says why a row is not typed; the zero problem: it is.
+type problem struct {
+	reason batch.Reason
+	detail string
+}
+
+func newLoadWorker(o *LoadOptions) *loadWorker {
+	return &loadWorker{o: o, separator: []byte(o.SetSeparator), builder: batch.New()}
+}
+
+// do makes the batches of a job's chunk: one, if it fits.
+func (w *loadWorker) do(job *loadJob) error {
+	job.parts, job.hashes = job.parts[:0], job.hashes[:0]
+	if c := &job.chunk; w.plan != c.plan {
+		w.plan = c.plan
+		columns := make([]batch.Column, 0, len(c.plan.fields)-1)
+		for i := range c.plan.fields[1:] {
+			columns = append(columns, c.plan.fields[1+i].column)
+		}
+		w.table = w.builder.Table(columns)
+	}
+	return w.encode(job, 0, len(job.chunk.rows), "")
+}
+
+// encode makes the batch of some rows, or several when it would be too large: how rows
+// compress is not known before. refused says why a single row is not to be typed.
+func (w *loadWorker) encode(job *loadJob, from, to int, refused string) error {
+	c, hashes := &job.chunk, len(job.hashes)
+	sequence := c.first + uint64(from)
+	w.builder.Reset()
+	w.bad = nil
+	if w.o.Source != "" {
+		w.builder.Source(w.o.Source, w.o.Run, sequence)
+	}
+	for i := from; i < to; i++ {
+		p := problem{batch.ReasonTooLong, refused}
+		if refused == "" {
+			p = w.row(job, i)
+		}
+		if p.reason != batch.ReasonNone {
+			r := &c.rows[i]
+			w.bad = append(w.bad, batch.BadRow{Line: uint64(r.line), Reason: p.reason, Detail: p.detail, Raw: string(c.text[r.raw.start:min(r.raw.end, r.raw.start+maxRaw)])})
+		}
+	}
+	part := loadPart{bad: w.bad, loaded: Loaded{Sequence: sequence, Rows: to - from, Quarantined: len(w.bad),
+		FirstLine: c.rows[from].line, LastLine: c.rows[to-1].line, Offset: c.rows[to-1].offset}}
+	if c.first+uint64(len(c.rows)) > w.o.FromSequence {
+		w.builder.Quarantine(w.o.File, w.bad...)
+		encoded, err := w.builder.Encode()
+		switch limit := (*query.Error)(nil); {
+		case errors.As(err, &limit) && limit.Code == query.CodeLimit && refused == "":
+			job.hashes = job.hashes[:hashes]
+			return w.split(job, from, to, limit.Message)
+		case err != nil:
+			return fmt.Errorf("%s, line %d: %w", w.o.File, c.rows[from].line, err)
+		}
+		part.loaded.Batch = encoded
+	}
+	job.parts = append(job.parts, part)
+	return nil
+}
+
+// split encodes rows that do not fit into one batch as two, or quarantines the one row.
+func (w *loadWorker) split(job *loadJob, from, to int, why string) error {
+	if to-from == 1 {
+		return w.encode(job, from, to, "the row does not fit into a batch: "+why)
+	}
+	middle := from + (to-from)/2
+	if err := w.encode(job, from, middle, ""); err != nil {
+		return err
+	}
+	return w.encode(job, middle, to, "")
+}
+
+// row types row i of the chunk and adds it to the table if all of it is good.
+func (w *loadWorker) row(job *loadJob, i int) problem {
+	c := &job.chunk
+	r := &c.rows[i]
+	if r.bad != nil {
+		return problem{r.bad.Reason, r.bad.Detail}
+	}
+	first := uint32(0)
+	if i > 0 {
+		first = c.rows[i-1].cells
+	}
+	cells := c.cells[first:r.cells]
+	plain := isASCII(c.text[r.raw.start:r.end]) // and so all cells are in NFC
+	key := c.cell(cells[0], plain)
+	switch {
+	case len(key) == 0:
+		return problem{batch.ReasonNoKey, fmt.Sprintf("%s: the key is missing", w.o.Key)}
+	case len(key) > batch.MaxKeyBytes:
+		return problem{batch.ReasonTooLong, fmt.Sprintf("%s: a key of %d bytes; it has at most %d", w.o.Key, len(key), batch.MaxKeyBytes)}
+	}
+	w.typed, w.elements = w.typed[:0], w.elements[:0]
+	for j := 1; j < len(cells); j++ {
+		switch s := cells[j]; {
+		case s == absent:
+		case s.start == s.end:
+			if w.o.EmptyUnsets {
+				w.typed = append(w.typed, typedCell{column: j - 1, unset: true})
+			}
+		default:
+			if p := w.cell(j, c.cell(s, plain)); p.reason != batch.ReasonNone {
+				return p
+			}
+		}
+	}
+	w.put(key)
+	job.hashes = append(job.hashes, xxhash.Sum64(key))
+	return problem{}
+}
+
+// put adds the typed cells as a row of the table.
+func (w *loadWorker) put(key []byte) {
+	w.table.Row(key)
+	for i := range w.typed {
+		switch t := &w.typed[i]; {
+		case t.unset:
+			w.table.Unset(t.column)
+		case t.kind == schema.String:
+			w.table.Str(t.column, t.text)
+		case t.kind == schema.Set:
+			w.table.Elems(t.column, w.elements[t.from:t.to])
+		default:
+			w.table.Int(t.column, t.number)
+		}
+	}
+}
+
+// cell returns the text of a cell in NFC. plain says that it is.
+func (c *loadChunk) cell(s span, plain bool) []byte {
+	if s.start >= s.end {
+		return nil
+	}
+	text := c.text[s.start:s.end:s.end]
+	if plain || isASCII(text) || norm.NFC.IsNormal(text) {
+		return text
+	}
+	return norm.NFC.Bytes(text)
+}
+
+// cell types a text that is not empty as a value of field j.
+func (w *loadWorker) cell(j int, text []byte) problem {
+	f := &w.plan.fields[j]
+	t := typedCell{column: j - 1, kind: f.column.Kind}
+	switch {
+	case t.kind == schema.String:
+		t.text = text
+		if len(text) > schema.MaxStringBytes {
+			return f.unparsed(text, schema.TooLong)
+		}
+		if f.checked {
+			if reason, detail := f.rules.text(text); reason != batch.ReasonNone {
+				return problem{reason, detail}
+			}
+		}
+	case t.kind == schema.Set:
+		t.from = len(w.elements)
+		if p := w.set(f, text); p.reason != batch.ReasonNone {
+			return p
+		}
+		t.to = len(w.elements)
+	default:
+		n, err := schema.ParseOrdered(t.kind, f.column.Scale, text, w.o.Zone)
+		if err != nil {
+			return f.unparsed(text, err)
+		}
+		if f.checked {
+			if p := f.rules.number(n); p.reason != batch.ReasonNone {
+				return p
+			}
+		}
+		t.number = n
+	}
+	w.typed = append(w.typed, t)
+	return problem{}
+}
+
+// set cuts a text into w.elements, as schema.ParseSet does.
+func (w *loadWorker) set(f *loadField, text []byte) problem {
+	all := text
+	before := len(w.elements)
+	for len(text) > 0 {
+		element := text
+		if i := bytes.Index(text, w.separator); i >= 0 {
+			element, text = text[:i], text[i+len(w.separator):]
+		} else {
+			text = nil
+		}
+		if len(element) == 0 {
+			continue
+		}
+		if len(element) > schema.MaxStringBytes {
+			return f.unparsed(all, schema.TooLong)
+		}
+		if f.checked {
+			if reason, detail := f.rules.text(element); reason != batch.ReasonNone {
+				return problem{reason, detail}
+			}
+		}
+		w.elements = append(w.elements, element)
+	}
+	if len(w.elements)-before > schema.MaxSetElements { // fewer, if some come twice
+		if _, err := schema.ParseSet(string(all), string(w.separator)); err != nil {
+			return f.unparsed(all, err)
+		}
+	}
+	return problem{}
+}
+
+// unparsed says why a text is no value of the field's kind.
+func (f *loadField) unparsed(text []byte, err error) problem {
+	detail := f.rules.detail("%s: %v", f.rules.show(string(text)), err)
+	var e schema.ValueError
+	errors.As(err, &e)
+	switch e {
+	case schema.OutOfRange:
+		return problem{batch.ReasonOutOfRange, detail}
+	case schema.TooLong:
+		return problem{batch.ReasonTooLong, detail}
+	case schema.TooMany:
+		return problem{batch.ReasonTooMany, detail}
+	case schema.NotUTF8:
+		return problem{batch.ReasonEncoding, detail}
+	}
+	return problem{batch.ReasonBadValue, detail}
+}
+
+// number checks a value of an ordered kind, given in its ordered form.
+func (r *rules) number(n int64) problem {
+	switch value := schema.FromOrdered(r.attr.Kind, r.attr.Scale, n); {
+	case n < r.lo:
+		return problem{batch.ReasonOutOfRange, r.detail("%s is below the minimum %s", r.show(value.String()), r.attr.Min)}
+	case n > r.hi:
+		return problem{batch.ReasonOutOfRange, r.detail("%s is above the maximum %s", r.show(value.String()), r.attr.Max)}
+	case r.ints != nil && !contains(r.ints, n):
+		return problem{batch.ReasonNotAllowed, r.detail("%s is not an allowed value", r.show(value.String()))}
+	}
+	return problem{}
+}
+
+// isASCII reports whether b is ASCII.
+func isASCII(b []byte) bool {
+	for len(b) >= 8 {
+		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// Stats tells the state of the store: sizes, head, base, and what was written since open.
+func (db *DB) Stats(ctx context.Context) (query.Stats, error) {
+	return with(ctx, db, func(n *snapshot) (query.Stats, error) {
+		s := n.s
+		out := query.Stats{Position: s.pos, Store: db.kv.ID, Format: kv.Format, Ordinals: uint64(s.End), SchemaVersion: s.Schema.Version,
+			Attributes: len(s.Schema.Attributes), Segments: len(s.segments), Lists: len(s.lists), Quarantined: s.badRows.next - s.badRows.first,
+			BaseBytes: map[string]int64{}, MemoryBudget: db.opt.Memory}
+		living, err := n.countNode(ctx, &query.Has{Attr: schema.KeyAttr})
+		if err != nil {
+			return out, err
+		}
+		out.Profiles = living
+		for _, units := range s.Units {
+			for _, u := range units {
+				if u != nil {
+					out.BaseBytes["columns"] += u.Columns
+					out.BaseBytes["bitmaps"] += u.Bitmaps
+				}
+			}
+		}
+		for _, u := range s.Units[schema.KeyAttr] {
+			if u != nil {
+				out.BaseBytes["keys"] += u.Columns
+				out.BaseBytes["columns"] -= u.Columns
+			}
+		}
+		for _, x := range s.Indexes {
+			out.BaseBytes["indexes"] += int64(8 * x.Entries)
+			out.HeadBytes += x.Delta.MemBytes()
+			if x.Static != nil {
+				out.CacheBytes += x.Static.ResidentBytes()
+			}
+		}
+		db.headStats(s, &out)
+		db.writeStats(&out)
+		out.MemoryUsed = out.HeadBytes + out.CacheBytes + db.kv.DB.Metrics().BlockCache.Size + int64(db.kv.DB.Metrics().MemTable.Size)
+		return out, nil
+	})
+}
+
+func (db *DB) headStats(s *state, out *query.Stats) {
+	for _, l := range s.Tiers.Frozen {
+		out.HeadBytes += l.Bytes()
+		out.HeadRows += uint64(l.Values)
+	}
+	if s.Tiers.Active != nil {
+		out.HeadBytes += s.Tiers.Active.Bytes()
+	}
+	for _, list := range s.Tiers.Settled {
+		for _, x := range list {
+			if x != nil {
+				out.HeadBytes += x.Bytes()
+				out.HeadRows += uint64(len(x.Ords))
+			}
+		}
+	}
+	out.CacheBytes += db.cache.Used()
+	for _, d := range s.Dicts {
+		out.HeadBytes += d.Bytes()
+	}
+	first := db.compactor.firstRecord.Load()
+	if first > 0 && s.pos.Applied >= first {
+		out.LogRecords = s.pos.Applied - first + 1
+	}
+}
+
+func (db *DB) writeStats(out *query.Stats) {
+	m := db.kv.DB.Metrics()
+	total := m.Total()
+	out.DiskBytes = int64(m.DiskSpaceUsage())
+	out.Written = map[string]int64{
+		"batches": db.written.Load(),
+		"wal":     int64(m.WAL.BytesWritten),
+		"flush":   int64(total.TableBytesFlushed),
+		"compact": int64(total.TableBytesCompacted),
+		"ingest":  int64(total.TableBytesIngested),
+	}
+	out.LogBytes = int64(m.WAL.PhysicalSize)
+	if b := db.written.Load(); b > 0 {
+		sum := int64(0)
+		for k, v := range out.Written {
+			if k != "batches" {
+				sum += v
+			}
+		}
+		out.Amplification = float64(sum) / float64(b)
+	}
+}
