@@ -51,6 +51,7 @@ type compactor struct {
 	oldest      map[unitID]pending
 	debt        float64 // units to fold, in proportion to what was settled
 	generation  uint64
+	hashes      keyHashes
 	truncated   uint64        // records below are gone
 	firstRecord atomic.Uint64 // truncated, for statistics
 }

@@ -22,9 +22,53 @@ const (
 	mergeShare = 8
 )
 
-// who returns the key hashes of a shard's ordinals. Keys never change, and those of the
-// dead stay, so any state that knows the ordinals will do.
+// keyHashes remembers the key hashes of one shard: a round of folds asks for the same
+// ones once per attribute. Keys never change, and those of the dead stay.
+type keyHashes struct {
+	shard  int
+	hashes []uint64 // by ordinal within the shard, 8 MiB
+	known  []uint64
+}
+
+// who returns the key hashes of a shard's ordinals.
 func (c *compactor) who(s *state, shard int) func(ords []uint32, dst []uint64) error {
+	h := &c.hashes
+	if h.shard != shard || h.hashes == nil {
+		if h.hashes == nil {
+			h.hashes, h.known = make([]uint64, bitmap.ShardSize), make([]uint64, bitmap.ShardSize/64)
+		}
+		clear(h.known)
+		h.shard = shard
+	}
+	read := readKeyHashes(s, shard)
+	var missing []uint32
+	var found []uint64
+	return func(ords []uint32, dst []uint64) error {
+		missing = missing[:0]
+		for _, o := range ords {
+			if h.known[o>>6]>>(o&63)&1 == 0 {
+				missing = append(missing, o)
+			}
+		}
+		if len(missing) > 0 {
+			found = append(found[:0], make([]uint64, len(missing))...)
+			if err := read(missing, found); err != nil {
+				return err
+			}
+			for i, o := range missing {
+				h.hashes[o] = found[i]
+				h.known[o>>6] |= 1 << (o & 63)
+			}
+		}
+		for i, o := range ords {
+			dst[i] = h.hashes[o]
+		}
+		return nil
+	}
+}
+
+// readKeyHashes reads keys and hashes them.
+func readKeyHashes(s *state, shard int) func(ords []uint32, dst []uint64) error {
 	cursor := view.View{S: &s.State}.NewCursor()
 	var part []uint16
 	var keys [][]byte
@@ -36,10 +80,7 @@ func (c *compactor) who(s *state, shard int) func(ords []uint32, dst []uint64) e
 			for ; to < len(ords) && ords[to]>>bitmap.ChunkBits == chunk; to++ {
 				part = append(part, uint16(ords[to]))
 			}
-			if cap(keys) < len(part) {
-				keys = make([][]byte, len(part)*2)
-			}
-			keys = keys[:len(part)]
+			keys = append(keys[:0], make([][]byte, len(part))...)
 			if err := cursor.GatherStrings(schema.KeyAttr, shard*bitmap.ShardChunks+int(chunk), part, keys); err != nil {
 				return err
 			}

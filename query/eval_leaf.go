@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -258,12 +259,7 @@ type findLeaf struct{ slot int }
 
 func (l findLeaf) read(_ context.Context, w *worker, _ *bitmap.Set) (bitmap.Set, error) {
 	f := &w.found[l.slot]
-	from, _ := slices.BinarySearch(f.ords, uint32(w.chunk)<<bitmap.ChunkBits)
-	to := len(f.ords)
-	if next := uint64(w.chunk+1) << bitmap.ChunkBits; next <= uint64(f.last()) {
-		to, _ = slices.BinarySearch(f.ords, uint32(next))
-	}
-	return bitmap.FromArray(f.low[from:to]), nil
+	return bitmap.FromArray(f.low[f.start(w.chunk):f.start(w.chunk+1)]), nil
 }
 
 // found is the outcome of a find: ordinals ascending, and their lower 16 bits.
@@ -272,11 +268,12 @@ type found struct {
 	low  []uint16
 }
 
-func (f *found) last() uint32 {
-	if len(f.ords) == 0 {
-		return 0
-	}
-	return f.ords[len(f.ords)-1]
+// start returns the index of the first ordinal of a chunk, or of the next one found.
+func (f *found) start(chunk int) int {
+	i, _ := slices.BinarySearchFunc(f.ords, chunk, func(o uint32, chunk int) int {
+		return cmp.Compare(int(o>>bitmap.ChunkBits), chunk)
+	})
+	return i
 }
 
 // lookUp does the finds of a prepared expression.

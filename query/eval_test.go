@@ -512,3 +512,46 @@ func TestParallel(t *testing.T) {
 		}
 	}
 }
+
+// Ordinals found at the edges of chunks.
+func TestFindEdges(t *testing.T) {
+	profiles := map[uint32]*memProfile{}
+	for _, o := range []uint32{0, 1, 65535, 65536, 65537, 131071, 131072, 200000, 4*65536 - 1} {
+		profiles[o] = &memProfile{key: fmt.Sprint(o), values: map[schema.AttrID]schema.Value{aMail: str("x"), aAge: schema.IntValue(1)}}
+	}
+	for chunks := 4; chunks < 7; chunks++ {
+		v := newMemView(memSchema(), profiles, chunks, false, 9)
+		p, err := Prepare(&In{Attr: aMail, Values: []schema.Value{str("x"), str("nobody")}}, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bm, _, err := BitmapOf(context.Background(), v, p, Options{})
+		if err != nil || !slices.Equal(bm.ToArray(), v.ords) {
+			t.Errorf("%d chunks: %v, %v", chunks, bm, err)
+		}
+	}
+}
+
+// Conjunctions and disjunctions so wide that buffers are given back on the way.
+func TestWide(t *testing.T) {
+	for seed := range uint64(14) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		v := randomView(r, 200)
+		var kids []Node
+		for i := range 80 {
+			leaf := Node(&Match{Attr: aMany, Op: []MatchOp{Less, GreaterEqual}[i%2], Text: fmt.Sprintf("m%03d", r.IntN(600))})
+			rare := &In{Attr: aCity, Values: []schema.Value{str(fmt.Sprintf("city%d", r.IntN(30)))}}
+			or := &Or{[]Node{&Not{rare}, &Has{Attr: aScore}, &In{Attr: aPlan, Values: []schema.Value{str("plus"), str("free")}}}}
+			if seed%2 == 0 { // operands that look at the undecided only
+				or = &Or{[]Node{leaf, &Not{rare}, &Range{Attr: aWide, Lo: int64(i), Hi: 1 << 40}}}
+			}
+			kids = append(kids, or)
+		}
+		for _, n := range []Node{&And{kids}, &Or{[]Node{&And{kids[:40]}, &And{kids[40:]}}}, &Not{&And{kids}}} {
+			c := &checker{t: t, r: r, v: v, tree: n, want: reference(v, n)}
+			if c.check(0, map[string]int{}); t.Failed() {
+				t.Fatalf("seed %d", seed)
+			}
+		}
+	}
+}

@@ -72,3 +72,14 @@ func (a *app) listNames(ctx context.Context, s store) (names []string) {
 	}
 	return names
 }
+
+// completeFirst completes the first argument only.
+func (a *app) completeFirst(names func(context.Context, store) []string) cobra.CompletionFunc {
+	complete := a.completer(names)
+	return func(c *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return complete(c, args, start)
+	}
+}

@@ -20,6 +20,10 @@ import (
 // demoRuns is how often the demonstration asks each question: it shows the median.
 const demoRuns = 7
 
+// demoPatience is how long it goes on with one question: one that is computed person by
+// person takes a second.
+const demoPatience = time.Second
+
 func newDemo(a *app) *cobra.Command {
 	var profiles uint64
 	var keep string
@@ -42,7 +46,9 @@ done with real people: febrl/dataset1.csv and completejourney/demographics.csv.g
 				return err
 			}
 			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-			d := &demo{app: a, dir: dir, store: filepath.Join(dir, "store")}
+			people := *a
+			people.outTerminal = true // it is read by people, in a log too
+			d := &demo{app: &people, dir: dir, store: filepath.Join(dir, "store")}
 			if keep != "" {
 				d.store = keep
 			}
@@ -224,12 +230,12 @@ func (d *demo) ask(ctx context.Context, s store, questions []demoQuestion, expec
 
 // median asks a question several times.
 func median(ctx context.Context, s store, text string, o *query.Options) (n query.Count, took time.Duration, err error) {
-	times := make([]time.Duration, demoRuns)
-	for i := range times {
+	var times []time.Duration
+	for total := time.Duration(0); len(times) < demoRuns && total < demoPatience; total += n.Elapsed {
 		if n, err = s.Count(ctx, text, o); err != nil {
 			return n, 0, err
 		}
-		times[i] = n.Elapsed
+		times = append(times, n.Elapsed)
 	}
 	slices.Sort(times)
 	return n, times[len(times)/2], nil

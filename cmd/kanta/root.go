@@ -42,9 +42,11 @@ func newRoot(a *app) *cobra.Command {
 
 func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
-		newLoad(a), newSchema(a),
-		newCount(a), newBreakdown(a), newPlan(a), newExplain(a),
-		newStats(a), newDemo(a),
+		newSchema(a), newLoad(a),
+		newCount(a), newMembers(a), newBreakdown(a), newPlan(a), newExplain(a), newProfile(a), newValues(a),
+		newSegment(a), newList(a), newQuarantine(a),
+		newStats(a), newCheck(a),
+		newDemo(a), newLicenses(a), newVersion(a),
 	}
 }
 

@@ -52,11 +52,12 @@ func (l *loader) fill(c *loadChunk) (more bool, err error) {
 // readRow adds the next row to c.
 func (l *loader) readRow(c *loadChunk) error {
 	cells, line, err := l.rows.Next()
-	if bad := (*RowError)(nil); err != nil && errors.As(err, &bad) {
-		c.add(bad.Raw, nil, nil, chunkRow{line: bad.Line, offset: l.rows.Offset(), bad: bad})
-		return nil
-	}
 	if err != nil {
+		var bad *RowError // declared here, for it escapes to the heap
+		if errors.As(err, &bad) {
+			c.add(bad.Raw, nil, nil, chunkRow{line: bad.Line, offset: l.rows.Offset(), bad: bad})
+			return nil
+		}
 		return err
 	}
 	if len(cells) != l.plan.columns {

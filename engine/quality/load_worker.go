@@ -240,16 +240,18 @@ func (w *loadWorker) set(f *loadField, text []byte) problem {
 		if len(element) > schema.MaxStringBytes {
 			return f.unparsed(all, schema.TooLong)
 		}
-		if f.checked {
-			if reason, detail := f.rules.text(element); reason != batch.ReasonNone {
-				return problem{reason, detail}
-			}
-		}
 		w.elements = append(w.elements, element)
 	}
 	if len(w.elements)-before > schema.MaxSetElements { // fewer, if some come twice
 		if _, err := schema.ParseSet(string(all), string(w.separator)); err != nil {
 			return f.unparsed(all, err)
+		}
+	}
+	if f.checked {
+		for _, element := range w.elements[before:] {
+			if reason, detail := f.rules.text(element); reason != batch.ReasonNone {
+				return problem{reason, detail}
+			}
 		}
 	}
 	return problem{}
@@ -273,17 +275,23 @@ func (f *loadField) unparsed(text []byte, err error) problem {
 	return problem{batch.ReasonBadValue, detail}
 }
 
-// number checks a value of an ordered kind, given in its ordered form.
+// number checks a value of an ordered kind, given in its ordered form. Its words are
+// those of Check.
 func (r *rules) number(n int64) problem {
-	switch value := schema.FromOrdered(r.attr.Kind, r.attr.Scale, n); {
-	case n < r.lo:
-		return problem{batch.ReasonOutOfRange, r.detail("%s is below the minimum %s", r.show(value.String()), r.attr.Min)}
-	case n > r.hi:
-		return problem{batch.ReasonOutOfRange, r.detail("%s is above the maximum %s", r.show(value.String()), r.attr.Max)}
-	case r.ints != nil && !contains(r.ints, n):
-		return problem{batch.ReasonNotAllowed, r.detail("%s is not an allowed value", r.show(value.String()))}
+	if n >= r.lo && n <= r.hi && (r.ints == nil || contains(r.ints, n)) {
+		return problem{}
 	}
-	return problem{}
+	shown := schema.FromOrdered(r.attr.Kind, r.attr.Scale, n).String()
+	if r.attr.PII {
+		shown = "the value"
+	}
+	switch {
+	case n < r.lo:
+		return problem{batch.ReasonOutOfRange, r.detail("%s is below the minimum %s", shown, r.attr.Min)}
+	case n > r.hi:
+		return problem{batch.ReasonOutOfRange, r.detail("%s is above the maximum %s", shown, r.attr.Max)}
+	}
+	return problem{batch.ReasonNotAllowed, r.detail("%s is not an allowed value", shown)}
 }
 
 // isASCII reports whether b is ASCII.

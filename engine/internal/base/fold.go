@@ -155,12 +155,7 @@ func (f *Folder) cover() int {
 // facts moves the unit's digests from the old to the new value of touched ordinals.
 // before and after return the value hashes of entry i, none for absent; replica hashes likewise.
 func (f *Folder) facts(chunk int, s *head.Settled, before, after func(i int, each func(content, replica uint64))) error {
-	f.ords = f.ords[:0]
-	for _, o := range s.Ords {
-		f.ords = append(f.ords, uint32(chunk)<<bitmap.ChunkBits|uint32(o))
-	}
-	f.who = resize(f.who, len(f.ords))
-	if err := f.job.Who(f.ords, f.who); err != nil {
+	if err := f.touched(chunk, s.Ords); err != nil {
 		return err
 	}
 	base := uint64(f.job.ID.Shard) << bitmap.ShardBits
@@ -176,6 +171,16 @@ func (f *Folder) facts(chunk int, s *head.Settled, before, after func(i int, eac
 		})
 	}
 	return nil
+}
+
+// touched fills ords with a chunk's ordinals within the shard, and who with their keys' hashes.
+func (f *Folder) touched(chunk int, ords []uint16) error {
+	f.ords = f.ords[:0]
+	for _, o := range ords {
+		f.ords = append(f.ords, uint32(chunk)<<bitmap.ChunkBits|uint32(o))
+	}
+	f.who = resize(f.who, len(f.ords))
+	return f.job.Who(f.ords, f.who)
 }
 
 func resize[T any](s []T, n int) []T {
@@ -244,36 +249,41 @@ func (f *Folder) hashes(v int64) (content, replica uint64) {
 	return h, h
 }
 
+// applyInts writes a chunk's settled numbers over the column, and moves the digests.
 func (f *Folder) applyInts(chunk int, s *head.Settled) error {
-	first := chunk * bitmap.ChunkSize
-	value := func(i int) (int64, bool) {
-		if s.Class == effect.Code {
-			return int64(s.Code(i)), s.Code(i) != schema.NoCode
-		}
-		return s.Int(i)
-	}
-	err := f.facts(chunk, s, func(i int, each func(c, r uint64)) {
-		if k := first + int(s.Ords[i]); f.has(k) {
-			each(f.hashes(f.ints[k]))
-		}
-	}, func(i int, each func(c, r uint64)) {
-		if v, ok := value(i); ok {
-			each(f.hashes(v))
-		}
-	})
-	if err != nil {
+	if err := f.touched(chunk, s.Ords); err != nil {
 		return err
 	}
+	first := chunk * bitmap.ChunkSize
+	base := uint64(f.job.ID.Shard) << bitmap.ShardBits
+	content, replica := f.unit.Content, f.unit.Replica
 	for i, o := range s.Ords {
 		k := first + int(o)
-		if v, ok := value(i); ok {
-			f.ints[k] = v
-			f.present[k>>6] |= 1 << (k & 63)
+		who, ord := f.who[i], base|uint64(k)
+		if f.has(k) {
+			c, r := f.hashes(f.ints[k])
+			content.Sub(digest.Fact(who, c))
+			replica.Sub(digest.Fact(ord, r))
+		}
+		var v int64
+		var ok bool
+		if s.Class == effect.Code {
+			v, ok = int64(s.Code(i)), s.Code(i) != schema.NoCode
 		} else {
+			v, ok = s.Int(i)
+		}
+		if !ok {
 			f.ints[k] = 0
 			f.present[k>>6] &^= 1 << (k & 63)
+			continue
 		}
+		c, r := f.hashes(v)
+		content.Add(digest.Fact(who, c))
+		replica.Add(digest.Fact(ord, r))
+		f.ints[k] = v
+		f.present[k>>6] |= 1 << (k & 63)
 	}
+	f.unit.Content, f.unit.Replica = content, replica
 	return nil
 }
 

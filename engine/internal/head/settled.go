@@ -1,6 +1,7 @@
 package head
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/kantadb/kanta/engine/internal/effect"
@@ -49,15 +50,41 @@ type codeOrd struct {
 	ord  uint16
 }
 
+// makeGroups groups pairs, whose ordinals ascend, by a stable counting sort where codes
+// are few, which they mostly are.
 func makeGroups(pairs []codeOrd) groups {
-	slices.SortFunc(pairs, func(a, b codeOrd) int {
-		if a.code != b.code {
-			if a.code < b.code {
-				return -1
-			}
-			return 1
+	top := uint32(0)
+	for _, p := range pairs {
+		top = max(top, p.code)
+	}
+	if len(pairs) == 0 {
+		return groups{start: []uint32{0}}
+	}
+	if top >= bitmap.ChunkSize {
+		return sortGroups(pairs)
+	}
+	count := make([]uint32, top+2)
+	for _, p := range pairs {
+		count[p.code+1]++
+	}
+	g := groups{ords: make([]uint16, len(pairs))}
+	for c := uint32(0); c <= top; c++ {
+		if count[c+1] > 0 {
+			g.codes, g.start = append(g.codes, c), append(g.start, count[c])
 		}
-		return int(a.ord) - int(b.ord)
+		count[c+1] += count[c]
+	}
+	g.start = append(g.start, uint32(len(pairs)))
+	for _, p := range pairs {
+		g.ords[count[p.code]] = p.ord
+		count[p.code]++
+	}
+	return g
+}
+
+func sortGroups(pairs []codeOrd) groups {
+	slices.SortFunc(pairs, func(a, b codeOrd) int {
+		return cmp.Or(cmp.Compare(a.code, b.code), cmp.Compare(a.ord, b.ord))
 	})
 	g := groups{ords: make([]uint16, len(pairs))}
 	for i, p := range pairs {
@@ -109,49 +136,15 @@ func (s *Settled) finish() {
 	}
 }
 
-// groupCodes groups by a counting sort where codes are few, which they mostly are.
+// groupCodes groups the ordinals by their code; the absent ones are in no group.
 func (s *Settled) groupCodes() groups {
-	top := uint32(0)
-	n := 0
-	for _, c := range s.codes {
-		if c != schema.NoCode {
-			top = max(top, c)
-			n++
-		}
-	}
-	if n == 0 {
-		return groups{start: []uint32{0}}
-	}
-	if top >= bitmap.ChunkSize {
-		pairs := make([]codeOrd, 0, n)
-		for i, c := range s.codes {
-			if c != schema.NoCode {
-				pairs = append(pairs, codeOrd{c, s.Ords[i]})
-			}
-		}
-		return makeGroups(pairs)
-	}
-	count := make([]uint32, top+2)
-	for _, c := range s.codes {
-		if c != schema.NoCode {
-			count[c+1]++
-		}
-	}
-	g := groups{ords: make([]uint16, n)}
-	for c := uint32(0); c <= top; c++ {
-		if count[c+1] > 0 {
-			g.codes, g.start = append(g.codes, c), append(g.start, count[c])
-		}
-		count[c+1] += count[c]
-	}
-	g.start = append(g.start, uint32(n))
+	pairs := make([]codeOrd, 0, len(s.codes))
 	for i, c := range s.codes {
 		if c != schema.NoCode {
-			g.ords[count[c]] = s.Ords[i]
-			count[c]++
+			pairs = append(pairs, codeOrd{c, s.Ords[i]})
 		}
 	}
-	return g
+	return makeGroups(pairs)
 }
 
 func (s *Settled) opsOf(i int) []uint32 {

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"encoding/json"
+	"strconv"
+
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// jsonValue returns a value as JSON: numbers exact, dates and times as strings, sets as arrays, absent as null.
+func jsonValue(v schema.Value) json.RawMessage {
+	var out any
+	switch v.Kind() {
+	case schema.Absent:
+		return json.RawMessage("null")
+	case schema.Bool, schema.Int, schema.Decimal:
+		return json.RawMessage(v.String())
+	case schema.Float:
+		// JSON has no infinity: it is a string.
+		if text, err := json.Marshal(v.Float()); err == nil {
+			return text
+		}
+		out = v.String()
+	case schema.Set:
+		out = append([]string{}, v.Elements()...)
+	default:
+		out = v.String()
+	}
+	text, err := json.Marshal(out)
+	if err != nil { // not for strings
+		return json.RawMessage(strconv.Quote(v.String()))
+	}
+	return text
+}

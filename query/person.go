@@ -1,0 +1,202 @@
+package query
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// Person is one living profile with its values, against which any number of trees can
+// be evaluated: "which of a thousand segments is this customer in". It is for one
+// goroutine. Its answers are those of the evaluator over chunks; a test compares them.
+type Person struct {
+	ctx     context.Context
+	view    View
+	env     Env
+	ordinal uint32
+	values  map[schema.AttrID]schema.Value
+	lists   []uint32
+}
+
+// NewPerson makes a Person of what [ProfileOf] returned for an ordinal.
+func NewPerson(ctx context.Context, view View, p *Profile, lists []uint32, env Env) *Person {
+	one := &Person{ctx: ctx, view: view, env: env, ordinal: p.Ordinal, lists: lists, values: make(map[schema.AttrID]schema.Value, len(p.Values)+1)}
+	one.values[schema.KeyAttr] = schema.StringValue(p.Key)
+	for _, v := range p.Values {
+		if a := view.Schema().Lookup(v.Name); a != nil {
+			one.values[a.ID] = v.Value
+		}
+	}
+	return one
+}
+
+// Is evaluates a tree.
+func (p *Person) Is(n Node) (Truth, error) {
+	switch n := n.(type) {
+	case *Const:
+		return n.Value, nil
+	case *And:
+		return p.all(n.Of, False)
+	case *Or:
+		return p.all(n.Of, True)
+	case *Not:
+		t, err := p.Is(n.Of)
+		return negated(t), err
+	case *Segment:
+		return p.Is(n.Of)
+	case *Compare:
+		return p.compare(n)
+	case *Residual:
+		values := make([]schema.Value, len(n.Attrs))
+		for i, a := range n.Attrs {
+			values[i] = p.value(a)
+		}
+		t, failed := n.Eval(values, p.env)
+		if failed {
+			t = Unknown
+		}
+		return t, nil
+	}
+	return p.test(n)
+}
+
+func negated(t Truth) Truth {
+	switch t {
+	case True:
+		return False
+	case False:
+		return True
+	}
+	return Unknown
+}
+
+// all is "and" where one False decides, "or" where one True does.
+func (p *Person) all(of []Node, decides Truth) (Truth, error) {
+	out := negated(decides)
+	for _, n := range of {
+		t, err := p.Is(n)
+		if err != nil || t == decides {
+			return t, err
+		}
+		if t == Unknown {
+			out = Unknown
+		}
+	}
+	return out, nil
+}
+
+// value returns an attribute's value; a set is never absent.
+func (p *Person) value(id schema.AttrID) schema.Value {
+	v := p.values[id]
+	if v.IsAbsent() {
+		if a := p.view.Schema().ByID(id); a != nil && a.Kind == schema.Set {
+			return schema.SetValue()
+		}
+	}
+	return v
+}
+
+func truth(b bool) Truth {
+	if b {
+		return True
+	}
+	return False
+}
+
+func (p *Person) test(n Node) (Truth, error) {
+	switch n := n.(type) {
+	case *InList:
+		return truth(slices.Contains(p.lists, n.Code)), nil
+	case *Has:
+		v := p.values[n.Attr]
+		return truth(!v.IsAbsent() && (v.Kind() != schema.Set || len(v.Elements()) > 0)), nil
+	case *SetHas:
+		return truth(hasElements(p.values[n.Attr].Elements(), n)), nil
+	case *In:
+		v := p.values[n.Attr]
+		if v.IsAbsent() {
+			return Unknown, nil
+		}
+		for i := range n.Values {
+			if v.Equal(n.Values[i]) {
+				return True, nil
+			}
+		}
+		return False, nil
+	case *Range:
+		v := p.values[n.Attr]
+		if v.IsAbsent() {
+			return Unknown, nil
+		}
+		return truth(n.Lo <= v.Ordered() && v.Ordered() <= n.Hi), nil
+	case *Match:
+		v := p.values[n.Attr]
+		if v.IsAbsent() {
+			return Unknown, nil
+		}
+		return matchText(n, v.Str())
+	}
+	return Unknown, Errorf(CodeInternal, "no test of one profile for %T", n)
+}
+
+// hasElements reports whether sorted elements have any, or all, of a test's values.
+func hasElements(elements []string, n *SetHas) bool {
+	for _, v := range n.Values {
+		if _, ok := slices.BinarySearch(elements, v); ok != n.All {
+			return !n.All
+		}
+	}
+	return n.All
+}
+
+func matchText(n *Match, s string) (Truth, error) {
+	switch n.Op {
+	case StartsWith:
+		return truth(strings.HasPrefix(s, n.Text)), nil
+	case EndsWith:
+		return truth(strings.HasSuffix(s, n.Text)), nil
+	case Contains:
+		return truth(strings.Contains(s, n.Text)), nil
+	case Less:
+		return truth(s < n.Text), nil
+	case LessEqual:
+		return truth(s <= n.Text), nil
+	case Greater:
+		return truth(s > n.Text), nil
+	case GreaterEqual:
+		return truth(s >= n.Text), nil
+	}
+	re, err := regexp.Compile(n.Text)
+	if err != nil {
+		return Unknown, Errorf(CodeSyntax, "regular expression: %w", err)
+	}
+	return truth(re.MatchString(s)), nil
+}
+
+// compare has arithmetic done where it is defined: by the evaluator, for this one profile.
+func (p *Person) compare(n *Compare) (Truth, error) {
+	prepared, err := Prepare(n, p.view)
+	if err != nil {
+		return Unknown, err
+	}
+	w := &worker{view: p.view, cur: p.view.Cursor(), env: p.env, stats: make([]nodeStats, len(prepared.ops))}
+	defer w.cur.Close()
+	if err := w.begin(int(p.ordinal >> bitmap.ChunkBits)); err != nil {
+		return Unknown, err
+	}
+	ord := uint16(p.ordinal)
+	r, err := w.eval(p.ctx, prepared.root, &bitmap.Set{Form: bitmap.Sparse, Array: []uint16{ord}})
+	switch {
+	case err != nil:
+		return Unknown, err
+	case r.yes.Contains(ord):
+		return True, nil
+	case !r.exact && r.maybe.Contains(ord):
+		return Unknown, nil
+	}
+	return False, nil
+}
