@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/effect"
 	"github.com/kantadb/kanta/engine/internal/head"
@@ -26,7 +24,8 @@ const (
 	maxFrozen   = 4          // frozen L0s at which writers wait
 	foldAge     = 60 * time.Second
 	idleCheck   = time.Second
-	truncateGap = 64 // log records that are truncated together
+	foldValues  = 1 << 12 // values of a unit that are worth a fold
+	truncateGap = 64      // log records that are truncated together
 )
 
 // compactor is the one goroutine that settles the head and folds it into the base.
@@ -97,7 +96,7 @@ func (c *compactor) stop() {
 func (c *compactor) waitForRoom() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.ended && (c.unfolded > hardValues || len(c.db.current.Load().Tiers.Frozen) >= maxFrozen) {
+	for !c.ended && (c.unfolded > c.db.opt.limits.hardValues || len(c.db.current.Load().Tiers.Frozen) >= maxFrozen) {
 		c.wake()
 		c.changed.Wait()
 	}
@@ -177,7 +176,10 @@ func (c *compactor) round(ctx context.Context, all bool) error {
 	if err := c.mergeIndexes(ctx, all); err != nil {
 		return err
 	}
-	return errors.Join(c.truncate(all), c.deleteObsolete())
+	if err := errors.Join(c.truncate(all), c.deleteObsolete()); err != nil || !all {
+		return err
+	}
+	return c.db.kv.Reclaim(ctx)
 }
 
 // Compact settles and folds everything that had been written when it was called, so
@@ -281,7 +283,7 @@ func (c *compactor) share(frozen []*head.L0) float64 {
 	for _, l := range frozen {
 		values += l.Values
 	}
-	return 1.1 * float64(len(c.oldest)) * float64(values) / softValues
+	return 1.1 * float64(len(c.oldest)) * float64(values) / float64(c.db.opt.limits.softValues)
 }
 
 func (c *compactor) note(id unitID, first uint64, values int) {
@@ -337,12 +339,12 @@ func (c *compactor) next(all bool) (unitID, bool) {
 		return id, false
 	}
 	c.mu.Lock()
-	full := c.unfolded > softValues
+	full := c.unfolded > c.db.opt.limits.softValues
 	c.mu.Unlock()
 	if all || full || c.db.opt.Clock().Sub(p.since) > foldAge {
 		return id, true
 	}
-	owes := c.debt >= 1 && p.values >= 1<<12
+	owes := c.debt >= 1 && p.values >= c.db.opt.limits.foldValues
 	if owes {
 		c.debt--
 	}
@@ -386,7 +388,7 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 	job.Who = c.who(s, id.shard)
 	job.What = what(s, id.attr)
 	if c.db.opt.Durability == SyncNone { // the base must never be ahead of a log that can be lost
-		if err := c.db.kv.DB.LogData(nil, pebble.Sync); err != nil {
+		if err := c.db.kv.SyncLog(); err != nil {
 			return err
 		}
 	}
@@ -476,12 +478,11 @@ func (c *compactor) truncate(all bool) error {
 	if low <= c.truncated || low-c.truncated < truncateGap && !all {
 		return nil
 	}
-	b := c.db.kv.DB.NewBatch()
+	b := c.db.kv.NewBatch()
 	defer b.Close()
-	err := errors.Join(
-		b.DeleteRange(keys.Record(c.truncated), keys.Record(low), nil),
-		b.DeleteRange(keys.Outcome(c.truncated), keys.Outcome(low), nil),
-		b.Commit(pebble.NoSync))
+	b.DeleteRange(keys.Records(c.truncated, low))
+	b.DeleteRange(keys.Outcomes(c.truncated, low))
+	err := b.Commit(false)
 	c.truncated = low
 	c.firstRecord.Store(low)
 	return err
@@ -493,19 +494,18 @@ func (c *compactor) deleteObsolete() error {
 	if len(ended) == 0 {
 		return nil
 	}
-	b := c.db.kv.DB.NewBatch()
+	b := c.db.kv.NewBatch()
 	defer b.Close()
-	var err error
 	for _, e := range ended {
 		for _, span := range e.obsolete {
-			err = errors.Join(err, b.DeleteRange(span.Start, span.End, nil))
+			b.DeleteRange(span)
 		}
 		if e.forget != nil {
 			e.forget()
 		}
 	}
 	if b.Empty() {
-		return err
+		return nil
 	}
-	return errors.Join(err, b.Commit(pebble.NoSync))
+	return b.Commit(false)
 }

@@ -108,7 +108,7 @@ func (c *compactor) mergeIndexes(ctx context.Context, all bool) error {
 	s := c.db.current.Load()
 	for id, x := range s.Indexes {
 		n := x.Delta.Len()
-		if n == 0 || n < max(mergeFrom, x.Entries/mergeShare) && !all {
+		if n == 0 || n < max(c.db.opt.limits.mergeFrom, x.Entries/mergeShare) && !all {
 			continue
 		}
 		if err := c.mergeIndex(ctx, id); err != nil {

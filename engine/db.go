@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/kantadb/kanta/engine/batch"
@@ -27,6 +26,7 @@ type DB struct {
 	cache    *base.Cache
 	compiler *syntax.Compiler
 	plans    planCache
+	decoders sync.Pool // a decoder keeps the memory of the last batch
 
 	current    atomic.Pointer[state]
 	publishing sync.Mutex // guards replacing current, and eras
@@ -57,7 +57,7 @@ func Open(dir string, options *Options) (*DB, error) {
 	if opt.FS == nil {
 		opt.FS = vfs.Default
 	}
-	store, err := kv.Open(dir, kv.Config{FS: opt.FS, Cache: opt.Memory / 16, MemTable: uint64(min(64<<20, opt.Memory/16)), ReadOnly: opt.ReadOnly, MustExist: opt.MustExist})
+	store, err := kv.Open(dir, kv.Config{FS: opt.FS, Cache: opt.Memory / 16, MemTable: uint64(min(32<<20, opt.Memory/16)), ReadOnly: opt.ReadOnly, MustExist: opt.MustExist})
 	if err != nil {
 		return nil, err
 	}
@@ -94,13 +94,6 @@ func (db *DB) Close() error {
 
 func errClosed() error { return query.Errorf(query.CodeClosed, "the store is closed") }
 
-func (db *DB) syncOption() *pebble.WriteOptions {
-	if db.opt.Durability == SyncNone {
-		return pebble.NoSync
-	}
-	return pebble.Sync
-}
-
 // Apply applies a batch. When it returns without an error the outcome is durable (see
 // [Options.Durability]) and in every answer that starts afterwards. Rows that fail are
 // quarantined, with their reasons in the result; a strict batch with such a row is
@@ -120,11 +113,11 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (batch.Result
 	if db.opt.ReadOnly {
 		return batch.Result{}, query.Errorf(query.CodeReadOnly, "the store was opened for reading")
 	}
-	d, ok := decoders.Get().(*batch.Decoder)
+	d, ok := db.decoders.Get().(*batch.Decoder)
 	if !ok {
 		d = new(batch.Decoder)
 	}
-	defer decoders.Put(d)
+	defer db.decoders.Put(d)
 	decoded, err := d.Decode(b)
 	if err != nil {
 		return batch.Result{}, err
@@ -141,9 +134,6 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (batch.Result
 	}
 	return r.result, r.err
 }
-
-// decoders are reused: a decoder keeps the memory of the last batch.
-var decoders sync.Pool
 
 // check is stage 1: what can be told from the schema and the batch alone.
 func (r *request) check(s *state) error {

@@ -232,7 +232,7 @@ func (d *decider) fullDictionaries(b *block) {
 			continue
 		}
 		dict := d.w.dicts[c.attr.ID]
-		if dict.Len()+max(c.Dict.Len(), c.Plain.Len()) <= schema.MaxDictionary {
+		if dict.Len()+max(c.Dict.Len(), c.Plain.Len()) <= d.w.db.opt.limits.dictionary {
 			continue
 		}
 		d.countNew(b, c)
@@ -241,7 +241,7 @@ func (d *decider) fullDictionaries(b *block) {
 
 func (d *decider) countNew(b *block, c *blockColumn) {
 	dict := d.w.dicts[c.attr.ID]
-	room := schema.MaxDictionary - dict.Len()
+	room := d.w.db.opt.limits.dictionary - dict.Len()
 	fresh := map[string]bool{}
 	d.eachString(c, func(row int, s []byte) {
 		if b.place[row] < 0 || fresh[string(s)] {
@@ -255,7 +255,7 @@ func (d *decider) countNew(b *block, c *blockColumn) {
 			return
 		}
 		b.fail[row], b.place[row] = batch.ReasonDictionaryFull, -1
-		b.detail[row] = fmt.Sprintf("attribute %q has %d distinct values: store it inline", c.attr.Name, schema.MaxDictionary)
+		b.detail[row] = fmt.Sprintf("attribute %q has %d distinct values: store it inline", c.attr.Name, dict.Len())
 	})
 	b.n = 0
 	for row := range b.place { // rows that failed leave no gap

@@ -326,7 +326,7 @@ func (d *decider) dropList(op *batch.Op) error {
 
 // quarantined counts rows that a loader could not type.
 func (d *decider) quarantined(op *batch.Op) {
-	if d.out.source == "" {
+	if op.Name != "" { // the file says more to people than the digest that names the batch
 		d.out.source = op.Name
 	}
 	r := &d.out.result

@@ -44,6 +44,8 @@ type Options struct {
 	// FirstOrdinal is the ordinal of the first profile of a new store, below 2^31. Tests
 	// use it to lay small populations over the borders of chunks and shards.
 	FirstOrdinal uint32
+
+	limits limits
 }
 
 // Hooks tell the embedding program what happens. They are called from the engine's
@@ -66,6 +68,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if out.Memory == 0 {
 		out.Memory = machineMemory() / 4
 	}
+	negative := out.Memory < 0
 	out.Memory = max(out.Memory, minMemory)
 	if out.Parallelism == 0 {
 		out.Parallelism = runtime.GOMAXPROCS(0)
@@ -73,14 +76,15 @@ func (o *Options) withDefaults() (Options, error) {
 	if out.SnapshotMaxAge == 0 {
 		out.SnapshotMaxAge = time.Hour
 	}
+	out.limits.ensureDefaults()
 	if out.Clock == nil {
 		out.Clock = time.Now
 	}
 	switch {
 	case out.Parallelism < 0 || out.Parallelism > 1024:
 		return out, query.Errorf(query.CodeInvalid, "Options.Parallelism is %d; it must be 1 to 1024, or 0", out.Parallelism)
-	case out.Memory < 0:
-		return out, query.Errorf(query.CodeInvalid, "Options.Memory is %d; it must not be negative", out.Memory)
+	case negative:
+		return out, query.Errorf(query.CodeInvalid, "Options.Memory is %d; it must not be negative", o.Memory)
 	case out.SnapshotMaxAge < 0:
 		return out, query.Errorf(query.CodeInvalid, "Options.SnapshotMaxAge is %v; it must not be negative", out.SnapshotMaxAge)
 	case out.FirstOrdinal >= 1<<31:

@@ -2,11 +2,8 @@ package engine
 
 import (
 	"encoding/binary"
-	"errors"
 	"maps"
 	"slices"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/keys"
@@ -30,12 +27,12 @@ const (
 // writeState stores the position and what goes with it. Format of the payload, version
 // 1: version byte, then uvarints epoch, applied, end ordinal, received time, first and
 // next quarantine number, then the 16 bytes of the chain hash.
-func (w *writer) writeState(kb *pebble.Batch) error {
+func (w *writer) writeState(kb *kv.Batch) {
 	b := []byte{1}
 	for _, v := range []uint64{w.pos.Epoch, w.pos.Applied, uint64(w.end), uint64(w.received), w.badRows.first, w.badRows.next} {
 		b = binary.AppendUvarint(b, v)
 	}
-	return kb.Set(keys.Meta(metaState), kv.Seal(nil, append(b, w.chain[:]...)), nil)
+	kb.Set(keys.Meta(metaState), kv.Seal(nil, append(b, w.chain[:]...)))
 }
 
 func (w *writer) readState(b []byte) error {
@@ -64,30 +61,28 @@ func (w *writer) readState(b []byte) error {
 	return nil
 }
 
-func (w *writer) persistMeta(m *metaChanges, kb *pebble.Batch) (err error) {
+func (w *writer) persistMeta(m *metaChanges, kb *kv.Batch) {
 	if m.schema != nil {
-		err = kb.Set(keys.Schema(), kv.Seal(nil, schema.AppendSchema(nil, m.schema)), nil)
+		kb.Set(keys.Schema(), kv.Seal(nil, schema.AppendSchema(nil, m.schema)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.segments)) {
 		if s := m.segments[name]; s == nil {
-			err = errors.Join(err, kb.Delete(keys.Segment(name), nil))
+			kb.Delete(keys.Segment(name))
 		} else {
-			err = errors.Join(err, kb.Set(keys.Segment(name), kv.Seal(nil, appendSegment(nil, s)), nil))
+			kb.Set(keys.Segment(name), kv.Seal(nil, appendSegment(nil, s)))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.lists)) {
 		if l := m.lists[name]; l == nil {
-			err = errors.Join(err, kb.Delete(keys.List(name), nil))
+			kb.Delete(keys.List(name))
 		} else {
 			b := binary.AppendUvarint(appendPosition(nil, l.saved), uint64(l.code))
-			err = errors.Join(err, kb.Set(keys.List(name), kv.Seal(nil, b), nil))
+			kb.Set(keys.List(name), kv.Seal(nil, b))
 		}
 	}
 	for _, id := range m.dropped {
-		span := keys.DictOf(uint32(id))
-		err = errors.Join(err, kb.DeleteRange(span.Start, span.End, nil))
+		kb.DeleteRange(keys.DictOf(uint32(id)))
 	}
-	return err
 }
 
 func appendPosition(dst []byte, p query.Position) []byte {
@@ -158,7 +153,7 @@ func readList(b []byte) (*list, error) {
 }
 
 // persistQuarantine stores rows that were not applied, and lets the oldest go.
-func (w *writer) persistQuarantine(out *decision, kb *pebble.Batch) (err error) {
+func (w *writer) persistQuarantine(out *decision, kb *kv.Batch) {
 	for _, r := range out.bad {
 		b := binary.AppendUvarint(nil, uint64(w.received))
 		b = binary.AppendUvarint(b, r.Line)
@@ -166,15 +161,14 @@ func (w *writer) persistQuarantine(out *decision, kb *pebble.Batch) (err error) 
 		for _, s := range []string{out.source, r.Detail, r.Raw} {
 			b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 		}
-		err = errors.Join(err, kb.Set(keys.Quarantine(w.badRows.next), kv.Seal(nil, b), nil))
+		kb.Set(keys.Quarantine(w.badRows.next), kv.Seal(nil, b))
 		w.badRows.next++
 	}
-	if n := w.badRows.next - w.badRows.first; n > maxQuarantine {
-		first := w.badRows.next - maxQuarantine
-		err = errors.Join(err, kb.DeleteRange(keys.Quarantine(w.badRows.first), keys.Quarantine(first), nil))
+	if n := w.badRows.next - w.badRows.first; n > uint64(w.db.opt.limits.quarantine) {
+		first := w.badRows.next - uint64(w.db.opt.limits.quarantine)
+		kb.DeleteRange(keys.Span{Start: keys.Quarantine(w.badRows.first), End: keys.Quarantine(first)})
 		w.badRows.first = first
 	}
-	return err
 }
 
 // readQuarantined is the inverse for one row; received is in milliseconds since 1970.

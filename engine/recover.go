@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/dict"
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/effect"
-	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/engine/internal/view"
@@ -243,7 +240,7 @@ func (r *recovery) outcome(at uint64, stored []byte) error {
 	if err != nil {
 		return query.Errorf(query.CodeCorrupt, "record %d: %w", at, err)
 	}
-	if w.active.Values >= freezeValues || w.active.Rows >= freezeRows || w.stamp >= head.MaxGroups-1 {
+	if w.full() {
 		w.freeze(at)
 	}
 	o.Blocks = r.known(o.Blocks)
@@ -276,11 +273,10 @@ func (r *recovery) clean() error {
 	if len(r.old) == 0 || r.db.opt.ReadOnly {
 		return nil
 	}
-	b := r.db.kv.DB.NewBatch()
+	b := r.db.kv.NewBatch()
 	defer b.Close()
-	var err error
 	for _, span := range r.old {
-		err = errors.Join(err, b.DeleteRange(span.Start, span.End, nil))
+		b.DeleteRange(span)
 	}
-	return errors.Join(err, b.Commit(pebble.NoSync))
+	return b.Commit(false)
 }

@@ -2,11 +2,8 @@ package engine
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/digest"
@@ -72,25 +69,24 @@ func (r *repeats) seen(b *batch.Decoded) (*batch.Result, error) {
 }
 
 // add remembers an outcome and stores it with the batch.
-func (r *repeats) add(b *batch.Decoded, result batch.Result, received int64, kb *pebble.Batch) error {
+func (r *repeats) add(b *batch.Decoded, result batch.Result, received int64, kb *kv.Batch) {
 	if b.Source == "" {
-		return nil
+		return
 	}
-	var err error
 	s := r.sources[b.Source]
 	if s == nil {
 		s = &source{hash: digest.String(b.Source)}
 		r.sources[b.Source] = s
-		err = r.makeRoom(b.Source, received, kb)
+		r.makeRoom(b.Source, kb)
 	}
 	s.received = received
 	s.batches = append(s.batches, remembered{b.Run, b.Sequence, result, received})
 	if len(s.batches) > sourceWindow {
 		old := s.batches[0]
 		s.batches = slices.Delete(s.batches, 0, 1)
-		err = errors.Join(err, kb.Delete(keys.Repeat(s.hash, old.run, old.sequence), nil))
+		kb.Delete(keys.Repeat(s.hash, old.run, old.sequence))
 	}
-	return errors.Join(err, kb.Set(keys.Repeat(s.hash, b.Run, b.Sequence), kv.Seal(nil, appendRemembered(b.Source, &result, received)), nil))
+	kb.Set(keys.Repeat(s.hash, b.Run, b.Sequence), kv.Seal(nil, appendRemembered(b.Source, &result, received)))
 }
 
 // full reports that a new source cannot be remembered yet.
@@ -114,14 +110,13 @@ func (r *repeats) oldest(except string) (name string, s *source) {
 	return name, s
 }
 
-func (r *repeats) makeRoom(except string, _ int64, kb *pebble.Batch) error {
+func (r *repeats) makeRoom(except string, kb *kv.Batch) {
 	if len(r.sources) <= maxSources {
-		return nil
+		return
 	}
 	name, s := r.oldest(except)
 	delete(r.sources, name)
-	span := keys.RepeatsOf(s.hash)
-	return kb.DeleteRange(span.Start, span.End, nil)
+	kb.DeleteRange(keys.RepeatsOf(s.hash))
 }
 
 // appendRemembered is the stored form: source, received time, position, the counters.

@@ -338,20 +338,20 @@ func (n *snapshot) profile(ctx context.Context, attr schema.AttrID, value []byte
 	slices.Sort(p.Lists)
 	p.Position, p.Now = n.s.pos, n.db.now(o)
 	env := query.Env{Now: p.Now}
-	p.Segments, err = n.segmentsOf(query.NewPerson(ctx, v, &p, lists, env), env)
+	p.Segments, err = n.segmentsOf(ctx, query.NewPerson(v, &p, lists, env), env)
 	p.Elapsed = time.Since(start)
 	return p, err
 }
 
 // segmentsOf names the saved segments that a profile is in.
-func (n *snapshot) segmentsOf(who *query.Person, env query.Env) ([]string, error) {
+func (n *snapshot) segmentsOf(ctx context.Context, who *query.Person, env query.Env) ([]string, error) {
 	var in []string
 	for _, name := range slices.Sorted(maps.Keys(n.s.segments)) {
 		expr, err := n.db.compile(n.s.segments[name].text, n.s, env)
 		if err != nil {
 			return nil, fmt.Errorf("segment %q: %w", name, err)
 		}
-		t, err := who.Is(expr.Root)
+		t, err := who.Is(ctx, expr.Root)
 		if err != nil {
 			return nil, fmt.Errorf("segment %q: %w", name, err)
 		}

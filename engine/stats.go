@@ -43,7 +43,6 @@ func (db *DB) Stats(ctx context.Context) (query.Stats, error) {
 		}
 		db.headStats(s, &out)
 		db.writeStats(&out)
-		out.MemoryUsed = out.HeadBytes + out.CacheBytes + db.kv.DB.Metrics().BlockCache.Size + int64(db.kv.DB.Metrics().MemTable.Size)
 		return out, nil
 	})
 }
@@ -75,17 +74,10 @@ func (db *DB) headStats(s *state, out *query.Stats) {
 }
 
 func (db *DB) writeStats(out *query.Stats) {
-	m := db.kv.DB.Metrics()
-	total := m.Total()
-	out.DiskBytes = int64(m.DiskSpaceUsage())
-	out.Written = map[string]int64{
-		"batches": db.written.Load(),
-		"wal":     int64(m.WAL.BytesWritten),
-		"flush":   int64(total.TableBytesFlushed),
-		"compact": int64(total.TableBytesCompacted),
-		"ingest":  int64(total.TableBytesIngested),
-	}
-	out.LogBytes = int64(m.WAL.PhysicalSize)
+	m := db.kv.Metrics()
+	out.DiskBytes, out.LogBytes = m.Disk, m.WALSize
+	out.Written = map[string]int64{"batches": db.written.Load(), "wal": m.WAL, "flush": m.Flushed, "compact": m.Compacted, "ingest": m.Ingested}
+	out.MemoryUsed = out.HeadBytes + out.CacheBytes + m.BlockCache + m.MemTables
 	if b := db.written.Load(); b > 0 {
 		sum := int64(0)
 		for k, v := range out.Written {

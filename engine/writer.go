@@ -2,10 +2,7 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/dict"
@@ -37,19 +34,8 @@ type writer struct {
 	db       *DB
 	requests chan *request
 	done     chan struct{}
-
-	seed     uint64
-	schema   *schema.Schema
-	dicts    map[schema.AttrID]*dict.Dict
-	segments map[string]*segment
-	lists    map[string]*list
-	badRows  quarantineRange
-	end      uint32
-	pos      query.Position
-	received int64
-	chain    [16]byte
 	repeats  *repeats
-	names    uint64 // see state
+	ahead
 
 	active  *head.L0
 	stamp   uint16
@@ -60,6 +46,21 @@ type writer struct {
 	cursor  *view.Cursor
 	failed  error
 	buf     []byte
+}
+
+// ahead is the state as the group in the making leaves it; see state.
+type ahead struct {
+	seed     uint64
+	schema   *schema.Schema
+	dicts    map[schema.AttrID]*dict.Dict
+	segments map[string]*segment
+	lists    map[string]*list
+	badRows  quarantineRange
+	end      uint32
+	pos      query.Position
+	received int64
+	chain    [16]byte
+	names    uint64
 }
 
 // request is one batch on its way through the writer.
@@ -123,12 +124,12 @@ func (w *writer) commit(group []*request) {
 	w.db.compactor.waitForRoom()
 	w.held = w.db.acquire()
 	defer w.held.era.release()
-	if w.active.Rows >= freezeRows || w.active.Values >= freezeValues || w.stamp >= head.MaxGroups-1 {
+	if w.full() {
 		w.freeze(w.pos.Applied + 1)
 	}
 	w.stamp++
 	w.look()
-	kb := w.db.kv.DB.NewBatch()
+	kb := w.db.kv.NewBatch()
 	defer kb.Close()
 	var applied []*request
 	for _, r := range group {
@@ -152,11 +153,8 @@ func (w *writer) commit(group []*request) {
 	if len(applied) == 0 {
 		return
 	}
-	err := w.writeState(kb)
-	if err == nil {
-		err = kb.Commit(w.db.syncOption())
-	}
-	if err != nil {
+	w.writeState(kb)
+	if err := kb.Commit(w.db.opt.Durability == SyncGroup); err != nil {
 		w.fail(err, applied)
 		return
 	}
@@ -186,6 +184,12 @@ func (w *writer) look() {
 
 func (w *writer) view() view.View { return view.View{S: &w.reading} }
 
+// full reports that the active L0 takes no further group.
+func (w *writer) full() bool {
+	l := &w.db.opt.limits
+	return w.active.Rows >= l.freezeRows || w.active.Values >= l.freezeValues || w.stamp >= head.MaxGroups-1
+}
+
 // freeze ends the active L0 and begins another, whose first record will be first.
 func (w *writer) freeze(first uint64) {
 	if w.active.Values > 0 {
@@ -204,14 +208,14 @@ func (w *writer) begin(first uint64) {
 }
 
 // apply decides one batch and appends it; false if nothing came of it.
-func (w *writer) apply(r *request, kb *pebble.Batch) bool {
+func (w *writer) apply(r *request, kb *kv.Batch) bool {
 	if first, err := w.repeats.seen(r.decoded); err != nil || first != nil {
 		r.err = err
 		if first != nil {
 			r.result = *first
 			r.result.Repeated = true
 		}
-		return false
+		return first != nil && first.Position.Applied > w.held.pos.Applied // of this group: its fate is ours
 	}
 	before := w.save()
 	d := &decider{w: w, ctx: r.ctx, out: &decision{source: r.decoded.Source}, verdicts: r.verdicts}
@@ -232,11 +236,7 @@ func (w *writer) apply(r *request, kb *pebble.Batch) bool {
 	w.pos.Applied++
 	w.received = max(w.received, r.received)
 	r.result.Position = w.pos
-	if err := w.persist(d, r, kb); err != nil {
-		r.err = err
-		w.failed = err
-		return false
-	}
+	w.persist(d, r, kb)
 	w.append(&d.out.outcome)
 	if m := &d.out.meta; m.schema != nil || m.segments != nil || m.lists != nil {
 		w.names++
@@ -486,14 +486,16 @@ func (w *writer) headEmpty(id schema.AttrID) bool {
 }
 
 // persist writes what a batch changed, beside its record and outcome.
-func (w *writer) persist(d *decider, r *request, kb *pebble.Batch) error {
+func (w *writer) persist(d *decider, r *request, kb *kv.Batch) {
 	rec := record.Append(w.buf[:0], &record.Record{Received: w.received, Verdicts: r.encoded, Batch: r.raw})
 	w.chain = record.Chain(w.chain, rec)
-	err := kb.Set(keys.Record(w.pos.Applied), rec, nil)
+	kb.Set(keys.Record(w.pos.Applied), rec)
 	w.buf = effect.Append(rec[:0], &d.out.outcome)
-	err = errors.Join(err, kb.Set(keys.Outcome(w.pos.Applied), w.buf, nil))
+	kb.Set(keys.Outcome(w.pos.Applied), w.buf)
 	for _, a := range d.added {
-		err = errors.Join(err, kb.Set(keys.Dict(uint32(a.attr), a.code), kv.Seal(nil, []byte(a.text)), nil))
+		kb.Set(keys.Dict(uint32(a.attr), a.code), kv.Seal(nil, []byte(a.text)))
 	}
-	return errors.Join(err, w.persistMeta(&d.out.meta, kb), w.persistQuarantine(d.out, kb), w.repeats.add(r.decoded, r.result, w.received, kb))
+	w.persistMeta(&d.out.meta, kb)
+	w.persistQuarantine(d.out, kb)
+	w.repeats.add(r.decoded, r.result, w.received, kb)
 }

@@ -18,4 +18,9 @@
 //
 // and where nothing is unknown the two are one set, computed once. Members are the
 // yes; unknown is maybe \ yes.
+//
+// A profile counts as an error if the whole expression is unknown for it and one of the
+// unknown operands that made it so overflowed or divided by zero. An error that another
+// operand decides away ("false && 1/0 == 1") is none. So the number does not depend on
+// the order of evaluation, which follows cost.
 package query

@@ -74,7 +74,7 @@ func describe(n Node) string {
 func TestRandomTrees(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	views, trees, size := 55, 100, 160
+	views, trees, size := 51, 100, 120
 	if testing.Short() {
 		views = 10
 	}

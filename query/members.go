@@ -105,7 +105,7 @@ func (l *listing) rows(ctx context.Context) iter.Seq2[Member, error] {
 }
 
 // keyAttribute is how the evaluator sees the profiles' keys.
-var keyAttribute = schema.Attribute{ID: schema.KeyAttr, Name: "key", Kind: schema.String, Storage: schema.StorageInline}
+var keyAttribute = schema.Attribute{ID: schema.KeyAttr, Name: "key", Kind: schema.String, Storage: schema.StorageInline} //tidy:constant
 
 // byOrdinal walks the bitmap.
 func (l *listing) byOrdinal(ctx context.Context, r *rowReader, yield func(Member, error) bool) error {

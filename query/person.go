@@ -14,7 +14,6 @@ import (
 // be evaluated: "which of a thousand segments is this customer in". It is for one
 // goroutine. Its answers are those of the evaluator over chunks; a test compares them.
 type Person struct {
-	ctx     context.Context
 	view    View
 	env     Env
 	ordinal uint32
@@ -23,8 +22,8 @@ type Person struct {
 }
 
 // NewPerson makes a Person of what [ProfileOf] returned for an ordinal.
-func NewPerson(ctx context.Context, view View, p *Profile, lists []uint32, env Env) *Person {
-	one := &Person{ctx: ctx, view: view, env: env, ordinal: p.Ordinal, lists: lists, values: make(map[schema.AttrID]schema.Value, len(p.Values)+1)}
+func NewPerson(view View, p *Profile, lists []uint32, env Env) *Person {
+	one := &Person{view: view, env: env, ordinal: p.Ordinal, lists: lists, values: make(map[schema.AttrID]schema.Value, len(p.Values)+1)}
 	one.values[schema.KeyAttr] = schema.StringValue(p.Key)
 	for _, v := range p.Values {
 		if a := view.Schema().Lookup(v.Name); a != nil {
@@ -35,21 +34,21 @@ func NewPerson(ctx context.Context, view View, p *Profile, lists []uint32, env E
 }
 
 // Is evaluates a tree.
-func (p *Person) Is(n Node) (Truth, error) {
+func (p *Person) Is(ctx context.Context, n Node) (Truth, error) {
 	switch n := n.(type) {
 	case *Const:
 		return n.Value, nil
 	case *And:
-		return p.all(n.Of, False)
+		return p.all(ctx, n.Of, False)
 	case *Or:
-		return p.all(n.Of, True)
+		return p.all(ctx, n.Of, True)
 	case *Not:
-		t, err := p.Is(n.Of)
+		t, err := p.Is(ctx, n.Of)
 		return negated(t), err
 	case *Segment:
-		return p.Is(n.Of)
+		return p.Is(ctx, n.Of)
 	case *Compare:
-		return p.compare(n)
+		return p.compare(ctx, n)
 	case *Residual:
 		values := make([]schema.Value, len(n.Attrs))
 		for i, a := range n.Attrs {
@@ -75,10 +74,10 @@ func negated(t Truth) Truth {
 }
 
 // all is "and" where one False decides, "or" where one True does.
-func (p *Person) all(of []Node, decides Truth) (Truth, error) {
+func (p *Person) all(ctx context.Context, of []Node, decides Truth) (Truth, error) {
 	out := negated(decides)
 	for _, n := range of {
-		t, err := p.Is(n)
+		t, err := p.Is(ctx, n)
 		if err != nil || t == decides {
 			return t, err
 		}
@@ -178,7 +177,7 @@ func matchText(n *Match, s string) (Truth, error) {
 }
 
 // compare has arithmetic done where it is defined: by the evaluator, for this one profile.
-func (p *Person) compare(n *Compare) (Truth, error) {
+func (p *Person) compare(ctx context.Context, n *Compare) (Truth, error) {
 	prepared, err := Prepare(n, p.view)
 	if err != nil {
 		return Unknown, err
@@ -189,7 +188,7 @@ func (p *Person) compare(n *Compare) (Truth, error) {
 		return Unknown, err
 	}
 	ord := uint16(p.ordinal)
-	r, err := w.eval(p.ctx, prepared.root, &bitmap.Set{Form: bitmap.Sparse, Array: []uint16{ord}})
+	r, err := w.eval(ctx, prepared.root, &bitmap.Set{Form: bitmap.Sparse, Array: []uint16{ord}})
 	switch {
 	case err != nil:
 		return Unknown, err

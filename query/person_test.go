@@ -22,7 +22,7 @@ func TestPerson(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := NewPerson(context.Background(), v, &profile, lists, Env{}).Is(n)
+				got, err := NewPerson(v, &profile, lists, Env{}).Is(context.Background(), n)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -460,9 +460,8 @@ func randomArith(r *rand.Rand, k schema.Kind, depth int) (Arith, uint8) {
 func randomDecimal(r *rand.Rand, l Arith, ls uint8, depth int) (Arith, uint8) {
 	rr, rs := randomArith(r, schema.Decimal, depth-1)
 	if r.IntN(3) == 0 {
-		rr, rs = randomArith(r, schema.Int, depth-1)
-		rr = &Convert{rr, schema.Decimal, 3}
-		rs = 3
+		n, _ := randomArith(r, schema.Int, depth-1)
+		rr, rs = &Convert{n, schema.Decimal, 3}, 3
 	}
 	if r.IntN(2) == 0 && ls+rs <= schema.MaxScale {
 		return &Binary{Times, l, rr, schema.Decimal, ls + rs}, ls + rs

@@ -27,7 +27,8 @@ type app struct {
 	outTerminal bool
 	errTerminal bool
 	env         func(string) string
-	tuneMemory  bool // set the limits of the Go runtime, which are the whole process's
+	clock       func() time.Time // nil: the machine's
+	tuneMemory  bool             // set the limits of the Go runtime, which are the whole process's
 
 	dir      string
 	json     bool
@@ -63,7 +64,7 @@ type store interface {
 
 // openDir opens a store and makes the runtime keep to its memory budget.
 func (a *app) openDir(dir string, create bool) (store, error) {
-	o := engine.Options{MustExist: !create, ReadOnly: a.readOnly}
+	o := engine.Options{MustExist: !create, ReadOnly: a.readOnly, Clock: a.clock}
 	if a.memory != "" {
 		n, err := parseSize(a.memory)
 		if err != nil {

@@ -29,7 +29,7 @@ first. Of a set, a person counts once for each element: the rows add up to membe
 --json: {"attribute":"...","rows":[{"value":"...","count":N}],"other":N,"other_values":N,
 "people":N,"memberships":N,"unknown":N,...} where the value null is of those without one.`,
 		Example: `  kanta breakdown 'plan == "premium"' --by city --top 20`,
-		Args:    cobra.ExactArgs(1),
+		Args:    exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := ask.options()
 			if err != nil {

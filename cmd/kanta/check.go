@@ -14,7 +14,7 @@ func newCheck(a *app) *cobra.Command {
 against the columns it was made of. Exit code 6 if something is wrong.
 
 --json: {"values":N,"derived":N,"problems":["..."]}`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
 				p := a.newProgress()

@@ -22,7 +22,7 @@ it needs is not there.
 errors are those of the unknown that overflowed or divided by zero.`,
 		Example: `  kanta count 'country == "FI" && age >= 30'
   kanta count 'in_segment("newsletter") && !in_list("staff")' --json`,
-		Args: cobra.ExactArgs(1),
+		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := ask.options()
 			if err != nil {

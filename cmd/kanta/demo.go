@@ -36,7 +36,7 @@ with it. Everything happens in a temporary directory, which is removed.
 
 If the environment variable KANTA_REFDATA names a folder of reference data, the same is
 done with real people: febrl/dataset1.csv and completejourney/demographics.csv.gz in it.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if a.json {
 				return usagef("the demonstration is for people; kanta bench --json measures")

@@ -32,7 +32,7 @@ func newExplain(a *app) *cobra.Command {
 is true, and for how many unknown. It takes longer than the question itself.
 
 --json: {"explanation":{"label","method","true","unknown","of":[...]},"count":N,...}`,
-		Args: cobra.ExactArgs(1),
+		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := ask.options()
 			if err != nil {

@@ -18,7 +18,7 @@ func newLicenses(a *app) *cobra.Command {
 		Use:   "licenses",
 		Short: "The notices of the software that kanta contains",
 		Long:  `The notices of the software that kanta contains. --json: {"text":"..."}`,
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
 				return a.printJSON(map[string]string{"text": licenseText})

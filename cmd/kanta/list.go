@@ -19,7 +19,7 @@ func newList(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "Lists of people, which expressions name with in_list(\"...\")",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(
@@ -57,7 +57,7 @@ input, one per line. Any number will do: many keys are applied in several steps,
 asks in between sees a part of them. Keys that nobody has are left out and reported.
 
 --json: {"list":"...","received":N,"accepted":N,"unknown_keys":N,"examples":["..."],"position":"E.N"}`,
-		Args: cobra.MinimumNArgs(1),
+		Args: rangeArgs(1, many),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 && file != "" {
 				return usagef("keys are given as arguments or with --file, not both")
@@ -208,7 +208,7 @@ func newListShow(a *app) *cobra.Command {
 		Long: `All lists with the number of people in each, or the keys of who is in one.
 
 --json: {"lists":[{"name":"...","people":N,"saved":"E.N"}]}, or of one as kanta members has it.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: rangeArgs(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStore(func(s store) error {
 				if len(args) == 0 {
@@ -259,7 +259,7 @@ func newListDrop(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "drop NAME",
 		Short: "Drop a list",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStore(func(s store) error {
 				return a.applyOne(c.Context(), s, func(b *batch.Builder) { b.ListDrop(args[0]) })

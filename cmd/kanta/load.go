@@ -17,7 +17,7 @@ func newLoad(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "load",
 		Short: "Load people from files",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newLoadProfiles(a))
@@ -58,7 +58,7 @@ was loaded before therefore changes nothing, unless --again is given.
 "elapsed_us","rows_per_second"}],"dry_run":B} where repeated counts batches.`,
 		Example: `  kanta load profiles customers.csv --key id
   zcat export.ndjson.gz | kanta load profiles - --key customer_id --schema schema.toml`,
-		Args: cobra.MinimumNArgs(1),
+		Args: rangeArgs(1, many),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.options()
 			if err != nil {

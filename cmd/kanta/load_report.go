@@ -98,7 +98,9 @@ func (d *loaded) add(res *batch.Result) {
 }
 
 func (d *loaded) finish(report quality.LoadReport, took time.Duration) {
-	d.Overwritten = report.Overwritten
+	if d.RepeatedRows < d.Received {
+		d.Overwritten = report.Overwritten
+	}
 	d.Ignored = append([]string{}, report.Unknown...)
 	d.bad = report.Examples
 	d.uncounted = !report.OverwrittenKnown

@@ -42,7 +42,7 @@ arrival or of --order-by. With -o the file is there only when it is complete.
 continues the listing with --cursor and is "" at its end.`,
 		Example: `  kanta members 'plan == "premium"' --columns email,city --order-by signup_date --desc --limit 20
   kanta members 'has(p.email)' --columns email --format csv -o mail.csv`,
-		Args: cobra.ExactArgs(1),
+		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.options()
 			if err != nil {

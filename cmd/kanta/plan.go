@@ -37,7 +37,7 @@ how many people were expected to satisfy it, and which chunks of 65,536 people w
 or skipped. The question is asked once, as kanta count would.
 
 --json: {"plan":{"label","method","estimate","chunks","skipped","bytes","of":[...]},"count":N,"bytes_read":N,...}`,
-		Args: cobra.ExactArgs(1),
+		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := ask.options()
 			if err != nil {

@@ -20,7 +20,7 @@ person is in. --by names a unique attribute instead of the key.
 
 --json: {"key":"...","attributes":{"a":...},"lists":["..."],"segments":["..."],"position":"E.N","now":"...",...}`,
 		Example: "  kanta profile user-00000042\n  kanta profile --by email=ada@example.org",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    rangeArgs(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := ask.options()
 			if err != nil {

@@ -16,7 +16,7 @@ func newQuarantine(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "quarantine",
 		Short: "Rows that did not fit, with the reasons",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newQuarantineList(a), newQuarantineExport(a))
@@ -48,7 +48,7 @@ func newQuarantineList(a *app) *cobra.Command {
 
 --json: {"rows":[{"seq","source","line","reason","detail","raw","received"}]}; the last seq
 continues with --after.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
 				rows, err := s.Quarantine(c.Context(), after, limit)
@@ -83,7 +83,7 @@ func newQuarantineExport(a *app) *cobra.Command {
 		Short: "Write the whole quarantine, as CSV or NDJSON",
 		Long: `Write the whole quarantine, as CSV or NDJSON with the columns seq, source, line, reason,
 detail, raw, received. With -o the file is there only when it is complete.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if a.json {
 				format = "ndjson"

@@ -46,7 +46,7 @@ func commands(a *app) []*cobra.Command {
 		newCount(a), newMembers(a), newBreakdown(a), newPlan(a), newExplain(a), newProfile(a), newValues(a),
 		newSegment(a), newList(a), newQuarantine(a),
 		newStats(a), newCheck(a),
-		newDemo(a), newLicenses(a), newVersion(a),
+		newDemo(a), newBench(a), newLicenses(a), newVersion(a),
 	}
 }
 

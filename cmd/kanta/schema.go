@@ -19,7 +19,7 @@ func newSchema(a *app) *cobra.Command {
 		Short: "Which attributes a person has: infer, show, apply",
 		Long: `Which attributes a person has. A schema is a TOML file with an [[attribute]] table for
 each; kanta schema infer makes one from data, to be read, corrected and applied.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newSchemaInfer(a), newSchemaShow(a), newSchemaApply(a))
@@ -80,7 +80,7 @@ of each column, and why its kind was chosen, to standard error. The store is not
 
 --json: {"rows":N,"bad_rows":N,"attributes":[{name, kind, scale, storage, pii, why, ...}]}`,
 		Example: "  kanta schema infer customers.csv --key id > schema.toml",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			in, err := a.openInput(args[0])
 			if err != nil {
@@ -196,7 +196,7 @@ func newSchemaShow(a *app) *cobra.Command {
 
 --json: {"version":N,"attributes":[{name, kind, scale, storage, allowed, min, max, format,
 required, unique, pii, history, deprecated}]}`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
 				sch, err := s.Schema(c.Context())
@@ -228,7 +228,7 @@ func newSchemaApply(a *app) *cobra.Command {
 file does not have stay. A definition becomes narrower only if every stored value fits.
 
 --json: {"dry_run":B,"version":N,"changes":[{"change":"...","attribute":"..."}],"only_in_store":["..."]}`,
-		Args: cobra.ExactArgs(1),
+		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			want, err := a.readSchema(args[0])
 			if err != nil {

@@ -14,7 +14,7 @@ func newSegment(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "segment",
 		Short: "Saved expressions, which others name with in_segment(\"...\")",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newSegmentSave(a), newSegmentList(a), newSegmentShow(a), newSegmentDrop(a))
@@ -44,7 +44,7 @@ func newSegmentSave(a *app) *cobra.Command {
 held before. Segments that use it change with it.
 
 --json: {"name":"...","dry_run":B,"people":N,"unknown":N,"people_before":N or null,"used_by":["..."]}`,
-		Args: cobra.ExactArgs(2),
+		Args: exactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := ask.options()
 			if err != nil {
@@ -134,7 +134,7 @@ func newSegmentList(a *app) *cobra.Command {
 		Use:   "list",
 		Short: "All saved segments",
 		Long:  `All saved segments. --json: {"segments":[{"name","text","saved","uses","used_by"}]}`,
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
 				all, err := s.Segments(c.Context())
@@ -163,7 +163,7 @@ func newSegmentShow(a *app) *cobra.Command {
 		Use:   "show NAME",
 		Short: "The expression of a segment, and who uses it",
 		Long:  `The expression of a segment, and who uses it. --json: {"name","text","saved","uses","used_by"}`,
-		Args:  cobra.ExactArgs(1),
+		Args:  exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStore(func(s store) error {
 				seg, err := findSegment(c.Context(), s, args[0])
@@ -197,7 +197,7 @@ func newSegmentDrop(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "drop NAME",
 		Short: "Drop a segment that no other uses",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStore(func(s store) error {
 				return a.applyOne(c.Context(), s, func(b *batch.Builder) { b.DropSegment(args[0]) })

@@ -59,7 +59,7 @@ since it was last folded into the base.
 segments, lists, quarantined, head_rows, head_bytes, log_records, log_bytes, base_bytes
 and written_bytes (objects by kind), disk_bytes, cache_bytes,
 memory {budget_bytes, used_bytes}, write_amplification, digests {content, replica, chain}.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
 				st, err := s.Stats(c.Context())

@@ -15,7 +15,7 @@ func newValues(a *app) *cobra.Command {
 first; with a prefix, those that start with it.
 
 --json: {"attribute":"...","values":[{"value":"...","count":N}]}`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: rangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			prefix := ""
 			if len(args) == 2 {

@@ -21,7 +21,7 @@ func newVersion(a *app) *cobra.Command {
 		Use:   "version",
 		Short: "Which version this is",
 		Long:  `Which version this is. --json: {"version","revision","modified","go","platform"}`,
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			v := thisVersion()
 			if a.json {

@@ -19,7 +19,7 @@ type loadChunk struct {
 type span struct{ start, end uint32 }
 
 // absent is a cell that the row does not have; an empty one is span{}.
-var absent = span{start: 1}
+var absent = span{start: 1} //tidy:constant
 
 // chunkRow is a row of a chunk.
 type chunkRow struct {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -321,7 +322,7 @@ func TestLoadDifferential(t *testing.T) {
 	s := loadSchema()
 	helsinki := time.FixedZone("EET", 7200)
 	reasons := map[batch.Reason]int{}
-	for range 60 {
+	for range 40 {
 		text := randomCSV(rnd, s, 1+rnd.IntN(120))
 		o := LoadOptions{File: "f.csv", Key: "id", EmptyUnsets: rnd.IntN(2) == 0, BatchRows: 1 + rnd.IntN(50), Zone: []*time.Location{nil, helsinki}[rnd.IntN(2)]}
 		got, report, err := loadText(t, text, s, o, &RowsOptions{Dialect: &Dialect{Delimiter: ',', Header: true}})
@@ -397,7 +398,7 @@ func checkReport(t testing.TB, got []Loaded, report LoadReport, good []string, b
 			want.Examples[i].Raw = want.Examples[i].Raw[:maxRaw]
 		}
 	}
-	if fmt.Sprint(report) != fmt.Sprint(want) || report.Rows != report.Typed+report.Quarantined {
+	if !reflect.DeepEqual(report, want) || report.Rows != report.Typed+report.Quarantined {
 		t.Fatalf("report\n got %+v\nwant %+v", report, want)
 	}
 }
@@ -409,7 +410,7 @@ func TestLoadDeterministic(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	s := loadSchema()
-	text := randomCSV(rnd, s, 4000)
+	text := randomCSV(rnd, s, 1500)
 	var packed, squeezed bytes.Buffer
 	g := gzip.NewWriter(&packed)
 	io.WriteString(g, text)
@@ -418,16 +419,16 @@ func TestLoadDeterministic(t *testing.T) {
 	io.WriteString(z, text)
 	z.Close()
 	dialect := &RowsOptions{Dialect: &Dialect{Delimiter: ',', Header: true}}
-	for _, rows := range []int{0, 1 + rnd.IntN(700)} {
+	for _, rows := range []int{0, 1 + rnd.IntN(300)} {
 		o := LoadOptions{Key: "id", Source: "file 1", Run: 3, BatchRows: rows, Parallelism: 1}
 		want, wantReport, err := loadText(t, text, s, o, dialect)
-		if err != nil || len(want) < 2 {
+		if err != nil || rows > 0 && len(want) < 2 {
 			t.Fatal(len(want), err)
 		}
 		for i, in := range []string{text, text, packed.String(), squeezed.String()} {
 			o.Parallelism = []int{2, 5, 2, 0}[i]
 			got, report, err := loadText(t, in, s, o, dialect)
-			if err != nil || fmt.Sprint(report) != fmt.Sprint(wantReport) || fmt.Sprint(got) != fmt.Sprint(want) {
+			if err != nil || !reflect.DeepEqual(report, wantReport) || !reflect.DeepEqual(got, want) {
 				t.Fatalf("input %d, parallelism %d: %v, %+v, want %+v", i, o.Parallelism, err, report, wantReport)
 			}
 		}
@@ -443,7 +444,7 @@ func TestLoadDeterministic(t *testing.T) {
 			o.FromSequence = want[from].Sequence
 		}
 		rest, report, err := loadText(t, text, s, o, dialect)
-		if err != nil || fmt.Sprint(rest) != fmt.Sprint(want[from:]) || report.Skipped != o.FromSequence-1 || report.Typed != wantReport.Typed || report.Overwritten != wantReport.Overwritten {
+		if err != nil || !slices.EqualFunc(rest, want[from:], func(a, b Loaded) bool { return reflect.DeepEqual(a, b) }) || report.Skipped != o.FromSequence-1 || report.Typed != wantReport.Typed || report.Overwritten != wantReport.Overwritten {
 			t.Fatalf("from %d: %v, %+v", o.FromSequence, err, report)
 		}
 	}
@@ -498,7 +499,7 @@ func TestLoadSplits(t *testing.T) {
 		next += uint64(l.Rows)
 	}
 	o.Parallelism = 5
-	if again, _, _ := loadText(t, text, s, o, nil); fmt.Sprint(again) != fmt.Sprint(got) {
+	if again, _, _ := loadText(t, text, s, o, nil); !reflect.DeepEqual(again, got) {
 		t.Error("not the same with more goroutines")
 	}
 }
@@ -715,26 +716,41 @@ func TestSourceOf(t *testing.T) {
 	}
 }
 
-// FuzzLoad: whatever the text, rows add up, batches are the same in parallel, and stage 1
-// finds nothing in them.
+// FuzzLoad: whatever the text, rows add up and stage 1 finds nothing in the batches. It
+// uses no goroutines, which would make the fuzzer's coverage a matter of chance.
 func FuzzLoad(f *testing.F) {
 	s := loadSchema()
 	rnd := rand.New(rand.NewPCG(1, 4))
 	for range 3 {
-		f.Add(randomCSV(rnd, s, 20), true)
+		f.Add(randomCSV(rnd, s, 3), true)
 	}
 	f.Add("id,age\nx,1\n\"y,2\nz,3\"\n", false)
-	f.Add(`{"id":"a","age":1}`+"\n", true)
+	f.Add(`{"id":"a","age":1,"likes":["x"]}`+"\n", true)
 	f.Fuzz(func(t *testing.T, text string, unset bool) {
-		var want string
-		for _, parallelism := range []int{1, 3} {
-			rows, _, err := OpenRows(strings.NewReader(text), nil)
-			if err != nil || len(rows.Columns()) == 0 {
-				return
+		rows, _, err := OpenRows(strings.NewReader(text), nil)
+		if err != nil || len(rows.Columns()) == 0 {
+			return
+		}
+		o := LoadOptions{Key: rows.Columns()[0], EmptyUnsets: unset, BatchRows: 3}
+		if err := o.complete(); err != nil {
+			t.Fatal(err)
+		}
+		l := loader{o: o, rows: rows, next: 1, planner: planner{o: &o, schema: s, taken: map[string]string{}}, report: LoadReport{Reasons: map[batch.Reason]uint64{}}}
+		if l.plan, err = l.planner.extend(nil, rows.Columns()); err != nil {
+			t.Fatal(err)
+		}
+		w, job, seen := newLoadWorker(&l.o), &loadJob{}, 0
+		for more := true; more; {
+			if more, err = l.fill(&job.chunk); err != nil {
+				t.Fatal(err)
 			}
-			o := LoadOptions{Key: rows.Columns()[0], EmptyUnsets: unset, BatchRows: 3, Parallelism: parallelism}
-			all := ""
-			report, err := Load(context.Background(), rows, s, o, func(l Loaded) error {
+			if len(job.chunk.rows) == 0 {
+				break
+			}
+			if err := w.do(job); err != nil {
+				t.Fatal(err)
+			}
+			err := l.deliver(job, func(l Loaded) error {
 				d, err := batch.Decode(l.Batch)
 				if err != nil || d.Rows != l.Rows {
 					t.Fatal(err)
@@ -742,17 +758,15 @@ func FuzzLoad(f *testing.F) {
 				if verdicts := Check(d, s); len(verdicts) > 0 {
 					t.Fatalf("stage 1 rejects %+v", verdicts)
 				}
-				all += string(l.Batch)
+				seen += d.Rows
 				return nil
 			})
-			if err != nil && !errors.Is(err, &query.Error{Code: query.CodeInvalid}) || report.Rows != report.Typed+report.Quarantined {
-				t.Fatal(err, report)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if parallelism == 1 {
-				want = all
-			} else if all != want {
-				t.Fatal("not the same in parallel")
-			}
+		}
+		if r := l.report; r.Rows != r.Typed+r.Quarantined || r.Rows != uint64(seen) || r.Rows != l.next-1 {
+			t.Fatalf("%d rows emitted, %d read, report %+v", seen, l.next-1, r)
 		}
 	})
 }

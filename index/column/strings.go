@@ -41,7 +41,7 @@ func EncodeStrings(dst []byte, values [][]byte) []byte {
 		abs[i] = uint32(total)
 	}
 	if total > math.MaxUint32 {
-		panic("column: strings of 4 GiB in one block") // a string is at most 16 KiB: a broken invariant
+		panic("column: strings of 4 GiB in one block") // a string is at most 16 KiB: a broken invariant //tidy:invariant
 	}
 	flags, narrow := byte(0), fitsNarrow(abs[:n])
 	if count < n {

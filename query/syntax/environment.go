@@ -29,7 +29,7 @@ const (
 	fnNot     = operators.NotStrictlyFalse
 )
 
-var profileType = cel.ObjectType("profile")
+var profileType = cel.ObjectType("profile") //tidy:constant
 
 // environment is what CEL needs to check and run expressions over one schema. It is
 // immutable and safe for concurrent use.

@@ -2,6 +2,7 @@ package syntax
 
 import (
 	"math"
+	"sort"
 	"time"
 
 	"cel.dev/cel-go/common/ast"
@@ -69,26 +70,36 @@ func rangesOf(s query.Span, attr schema.AttrID, of []interval) query.Node {
 // instantsFrom returns when the local date in a zone is d or later. That is more than
 // one interval where clocks went back over midnight: then the day before returns
 // for an hour.
+//
+// The offsets are sampled every hour and the change between two samples is searched:
+// time.Time.ZoneBounds is not used, because for some zones it returns bounds that do
+// not enclose the instant (the last day of a leap year).
 func instantsFrom(zone *time.Location, d date) []interval {
-	const slack = 2 * 86400 // no zone was ever two days away from UTC
+	const slack, step = 2 * 86400, 3600 // no zone was ever two days away from UTC
 	midnight := int64(d) * 86400
 	var out []interval
+	offset := offsetAt(zone, midnight-slack)
 	for t := midnight - slack; t < midnight+slack; {
-		at := time.Unix(t, 0).In(zone)
-		_, offset := at.Zone()
-		end := midnight + slack
-		if _, e := at.ZoneBounds(); !e.IsZero() {
-			end = min(end, e.Unix())
+		end, next := t+step, offsetAt(zone, t+step)
+		if next != offset {
+			end = t + 1 + int64(sort.Search(step-1, func(i int) bool { return offsetAt(zone, t+1+int64(i)) != offset }))
+			next = offsetAt(zone, end)
 		}
-		if lo := max(t, midnight-int64(offset)); lo < end {
+		if lo := max(t, midnight-offset); lo < end {
 			if n := len(out); n > 0 && out[n-1].hi+1 == lo*1000 {
 				out[n-1].hi = end*1000 - 1
 			} else {
 				out = append(out, interval{lo * 1000, end*1000 - 1})
 			}
 		}
-		t = end
+		t, offset = end, next
 	}
 	out[len(out)-1].hi = math.MaxInt64
 	return out
+}
+
+// offsetAt returns how many seconds a zone is ahead of UTC at an instant in seconds.
+func offsetAt(zone *time.Location, t int64) int64 {
+	_, offset := time.Unix(t, 0).In(zone).Zone()
+	return int64(offset)
 }

@@ -106,6 +106,9 @@ func Records(from, to uint64) Span { return Span{Record(from), Record(to)} }
 // Outcomes spans the outcomes from..to-1.
 func Outcomes(from, to uint64) Span { return Span{Outcome(from), Outcome(to)} }
 
+// Log spans the records and their outcomes.
+func Log() Span { return Span{[]byte{pRecord}, []byte{pOutcome + 1}} }
+
 // AllOutcomes spans all outcomes.
 func AllOutcomes() Span { return prefixSpan(pOutcome) }
 

@@ -127,7 +127,7 @@ func options(c Config, cache *pebble.Cache) *pebble.Options {
 		FS: c.FS, Cache: cache,
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                c.MemTable,
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: 2, // Pebble keeps one more WAL than this for reuse, each as large as a memtable
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               256 << 20,
@@ -324,6 +324,19 @@ func (s *Store) Scan(ctx context.Context, span keys.Span, f func(k, v []byte) (m
 		}
 	}
 	return wrap("scan", it.Error())
+}
+
+// Reclaim gives back the disk that deleted log records and old generations take:
+// deletions free it once they have left the memtable and met what they delete.
+func (s *Store) Reclaim(ctx context.Context) error {
+	if err := s.DB.Flush(); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	log := keys.Log()
+	if err := s.DB.Compact(ctx, log.Start, log.End, false); err != nil {
+		return fmt.Errorf("compact the log: %w", err)
+	}
+	return nil
 }
 
 func wrap(what string, err error) error {

@@ -1,0 +1,128 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/query"
+)
+
+// Store is what a run needs of a database.
+type Store interface {
+	Apply(ctx context.Context, b batch.Batch) (batch.Result, error)
+	Count(ctx context.Context, expr string, o *query.Options) (query.Count, error)
+	Bitmap(ctx context.Context, expr string, o *query.Options) (query.Bitmap, error)
+	Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error)
+	Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error)
+	Profile(ctx context.Context, key string, o *query.Options) (query.Profile, error)
+	Stats(ctx context.Context) (query.Stats, error)
+	Compact(ctx context.Context) error
+	Close() error
+}
+
+// How often a question is asked: unmeasured to warm up, then measured.
+const (
+	warmUps     = 3
+	DefaultRuns = 20
+)
+
+// RunOptions say what is measured.
+type RunOptions struct {
+	Data     Options // Profiles and Seed; WithAbsent as they say
+	Dir      string  // an empty directory for the data and the stores; its store "csv" stays
+	Open     func(dir string) (Store, error)
+	Runs     int               // measured askings of each question, at least 1; 0: DefaultRuns
+	Mix      time.Duration     // how long MIX8 is asked; 0: 2 s
+	Segments int               // saved segments of Q17; 0: 1,000
+	Progress func(what string) // what begins now; may be nil
+}
+
+// LoadFigure is one way of loading all profiles.
+type LoadFigure struct {
+	How     string // "csv" or "batches"
+	Rows    uint64
+	Took    time.Duration // until everything was acknowledged
+	Compact time.Duration // then, until everything was folded
+}
+
+// Figure is the measurement of one question.
+type Figure struct {
+	Name     string
+	P50, P95 time.Duration
+	Runs     int
+	Count    uint64 // of the last run
+	Unknown  uint64
+	Bytes    uint64  // looked at by the last run
+	Checked  bool    // Count and Unknown were compared with what the generator counted
+	PerSec   float64 // MIX8: questions per second; else 0
+}
+
+// Report is what a run measured.
+type Report struct {
+	Loads     []LoadFigure
+	Questions []Figure
+	Stats     query.Stats // of the store that was asked
+	PeakBytes int64       // largest resident memory of the process; 0 if not known
+}
+
+// Run generates, loads and asks. An answer that differs from what the generator counted
+// is an error. The report holds what was measured until then.
+func Run(ctx context.Context, o RunOptions) (report Report, err error) {
+	if o.Runs <= 0 {
+		o.Runs = DefaultRuns
+	}
+	if o.Mix <= 0 {
+		o.Mix = 2 * time.Second
+	}
+	if o.Segments <= 0 {
+		o.Segments = 1000
+	}
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	r := &runner{RunOptions: o, g: New(o.Data), report: &report}
+	defer func() { report.PeakBytes = peakMemory() }()
+	if err := r.loadBatches(ctx); err != nil {
+		return report, fmt.Errorf("load by batches: %w", err)
+	}
+	s, err := r.loadCSV(ctx)
+	if err != nil {
+		return report, fmt.Errorf("load from CSV: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := r.ask(ctx, s); err != nil {
+		return report, err
+	}
+	report.Stats, err = s.Stats(ctx)
+	return report, err
+}
+
+// runner is one Run.
+type runner struct {
+	RunOptions
+	g        *Generator
+	expected Expected
+	report   *Report
+}
+
+// open opens a new store and adds the attributes.
+func (r *runner) open(ctx context.Context, name string) (Store, error) {
+	s, err := r.Open(filepath.Join(r.Dir, name))
+	if err != nil {
+		return nil, err
+	}
+	if err := r.addSchema(ctx, s); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// remove closes a store and removes its directory.
+func (r *runner) remove(s Store, name string) error {
+	return errors.Join(s.Close(), os.RemoveAll(filepath.Join(r.Dir, name)))
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kantadb/kanta/bench"
+)
+
+func newBench(a *app) *cobra.Command {
+	o := bench.RunOptions{Data: bench.Options{WithAbsent: true}}
+	var keep string
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure: generate people, load them, ask the questions of the workload",
+		Long: `Measure this machine: make people up, load them through batches and from CSV, ask the
+questions of the workload, compare the answers with what the generator counted, and
+print medians, 95th percentiles, memory and disk. Without --keep in a temporary directory.
+
+--json: {"profiles":N,"seed":N,"loads":[{"how","rows","elapsed_us","rows_per_second",
+"compact_us"}],"questions":[{"name","p50_us","p95_us","runs","count","unknown","bytes",
+"checked","per_second"}],"disk_bytes":N,"bytes_per_profile":N,"peak_resident_bytes":N}`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if o.Data.Profiles == 0 {
+				return usagef("--profiles 0: nothing to measure")
+			}
+			if o.Dir, err = benchDir(keep); err != nil {
+				return err
+			}
+			if keep == "" {
+				defer func() { err = errors.Join(err, os.RemoveAll(o.Dir)) }()
+			}
+			o.Open = func(dir string) (bench.Store, error) { return a.openDir(dir, true) }
+			if !a.json {
+				o.Progress = func(what string) { fmt.Fprintln(a.err, what) }
+			}
+			report, err := bench.Run(c.Context(), o)
+			return errors.Join(err, a.printBench(&o, &report))
+		},
+	}
+	c.Flags().Uint64Var(&o.Data.Profiles, "profiles", 1_000_000, "how many people to make up")
+	c.Flags().Uint64Var(&o.Data.Seed, "seed", 0, "another seed is other people")
+	c.Flags().IntVar(&o.Runs, "runs", bench.DefaultRuns, "how often to ask each question")
+	c.Flags().IntVar(&o.Segments, "segments", 0, "how many segments to save for Q17 (default 1000)")
+	c.Flags().StringVar(&keep, "keep", "", "keep the store: in the folder csv of this directory, which must be empty or not exist")
+	return c
+}
+
+func benchDir(keep string) (string, error) {
+	if keep == "" {
+		return os.MkdirTemp("", "kanta-bench-")
+	}
+	if entries, err := os.ReadDir(keep); err == nil && len(entries) > 0 {
+		return "", usagef("--keep %s: there is something already; name a directory that is empty or does not exist", keep)
+	}
+	return keep, os.MkdirAll(keep, 0o755)
+}
+
+func (a *app) printBench(o *bench.RunOptions, r *bench.Report) error {
+	perProfile := r.Stats.DiskBytes / int64(max(1, r.Stats.Profiles))
+	if a.json {
+		return a.printBenchJSON(o, r, perProfile)
+	}
+	t := a.newTable("load", "#rows", "#time", "#rows/s", "#then folding")
+	for _, l := range r.Loads {
+		t.add(l.How, l.Rows, l.Took, perSecond(l.Rows, l.Took), l.Compact)
+	}
+	if err := t.write(a.out); err != nil {
+		return err
+	}
+	t = a.newTable("question", "#p50", "#p95", "#runs", "#count", "#unknown", "#bytes", "answer")
+	for _, q := range r.Questions {
+		remark := ""
+		if q.Checked {
+			remark = "right"
+		}
+		if q.PerSec > 0 {
+			remark = fmt.Sprintf("%.0f questions/s", q.PerSec)
+		}
+		t.add(q.Name, q.P50, q.P95, q.Runs, q.Count, q.Unknown, t.bytes(int64(q.Bytes)), remark)
+	}
+	if err := t.write(a.out); err != nil {
+		return err
+	}
+	f := a.facts()
+	f.add("disk", f.bytes(r.Stats.DiskBytes))
+	f.add("disk bytes per profile", perProfile)
+	f.add("largest resident memory", f.bytes(r.PeakBytes))
+	f.add("memory budget", f.bytes(r.Stats.MemoryBudget))
+	return f.write(a.out)
+}
+
+type benchLoadJSON struct {
+	How           string `json:"how"`
+	Rows          uint64 `json:"rows"`
+	ElapsedUS     int64  `json:"elapsed_us"`
+	RowsPerSecond uint64 `json:"rows_per_second"`
+	CompactUS     int64  `json:"compact_us"`
+}
+
+type benchQuestionJSON struct {
+	Name      string  `json:"name"`
+	P50US     float64 `json:"p50_us"`
+	P95US     float64 `json:"p95_us"`
+	Runs      int     `json:"runs"`
+	Count     uint64  `json:"count"`
+	Unknown   uint64  `json:"unknown"`
+	Bytes     uint64  `json:"bytes"`
+	Checked   bool    `json:"checked"`
+	PerSecond float64 `json:"per_second"`
+}
+
+func (a *app) printBenchJSON(o *bench.RunOptions, r *bench.Report, perProfile int64) error {
+	out := struct {
+		Profiles   uint64              `json:"profiles"`
+		Seed       uint64              `json:"seed"`
+		Loads      []benchLoadJSON     `json:"loads"`
+		Questions  []benchQuestionJSON `json:"questions"`
+		Disk       int64               `json:"disk_bytes"`
+		PerProfile int64               `json:"bytes_per_profile"`
+		Peak       int64               `json:"peak_resident_bytes"`
+	}{o.Data.Profiles, o.Data.Seed, []benchLoadJSON{}, []benchQuestionJSON{}, r.Stats.DiskBytes, perProfile, r.PeakBytes}
+	for _, l := range r.Loads {
+		out.Loads = append(out.Loads, benchLoadJSON{l.How, l.Rows, l.Took.Microseconds(), perSecond(l.Rows, l.Took), l.Compact.Microseconds()})
+	}
+	for _, q := range r.Questions {
+		out.Questions = append(out.Questions, benchQuestionJSON{q.Name, float64(q.P50.Nanoseconds()) / 1e3, float64(q.P95.Nanoseconds()) / 1e3,
+			q.Runs, q.Count, q.Unknown, q.Bytes, q.Checked, q.PerSec})
+	}
+	return a.printJSON(out)
+}

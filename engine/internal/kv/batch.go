@@ -1,0 +1,78 @@
+package kv
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kantadb/kanta/engine/internal/keys"
+)
+
+// Batch collects changes that become visible and durable together. The first error is
+// kept and comes out of Commit. It belongs to one goroutine.
+type Batch struct {
+	b   *pebble.Batch
+	err error
+}
+
+// NewBatch makes an empty batch; close it.
+func (s *Store) NewBatch() *Batch { return &Batch{b: s.DB.NewBatch()} }
+
+func (b *Batch) note(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// Set sets a key.
+func (b *Batch) Set(key, value []byte) { b.note(b.b.Set(key, value, nil)) }
+
+// Delete deletes a key.
+func (b *Batch) Delete(key []byte) { b.note(b.b.Delete(key, nil)) }
+
+// DeleteRange deletes all keys of a span.
+func (b *Batch) DeleteRange(s keys.Span) { b.note(b.b.DeleteRange(s.Start, s.End, nil)) }
+
+// Empty reports that nothing would change.
+func (b *Batch) Empty() bool { return b.b.Empty() }
+
+// Commit makes the changes; with sync they are on disk when it returns.
+func (b *Batch) Commit(sync bool) error {
+	if b.err != nil {
+		return b.err
+	}
+	if sync {
+		return b.b.Commit(pebble.Sync)
+	}
+	return b.b.Commit(pebble.NoSync)
+}
+
+// Close frees the batch, committed or not.
+func (b *Batch) Close() error { return b.b.Close() }
+
+// SyncLog makes everything committed so far durable.
+func (s *Store) SyncLog() error {
+	if err := s.DB.LogData(nil, pebble.Sync); err != nil {
+		return fmt.Errorf("sync the log: %w", err)
+	}
+	return nil
+}
+
+// Metrics are what the store has written since it was opened, and what it takes, in bytes.
+type Metrics struct {
+	Disk, WALSize                     int64
+	BlockCache, MemTables             int64
+	WAL, Flushed, Compacted, Ingested int64
+}
+
+// Metrics returns the current figures.
+func (s *Store) Metrics() Metrics {
+	m := s.DB.Metrics()
+	total := m.Total()
+	return Metrics{
+		Disk: int64(m.DiskSpaceUsage()), WALSize: int64(m.WAL.PhysicalSize),
+		BlockCache: m.BlockCache.Size, MemTables: int64(m.MemTable.Size),
+		WAL: int64(m.WAL.BytesWritten), Flushed: int64(total.TableBytesFlushed),
+		Compacted: int64(total.TableBytesCompacted), Ingested: int64(total.TableBytesIngested),
+	}
+}

@@ -1,0 +1,453 @@
+package engine_test
+
+import (
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// This file is the slow obvious engine: plain maps, one row after the other, nothing
+// shared. The random test in model_run_test.go does the same to it and to a store.
+
+// world is the state of a store.
+type world struct {
+	attrs    []worldAttr // in order of creation
+	nextAttr int
+	people   map[string]*human
+	lists    map[string]bool
+	segments map[string]*condition
+	applied  uint64
+	repeats  map[[2]uint64]batch.Result // of the one source, by run and sequence
+}
+
+type worldAttr struct {
+	id  int
+	def schema.Attribute
+	had bool // somebody once had a value, or a string was seen: its storage is fixed
+}
+
+type human struct {
+	values map[int]schema.Value // by attribute id; sets are never empty
+	lists  map[string]bool
+}
+
+func newWorld() *world {
+	return &world{people: map[string]*human{}, lists: map[string]bool{}, segments: map[string]*condition{}, repeats: map[[2]uint64]batch.Result{}}
+}
+
+func (w *world) clone() *world {
+	c := *w
+	c.attrs = slices.Clone(w.attrs)
+	c.people = make(map[string]*human, len(w.people))
+	for k, h := range w.people {
+		c.people[k] = &human{maps.Clone(h.values), maps.Clone(h.lists)}
+	}
+	c.lists, c.segments, c.repeats = maps.Clone(w.lists), maps.Clone(w.segments), maps.Clone(w.repeats)
+	return &c
+}
+
+func (w *world) attr(name string) *worldAttr {
+	for i := range w.attrs {
+		if w.attrs[i].def.Name == name {
+			return &w.attrs[i]
+		}
+	}
+	return nil
+}
+
+// step is one op of a batch.
+type step struct {
+	code   batch.OpCode
+	name   string    // list or segment
+	keys   []string  // delete, lists
+	rows   []rowStep // upsert
+	change schema.Change
+	cond   *condition
+}
+
+type rowStep struct {
+	key   string
+	cells []cellStep
+}
+
+type cellStep struct {
+	attr  string
+	verb  batch.Verb
+	value schema.Value
+}
+
+// encode writes the batch that the steps are.
+func encodeSteps(b *batch.Builder, w *world, steps []step) {
+	for _, s := range steps {
+		switch s.code {
+		case batch.OpUpsert:
+			for _, r := range s.rows {
+				row := b.Upsert(r.key)
+				for _, c := range r.cells {
+					c.encode(row)
+				}
+			}
+		case batch.OpDelete:
+			b.Delete(s.keys...)
+		case batch.OpSchemaChange:
+			b.Change(s.change)
+		case batch.OpSegmentSave:
+			b.SaveSegment(s.name, s.cond.text)
+		case batch.OpSegmentDrop:
+			b.DropSegment(s.name)
+		case batch.OpListPut:
+			b.ListPut(s.name, s.keys...)
+		case batch.OpListAdd:
+			b.ListAdd(s.name, s.keys...)
+		case batch.OpListRemove:
+			b.ListRemove(s.name, s.keys...)
+		case batch.OpListDrop:
+			b.ListDrop(s.name)
+		}
+	}
+}
+
+func (c *cellStep) encode(row *batch.Row) {
+	switch c.verb {
+	case batch.VerbSet:
+		row.Set(c.attr, c.value)
+	case batch.VerbUnset:
+		row.Unset(c.attr)
+	case batch.VerbAdd:
+		row.Add(c.attr, c.value.Elements()...)
+	case batch.VerbRemove:
+		row.Remove(c.attr, c.value.Elements()...)
+	case batch.VerbIncrement:
+		row.Increment(c.attr, c.value)
+	default:
+		row.Expect(c.attr, c.value)
+	}
+}
+
+// apply does a batch to the world: the counters, and the code of the error if the whole
+// batch is refused; then the world is to be thrown away.
+func (w *world) apply(steps []step, strict bool) (batch.Result, query.Code) {
+	var r batch.Result
+	for i := range steps {
+		s := &steps[i]
+		var code query.Code
+		switch s.code {
+		case batch.OpUpsert:
+			for j := range s.rows {
+				w.upsert(&s.rows[j], &r)
+			}
+		case batch.OpDelete:
+			for _, k := range s.keys {
+				w.count(&r, w.people[k] != nil)
+				w.delete(k)
+			}
+		case batch.OpSchemaChange:
+			code = w.change(&s.change)
+		case batch.OpSegmentSave, batch.OpSegmentDrop:
+			code = w.segment(s)
+		default:
+			code = w.list(s, &r)
+		}
+		if code != 0 {
+			return r, code
+		}
+	}
+	r.Received = r.Accepted + r.Quarantined + r.Refused
+	if strict && r.Accepted != r.Received {
+		return r, query.CodeRefused
+	}
+	w.applied++
+	r.Position = query.Position{Epoch: 1, Applied: w.applied}
+	return r, 0
+}
+
+// delete also writes the absence of every attribute, which fixes their storage.
+func (w *world) delete(key string) {
+	if w.people[key] == nil {
+		return
+	}
+	for i := range w.attrs {
+		w.attrs[i].had = true
+	}
+	delete(w.people, key)
+}
+
+func (w *world) count(r *batch.Result, ok bool) {
+	if ok {
+		r.Accepted++
+	} else {
+		r.Quarantined++
+	}
+}
+
+// upsert does one row: all of it or nothing.
+func (w *world) upsert(row *rowStep, r *batch.Result) {
+	for _, c := range row.cells { // what needs no state
+		a := w.attr(c.attr)
+		if a == nil || !c.fits(&a.def) {
+			r.Quarantined++
+			return
+		}
+	}
+	old := w.people[row.key]
+	h := &human{values: map[int]schema.Value{}, lists: map[string]bool{}}
+	if old != nil {
+		h.values, h.lists = maps.Clone(old.values), old.lists
+	} else if !w.hasRequired(row) {
+		r.Quarantined++
+		return
+	}
+	for _, c := range row.cells {
+		a := w.attr(c.attr)
+		v, expected := c.next(&a.def, h.values[a.id])
+		switch {
+		case !expected:
+			r.Refused++
+			return
+		case !inBounds(&a.def, v, c.verb) || a.def.Unique && w.holds(a.id, v, old):
+			r.Quarantined++
+			return
+		}
+		if v.IsAbsent() || v.Kind() == schema.Set && len(v.Elements()) == 0 {
+			delete(h.values, a.id)
+		} else {
+			h.values[a.id] = v
+		}
+	}
+	for _, c := range row.cells {
+		a := w.attr(c.attr)
+		a.had = a.had || c.verb != batch.VerbExpect
+	}
+	w.people[row.key] = h
+	r.Accepted++
+	if old == nil {
+		r.Created++
+	}
+}
+
+// fits is what can be told of a cell without the state.
+func (c *cellStep) fits(a *schema.Attribute) bool {
+	if c.value.IsAbsent() {
+		return true
+	}
+	if c.value.Kind() != a.Kind || c.value.Scale() != a.Scale || c.verb == batch.VerbIncrement && (a.Coded() || a.Inline()) {
+		return false
+	}
+	return c.verb != batch.VerbSet && c.verb != batch.VerbAdd || inBounds(a, c.value, c.verb)
+}
+
+// inBounds reports whether an attribute admits a value. What a row expects is not stored.
+func inBounds(a *schema.Attribute, v schema.Value, verb batch.Verb) bool {
+	if v.IsAbsent() || verb == batch.VerbExpect || verb == batch.VerbRemove {
+		return true
+	}
+	if v.Kind() == schema.Float && math.IsInf(v.Float(), 0) && verb == batch.VerbIncrement {
+		return false
+	}
+	if !a.Min.IsAbsent() && v.Ordered() < a.Min.Ordered() || !a.Max.IsAbsent() && v.Ordered() > a.Max.Ordered() {
+		return false
+	}
+	return len(a.Allowed) == 0 || slices.ContainsFunc(a.Allowed, v.Equal)
+}
+
+func (w *world) hasRequired(row *rowStep) bool {
+	for i := range w.attrs {
+		a := &w.attrs[i].def
+		if a.Required && !slices.ContainsFunc(row.cells, func(c cellStep) bool {
+			return c.attr == a.Name && (c.verb == batch.VerbSet || c.verb == batch.VerbIncrement)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// holds reports whether somebody else has a value.
+func (w *world) holds(attr int, v schema.Value, self *human) bool {
+	if v.IsAbsent() {
+		return false
+	}
+	for _, h := range w.people {
+		if h != self && h.values[attr].Equal(v) {
+			return true
+		}
+	}
+	return false
+}
+
+// next is what a cell makes of a value; false if it expected another one. An increment
+// that overflows yields an infinity, which nothing admits; ints do not get that far here.
+func (c *cellStep) next(a *schema.Attribute, old schema.Value) (v schema.Value, expected bool) {
+	if a.Kind == schema.Set && old.IsAbsent() {
+		old = schema.SetValue()
+	}
+	switch c.verb {
+	case batch.VerbUnset:
+		return schema.Value{}, true
+	case batch.VerbAdd:
+		return schema.SetValue(append(slices.Clone(old.Elements()), c.value.Elements()...)...), true
+	case batch.VerbRemove:
+		left := slices.DeleteFunc(slices.Clone(old.Elements()), func(e string) bool { return slices.Contains(c.value.Elements(), e) })
+		return schema.SetValue(left...), true
+	case batch.VerbIncrement:
+		if a.Kind == schema.Float {
+			sum := c.value.Float()
+			if !old.IsAbsent() {
+				sum += old.Float()
+			}
+			return schema.FloatValue(sum), true
+		}
+		return schema.FromOrdered(a.Kind, a.Scale, old.Ordered()+c.value.Ordered()), true
+	case batch.VerbExpect:
+		if c.value.IsAbsent() && old.Kind() == schema.Set {
+			return old, len(old.Elements()) == 0
+		}
+		return old, old.Equal(c.value)
+	}
+	return c.value, true
+}
+
+// change does a schema change.
+func (w *world) change(c *schema.Change) query.Code {
+	if c.Op == schema.AddAttribute {
+		if w.attr(c.Name) != nil {
+			return query.CodeConflict
+		}
+		w.attrs = append(w.attrs, worldAttr{id: w.nextAttr, def: c.Attribute})
+		w.nextAttr++
+		return 0
+	}
+	a := w.attr(c.Name)
+	switch {
+	case a == nil, c.Op == schema.Rename && w.attr(c.To) != nil:
+		return query.CodeConflict
+	case (c.Op == schema.Rename || c.Op == schema.Drop) && w.uses(func(s *condition) bool { return s.attrs[a.id] }):
+		return query.CodeConflict
+	}
+	switch c.Op {
+	case schema.Rename:
+		a.def.Name = c.To
+	case schema.Deprecate:
+		if a.def.Deprecated {
+			return query.CodeConflict
+		}
+		a.def.Deprecated = true
+	case schema.SetStorage:
+		if a.def.Storage == c.Attribute.Storage || a.had || a.def.Unique {
+			return query.CodeConflict
+		}
+		a.def.Storage = c.Attribute.Storage
+	case schema.Narrow:
+		for _, h := range w.people {
+			if !inBounds(&c.Attribute, h.values[a.id], batch.VerbSet) {
+				return query.CodeConflict
+			}
+		}
+		a.def = c.Attribute
+	case schema.Widen:
+		a.def = c.Attribute
+	case schema.Drop:
+		for _, h := range w.people {
+			delete(h.values, a.id)
+		}
+		w.attrs = slices.DeleteFunc(w.attrs, func(x worldAttr) bool { return x.id == a.id })
+	}
+	return 0
+}
+
+// uses reports whether a saved segment uses something.
+func (w *world) uses(what func(*condition) bool) bool {
+	for _, s := range w.segments {
+		if what(s) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) segment(s *step) query.Code {
+	if s.code == batch.OpSegmentDrop {
+		switch {
+		case w.segments[s.name] == nil:
+			return query.CodeUnknownName
+		case w.uses(func(c *condition) bool { return c.segments[s.name] }):
+			return query.CodeConflict
+		}
+		delete(w.segments, s.name)
+		return 0
+	}
+	for attr := range s.cond.attrs {
+		if !slices.ContainsFunc(w.attrs, func(a worldAttr) bool { return a.id == attr }) {
+			return query.CodeUnknownName
+		}
+	}
+	for name := range s.cond.lists {
+		if !w.lists[name] {
+			return query.CodeUnknownName
+		}
+	}
+	for name := range s.cond.segments {
+		if name != s.name && w.segments[name] == nil {
+			return query.CodeUnknownName
+		}
+		if w.reaches(name, s.name) {
+			return codeCycle
+		}
+	}
+	w.segments[s.name] = s.cond
+	return 0
+}
+
+// codeCycle stands for whatever code the compiler gives a circle of segments.
+const codeCycle query.Code = 1 << 15
+
+func (w *world) reaches(from, to string) bool {
+	if from == to {
+		return true
+	}
+	for name := range w.segments[from].segments {
+		if w.reaches(name, to) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) list(s *step, r *batch.Result) query.Code {
+	if s.code == batch.OpListDrop {
+		switch {
+		case !w.lists[s.name]:
+			return query.CodeUnknownName
+		case w.uses(func(c *condition) bool { return c.lists[s.name] }):
+			return query.CodeConflict
+		}
+	}
+	if s.code == batch.OpListRemove && !w.lists[s.name] {
+		return query.CodeUnknownName
+	}
+	if s.code == batch.OpListDrop || s.code == batch.OpListPut {
+		for _, h := range w.people {
+			delete(h.lists, s.name)
+		}
+	}
+	w.lists[s.name] = true
+	if s.code == batch.OpListDrop {
+		delete(w.lists, s.name)
+	}
+	for _, k := range s.keys {
+		h := w.people[k]
+		w.count(r, h != nil)
+		switch {
+		case h == nil:
+		case s.code == batch.OpListRemove:
+			delete(h.lists, s.name)
+		default:
+			h.lists[s.name] = true
+		}
+	}
+	return 0
+}

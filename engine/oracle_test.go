@@ -1,0 +1,215 @@
+package engine_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/syntax"
+)
+
+// TestOracle holds the engine against the interpreter: the same random people, written by
+// different histories into three stores, and random expressions, asked of all; members,
+// unknown and failed must be what CEL's interpreter says of every single profile.
+//
+// The short form has one population of 80,000 and takes some 15 seconds. KANTA_LONG=1 has
+// populations of 200,000 and more than 20,000 expressions; then every cell of the coverage
+// table must be met. KANTA_SEED repeats a run.
+func TestOracle(t *testing.T) {
+	seed := rand.Uint64() >> 1
+	if s := os.Getenv("KANTA_SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("KANTA_SEED=%d", seed)
+	populations, n, perPopulation := 1, 80_000, 500
+	long := os.Getenv("KANTA_LONG") != ""
+	if long {
+		populations, n, perPopulation = 16, 200_000, 1_300
+	}
+	r := &oracleRun{T: t, cells: coverage{}, seen: map[string]bool{}, long: long}
+	for k := range populations {
+		r.population(seed+uint64(k), n, perPopulation)
+	}
+	t.Logf("%d expressions, %d of them refused by the compiler; interpreted %d times; stores %v, oracle %v, engine %v",
+		r.asked, r.refused, r.interpreted, r.times[0].Round(time.Millisecond), r.times[1].Round(time.Millisecond), r.times[2].Round(time.Millisecond))
+	if long {
+		r.cells.check(t, 5)
+	}
+}
+
+// oracleRun is what a run has seen.
+type oracleRun struct {
+	*testing.T
+	long        bool
+	cells       coverage
+	seen        map[string]bool
+	asked       int
+	refused     int
+	interpreted int
+	times       [3]time.Duration // building stores, oracle, engine
+}
+
+func (r *oracleRun) since(k int, start time.Time) { r.times[k] += time.Since(start) }
+
+// population draws people, writes them into three stores and asks n expressions.
+func (r *oracleRun) population(seed uint64, n, questions int) {
+	start := time.Now()
+	p := drawPeople(seed, 1<<20-74_000-n/20, n)
+	w := &writer{people: p, inner: map[string]*expression{}}
+	segments := map[string]string{}
+	o := &oracle{people: p, compiler: syntax.NewCompiler(), env: query.Env{Now: oracleClock()}, inner: w.inner, cat: &catalog{schema: p.schema, segments: segments, lists: map[string]uint32{}}}
+	for i, l := range p.lists {
+		o.cat.lists[l.Name] = uint32(i)
+	}
+	for _, name := range []string{"seg a", "seg b", "seg c"} {
+		x := r.compiling(w, o)
+		w.inner[name], segments[name] = x, x.text
+		w.segments = append(w.segments, name)
+	}
+	var stores []*store
+	for k := range 3 {
+		s := newStore(r.T, p, k, segments)
+		defer func() { _ = s.Close() }()
+		s.check()
+		stores = append(stores, s)
+	}
+	r.since(0, start)
+	o.cat = stores[0].catalog()
+	for k := range questions {
+		switch k { // the same questions, whatever the store has been through
+		case questions / 2:
+			stores[1].reopen()
+			stores[1].check()
+		case questions * 3 / 4:
+			if err := stores[2].Compact(r.Context()); err != nil {
+				r.Fatal(err)
+			}
+			stores[2].check()
+		}
+		r.question(r.compiling(w, o), o, stores)
+		if r.Failed() {
+			r.Fatalf("seed %d", seed)
+		}
+	}
+	r.interpreted += o.interpreted
+}
+
+// compiling writes expressions until one compiles that was not there before. What does
+// not compile must fail with one of the codes of a text that is wrong.
+func (r *oracleRun) compiling(w *writer, o *oracle) *expression {
+	for {
+		x := w.logic(max(0, w.IntN(5)-1))
+		if r.seen[x.text] {
+			continue
+		}
+		r.seen[x.text] = true
+		_, err := o.compiler.Compile(x.text, o.cat, o.env)
+		if err == nil {
+			return x
+		}
+		r.refused++
+		var q *query.Error
+		if !errors.As(err, &q) || q.Code != query.CodeType && q.Code != query.CodeLimit && q.Code != query.CodeSyntax {
+			r.Fatalf("%s: %v", x.text, err)
+		}
+	}
+}
+
+// question asks one expression of all stores.
+func (r *oracleRun) question(x *expression, o *oracle, stores []*store) {
+	r.asked++
+	start := time.Now()
+	e, err := o.compiler.Compile(x.text, o.cat, o.env)
+	if err != nil {
+		r.Fatal(err)
+	}
+	truths, err := o.truths(x)
+	if err != nil {
+		r.Fatalf("a part of %s: %v", x.text, err)
+	}
+	for range 100 {
+		i := o.IntN(o.n)
+		if got := o.interpretWhole(e, i); got != query.Truth(truths[i]&truthBits) {
+			r.Fatalf("%s: for %s the interpreter says %d of the whole, %d by parts", x.text, o.describe(i), got, truths[i]&truthBits)
+		}
+	}
+	want := o.expect(truths)
+	r.since(1, start)
+	defer r.since(2, time.Now())
+	members := roaring.FromDense(want.words, true)
+	for k, s := range stores {
+		if isCostly(e.Root) && k != r.asked%len(stores) {
+			continue // the interpreter for everybody again, three times
+		}
+		s.answers(x.text, e, want, members, o, truths)
+		r.cells.add(o.people, s, e.Root, want.words)
+	}
+}
+
+// isCostly reports whether the plan is the interpreter, for everybody.
+func isCostly(n query.Node) bool {
+	switch n := n.(type) {
+	case *query.Residual:
+		return true
+	case *query.Not:
+		return isCostly(n.Of)
+	case *query.And:
+		return isCostly(n.Of[0]) // the others are asked less
+	case *query.Or:
+		for _, x := range n.Of {
+			if isCostly(x) {
+				return true
+			}
+		}
+	case *query.Segment:
+		return isCostly(n.Of)
+	}
+	return false
+}
+
+// answers compares the store's answers with what they have to be.
+func (s *store) answers(text string, e *syntax.Expr, want expected, members *roaring.Bitmap, o *oracle, truths []outcome) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	c, err := s.Count(ctx, text, nil)
+	if err != nil {
+		s.t.Fatalf("%v: %s: %v", s, text, err)
+	}
+	got, err := s.Bitmap(ctx, text, nil)
+	if err != nil {
+		s.t.Fatalf("%v: %s: %v", s, text, err)
+	}
+	if !got.Ordinals.Equals(members) {
+		wrong := roaring.Xor(got.Ordinals, members)
+		i := int(wrong.Minimum()) - o.first
+		who := "nobody's ordinal"
+		if i >= 0 && i < o.n {
+			who = fmt.Sprintf("%s (truth %d, dead %v)", o.describe(i), truths[i]&truthBits, o.dead[i])
+		}
+		s.t.Fatalf("%v: %s\n%sdiffers for %d profiles, the first: %s; the store says %v", s, text, syntax.Print(e.Root, o.schema), wrong.GetCardinality(), who, got.Ordinals.Contains(wrong.Minimum()))
+	}
+	if c.Count != want.yes || c.Unknown != want.unknown || c.Errors < want.minFail || c.Errors > want.maxFail {
+		s.t.Fatalf("%v: %s\n%scounts %d, %d unknown, %d errors; want %d, %d and %d to %d", s, text, syntax.Print(e.Root, o.schema), c.Count, c.Unknown, c.Errors, want.yes, want.unknown, want.minFail, want.maxFail)
+	}
+}
+
+// describe names a profile's values.
+func (p *people) describe(i int) string {
+	out := p.keys[i]
+	for _, f := range p.facts {
+		if v := f.value(i); !v.IsAbsent() {
+			out += fmt.Sprintf(" %s=%q", f.Name, v)
+		}
+	}
+	return out
+}
