@@ -23,7 +23,7 @@ const maxProblems = 100
 // progress may be nil; it is called from Check's goroutine. Damage is in the report, not
 // in the error.
 func (db *DB) Check(ctx context.Context, progress func(done, total uint64, what string)) (query.CheckReport, error) {
-	return with(ctx, db, func(n *snapshot) (query.CheckReport, error) {
+	return read(ctx, db, func(n *snapshot) (query.CheckReport, error) {
 		c := &checker{db: db, s: n.s, progress: progress, folder: base.NewFolder(db.kv, db.cache)}
 		if c.progress == nil {
 			c.progress = func(uint64, uint64, string) {}

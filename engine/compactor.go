@@ -35,8 +35,8 @@ type compactor struct {
 	folder  *base.Folder
 
 	mu       sync.Mutex
-	changed  *sync.Cond // room was made, or the compactor ended
-	unfolded int64      // values in the log that the base does not have yet
+	changed  chan struct{} // closed when room was made, or the compactor ended
+	unfolded int64         // values in the log that the base does not have yet
 	ended    bool
 	err      error
 
@@ -76,7 +76,7 @@ type pending struct {
 func newCompactor(db *DB) *compactor {
 	c := &compactor{db: db, folder: base.NewFolder(db.kv, db.cache), signal: make(chan struct{}, 1), compacts: make(chan chan error),
 		quit: make(chan struct{}), done: make(chan struct{}), oldest: map[unitID]pending{}, generation: 1, truncated: 1}
-	c.changed = sync.NewCond(&c.mu)
+	c.changed = make(chan struct{})
 	return c
 }
 
@@ -92,14 +92,30 @@ func (c *compactor) stop() {
 	<-c.done
 }
 
-// waitForRoom holds the writer back while the head is too full.
-func (c *compactor) waitForRoom() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !c.ended && (c.unfolded > c.db.opt.limits.hardValues || len(c.db.current.Load().Tiers.Frozen) >= maxFrozen) {
+// waitForRoom holds a caller back while the head is too full. Not the writer itself: the
+// compactor needs it to make room.
+func (c *compactor) waitForRoom(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		full := !c.ended && (c.unfolded > c.db.opt.limits.hardValues || len(c.db.current.Load().Tiers.Frozen) >= maxFrozen)
+		changed := c.changed
+		c.mu.Unlock()
+		if !full {
+			return nil
+		}
 		c.wake()
-		c.changed.Wait()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+}
+
+// announce lets everybody look again who waits for room; c.mu is held.
+func (c *compactor) announce() {
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
 func (c *compactor) run() {
@@ -107,7 +123,7 @@ func (c *compactor) run() {
 	defer func() {
 		c.mu.Lock()
 		c.ended = true
-		c.changed.Broadcast()
+		c.announce()
 		c.mu.Unlock()
 	}()
 	if c.db.opt.ReadOnly {
@@ -187,7 +203,6 @@ func (c *compactor) round(ctx context.Context, all bool) error {
 func (db *DB) Compact(ctx context.Context) error {
 	r := &request{ctx: ctx, done: make(chan struct{}), task: func() {
 		db.writer.freeze(db.writer.pos.Applied + 1)
-		db.writer.look()
 		db.writer.publish()
 	}}
 	if db.opt.ReadOnly {
@@ -196,10 +211,16 @@ func (db *DB) Compact(ctx context.Context) error {
 	if err := db.send(r); err != nil {
 		return err
 	}
+	if r.err != nil {
+		return r.err
+	}
 	reply := make(chan error, 1)
 	select {
 	case db.compactor.compacts <- reply:
 	case <-db.compactor.done:
+		if err := db.failure(); err != nil {
+			return err
+		}
 		return errClosed()
 	case <-ctx.Done():
 		return ctx.Err()
@@ -307,7 +328,7 @@ func (c *compactor) count() {
 	}
 	c.mu.Lock()
 	c.unfolded = n
-	c.changed.Broadcast()
+	c.announce()
 	c.mu.Unlock()
 }
 

@@ -127,7 +127,7 @@ func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID) error {
 	r := &request{ctx: ctx, done: make(chan struct{})}
 	r.task = func() {
 		old := w.reading.Indexes[id]
-		if old == nil || w.failed != nil {
+		if old == nil {
 			return
 		}
 		frozen = &view.Index{Static: old.Static, Folded: old.Folded, Entries: old.Entries, Frozen: old.Delta, Delta: keytable.NewDelta()}
@@ -137,8 +137,13 @@ func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID) error {
 	if err := c.db.send(r); err != nil {
 		return ctx.Err() // the store is closing
 	}
-	if frozen == nil || w.db.failure() != nil {
+	if frozen == nil {
 		return nil
+	}
+	if c.db.opt.Durability == SyncNone { // as with a fold: the index must not be ahead of the log
+		if err := c.db.kv.SyncLog(); err != nil {
+			return err
+		}
 	}
 	c.generation++
 	t := keys.Table{Attr: uint32(id), Generation: c.generation}

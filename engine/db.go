@@ -35,7 +35,7 @@ type DB struct {
 	writer    *writer
 	compactor *compactor
 
-	closing sync.RWMutex // held for reading by whoever uses writer.requests
+	closing sync.RWMutex // held for reading by questions and whoever uses writer.requests
 	closed  bool
 	written atomic.Int64 // bytes of batches since open
 }
@@ -76,8 +76,8 @@ func (db *DB) start() {
 	db.compactor.wake()
 }
 
-// Close waits for writes under way and closes the store. Snapshots and listings still
-// open fail from then on.
+// Close waits for writes and questions under way and closes the store. Snapshots and
+// listings still open fail from then on.
 func (db *DB) Close() error {
 	db.closing.Lock()
 	if db.closed {
@@ -124,6 +124,9 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (batch.Result
 	}
 	r := &request{ctx: ctx, raw: b, decoded: decoded, dry: dry, received: db.opt.Clock().UnixMilli(), done: make(chan struct{})}
 	if err := r.check(db.current.Load()); err != nil {
+		return batch.Result{}, err
+	}
+	if err := db.compactor.waitForRoom(ctx); err != nil {
 		return batch.Result{}, err
 	}
 	if err := db.send(r); err != nil {

@@ -28,8 +28,9 @@ type decider struct {
 	out      *decision
 	verdicts map[int]verdict
 
-	created map[uint64]newKey // keys that this batch creates, by hash
-	clashes map[string]uint32 // those whose hash an earlier one of the batch has
+	created map[uint64]newKey      // keys that this batch creates, by hash
+	clashes map[string]uint32      // those whose hash an earlier one of the batch has
+	tracked map[schema.AttrID]bool // whose values are in pending
 	pending map[cell]schema.Value
 	taken   map[uniqueValue]uint32 // by whom, of the pending values
 	gone    map[uint32]bool        // profiles that this batch deleted
@@ -88,11 +89,10 @@ func (d *decider) upsert(op *batch.Op) error {
 		}
 	}
 	d.bindColumns(b)
-	required := d.required(b)
-	if err := d.rows(b, required); err != nil {
+	d.fullDictionaries(b)
+	if err := d.rows(b, d.required(b)); err != nil {
 		return err
 	}
-	d.fullDictionaries(b)
 	return d.emit(b)
 }
 
@@ -142,7 +142,7 @@ func (d *decider) required(b *block) []bool {
 		}
 		has := make([]bool, b.op.Block.N)
 		for _, c := range b.cols {
-			if c.attr != a || c.Verb != batch.VerbSet && c.Verb != batch.VerbAdd {
+			if c.attr != a || c.Verb != batch.VerbSet && c.Verb != batch.VerbIncrement {
 				continue
 			}
 			for r := range has {
@@ -160,9 +160,9 @@ func (d *decider) required(b *block) []bool {
 
 // rows resolves each row's key and runs the checks that need the state, in row order.
 func (d *decider) rows(b *block, required []bool) error {
-	stateful := d.stateful(b)
-	if stateful != nil && d.pending == nil {
-		d.pending, d.taken = map[cell]schema.Value{}, map[uniqueValue]uint32{}
+	stateful, err := d.stateful(b)
+	if err != nil {
+		return err
 	}
 	for row := range b.op.Block.N {
 		key := b.op.Block.Keys.At(row)
@@ -199,13 +199,11 @@ func (d *decider) rows(b *block, required []bool) error {
 
 // resolve finds the ordinal of a living profile's key, also one that this batch creates.
 func (d *decider) resolve(key []byte, hash uint64) (ord uint32, known bool, err error) {
-	if n, ok := d.created[hash]; ok {
-		if n.key == string(key) {
-			return n.ord, true, nil
-		}
-		if ord, ok := d.clashes[string(key)]; ok {
-			return ord, true, nil
-		}
+	if n, ok := d.created[hash]; ok && n.key == string(key) {
+		return n.ord, true, nil
+	}
+	if ord, ok := d.clashes[string(key)]; ok {
+		return ord, true, nil
 	}
 	ord, known, err = d.w.find(hash, key)
 	return ord, known && !d.gone[ord], err
@@ -225,10 +223,11 @@ func (d *decider) remember(key []byte, hash uint64, ord uint32) {
 	d.created[hash] = newKey{ord, string(key)}
 }
 
-// fullDictionaries fails the rows whose strings would not fit into a dictionary.
+// fullDictionaries fails the rows whose strings would not fit into a dictionary. It comes
+// before the rows are given ordinals, so it also counts the strings of rows that fail later.
 func (d *decider) fullDictionaries(b *block) {
 	for _, c := range b.cols {
-		if !c.attr.Coded() || c.attr.Kind == schema.Bool || c.Verb == batch.VerbUnset {
+		if !c.attr.Coded() || c.attr.Kind == schema.Bool || c.Verb != batch.VerbSet && c.Verb != batch.VerbAdd {
 			continue
 		}
 		dict := d.w.dicts[c.attr.ID]
@@ -244,7 +243,7 @@ func (d *decider) countNew(b *block, c *blockColumn) {
 	room := d.w.db.opt.limits.dictionary - dict.Len()
 	fresh := map[string]bool{}
 	d.eachString(c, func(row int, s []byte) {
-		if b.place[row] < 0 || fresh[string(s)] {
+		if b.fail[row] != batch.ReasonNone || fresh[string(s)] {
 			return
 		}
 		if _, ok := dict.CodeOf(s); ok {
@@ -254,16 +253,9 @@ func (d *decider) countNew(b *block, c *blockColumn) {
 			fresh[string(s)] = true
 			return
 		}
-		b.fail[row], b.place[row] = batch.ReasonDictionaryFull, -1
+		b.fail[row] = batch.ReasonDictionaryFull
 		b.detail[row] = fmt.Sprintf("attribute %q has %d distinct values: store it inline", c.attr.Name, dict.Len())
 	})
-	b.n = 0
-	for row := range b.place { // rows that failed leave no gap
-		if b.place[row] >= 0 {
-			b.place[row] = int32(b.n)
-			b.n++
-		}
-	}
 }
 
 // eachString calls f for each string cell or set element of a column.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kantadb/kanta/engine/batch"
@@ -25,9 +26,12 @@ func (d *decider) emit(b *block) error {
 		return nil
 	}
 	d.emitKeys(b, &out)
-	for _, c := range b.cols {
-		d.emitColumn(b, c, &out)
+	changes := effect.Block{}
+	for i, c := range b.cols {
+		first := !slices.ContainsFunc(b.cols[:i], func(x *blockColumn) bool { return x.attr == c.attr })
+		d.emitColumn(b, c, first, &changes)
 	}
+	out.Columns = append(out.Columns, inOrder(out.Ords, changes.Columns)...)
 	d.out.outcome.Blocks = append(d.out.outcome.Blocks, out)
 	return nil
 }
@@ -54,7 +58,8 @@ func (d *decider) emitKeys(b *block, out *effect.Block) {
 	out.Columns = append(out.Columns, keys, live)
 }
 
-func (d *decider) emitColumn(b *block, c *blockColumn, out *effect.Block) {
+// emitColumn turns one column into effects; first: the block has no earlier one of the attribute.
+func (d *decider) emitColumn(b *block, c *blockColumn, first bool, out *effect.Block) {
 	switch c.Verb {
 	case batch.VerbExpect, batch.VerbExpectAbsent:
 		return
@@ -74,7 +79,7 @@ func (d *decider) emitColumn(b *block, c *blockColumn, out *effect.Block) {
 		return codes[i]
 	}
 	if e.Class == effect.Set {
-		d.emitSets(b, c, &e, codeOf)
+		d.emitSets(b, c, first, &e, codeOf)
 	} else {
 		d.emitScalars(b, c, &e, codeOf)
 	}
@@ -121,7 +126,7 @@ func (d *decider) emitScalars(b *block, c *blockColumn, e *effect.Column, codeOf
 	}
 }
 
-func (d *decider) emitSets(b *block, c *blockColumn, e *effect.Column, codeOf func(uint32) uint32) {
+func (d *decider) emitSets(b *block, c *blockColumn, first bool, e *effect.Column, codeOf func(uint32) uint32) {
 	k, at := -1, 0
 	dict := d.w.dicts[c.attr.ID]
 	for row, p := range b.place {
@@ -136,7 +141,7 @@ func (d *decider) emitSets(b *block, c *blockColumn, e *effect.Column, codeOf fu
 		if p < 0 {
 			continue
 		}
-		if c.Verb == batch.VerbUnset || c.Verb == batch.VerbSet && !b.fresh[row] {
+		if c.Verb == batch.VerbUnset || c.Verb == batch.VerbSet && !(first && b.fresh[row]) {
 			e.Rows, e.Codes = append(e.Rows, uint32(p)), append(e.Codes, effect.Reset)
 		}
 		for _, i := range c.Index[from:at] {

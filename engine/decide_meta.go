@@ -83,12 +83,16 @@ func (d *decider) mayChange(c schema.Change) error {
 	a := d.w.schema.Lookup(c.Name)
 	switch c.Op {
 	case schema.SetStorage:
-		if n, _ := d.w.view().ExistsCount(a.ID); n > 0 || !d.w.headEmpty(a.ID) {
-			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("attribute %q has values; its storage cannot change any more", a.Name),
+		if d.everWritten(a.ID) {
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("attribute %q has been written to; its storage cannot change any more", a.Name),
 				Hint: "add an attribute with the other storage and load the values into it"}
 		}
 	case schema.Narrow:
-		n, err := d.w.offenders(d.ctx, a, &c.Attribute)
+		if c.Attribute.Unique && !a.Unique && d.everWritten(a.ID) {
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("attribute %q has been written to; it cannot become unique any more", a.Name),
+				Hint: "add a unique attribute and load the values into it"}
+		}
+		n, err := d.offenders(a, &c.Attribute)
 		if err != nil {
 			return err
 		}

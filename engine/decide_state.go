@@ -13,7 +13,7 @@ import (
 // stateful returns the columns whose attributes need the state row by row (increments,
 // expectations, unique values); nil if there are none. All columns of such an attribute
 // are in it, so that later rows of the batch see what earlier ones did.
-func (d *decider) stateful(b *block) []*blockColumn {
+func (d *decider) stateful(b *block) ([]*blockColumn, error) {
 	need := map[schema.AttrID]bool{}
 	for _, c := range b.cols {
 		switch c.Verb {
@@ -27,7 +27,10 @@ func (d *decider) stateful(b *block) []*blockColumn {
 	}
 	var out []*blockColumn
 	for _, c := range b.cols {
-		if need[c.attr.ID] || d.pendingAttr(c.attr.ID) {
+		if need[c.attr.ID] || d.tracked[c.attr.ID] {
+			if err := d.track(c.attr); err != nil {
+				return nil, err
+			}
 			out = append(out, c)
 			if c.Verb == batch.VerbIncrement {
 				c.sums = make([]int64, c.M)
@@ -37,17 +40,24 @@ func (d *decider) stateful(b *block) []*blockColumn {
 	if out != nil {
 		b.counted = make([]int32, len(out))
 	}
-	return out
+	return out, nil
 }
 
-// pendingAttr reports whether an earlier block of the batch was decided row by row for an attribute.
-func (d *decider) pendingAttr(id schema.AttrID) bool {
-	for c := range d.pending {
-		if c.attr == id {
-			return true
-		}
+// track makes an attribute's values pending from here to the end of the batch, beginning
+// with what earlier blocks did to it.
+func (d *decider) track(a *schema.Attribute) error {
+	if d.tracked[a.ID] {
+		return nil
 	}
-	return false
+	if d.tracked == nil {
+		d.tracked, d.pending, d.taken = map[schema.AttrID]bool{}, map[cell]schema.Value{}, map[uniqueValue]uint32{}
+	}
+	d.tracked[a.ID] = true
+	before, err := d.written(a)
+	for ord, v := range before {
+		d.pending[cell{a.ID, ord}] = v
+	}
+	return err
 }
 
 // checkRow runs one row's increments, expectations and unique checks.
@@ -100,7 +110,7 @@ func (d *decider) checkRow(b *block, cols []*blockColumn, row int, ord uint32, f
 	if !failed {
 		for _, ch := range changes {
 			d.pending[ch.c] = ch.v
-			if a := d.w.schema.ByID(ch.c.attr); a != nil && a.Unique {
+			if a := d.w.schema.ByID(ch.c.attr); a != nil && a.Unique && !ch.v.IsAbsent() {
 				d.taken[uniqueValue{ch.c.attr, ch.v.String()}] = ch.c.ord
 			}
 		}
@@ -130,7 +140,7 @@ func (d *decider) next(c *blockColumn, k int, old schema.Value, ord uint32) (v s
 			return old, batch.ReasonOverflow, fmt.Sprintf("%s: %v + %v", c.Name, old, given), nil
 		}
 		c.sums[k] = sum.Ordered()
-		return sum, batch.ReasonNone, "", nil
+		given = sum
 	case batch.VerbUnset:
 		return empty(c.attr), batch.ReasonNone, "", nil
 	case batch.VerbAdd:
@@ -180,8 +190,7 @@ func increment(a *schema.Attribute, old, by schema.Value) (schema.Value, bool) {
 		}
 		sum = schema.FromOrdered(a.Kind, a.Scale, int64(n))
 	}
-	inside := (a.Min.IsAbsent() || sum.Ordered() >= a.Min.Ordered()) && (a.Max.IsAbsent() || sum.Ordered() <= a.Max.Ordered())
-	return sum, inside
+	return sum, admits(a, sum)
 }
 
 // holder reports whether another living profile has a value of a unique attribute.
@@ -194,7 +203,7 @@ func (d *decider) holder(a *schema.Attribute, v schema.Value, self uint32) (bool
 		return false, err
 	}
 	for _, o := range ords {
-		if p, ok := d.pending[cell{a.ID, o}]; o != self && (!ok || p.Equal(v)) {
+		if p, ok := d.pending[cell{a.ID, o}]; o != self && !d.gone[o] && (!ok || p.Equal(v)) {
 			return true, nil
 		}
 	}

@@ -22,7 +22,7 @@ const (
 // Digests computes the digests of the current state: the base's sums, which folding
 // keeps, corrected by what is in the head.
 func (db *DB) Digests(ctx context.Context) (query.Digests, error) {
-	return with(ctx, db, func(n *snapshot) (query.Digests, error) {
+	return read(ctx, db, func(n *snapshot) (query.Digests, error) {
 		s := n.s
 		out := query.Digests{Position: s.pos, Chain: s.chain}
 		var content, replica digest.Sum

@@ -1,9 +1,11 @@
 package engine_test
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
@@ -80,8 +82,45 @@ type cellStep struct {
 	value schema.Value
 }
 
-// encode writes the batch that the steps are.
-func encodeSteps(b *batch.Builder, w *world, steps []step) {
+// add adds a cell. A value set directly after another one replaces it.
+func (r *rowStep) add(c cellStep) {
+	for i := len(r.cells) - 1; i >= 0 && c.verb == batch.VerbSet; i-- {
+		if r.cells[i].attr == c.attr {
+			if r.cells[i].verb == batch.VerbSet {
+				r.cells[i] = c
+				return
+			}
+			break
+		}
+	}
+	r.cells = append(r.cells, c)
+}
+
+// String writes a step as a person would.
+func (s step) String() string {
+	switch s.code {
+	case batch.OpUpsert:
+		var out strings.Builder
+		for _, r := range s.rows {
+			fmt.Fprintf(&out, "\n  upsert %s:", r.key)
+			for _, c := range r.cells {
+				verb := [...]string{"", "set", "unset", "add", "remove", "increment", "expect"}[c.verb]
+				fmt.Fprintf(&out, " %s %q %v %q;", verb, c.attr, c.value.Kind(), c.value)
+			}
+		}
+		return out.String()
+	case batch.OpDelete:
+		return fmt.Sprintf("\n  delete %q", s.keys)
+	case batch.OpSchemaChange:
+		return fmt.Sprintf("\n  %s %q to %q, %+v", s.change.Op, s.change.Name, s.change.To, s.change.Attribute)
+	case batch.OpSegmentSave:
+		return fmt.Sprintf("\n  save %s: %s", s.name, s.cond.text)
+	}
+	return fmt.Sprintf("\n  op %d: %s %q", s.code, s.name, s.keys)
+}
+
+// encodeSteps writes the batch that the steps are.
+func encodeSteps(b *batch.Builder, steps []step) {
 	for _, s := range steps {
 		switch s.code {
 		case batch.OpUpsert:

@@ -1,31 +1,42 @@
 package engine
 
 import (
-	"context"
-
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
 )
 
 // offenders counts the living profiles whose value of an attribute a narrower definition
-// would not admit. It looks at every profile: narrowing is rare and must be right.
-func (w *writer) offenders(ctx context.Context, a, want *schema.Attribute) (n uint64, err error) {
-	v := w.view()
+// would not admit, those of the batch so far included. It looks at every profile:
+// narrowing is rare and must be right.
+func (d *decider) offenders(a, want *schema.Attribute) (n uint64, err error) {
+	batch, err := d.written(a)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range d.created {
+		if !admits(want, batch[c.ord]) {
+			n++
+		}
+	}
+	v := d.w.view()
 	var live bitmap.Words
 	for chunk := range v.Chunks() {
-		if err := ctx.Err(); err != nil {
+		if err := d.ctx.Err(); err != nil {
 			return 0, err
 		}
-		set, err := w.cursor.Exists(schema.KeyAttr, chunk, &live)
+		set, err := d.w.cursor.Exists(schema.KeyAttr, chunk, &live)
 		if err != nil {
 			return 0, err
 		}
 		for _, o := range set.AppendTo(nil) {
-			val, err := w.value(a, uint32(chunk)<<bitmap.ChunkBits|uint32(o))
-			if err != nil {
-				return 0, err
+			ord := uint32(chunk)<<bitmap.ChunkBits | uint32(o)
+			val, changed := batch[ord]
+			if !changed {
+				if val, err = d.w.value(a, ord); err != nil {
+					return 0, err
+				}
 			}
-			if !admits(want, val) {
+			if !d.gone[ord] && !admits(want, val) {
 				n++
 			}
 		}

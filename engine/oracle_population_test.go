@@ -138,9 +138,6 @@ func (p *people) fact(a schema.Attribute) *fact {
 	f := &fact{Attribute: a, ref: a.Name, ids: make([]uint32, p.n), values: []schema.Value{{}}}
 	if strings.ContainsAny(a.Name, ` ?-é"`) || a.Name == "in" {
 		f.ref = fmt.Sprintf("p[%q]", a.Name)
-		if a.Name == "in" {
-			f.ref = "p.in"
-		}
 	}
 	distinct := []int{2, 3, 8, 40, 300, 20000}[p.IntN(6)]
 	if a.Name == "email" {

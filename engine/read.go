@@ -24,6 +24,19 @@ func with[T any](ctx context.Context, db *DB, f func(n *snapshot) (T, error)) (T
 	return f(n)
 }
 
+// read is with for what reads data itself, not by a method of the snapshot.
+func read[T any](ctx context.Context, db *DB, f func(n *snapshot) (T, error)) (T, error) {
+	return with(ctx, db, func(n *snapshot) (T, error) {
+		release, err := n.use()
+		if err != nil {
+			var none T
+			return none, err
+		}
+		defer release()
+		return f(n)
+	})
+}
+
 // Schema returns the current schema.
 func (db *DB) Schema(ctx context.Context) (*schema.Schema, error) {
 	return with(ctx, db, func(n *snapshot) (*schema.Schema, error) { return n.Schema(ctx) })
@@ -114,7 +127,7 @@ func (db *DB) Segments(ctx context.Context) ([]query.SavedSegment, error) {
 
 // Lists lists the lists by name.
 func (db *DB) Lists(ctx context.Context) ([]query.SavedList, error) {
-	return with(ctx, db, func(n *snapshot) ([]query.SavedList, error) {
+	return read(ctx, db, func(n *snapshot) ([]query.SavedList, error) {
 		var out []query.SavedList
 		for _, name := range slices.Sorted(maps.Keys(n.s.lists)) {
 			l := n.s.lists[name]
@@ -137,7 +150,7 @@ func (db *DB) Quarantine(ctx context.Context, after uint64, limit int) ([]query.
 		limit = 1000
 	}
 	limit = min(limit, maxQuarantinePage)
-	return with(ctx, db, func(n *snapshot) ([]query.QuarantinedRow, error) {
+	return read(ctx, db, func(n *snapshot) ([]query.QuarantinedRow, error) {
 		var out []query.QuarantinedRow
 		oldest := db.opt.Clock().UnixMilli() - quarantineMaxAge
 		err := db.kv.Scan(ctx, keys.Quarantined(max(after+1, n.s.badRows.first)), func(k, v []byte) (bool, error) {

@@ -41,6 +41,17 @@ func (m *remembered) less(run, sequence uint64) bool {
 	return m.run < run || m.run == run && m.sequence < sequence
 }
 
+// lowest returns the place of the batch with the lowest run and sequence.
+func (s *source) lowest() int {
+	low := 0
+	for i := range s.batches {
+		if m := &s.batches[i]; m.less(s.batches[low].run, s.batches[low].sequence) {
+			low = i
+		}
+	}
+	return low
+}
+
 // seen returns the first outcome of a batch that was applied before.
 func (r *repeats) seen(b *batch.Decoded) (*batch.Result, error) {
 	s := r.sources[b.Source]
@@ -53,13 +64,7 @@ func (r *repeats) seen(b *batch.Decoded) (*batch.Result, error) {
 		}
 	}
 	if len(s.batches) == sourceWindow {
-		lowest := slices.MinFunc(s.batches, func(a, b remembered) int {
-			if a.less(b.run, b.sequence) {
-				return -1
-			}
-			return 1
-		})
-		if !lowest.less(b.Run, b.Sequence) {
+		if !s.batches[s.lowest()].less(b.Run, b.Sequence) {
 			return nil, &query.Error{Code: query.CodeStaleSequence,
 				Message: fmt.Sprintf("batch %d.%d of source %q is older than the %d that are remembered", b.Run, b.Sequence, b.Source, sourceWindow),
 				Hint:    "whether it was applied is no longer known; it is not applied now"}
@@ -80,12 +85,13 @@ func (r *repeats) add(b *batch.Decoded, result batch.Result, received int64, kb 
 		r.makeRoom(b.Source, kb)
 	}
 	s.received = received
-	s.batches = append(s.batches, remembered{b.Run, b.Sequence, result, received})
-	if len(s.batches) > sourceWindow {
-		old := s.batches[0]
-		s.batches = slices.Delete(s.batches, 0, 1)
-		kb.Delete(keys.Repeat(s.hash, old.run, old.sequence))
+	if len(s.batches) == sourceWindow {
+		// The lowest goes, not the oldest: what is forgotten must be below all that is remembered.
+		i := s.lowest()
+		kb.Delete(keys.Repeat(s.hash, s.batches[i].run, s.batches[i].sequence))
+		s.batches = slices.Delete(s.batches, i, i+1)
 	}
+	s.batches = append(s.batches, remembered{b.Run, b.Sequence, result, received})
 	kb.Set(keys.Repeat(s.hash, b.Run, b.Sequence), kv.Seal(nil, appendRemembered(b.Source, &result, received)))
 }
 

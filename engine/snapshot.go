@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -51,14 +52,25 @@ func (n *snapshot) Close() error {
 	return nil
 }
 
-// use begins a question; its end releases. A snapshot is not closed under a question.
+// use begins a question; its end releases. Neither the snapshot nor the store is closed
+// under a question. Uses must not nest: a Close that waits keeps out the inner one.
 func (n *snapshot) use() (release func(), err error) {
+	n.db.closing.RLock()
 	n.mu.RLock()
-	if n.closed || n.db.opt.Clock().After(n.expires) {
+	release = func() {
 		n.mu.RUnlock()
-		return nil, &query.Error{Code: query.CodeSnapshotGone, Message: "the snapshot was closed or is too old", Hint: "take a new one"}
+		n.db.closing.RUnlock()
 	}
-	return n.mu.RUnlock, nil
+	switch {
+	case n.db.closed:
+		err = errClosed()
+	case n.closed || n.db.opt.Clock().After(n.expires):
+		err = &query.Error{Code: query.CodeSnapshotGone, Message: "the snapshot was closed or is too old", Hint: "take a new one"}
+	default:
+		return release, nil
+	}
+	release()
+	return nil, err
 }
 
 // Position returns the position of the state.
@@ -198,19 +210,33 @@ func (n *snapshot) Members(ctx context.Context, expr string, o *query.MembersOpt
 	}
 	q.fill(&m.Answer)
 	rows := m.Rows
-	m.Rows = func(yield func(query.Member, error) bool) {
-		for row, err := range rows {
-			if release, gone := n.use(); gone == nil {
-				release()
-			} else {
-				row, err = query.Member{}, gone
-			}
-			if !yield(row, err) || err != nil {
-				return
-			}
-		}
-	}
+	m.Rows = func(yield func(query.Member, error) bool) { n.list(rows, yield) }
 	return m, nil
+}
+
+// list yields rows. The snapshot is in use while they are read, not while the caller
+// looks at them: so a slow caller keeps nobody from closing.
+func (n *snapshot) list(rows iter.Seq2[query.Member, error], yield func(query.Member, error) bool) {
+	release, err := n.use()
+	if err != nil {
+		yield(query.Member{}, err)
+		return
+	}
+	stopped := false
+	rows(func(row query.Member, failed error) bool {
+		release()
+		if stopped = !yield(row, failed) || failed != nil; stopped {
+			return false
+		}
+		release, err = n.use()
+		return err == nil
+	})
+	switch {
+	case err != nil:
+		yield(query.Member{}, err)
+	case !stopped:
+		release()
+	}
 }
 
 // Breakdown counts the members of an expression by the values of an attribute.

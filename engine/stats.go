@@ -10,7 +10,7 @@ import (
 
 // Stats tells the state of the store: sizes, head, base, and what was written since open.
 func (db *DB) Stats(ctx context.Context) (query.Stats, error) {
-	return with(ctx, db, func(n *snapshot) (query.Stats, error) {
+	return read(ctx, db, func(n *snapshot) (query.Stats, error) {
 		s := n.s
 		out := query.Stats{Position: s.pos, Store: db.kv.ID, Format: kv.Format, Ordinals: uint64(s.End), SchemaVersion: s.Schema.Version,
 			Attributes: len(s.Schema.Attributes), Segments: len(s.segments), Lists: len(s.lists), Quarantined: s.badRows.next - s.badRows.first,

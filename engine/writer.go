@@ -119,12 +119,33 @@ func rowsOf(r *request) int {
 	return r.decoded.Rows
 }
 
-// commit decides a group of batches, makes the outcome durable, and publishes it.
+// commit decides a group of batches, makes the outcome durable, and publishes it. Then
+// come the tasks: what they publish must be durable.
 func (w *writer) commit(group []*request) {
-	w.db.compactor.waitForRoom()
 	w.held = w.db.acquire()
 	defer w.held.era.release()
-	if w.full() {
+	if err := w.db.failure(); w.failed == nil {
+		w.failed = err
+	}
+	w.commitBatches(group)
+	for _, r := range group {
+		switch {
+		case r.task == nil:
+		case w.failed != nil:
+			r.err = w.refusal()
+		default:
+			r.task()
+		}
+	}
+}
+
+func (w *writer) refusal() error {
+	return &query.Error{Code: query.CodeFailed, Message: "the store could not write and takes no more writes: " + w.failed.Error(),
+		Hint: "see to the disk, then open the store again", Err: w.failed}
+}
+
+func (w *writer) commitBatches(group []*request) {
+	if w.failed == nil && w.full() {
 		w.freeze(w.pos.Applied + 1)
 	}
 	w.stamp++
@@ -135,10 +156,8 @@ func (w *writer) commit(group []*request) {
 	for _, r := range group {
 		switch {
 		case r.task != nil:
-			r.task()
 		case w.failed != nil:
-			r.err = &query.Error{Code: query.CodeFailed, Message: "the store could not write and takes no more writes: " + w.failed.Error(),
-				Hint: "see to the disk, then open the store again", Err: w.failed}
+			r.err = w.refusal()
 		case r.ctx.Err() != nil:
 			r.err = r.ctx.Err()
 		default:
@@ -177,6 +196,11 @@ func (w *writer) fail(err error, applied []*request) {
 func (w *writer) look() {
 	w.reading = w.held.State
 	w.reading.Schema, w.reading.End, w.reading.Dicts = w.schema, w.end, w.dicts
+	w.lookAtTiers()
+}
+
+// lookAtTiers is look within a group: the indexes that the group has made stay.
+func (w *writer) lookAtTiers() {
 	w.reading.Tiers.Frozen = append(append([]*head.L0(nil), w.held.Tiers.Frozen...), w.frozen...)
 	w.reading.Tiers.Active, w.reading.Tiers.Cut = w.active, w.stamp
 	w.cursor.Reset(&w.reading)
@@ -228,7 +252,7 @@ func (w *writer) apply(r *request, kb *kv.Batch) bool {
 	if err != nil || r.dry {
 		r.err = err
 		d.rollback(before)
-		if err != nil && r.decoded.Strict {
+		if err != nil {
 			r.result = batch.Result{Received: r.result.Received, Refused: r.result.Received, Rejected: r.result.Rejected}
 		}
 		return false
@@ -286,6 +310,7 @@ func (d *decider) decide(b *batch.Decoded) error {
 			return err
 		}
 	}
+	d.forgetDropped()
 	return nil
 }
 
@@ -295,9 +320,13 @@ type savepoint struct {
 	segments map[string]*segment
 	lists    map[string]*list
 	end      uint32
+	dicts    map[schema.AttrID]*dict.Dict
+	indexes  map[schema.AttrID]*view.Index
 }
 
-func (w *writer) save() savepoint { return savepoint{w.schema, w.segments, w.lists, w.end} }
+func (w *writer) save() savepoint {
+	return savepoint{w.schema, w.segments, w.lists, w.end, w.dicts, w.reading.Indexes}
+}
 
 func (d *decider) rollback(s savepoint) {
 	w := d.w
@@ -305,9 +334,8 @@ func (d *decider) rollback(s savepoint) {
 		w.dicts[d.added[i].attr].Truncate(int(d.added[i].code))
 	}
 	w.segments, w.lists, w.end = s.segments, s.lists, s.end
-	if w.schema != s.schema {
-		w.adopt(s.schema)
-	}
+	w.schema, w.dicts = s.schema, s.dicts
+	w.reading.Schema, w.reading.Dicts, w.reading.Indexes = s.schema, s.dicts, s.indexes
 }
 
 // adopt makes a schema the writer's. Attributes that are new get their dictionaries.
@@ -343,7 +371,7 @@ func (w *writer) append(o *effect.Outcome) {
 	if !w.active.Fits(o) {
 		w.freeze(w.pos.Applied)
 		w.stamp++
-		w.look()
+		w.lookAtTiers()
 	}
 	w.active.Append(w.stamp, o, nil)
 	w.reading.End = w.end
@@ -477,12 +505,6 @@ func (w *writer) value(a *schema.Attribute, ord uint32) (schema.Value, error) {
 		return schema.Value{}, err
 	}
 	return schema.FromOrdered(a.Kind, a.Scale, n[0]), nil
-}
-
-// headEmpty reports that neither base nor head has a value of an attribute.
-func (w *writer) headEmpty(id schema.AttrID) bool {
-	h := w.reading.Tiers.Of(id)
-	return h.Empty()
 }
 
 // persist writes what a batch changed, beside its record and outcome.

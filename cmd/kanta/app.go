@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -62,8 +65,14 @@ type store interface {
 	Close() error
 }
 
-// openDir opens a store and makes the runtime keep to its memory budget.
+// openDir opens a store and makes the runtime keep to its memory budget. The name ""
+// is a store in memory.
 func (a *app) openDir(dir string, create bool) (store, error) {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		e := query.Errorf(query.CodeNotAStore, "%s is a file; a store is a directory", dir)
+		e.Hint = "name another one with --db"
+		return nil, e
+	}
 	o := engine.Options{MustExist: !create, ReadOnly: a.readOnly, Clock: a.clock}
 	if a.memory != "" {
 		n, err := parseSize(a.memory)
@@ -94,6 +103,17 @@ func (a *app) withStore(do func(store) error) error { return a.with(false, do) }
 
 // withNewStore is withStore for commands that create a store where there is none.
 func (a *app) withNewStore(do func(store) error) error { return a.with(true, do) }
+
+// withDryStore is withNewStore for a dry run: where there is no store it makes one in
+// memory only.
+func (a *app) withDryStore(dry bool, do func(store) error) error {
+	if entries, err := os.ReadDir(a.dir); dry && (errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0) {
+		dir := a.dir
+		a.dir = ""
+		defer func() { a.dir = dir }()
+	}
+	return a.with(true, do)
+}
 
 func (a *app) with(create bool, do func(store) error) (err error) {
 	s, err := a.openDir(a.dir, create)

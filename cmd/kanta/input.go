@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/kantadb/kanta/engine/quality"
@@ -26,10 +27,12 @@ type input struct {
 	name   string // as people know it
 	file   *os.File
 	stream io.Reader     // instead of file: what cannot be read twice
-	kept   *bytes.Buffer // of a stream: what was read so far, until rewind
+	kept   *bytes.Buffer // of a stream: what was read so far, until rewindLast
 	src    io.Reader     // what Read reads
 	size   int64         // of a file; 0 is not known
 	read   atomic.Int64
+
+	dialect *quality.Dialect // where it is known better than it looks
 }
 
 // openInput opens a file; "-" is standard input.
@@ -76,17 +79,26 @@ func (in *input) done() float64 {
 	return float64(in.read.Load()) / float64(in.size)
 }
 
-// rewind goes back to the start. A stream is kept in memory until its only rewind.
+// rewind goes back to the start. What is read of a stream is kept in memory for that.
 func (in *input) rewind() error {
 	in.read.Store(0)
 	if in.stream != nil {
-		in.src = io.MultiReader(in.kept, in.stream)
+		in.src = io.MultiReader(bytes.NewReader(in.kept.Bytes()), io.TeeReader(in.stream, in.kept))
 		return nil
 	}
 	if _, err := in.file.Seek(0, io.SeekStart); err != nil {
 		return &inputError{in.name, err}
 	}
 	return nil
+}
+
+// rewindLast is rewind for the last time: nothing more is kept.
+func (in *input) rewindLast() error {
+	err := in.rewind()
+	if in.stream != nil {
+		in.src = io.MultiReader(in.kept, in.stream)
+	}
+	return err
 }
 
 func (in *input) Close() error {
@@ -103,13 +115,29 @@ type rowFlags struct {
 	encoding  string
 }
 
-func (f *rowFlags) rowsOptions() *quality.RowsOptions {
-	return &quality.RowsOptions{Encoding: quality.Encoding(f.encoding), SetSeparator: f.separator}
+// rowsOptions returns how the input's rows are to be read.
+func (in *input) rowsOptions(f *rowFlags) *quality.RowsOptions {
+	return &quality.RowsOptions{Dialect: in.dialect, Encoding: quality.Encoding(f.encoding), SetSeparator: f.separator}
+}
+
+// prepare finds out how the input is written and goes back to its start. A CSV file has
+// a header even if it does not look so, unless the key is named as the columns of files
+// without one are: column_1.
+func (in *input) prepare(f *rowFlags) error {
+	rows, dialect, err := quality.OpenRows(in, in.rowsOptions(f))
+	if err != nil {
+		return &inputError{in.name, err}
+	}
+	if dialect.Format == quality.CSV && !dialect.Header && !strings.HasPrefix(f.key, "column_") {
+		dialect.Header = true
+		in.dialect = &dialect
+	}
+	return errors.Join(rows.Close(), in.rewind())
 }
 
 // rows starts to read the input's rows.
 func (in *input) rows(f *rowFlags) (quality.Rows, error) {
-	rows, _, err := quality.OpenRows(in, f.rowsOptions())
+	rows, _, err := quality.OpenRows(in, in.rowsOptions(f))
 	if err != nil {
 		return nil, &inputError{in.name, err}
 	}

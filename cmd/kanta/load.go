@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,9 +63,9 @@ was loaded before therefore changes nothing, unless --again is given.
 			if err != nil {
 				return err
 			}
-			return a.withNewStore(func(s store) error {
+			return a.withDryStore(f.dry, func(s store) error {
 				l := &load{app: a, store: s, flags: &f, options: o}
-				return l.files(c.Context(), args)
+				return errors.Join(l.files(c.Context(), args), l.dropPlanned())
 			})
 		},
 	}
@@ -107,6 +106,7 @@ type load struct {
 	flags   *loadFlags
 	options quality.LoadOptions
 	done    []*loaded
+	planned store // of a dry run that changes the schema: an empty one with the schema as it would be
 }
 
 // files loads one file after the other and prints what became of their rows.
@@ -149,11 +149,45 @@ func (l *load) applyFile(ctx context.Context, want []schema.Attribute) error {
 	if err != nil {
 		return err
 	}
-	if l.flags.dry && len(changes) > 0 {
-		return usagef("--dry-run with a schema file that changes the schema: try the schema first, with kanta schema apply %s --dry-run, and apply it", l.flags.schema)
-	}
-	_, err = change(ctx, l.store, before, changes, false)
+	_, err = l.evolve(ctx, before, changes)
 	return err
+}
+
+// evolve changes the schema, or plans to.
+func (l *load) evolve(ctx context.Context, before *schema.Schema, changes []schema.Change) (*schema.Schema, error) {
+	s := l.target()
+	after, err := change(ctx, s, before, changes, l.flags.dry)
+	if err != nil || !l.flags.dry || len(changes) == 0 {
+		return after, err
+	}
+	if err := l.dropPlanned(); err != nil {
+		return nil, err
+	}
+	if l.planned, err = l.openDir("", true); err != nil {
+		return nil, err
+	}
+	var all []schema.Change
+	for _, at := range after.Attributes {
+		all = append(all, schema.Change{Op: schema.AddAttribute, Name: at.Name, Attribute: at})
+	}
+	return change(ctx, l.planned, schema.New(0, 0, nil), all, false)
+}
+
+// target is the store that decides.
+func (l *load) target() store {
+	if l.planned != nil {
+		return l.planned
+	}
+	return l.store
+}
+
+func (l *load) dropPlanned() error {
+	if l.planned == nil {
+		return nil
+	}
+	s := l.planned
+	l.planned = nil
+	return s.Close()
 }
 
 // file loads one file.
@@ -163,6 +197,9 @@ func (l *load) file(ctx context.Context, name string) error {
 		return err
 	}
 	defer in.Close()
+	if err := in.prepare(&l.flags.rowFlags); err != nil {
+		return err
+	}
 	sch, err := l.schemaFor(ctx, in)
 	if err != nil {
 		return err
@@ -170,16 +207,16 @@ func (l *load) file(ctx context.Context, name string) error {
 	o := l.options
 	o.File = in.name
 	if in.resumable() {
-		if o.Source, err = quality.SourceOf(in, sch, l.flags.rowsOptions(), &o); err != nil {
+		if o.Source, err = quality.SourceOf(in, sch, in.rowsOptions(&l.flags.rowFlags), &o); err != nil {
 			return &inputError{in.name, err}
-		}
-		if err := in.rewind(); err != nil {
-			return err
 		}
 		o.Run = 1
 		if l.flags.again {
 			o.Run = uint64(time.Now().UnixMilli())
 		}
+	}
+	if err := in.rewindLast(); err != nil {
+		return err
 	}
 	rows, err := in.rows(&l.flags.rowFlags)
 	if err != nil {
@@ -202,7 +239,7 @@ func (l *load) file(ctx context.Context, name string) error {
 // schemaFor returns the schema to load a file with. Unless a schema file was given, it
 // adds what the store does not know.
 func (l *load) schemaFor(ctx context.Context, in *input) (*schema.Schema, error) {
-	sch, err := l.store.Schema(ctx)
+	sch, err := l.target().Schema(ctx)
 	if err != nil || l.flags.schema != "" {
 		return sch, err
 	}
@@ -226,20 +263,7 @@ func (l *load) schemaFor(ctx context.Context, in *input) (*schema.Schema, error)
 		return sch, nil
 	}
 	l.explainInferred(in.name, report, seen)
-	if !l.flags.dry {
-		return change(ctx, l.store, sch, changes, false)
-	}
-	return nil, l.dryFirst(in.name, changes)
-}
-
-// dryFirst says why a dry run cannot go on when attributes are missing.
-func (l *load) dryFirst(name string, changes []schema.Change) error {
-	var names []string
-	for _, c := range changes {
-		names = append(names, c.Name)
-	}
-	return usagef("%s: the store does not have the attributes %s yet, and a dry run adds none: write the schema with kanta schema infer, apply it, and try again",
-		name, strings.Join(names, ", "))
+	return l.evolve(ctx, sch, changes)
 }
 
 // covered reports whether the schema has all columns of an input and goes back to its start.

@@ -53,7 +53,7 @@ type loadRun struct {
 func (r *loadRun) apply(ctx context.Context, b quality.Loaded) error {
 	do := r.store.Apply
 	if r.flags.dry {
-		do = r.store.DryRun
+		do = r.target().DryRun
 	}
 	res, err := do(ctx, b.Batch)
 	var q *query.Error
@@ -124,6 +124,9 @@ func (l *load) report() error {
 		}{append([]*loaded{}, l.done...), l.flags.dry})
 	}
 	for _, d := range l.done {
+		if d.Received == 0 {
+			continue // it failed at once, which is told as an error
+		}
 		if err := l.reportFile(d); err != nil {
 			return err
 		}
@@ -161,6 +164,9 @@ func (l *load) reportFile(d *loaded) error {
 func (l *load) remarks(d *loaded) {
 	if l.flags.dry {
 		fmt.Fprintf(l.err, "%s: a dry run, nothing was changed\n", d.File)
+		if l.planned != nil {
+			fmt.Fprintf(l.err, "%s: the schema would change first, so the rows were not compared with the people stored: all count as created\n", d.File)
+		}
 	}
 	if len(d.Ignored) > 0 {
 		fmt.Fprintf(l.err, "%s: the schema does not have these columns, they were left out: %s\n", d.File, strings.Join(d.Ignored, ", "))

@@ -87,6 +87,12 @@ of each column, and why its kind was chosen, to standard error. The store is not
 				return err
 			}
 			defer in.Close()
+			if err := f.check(); err != nil {
+				return err
+			}
+			if err := in.prepare(&f); err != nil {
+				return err
+			}
 			attributes, report, err := in.infer(&f)
 			if err != nil {
 				return err
@@ -125,9 +131,6 @@ const streamInferRows = 10_000
 
 // infer proposes a schema and goes back to the input's start.
 func (in *input) infer(f *rowFlags) ([]schema.Attribute, *quality.InferReport, error) {
-	if err := f.check(); err != nil {
-		return nil, nil, err
-	}
 	rows, err := in.rows(f)
 	if err != nil {
 		return nil, nil, err
@@ -219,6 +222,35 @@ required, unique, pii, history, deprecated}]}`,
 	}
 }
 
+// change applies schema changes in one batch, or only decides them, and returns the schema after them.
+func change(ctx context.Context, s store, before *schema.Schema, changes []schema.Change, dry bool) (*schema.Schema, error) {
+	if len(changes) == 0 {
+		return before, nil
+	}
+	b := batch.New()
+	b.Strict(true)
+	after := before
+	for _, c := range changes {
+		var err error
+		if after, err = after.Apply(c); err != nil {
+			return nil, err
+		}
+		b.Change(c)
+	}
+	encoded, err := b.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if dry {
+		_, err = s.DryRun(ctx, encoded)
+		return after, err
+	}
+	if _, err := s.Apply(ctx, encoded); err != nil {
+		return nil, err
+	}
+	return s.Schema(ctx)
+}
+
 func newSchemaApply(a *app) *cobra.Command {
 	var dry bool
 	c := &cobra.Command{
@@ -234,7 +266,7 @@ file does not have stay. A definition becomes narrower only if every stored valu
 			if err != nil {
 				return err
 			}
-			return a.withNewStore(func(s store) error { return a.applySchema(c.Context(), s, want, dry) })
+			return a.withDryStore(dry, func(s store) error { return a.applySchema(c.Context(), s, want, dry) })
 		},
 	}
 	c.Flags().BoolVar(&dry, "dry-run", false, "decide and tell, change nothing")
@@ -280,35 +312,6 @@ func (a *app) applySchema(ctx context.Context, s store, want []schema.Attribute,
 	}
 	fmt.Fprintf(a.err, "%d attributes %s; the schema has version %d\n", len(changes), verb, after.Version)
 	return nil
-}
-
-// change applies schema changes in one batch, or only decides them, and returns the schema after them.
-func change(ctx context.Context, s store, before *schema.Schema, changes []schema.Change, dry bool) (*schema.Schema, error) {
-	if len(changes) == 0 {
-		return before, nil
-	}
-	b := batch.New()
-	b.Strict(true)
-	after := before
-	for _, c := range changes {
-		var err error
-		if after, err = after.Apply(c); err != nil {
-			return nil, err
-		}
-		b.Change(c)
-	}
-	encoded, err := b.Encode()
-	if err != nil {
-		return nil, err
-	}
-	if dry {
-		_, err = s.DryRun(ctx, encoded)
-		return after, err
-	}
-	if _, err := s.Apply(ctx, encoded); err != nil {
-		return nil, err
-	}
-	return s.Schema(ctx)
 }
 
 func writeChanges(w io.Writer, changes []schema.Change) {

@@ -85,14 +85,19 @@ func replay(c *cli, session string) string {
 			out.WriteString(lines[i])
 			c.file(name, content.String())
 		case isCommand || onTerminal:
-			c.terminal = onTerminal
-			out.WriteString(lines[i] + c.transcript(command+terminal))
-		case line == "" || strings.HasPrefix(line, "#"):
+			if c.terminal = onTerminal; onTerminal {
+				command = terminal
+			}
+			out.WriteString(lines[i] + c.transcript(command))
+		case strings.HasPrefix(line, "#"), line == "" && i+1 < len(lines) && directive.MatchString(lines[i+1]):
 			out.WriteString(lines[i])
 		}
 	}
 	return out.String()
 }
+
+// directive matches the lines of a session that are not output.
+var directive = regexp.MustCompile(`^(#|\$|file )`)
 
 // transcript runs a command line and returns what it prints.
 func (c *cli) transcript(command string) string {

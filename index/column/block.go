@@ -40,7 +40,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli) //tidy:constant
 // appendHeader appends the common header of a block of n values, its checksum still zero.
 func appendHeader(dst []byte, typ byte, n int) []byte {
 	if n > BlockSize {
-		panic(fmt.Sprintf("column: a block of %d values", n)) // the caller cuts blocks: a broken invariant //tidy:invariant
+		// The caller cuts blocks: a broken invariant.
+		panic(fmt.Sprintf("column: a block of %d values", n)) //tidy:invariant
 	}
 	dst = append(dst, magic...)
 	dst = append(dst, version, typ)

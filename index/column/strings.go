@@ -41,7 +41,8 @@ func EncodeStrings(dst []byte, values [][]byte) []byte {
 		abs[i] = uint32(total)
 	}
 	if total > math.MaxUint32 {
-		panic("column: strings of 4 GiB in one block") // a string is at most 16 KiB: a broken invariant //tidy:invariant
+		// A string is at most 16 kib: a broken invariant.
+		panic("column: strings of 4 GiB in one block") //tidy:invariant
 	}
 	flags, narrow := byte(0), fitsNarrow(abs[:n])
 	if count < n {

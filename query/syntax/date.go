@@ -25,7 +25,7 @@ import (
 //go:embed zoneinfo.zip
 var zoneinfo []byte
 
-var dateType = types.NewTypeValue("date", traits.AdderType, traits.SubtractorType, traits.ComparerType) //tidy:constant
+var dateType = types.NewObjectType("date", traits.AdderType, traits.SubtractorType, traits.ComparerType) //tidy:constant
 
 const day = 24 * time.Hour
 

@@ -66,7 +66,7 @@ func TestZonesArePinned(t *testing.T) {
 	if _, err := z.find("Europe/Helsinki"); err != nil {
 		t.Error(err)
 	}
-	for _, name := range []string{"", "Local", "local", "../../etc/passwd", "Europe", "Europe/", "Mars/Olympus"} {
+	for _, name := range []string{"", "Local", "local", "../../secret", "Europe", "Europe/", "Mars/Olympus"} {
 		if l, err := z.find(name); err == nil {
 			t.Errorf("zone %q is %v, want an error", name, l)
 		}

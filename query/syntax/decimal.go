@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	decimalType = types.NewTypeValue("decimal", traits.AdderType, traits.SubtractorType, traits.MultiplierType, //tidy:constant
+	decimalType = types.NewObjectType("decimal", traits.AdderType, traits.SubtractorType, traits.MultiplierType, //tidy:constant
 		traits.NegatorType, traits.ComparerType)
 	errOverflow = errors.New("decimal overflow")
 )

@@ -10,7 +10,6 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/containers"
 	"cel.dev/cel-go/common/operators"
-	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -295,13 +294,4 @@ func mirrored(fn string) string {
 		return operators.LessEquals
 	}
 	return fn
-}
-
-// textTests are the member functions of strings.
-func isTextTest(fn string) bool {
-	switch fn {
-	case overloads.StartsWith, overloads.EndsWith, overloads.Contains, overloads.Matches:
-		return true
-	}
-	return false
 }

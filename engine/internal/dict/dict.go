@@ -56,7 +56,8 @@ func (d *Dict) Truncate(n int) {
 		delete(d.codes, s)
 		d.bytes -= int64(2*len(s)) + 64
 	}
-	d.strings, d.hashes = d.strings[:n], d.hashes[:n]
+	// Readers may hold longer slices of the same memory: the next Add must not write there.
+	d.strings, d.hashes = d.strings[:n:n], d.hashes[:n:n]
 }
 
 // Len returns the number of codes.

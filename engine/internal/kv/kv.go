@@ -132,7 +132,7 @@ func options(c Config, cache *pebble.Cache) *pebble.Options {
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               256 << 20,
 		MaxOpenFiles:                4096,
-		EventListener:               c.Listener,
+		EventListener:               listener(c.Listener),
 		Logger:                      silent{},
 		DisableAutomaticCompactions: false,
 	}
@@ -145,6 +145,19 @@ func options(c Config, cache *pebble.Cache) *pebble.Options {
 		o.TargetFileSizes[i] = 64 << 20
 	}
 	return o
+}
+
+// listener returns l with what Pebble must not do by itself: of a corrupt block it would
+// tell the logger as of something fatal. The reader gets the error too, and that is enough.
+func listener(l *pebble.EventListener) *pebble.EventListener {
+	var out pebble.EventListener
+	if l != nil {
+		out = *l
+	}
+	if out.DataCorruption == nil {
+		out.DataCorruption = func(pebble.DataCorruptionInfo) {}
+	}
+	return &out
 }
 
 // silent keeps Pebble from writing to the process's standard error: a library does not log.

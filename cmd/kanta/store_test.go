@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/query"
+)
+
+// people loads a few people.
+func (c *cli) people() {
+	c.t.Helper()
+	c.load(c.file("people.csv", "id,country,age\n1,IT,36\n2,FI,41\n3,FI,\n"), "--key", "id")
+}
+
+func TestNotAStore(t *testing.T) {
+	c := newCLI(t)
+	c.file("notes.txt", "hello")
+	for _, args := range [][]string{{"count", "true"}, {"load", "profiles", c.path("notes.txt"), "--key", "id"}, {"stats"}, {"check"}} {
+		_, stderr, code := c.run(append([]string{"--db", c.dir}, args...)...)
+		if code != exitStore {
+			t.Errorf("%v: exit %d\n%s", args, code, stderr)
+		}
+	}
+	if entries, err := os.ReadDir(c.dir); err != nil || len(entries) != 1 {
+		t.Errorf("something was written into a directory that is no store: %v %v", entries, err)
+	}
+}
+
+func TestStoreInUse(t *testing.T) {
+	c := newCLI(t)
+	c.people()
+	db, err := engine.Open(c.path("db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code := c.run("count", "true", "--json")
+	var e struct{ Error errorJSON }
+	if err := json.Unmarshal([]byte(stderr), &e); err != nil || e.Error.Code != "in_use" || code != exitStore {
+		t.Errorf("exit %d, %v\n%s", code, err, stderr)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.count("true"); n != 3 {
+		t.Errorf("%d people afterwards", n)
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	c := newCLI(t)
+	c.people()
+	before := c.digest()
+	if out := c.must("count", "true", "--read-only"); !strings.HasPrefix(out, "count\t3\n") {
+		t.Error(out)
+	}
+	for _, args := range [][]string{{"segment", "save", "a", "true"}, {"list", "put", "a", "1"}} {
+		_, stderr, code := c.run(append(args, "--read-only")...)
+		if code != exitUsage {
+			t.Errorf("%v: exit %d", args, code)
+		}
+		contains(t, stderr, "the store was opened for reading")
+	}
+	if after := c.digest(); after != before {
+		t.Errorf("digest %s became %s", before, after)
+	}
+}
+
+// TestCorrupt turns over one byte of stored data.
+func TestCorrupt(t *testing.T) {
+	c := newCLI(t)
+	var table strings.Builder
+	table.WriteString("id,country,age\n")
+	for i := range 5000 {
+		fmt.Fprintf(&table, "k%d,C%d,%d\n", i, i%50, i%90)
+	}
+	c.load(c.file("people.csv", table.String()), "--key", "id")
+	db, err := engine.Open(c.path("db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Compact(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.must("check")
+	var largest string
+	var size int64
+	err = filepath.WalkDir(c.path("db"), func(path string, d os.DirEntry, err error) error {
+		if info, e := os.Stat(path); err == nil && e == nil && strings.HasSuffix(path, ".sst") && info.Size() > size {
+			largest, size = path, info.Size()
+		}
+		return err
+	})
+	if err != nil || largest == "" {
+		t.Fatalf("no table of the store is found: %v", err)
+	}
+	data, err := os.ReadFile(largest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/3] ^= 0x40
+	if err := os.WriteFile(largest, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, code := c.run("check")
+	if code != exitCorrupt {
+		t.Errorf("a corrupt byte in %s: exit %d\n%s%s", filepath.Base(largest), code, stdout, stderr)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	c := newCLI(t)
+	c.people()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, stderr, code := c.runContext(ctx, "count", "true")
+	if code != exitInterrupted || !strings.Contains(stderr, "interrupted") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+}
+
+// TestInterrupt sends a real interrupt to a load that waits for its input.
+func TestInterrupt(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no signals to send")
+	}
+	c := newCLI(t)
+	c.people()
+	cmd := exec.Command(os.Args[0], "--db", c.path("db"), "demo", "--profiles", "3000000")
+	cmd.Env = append(os.Environ(), childVariable+"=1", "TMPDIR="+c.dir)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdout.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	for buf := make([]byte, 4096); err == nil; {
+		_, err = stdout.Read(buf)
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != exitInterrupted {
+		t.Errorf("%v, want exit code %d", err, exitInterrupted)
+	}
+	left, err := filepath.Glob(c.path("kanta-demo-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("the interrupted demonstration left %v %v", left, err)
+	}
+}
+
+// TestManyKeys puts more keys into a list than one batch holds.
+func TestManyKeys(t *testing.T) {
+	c := newCLI(t)
+	var table, keys strings.Builder
+	table.WriteString("id,age\n")
+	const people = 60_000
+	for i := range people {
+		fmt.Fprintf(&table, "customer-%08d,%d\n", i, i%90)
+		if i%2 == 0 {
+			fmt.Fprintf(&keys, "customer-%08d\r\n", i)
+		}
+	}
+	keys.WriteString("nobody\n")
+	c.load(c.file("people.csv", table.String()), "--key", "id")
+	c.must("list", "put", "half", "customer-00000001")
+	if keys.Len() < listPart {
+		t.Fatalf("%d bytes of keys fit into one batch", keys.Len())
+	}
+	var r listChanged
+	if err := json.Unmarshal([]byte(c.must("list", "put", "half", "--file", c.file("keys.txt", keys.String()), "--json")), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Received != people/2+1 || r.Accepted != people/2 || r.Unknown != 1 || len(r.Examples) != 1 || r.Examples[0] != "nobody" {
+		t.Errorf("%+v", r)
+	}
+	if n := c.count(`in_list("half")`); n != people/2 {
+		t.Errorf("%d in the list, want %d", n, people/2)
+	}
+	_, stderr, code := c.run("list", "add", "half", "--file", c.file("long.txt", strings.Repeat("x", 100_000)))
+	contains(t, stderr, "long.txt: line 1", "one per line")
+	if code != exitUsage {
+		t.Errorf("exit %d", code)
+	}
+}
+
+// TestExport writes members to a file, and leaves none behind when it fails.
+func TestExport(t *testing.T) {
+	c := newCLI(t)
+	c.people()
+	c.must("members", "has(p.age)", "--columns", "country", "--format", "csv", "-o", c.path("out.csv"))
+	text, err := os.ReadFile(c.path("out.csv"))
+	if want := "key,country\n1,IT\n2,FI\n"; err != nil || string(text) != want {
+		t.Errorf("%v %q, want %q", err, text, want)
+	}
+	if _, _, code := c.run("members", "true", "-o", c.path("no/such/folder.csv")); code != exitUsage {
+		t.Errorf("exit %d for a folder that is not there", code)
+	}
+	entries, err := filepath.Glob(c.path(".*"))
+	if err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v %v", entries, err)
+	}
+}
+
+// TestCodes makes sure that every code of the engine has a word and an exit code.
+func TestCodes(t *testing.T) {
+	if len(codes) != int(query.CodeStaleSequence)+1 {
+		t.Errorf("the table has %d codes", len(codes))
+	}
+	for code := query.CodeInternal; int(code) < len(codes); code++ {
+		word, exit := classify(fmt.Errorf("doing something: %w", query.Errorf(code, "it failed")))
+		if word == "" || exit == exitOK || !strings.Contains(exitTable, fmt.Sprintf("\n  %-4d", exit)) {
+			t.Errorf("code %d: %q, exit %d", code, word, exit)
+		}
+	}
+}

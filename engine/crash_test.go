@@ -1,0 +1,340 @@
+package engine_test
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// script is a history: batches, and the world after each of them.
+type script struct {
+	batches []batch.Batch
+	worlds  []*world // worlds[n] is after n batches
+	attrs   []string
+}
+
+func newScript(t *testing.T, r *rand.Rand, n int) *script {
+	t.Helper()
+	s := &script{worlds: []*world{newWorld()}}
+	p := &pair{t: t, r: r, w: newWorld(), keys: 60}
+	for len(s.batches) < n {
+		steps := firstAttributes()
+		if len(s.batches) > 0 {
+			steps = p.randomSteps()
+		}
+		after := p.w.clone()
+		if _, code := after.apply(steps, false); code != 0 || len(steps) == 0 {
+			continue
+		}
+		b := batch.New()
+		encodeSteps(b, steps)
+		raw, err := b.Encode()
+		p.must("encode", err)
+		p.w = after
+		s.batches, s.worlds = append(s.batches, raw), append(s.worlds, after.clone())
+	}
+	return s
+}
+
+// picture is a state that a crash may have left.
+type picture struct {
+	files *vfs.MemFS
+	acked uint64 // batches acknowledged before it was taken
+	op    string
+}
+
+// TestCrash cuts the power before every few operations on files, with some of what was
+// not synced lost. Each time the store must open with every acknowledged batch whole, be
+// equal to the model at its position, and go on from there.
+func TestCrash(t *testing.T) {
+	for _, durability := range []engine.Durability{engine.SyncGroup, engine.SyncNone} {
+		t.Run(fmt.Sprintf("durability %d", durability), func(t *testing.T) {
+			seed := uint64(7)
+			if os.Getenv("KANTA_LONG") != "" {
+				seed = rand.Uint64()
+			}
+			t.Logf("seed %d", seed)
+			r := rand.New(rand.NewPCG(seed, 1))
+			s := newScript(t, r, 60)
+			o := engine.Options{Durability: durability, FirstOrdinal: 65_530, Clock: fixedClock}
+			engine.LowerLimits(&o, 15, 120, 20)
+			pictures := s.record(t, o, r, 17)
+			if len(pictures) < 40 {
+				t.Fatalf("only %d crashes", len(pictures))
+			}
+			for i := range pictures {
+				s.recover(t, o, &pictures[i], durability)
+			}
+			t.Logf("%d crashes", len(pictures))
+		})
+	}
+}
+
+// record plays the script and takes a picture before every stride-th operation or so.
+func (s *script) record(t *testing.T, o engine.Options, r *rand.Rand, stride int) (out []picture) {
+	t.Helper()
+	files := newFaultFS()
+	o.FS = files
+	var mu sync.Mutex
+	var acked atomic.Uint64
+	ops, next := 0, 40
+	files.before = func(op, path string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if ops++; ops >= next && len(out) < 90 {
+			next = ops + 1 + r.IntN(2*stride)
+			n := acked.Load()
+			out = append(out, picture{files.crash(pick(r, []int{0, 0, 30, 100}), r.Int64()), n, op + " " + path})
+		}
+		return nil
+	}
+	db, err := engine.Open("store", &o)
+	must(t, err)
+	for i, b := range s.batches {
+		_, err := db.Apply(t.Context(), b)
+		must(t, err)
+		acked.Store(uint64(i + 1))
+		if i%13 == 12 {
+			must(t, db.Compact(t.Context()))
+		}
+	}
+	must(t, db.Close())
+	return out
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// recover opens a picture, compares it with the model, and plays the rest of the script.
+func (s *script) recover(t *testing.T, o engine.Options, c *picture, durability engine.Durability) {
+	t.Helper()
+	o.FS = c.files
+	db, err := engine.Open("store", &o)
+	if err != nil {
+		t.Fatalf("crash before %s: %v", c.op, err)
+	}
+	defer func() { must(t, db.Close()) }()
+	st, err := db.Stats(t.Context())
+	must(t, err)
+	at := st.Position.Applied
+	if durability == engine.SyncGroup && at < c.acked || at > uint64(len(s.batches)) {
+		t.Fatalf("crash before %s: the store is at %d, %d were acknowledged", c.op, at, c.acked)
+	}
+	p := &pair{t: t, r: rand.New(rand.NewPCG(at, 2)), db: db, w: s.worlds[at], keys: 60}
+	p.checkEverything()
+	p.ask(db, p.w)
+	for _, b := range s.batches[at:] {
+		if _, err := db.Apply(t.Context(), b); err != nil {
+			t.Fatalf("crash before %s, after recovery: %v", c.op, err)
+		}
+	}
+	p.w = s.worlds[len(s.batches)]
+	p.checkEverything()
+}
+
+// TestReplayOfOutcomes cuts the power at every operation of a compaction, when parts of
+// the base are newer than log records that are still there. Deciding these again would
+// count twice, or refuse what was accepted.
+func TestReplayOfOutcomes(t *testing.T) {
+	files := newFaultFS()
+	o := engine.Options{FS: files, Clock: fixedClock}
+	engine.LowerLimits(&o, 1000, 100_000, 1000)
+	db, err := engine.Open("store", &o)
+	must(t, err)
+	defer func() { must(t, db.Close()) }()
+	apply := func(fill func(b *batch.Builder)) {
+		t.Helper()
+		b := batch.New()
+		fill(b)
+		raw, err := b.Encode()
+		must(t, err)
+		if r, err := db.Apply(t.Context(), raw); err != nil || r.Accepted != r.Received {
+			t.Fatalf("%+v %v", r, err)
+		}
+	}
+	apply(func(b *batch.Builder) {
+		addAttribute(b, schema.Attribute{Name: "n", Kind: schema.Int})
+		addAttribute(b, schema.Attribute{Name: "plan", Kind: schema.String})
+		addAttribute(b, schema.Attribute{Name: "email", Kind: schema.String, Storage: schema.StorageInline, Unique: true})
+	})
+	for i := range 12 {
+		apply(func(b *batch.Builder) {
+			b.Upsert("ann").Increment("n", schema.IntValue(1)).Expect("plan", planAt(i)).Set("plan", planAt(i+1))
+			b.Upsert(fmt.Sprintf("bob-%d", i)).Set("email", schema.StringValue("b@x"))
+			b.Delete(fmt.Sprintf("bob-%d", i)) // so that the next one may have the address
+		})
+	}
+	var pictures []picture
+	var mu sync.Mutex
+	files.before = func(op, path string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		pictures = append(pictures, picture{files: files.crash(0, 0), op: op + " " + path})
+		return nil
+	}
+	must(t, db.Compact(t.Context()))
+	mu.Lock()
+	defer mu.Unlock()
+	for _, c := range pictures {
+		o.FS = c.files
+		again, err := engine.Open("store", &o)
+		must(t, err)
+		ann, err := again.Profile(t.Context(), "ann", nil)
+		must(t, err)
+		if got := fmt.Sprint(ann.Values); got != fmt.Sprintf("[{n 12} {plan %s}]", planAt(12)) {
+			t.Fatalf("crash before %s: %s", c.op, got)
+		}
+		n, err := again.Count(t.Context(), "1 == 1", nil)
+		must(t, err)
+		if n.Count != 1 {
+			t.Fatalf("crash before %s: %d people", c.op, n.Count)
+		}
+		must(t, again.Close())
+	}
+	if len(pictures) < 20 {
+		t.Fatalf("only %d crashes", len(pictures))
+	}
+}
+
+func planAt(i int) schema.Value {
+	if i == 0 {
+		return schema.Value{}
+	}
+	return schema.StringValue("plan-" + strconv.Itoa(i))
+}
+
+func addAttribute(b *batch.Builder, a schema.Attribute) {
+	b.Change(schema.Change{Op: schema.AddAttribute, Name: a.Name, Attribute: a})
+}
+
+// TestCrashOfCreation cuts the power at every operation of making a store: there is a
+// whole one afterwards, or a new one can be made.
+func TestCrashOfCreation(t *testing.T) {
+	files := newFaultFS()
+	var pictures []picture
+	var mu sync.Mutex
+	files.before = func(op, path string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, percent := range []int{0, 50, 100} {
+			pictures = append(pictures, picture{files: files.crash(percent, int64(len(pictures))), op: op + " " + path})
+		}
+		return nil
+	}
+	db, err := engine.Open("a/b/store", &engine.Options{FS: files})
+	must(t, err)
+	must(t, db.Close())
+	for _, c := range pictures {
+		db, err := engine.Open("a/b/store", &engine.Options{FS: c.files})
+		if err != nil {
+			t.Fatalf("crash before %s: %v", c.op, err)
+		}
+		must(t, db.Close())
+	}
+	t.Logf("%d crashes", len(pictures))
+}
+
+const childEnv = "KANTA_TEST_CHILD"
+
+// TestKilled has another process write and kills it: what it had said was written is there.
+func TestKilled(t *testing.T) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		writeUntilKilled(t, dir)
+		return
+	}
+	exe, err := os.Executable()
+	must(t, err)
+	dir := filepath.Join(t.TempDir(), "store")
+	total := 0
+	for round := range 3 {
+		cmd := exec.Command(exe, "-test.run=^TestKilled$", "-test.count=1")
+		cmd.Env = append(os.Environ(), childEnv+"="+dir)
+		out, err := cmd.StdoutPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		acked := 0
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if n, ok := strings.CutPrefix(lines.Text(), "acknowledged "); ok {
+				acked, err = strconv.Atoi(n)
+				must(t, err)
+			}
+			if acked >= total+40*(round+1) {
+				must(t, cmd.Process.Kill())
+			}
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Fatal("the child ended by itself")
+		}
+		total = checkAfterKill(t, dir, acked)
+	}
+}
+
+// writeUntilKilled counts up the same number for everybody, batch after batch.
+func writeUntilKilled(t *testing.T, dir string) {
+	var o engine.Options
+	engine.LowerLimits(&o, 64, 500, 100)
+	db, err := engine.Open(dir, &o)
+	must(t, err)
+	s, err := db.Schema(t.Context())
+	must(t, err)
+	if s.Lookup("n") == nil {
+		b := batch.New()
+		addAttribute(b, schema.Attribute{Name: "n", Kind: schema.Int})
+		raw, err := b.Encode()
+		must(t, err)
+		_, err = db.Apply(t.Context(), raw)
+		must(t, err)
+	}
+	for {
+		b := batch.New()
+		for k := range 10 {
+			b.Upsert(fmt.Sprint("key-", k)).Increment("n", schema.IntValue(1))
+		}
+		raw, err := b.Encode()
+		must(t, err)
+		r, err := db.Apply(t.Context(), raw)
+		must(t, err)
+		fmt.Println("acknowledged", r.Position.Applied-1)
+	}
+}
+
+// checkAfterKill returns how many batches there are: at least those acknowledged, all whole.
+func checkAfterKill(t *testing.T, dir string, acked int) int {
+	t.Helper()
+	db, err := engine.Open(dir, nil)
+	must(t, err)
+	defer func() { must(t, db.Close()) }()
+	rows, err := db.Breakdown(t.Context(), "1 == 1", "n", nil)
+	must(t, err)
+	if len(rows.Rows) != 1 || rows.Rows[0].Count != 10 {
+		t.Fatalf("a batch is not whole: %+v", rows.Rows)
+	}
+	n := int(rows.Rows[0].Value.Ordered())
+	if n < acked || uint64(n) != rows.Position.Applied-1 {
+		t.Fatalf("%d batches at %s, %d were acknowledged", n, rows.Position, acked)
+	}
+	report, err := db.Check(t.Context(), nil)
+	must(t, err)
+	if len(report.Problems) > 0 {
+		t.Fatalf("%q", report.Problems)
+	}
+	return n
+}
