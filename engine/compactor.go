@@ -511,22 +511,14 @@ func (c *compactor) truncate(all bool) error {
 
 // deleteObsolete deletes old generations that nobody reads any more.
 func (c *compactor) deleteObsolete() error {
-	ended := c.db.ended()
-	if len(ended) == 0 {
-		return nil
-	}
-	b := c.db.kv.NewBatch()
-	defer b.Close()
-	for _, e := range ended {
+	var err error
+	for _, e := range c.db.ended() {
 		for _, span := range e.obsolete {
-			b.DeleteRange(span)
+			err = errors.Join(err, c.db.kv.Excise(span))
 		}
 		if e.forget != nil {
 			e.forget()
 		}
 	}
-	if b.Empty() {
-		return nil
-	}
-	return b.Commit(false)
+	return err
 }

@@ -270,13 +270,12 @@ func (r *recovery) known(blocks []effect.Block) []effect.Block {
 
 // clean deletes what a crash kept from being deleted.
 func (r *recovery) clean() error {
-	if len(r.old) == 0 || r.db.opt.ReadOnly {
+	if r.db.opt.ReadOnly {
 		return nil
 	}
-	b := r.db.kv.NewBatch()
-	defer b.Close()
+	var err error
 	for _, span := range r.old {
-		b.DeleteRange(span)
+		err = errors.Join(err, r.db.kv.Excise(span))
 	}
-	return b.Commit(false)
+	return err
 }

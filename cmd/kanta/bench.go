@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +47,7 @@ print medians, 95th percentiles, memory and disk. Without --keep in a temporary 
 	c.Flags().Uint64Var(&o.Data.Seed, "seed", 0, "another seed is other people")
 	c.Flags().IntVar(&o.Runs, "runs", bench.DefaultRuns, "how often to ask each question")
 	c.Flags().IntVar(&o.Segments, "segments", 0, "how many segments to save for Q17 (default 1000)")
+	c.Flags().DurationVar(&o.Mix, "mix", 2*time.Second, "how long to ask MIX8")
 	c.Flags().StringVar(&keep, "keep", "", "keep the store: in the folder csv of this directory, which must be empty or not exist")
 	return c
 }

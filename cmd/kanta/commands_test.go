@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -120,9 +121,9 @@ func TestDemo(t *testing.T) {
 
 func TestBench(t *testing.T) {
 	c := newCLI(t)
-	out := c.must("bench", "--profiles", "5000", "--runs", "2", "--segments", "10", "--keep", c.path("kept"))
+	out := c.must("bench", "--profiles", "5000", "--runs", "2", "--segments", "10", "--mix", "100ms", "--keep", c.path("kept"))
 	contains(t, out, "batches\t5000\t", "csv\t5000\t", "Q1\t", "\tright\n", "Q6\t", "\tright\n", "Q15 keys\t", "Q17\t", "MIX8\t", "questions/s", "disk\t", "largest resident memory\t")
-	contains(t, c.must("bench", "--profiles", "2000", "--runs", "1", "--segments", "5", "--json"), `{"profiles":2000,"seed":0,"loads":[{"how":"batches"`, `"name":"Q3"`, `"checked":true`)
+	contains(t, c.must("bench", "--profiles", "2000", "--runs", "1", "--segments", "5", "--mix", "100ms", "--json"), `{"profiles":2000,"seed":0,"loads":[{"how":"batches"`, `"name":"Q3"`, `"checked":true`)
 	if _, _, code := c.run("bench", "--keep", c.path("kept")); code != exitUsage {
 		t.Errorf("exit %d for a directory that is not empty", code)
 	}
@@ -138,5 +139,32 @@ func TestTables(t *testing.T) {
 		if got := printable(in); got != want {
 			t.Errorf("printable(%q) = %q, want %q", in, got, want)
 		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	var out strings.Builder
+	p := &progress{w: &out, terminal: true, start: time.Now().Add(-time.Minute)}
+	p.show(0.25, "first, a long line")
+	p.show(0.5, "too early")
+	p.shown = p.start
+	p.show(0, "second")
+	p.end()
+	line := "first, a long line, 25 %, 3m0s left"
+	if want := "\r" + line + "\rsecond" + strings.Repeat(" ", len(line)-6) + "\r      \r"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+	out.Reset()
+	p = &progress{w: &out, start: time.Now().Add(-time.Minute)}
+	p.show(0.5, "in a log")
+	p.show(0.6, "too early")
+	p.end()
+	if want := "in a log, 50 %, 1m0s left\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+	p = &progress{w: &out, quiet: true}
+	p.show(0.5, "nothing")
+	if strings.Contains(out.String(), "nothing") {
+		t.Error("progress is shown with --json")
 	}
 }

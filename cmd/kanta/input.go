@@ -32,6 +32,7 @@ type input struct {
 	size   int64         // of a file; 0 is not known
 	read   atomic.Int64
 
+	format  quality.Format
 	dialect *quality.Dialect // where it is known better than it looks
 }
 
@@ -128,6 +129,7 @@ func (in *input) prepare(f *rowFlags) error {
 	if err != nil {
 		return &inputError{in.name, err}
 	}
+	in.format = dialect.Format
 	if dialect.Format == quality.CSV && !dialect.Header && !strings.HasPrefix(f.key, "column_") {
 		dialect.Header = true
 		in.dialect = &dialect

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 	"github.com/kantadb/kanta/engine/quality"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/syntax"
 )
 
 func newLoad(a *app) *cobra.Command {
@@ -93,7 +95,7 @@ func (f *loadFlags) options() (quality.LoadOptions, error) {
 		return o, usagef("--empty %s: it is keep or unset", f.empty)
 	}
 	var err error
-	if o.Zone, err = time.LoadLocation(f.zone); err != nil {
+	if o.Zone, err = syntax.Zone(f.zone); err != nil {
 		return o, usagef("--zone %s: no such zone; write one such as Europe/Helsinki", f.zone)
 	}
 	return o, nil
@@ -128,6 +130,9 @@ func (l *load) files(ctx context.Context, names []string) error {
 	}
 	if err := l.report(); err != nil && failed == nil {
 		failed = err
+	}
+	if ctx.Err() != nil && len(l.done) > 0 && !l.flags.dry && !l.json {
+		fmt.Fprintln(l.err, "the same command goes on where this one ended")
 	}
 	if failed != nil || !l.flags.strict {
 		return failed
@@ -268,21 +273,14 @@ func (l *load) schemaFor(ctx context.Context, in *input) (*schema.Schema, error)
 
 // covered reports whether the schema has all columns of an input and goes back to its start.
 func (l *load) covered(in *input, sch *schema.Schema) (bool, error) {
-	if !in.resumable() {
-		return false, nil // what was read could be kept only once, and inference needs that
+	if in.format == quality.NDJSON {
+		return false, nil // its columns show only as rows are read
 	}
 	rows, err := in.rows(&l.flags.rowFlags)
 	if err != nil {
 		return false, err
 	}
 	defer rows.Close()
-	// The columns of NDJSON show only as rows are read.
-	if _, _, err := rows.Next(); err != nil {
-		var bad *quality.RowError
-		if !errors.As(err, &bad) {
-			return false, in.rewind()
-		}
-	}
 	known := true
 	for _, name := range rows.Columns() {
 		known = known && (name == l.flags.key || sch.Lookup(name) != nil)

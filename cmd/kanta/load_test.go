@@ -120,6 +120,11 @@ func TestLoadOptions(t *testing.T) {
 	if r := c.load(update, "--key", "id", "--empty", "unset", "--again"); r.RepeatedRows != 0 || r.Accepted != 2 || r.Created != 0 {
 		t.Errorf("with --again: %+v", r)
 	}
+	// A column of NDJSON that shows in a later row is inferred too.
+	c.load(c.file("late.ndjson", "{\"id\":\"1\",\"age\":31}\n{\"id\":\"2\",\"city\":\"Oslo\"}\n"), "--key", "id")
+	if n := c.count(`city == "Oslo"`); n != 1 {
+		t.Errorf("%d of 1 in Oslo", n)
+	}
 	bad := c.file("bad.csv", "id,age\n1,old\n3,50\n")
 	stdout, stderr, code := c.run("load", "profiles", bad, "--key", "id", "--strict")
 	contains(t, stdout, "quarantined\t1", "not a value of the kind\t1")

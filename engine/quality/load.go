@@ -96,8 +96,9 @@ type LoadReport struct {
 // returns; a Read that blocks delays that. It does not close rows. An error of emit
 // stops it and is returned as it is; an error of rows is returned after the batches of
 // the rows before. It fails with CodeInvalid on options out of range, an input without
-// columns or rows, and two columns for one attribute, and with CodeUnknownName when there is no such key column,
-// attribute to rename to, or (with RefuseUnknown) attribute. The report is valid in any case.
+// columns or rows, and two columns for one attribute, and with CodeUnknownName when there
+// is no such key column, column to rename, attribute to rename it to, or (with
+// RefuseUnknown) attribute of a column. The report is valid in any case.
 func Load(ctx context.Context, rows Rows, s *schema.Schema, o LoadOptions, emit func(Loaded) error) (LoadReport, error) {
 	l := loader{o: o, rows: rows, report: LoadReport{Reasons: map[batch.Reason]uint64{}, OverwrittenKnown: true}}
 	err := l.o.complete()

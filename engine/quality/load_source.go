@@ -17,8 +17,9 @@ const loaderVersion = 1
 
 // SourceOf returns the name of a file as the source of a load: a digest of its bytes, which
 // are read to the end as they are, and of all that shapes the batches: the schema, how
-// the rows are read (nil: found out), and the options. A load of the same name can be resumed: each of its batches
-// (run, sequence) has the same rows. It fails when input does.
+// the rows are read (nil: found out), and the options. A load of the same name can be
+// resumed: what has the same run and sequence has the same rows. It fails when input
+// does, and as [Load] does on options out of range.
 func SourceOf(input io.Reader, s *schema.Schema, r *RowsOptions, o *LoadOptions) (string, error) {
 	content := xxhash.New()
 	size, err := io.CopyBuffer(content, readerOnly{input}, make([]byte, 256<<10))

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -11,12 +12,13 @@ import (
 // Batch collects changes that become visible and durable together. The first error is
 // kept and comes out of Commit. It belongs to one goroutine.
 type Batch struct {
-	b   *pebble.Batch
-	err error
+	b     *pebble.Batch
+	fatal *fatal
+	err   error
 }
 
 // NewBatch makes an empty batch; close it.
-func (s *Store) NewBatch() *Batch { return &Batch{b: s.DB.NewBatch()} }
+func (s *Store) NewBatch() *Batch { return &Batch{b: s.DB.NewBatch(), fatal: s.fatal} }
 
 func (b *Batch) note(err error) {
 	if b.err == nil {
@@ -41,18 +43,34 @@ func (b *Batch) Commit(sync bool) error {
 	if b.err != nil {
 		return b.err
 	}
+	o := pebble.NoSync
 	if sync {
-		return b.b.Commit(pebble.Sync)
+		o = pebble.Sync
 	}
-	return b.b.Commit(pebble.NoSync)
+	return b.fatal.guard(func() error { return b.b.Commit(o) })
 }
 
 // Close frees the batch, committed or not.
-func (b *Batch) Close() error { return b.b.Close() }
+func (b *Batch) Close() error {
+	if b.fatal.err() != nil {
+		return nil // Pebble may be stuck in committing it
+	}
+	return b.b.Close()
+}
+
+// Excise deletes a span at once and for good, also for Pebble's own snapshots: nobody may
+// read it any more. Unlike a range deletion it leaves no tombstone that would later lie
+// across the spans of newer tables and make Pebble rewrite them.
+func (s *Store) Excise(span keys.Span) error {
+	if err := s.DB.Excise(context.Background(), pebble.KeyRange{Start: span.Start, End: span.End}); err != nil {
+		return fmt.Errorf("delete old data: %w", err)
+	}
+	return nil
+}
 
 // SyncLog makes everything committed so far durable.
 func (s *Store) SyncLog() error {
-	if err := s.DB.LogData(nil, pebble.Sync); err != nil {
+	if err := s.fatal.guard(func() error { return s.DB.LogData(nil, pebble.Sync) }); err != nil {
 		return fmt.Errorf("sync the log: %w", err)
 	}
 	return nil
@@ -67,6 +85,9 @@ type Metrics struct {
 
 // Metrics returns the current figures.
 func (s *Store) Metrics() Metrics {
+	if s.fatal.err() != nil {
+		return Metrics{} // Pebble may hold its locks for ever
+	}
 	m := s.DB.Metrics()
 	total := m.Total()
 	return Metrics{

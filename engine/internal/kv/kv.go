@@ -29,6 +29,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
@@ -92,6 +93,7 @@ type Store struct {
 	fs    vfs.FS
 	cache *pebble.Cache
 	lock  *pebble.Lock
+	fatal *fatal
 	next  uint64 // names of tables to ingest; the compactor's alone
 }
 
@@ -104,25 +106,55 @@ func Open(dir string, c Config) (*Store, error) {
 	path := c.FS.PathJoin(dir, "db")
 	lock, err := pebble.LockDirectory(path, c.FS)
 	if err != nil {
-		return nil, &query.Error{Code: query.CodeInUse, Message: fmt.Sprintf("%s is in use by another process or another engine.DB", dir),
-			Hint: "close it there, or ask its server", Err: err}
+		return nil, lockError(dir, err)
 	}
-	s := &Store{ID: id, dir: path, fs: c.FS, cache: pebble.NewCache(c.Cache), lock: lock}
-	opts := options(c, s.cache)
+	s := &Store{ID: id, dir: path, fs: c.FS, cache: pebble.NewCache(c.Cache), lock: lock, fatal: newFatal()}
+	opts := options(c, s.cache, s.fatal)
 	opts.Lock = lock
 	opts.ReadOnly = c.ReadOnly
 	opts.ErrorIfNotExists = true
-	if s.DB, err = pebble.Open(path, opts); err != nil {
-		s.cache.Unref()
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), lock.Close())
+	var db *pebble.DB
+	if err = s.fatal.guard(func() (err error) { db, err = pebble.Open(path, opts); return err }); err != nil {
+		if s.fatal.err() == nil {
+			s.cache.Unref()
+			err = errors.Join(err, lock.Close())
+		}
+		return nil, openError(dir, err)
 	}
-	if c.ReadOnly {
+	if s.DB = db; c.ReadOnly {
 		return s, nil
 	}
-	return s, s.removeLeftovers()
+	if err := s.removeLeftovers(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
-func options(c Config, cache *pebble.Cache) *pebble.Options {
+// lockError tells a store in use from a directory that may not be written or is not whole.
+func lockError(dir string, err error) error {
+	switch {
+	case isNotExist(err):
+		return query.Errorf(query.CodeCorrupt, "%s is not whole: its folder db is missing: %w", dir, err)
+	case errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnlyFS):
+		return &query.Error{Code: query.CodeFailed, Message: fmt.Sprintf("%s may not be written: %v", dir, err),
+			Hint: "see to its owner, its permissions and how the disk is mounted", Err: err}
+	}
+	return &query.Error{Code: query.CodeInUse, Message: fmt.Sprintf("%s is in use by another process or another engine.DB", dir),
+		Hint: "close it there, or ask its server", Err: err}
+}
+
+// errReadOnlyFS is what writing to a disk that is mounted for reading gives.
+const errReadOnlyFS = syscall.EROFS
+
+// openError gives what Pebble says of a store that it cannot open a code.
+func openError(dir string, err error) error {
+	if pebble.IsCorruptionError(err) || isNotExist(err) || errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return &query.Error{Code: query.CodeCorrupt, Message: fmt.Sprintf("open %s: %v", dir, err), Hint: "restore it from a backup", Err: err}
+	}
+	return fmt.Errorf("open %s: %w", dir, err)
+}
+
+func options(c Config, cache *pebble.Cache, logger pebble.Logger) *pebble.Options {
 	o := &pebble.Options{
 		FS: c.FS, Cache: cache,
 		FormatMajorVersion:          pebble.FormatNewest,
@@ -133,7 +165,7 @@ func options(c Config, cache *pebble.Cache) *pebble.Options {
 		LBaseMaxBytes:               256 << 20,
 		MaxOpenFiles:                4096,
 		EventListener:               listener(c.Listener),
-		Logger:                      silent{},
+		Logger:                      logger,
 		DisableAutomaticCompactions: false,
 	}
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
@@ -159,16 +191,6 @@ func listener(l *pebble.EventListener) *pebble.EventListener {
 	}
 	return &out
 }
-
-// silent keeps Pebble from writing to the process's standard error: a library does not log.
-type silent struct{}
-
-func (silent) Infof(string, ...any)  {}
-func (silent) Errorf(string, ...any) {}
-
-// Fatalf is called by Pebble when it cannot go on, for example when its MANIFEST cannot
-// be written; it must not return. //tidy:invariant
-func (silent) Fatalf(format string, args ...any) { panic(fmt.Sprintf("pebble: "+format, args...)) } //tidy:invariant
 
 // identify reads the KANTA file, creating the whole store first if dir is not there or empty.
 func identify(dir string, c Config) (string, error) {
@@ -236,12 +258,15 @@ func create(dir string, c Config, empty bool) error {
 		return fmt.Errorf("create %s: %w", dir, err)
 	}
 	for range 2 {
-		cache := pebble.NewCache(1 << 20)
-		db, err := pebble.Open(path, options(c, cache))
-		if err == nil {
-			err = db.Close()
-		}
-		cache.Unref()
+		cache, f := pebble.NewCache(1<<20), newFatal()
+		err := f.guard(func() error {
+			db, err := pebble.Open(path, options(c, cache, f))
+			if err == nil {
+				err = db.Close()
+			}
+			cache.Unref()
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("create %s: %w", dir, err)
 		}
@@ -279,9 +304,14 @@ func syncDir(fs vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Close closes the store.
+// Close closes the store. If Pebble has given up, it cannot be closed: then the lock is
+// kept, so that nobody opens the directory again while this process lives, and the
+// error says why.
 func (s *Store) Close() error {
-	err := s.DB.Close()
+	err := s.fatal.guard(s.DB.Close)
+	if gone := s.fatal.err(); gone != nil {
+		return gone
+	}
 	s.cache.Unref()
 	return errors.Join(err, s.lock.Close())
 }
@@ -342,11 +372,11 @@ func (s *Store) Scan(ctx context.Context, span keys.Span, f func(k, v []byte) (m
 // Reclaim gives back the disk that deleted log records and old generations take:
 // deletions free it once they have left the memtable and met what they delete.
 func (s *Store) Reclaim(ctx context.Context) error {
-	if err := s.DB.Flush(); err != nil {
+	if err := s.fatal.guard(s.DB.Flush); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	log := keys.Log()
-	if err := s.DB.Compact(ctx, log.Start, log.End, false); err != nil {
+	if err := s.fatal.guard(func() error { return s.DB.Compact(ctx, log.Start, log.End, false) }); err != nil {
 		return fmt.Errorf("compact the log: %w", err)
 	}
 	return nil
@@ -400,7 +430,7 @@ func (t *Table) Ingest(ctx context.Context) error {
 	if err := t.w.Close(); err != nil {
 		return errors.Join(fmt.Errorf("write table: %w", err), t.s.fs.Remove(t.path))
 	}
-	if err := t.s.DB.Ingest(ctx, []string{t.path}); err != nil {
+	if err := t.s.fatal.guard(func() error { return t.s.DB.Ingest(ctx, []string{t.path}) }); err != nil {
 		return errors.Join(fmt.Errorf("ingest table: %w", err), t.s.fs.Remove(t.path))
 	}
 	return nil

@@ -1,0 +1,68 @@
+package kv
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/kantadb/kanta/query"
+)
+
+// fatal is the logger that Pebble gets. Pebble has no error to return when its MANIFEST
+// or its log cannot be written: it calls Fatalf, on one of its goroutines or on ours,
+// and expects the process to end. A library must not end a process. So Fatalf keeps the
+// cause and ends the goroutine that called it, and guard lets nobody wait for what will
+// never come. Pebble is of no use for writing from then on; what it reads is right.
+type fatal struct {
+	once   sync.Once
+	failed chan struct{} // closed when Pebble has given up
+	cause  error         // set before that
+}
+
+func newFatal() *fatal { return &fatal{failed: make(chan struct{})} }
+
+// Infof and Errorf drop what they get: a library does not log.
+func (f *fatal) Infof(string, ...any)  {}
+func (f *fatal) Errorf(string, ...any) {}
+
+// Fatalf does not return.
+func (f *fatal) Fatalf(format string, args ...any) {
+	f.once.Do(func() {
+		e := query.Errorf(query.CodeFailed, "the key-value store gave up: %s", fmt.Sprintf(format, args...))
+		for _, a := range args {
+			if err, ok := a.(error); ok {
+				e.Err = err
+			}
+		}
+		e.Hint = "see to the disk, then start the program again"
+		f.cause = e
+		close(f.failed)
+	})
+	runtime.Goexit()
+}
+
+// err returns why Pebble has given up, nil while it has not.
+func (f *fatal) err() error {
+	select {
+	case <-f.failed:
+		return f.cause
+	default:
+		return nil
+	}
+}
+
+// guard runs something of Pebble's that may be fatal. If Pebble gives up meanwhile, it
+// returns at once, and do may be stuck for ever.
+func (f *fatal) guard(do func() error) error {
+	if err := f.err(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	select {
+	case err := <-done:
+		return err
+	case <-f.failed:
+		return f.cause
+	}
+}
