@@ -22,6 +22,7 @@ const (
 	softValues  = 5_000_000  // values in the unfolded log that the folding keeps to
 	hardValues  = 10_000_000 // values at which writers wait
 	maxFrozen   = 4          // frozen L0s at which writers wait
+	headShare   = 4          // of the memory budget the settled tier takes one part at most
 	foldAge     = 60 * time.Second
 	idleCheck   = time.Second
 	foldValues  = 1 << 12 // values of a unit that are worth a fold
@@ -34,11 +35,12 @@ type compactor struct {
 	settler head.Settler
 	folder  *base.Folder
 
-	mu       sync.Mutex
-	changed  chan struct{} // closed when room was made, or the compactor ended
-	unfolded int64         // values in the log that the base does not have yet
-	ended    bool
-	err      error
+	mu        sync.Mutex
+	changed   chan struct{} // closed when room was made, or the compactor ended
+	headBytes int64         // memory of the settled tier
+	unfolded  int64         // values in the log that the base does not have yet
+	ended     bool
+	err       error
 
 	signal   chan struct{}
 	compacts chan chan error
@@ -326,8 +328,14 @@ func (c *compactor) count() {
 	for _, l := range c.logged {
 		n += l.values
 	}
+	bytes := int64(0)
+	for _, list := range c.db.current.Load().Tiers.Settled {
+		for _, s := range list {
+			bytes += s.Bytes()
+		}
+	}
 	c.mu.Lock()
-	c.unfolded = n
+	c.unfolded, c.headBytes = n, bytes
 	c.announce()
 	c.mu.Unlock()
 }
@@ -360,7 +368,7 @@ func (c *compactor) next(all bool) (unitID, bool) {
 		return id, false
 	}
 	c.mu.Lock()
-	full := c.unfolded > c.db.opt.limits.softValues
+	full := c.unfolded > c.db.opt.limits.softValues || c.headBytes > c.db.opt.Memory/headShare
 	c.mu.Unlock()
 	if all || full || c.db.opt.Clock().Sub(p.since) > foldAge {
 		return id, true

@@ -20,6 +20,7 @@ import (
 const (
 	mergeFrom  = 1 << 18
 	mergeShare = 8
+	indexShare = 8 // of the memory budget the pages of one index take one part at most
 )
 
 // keyHashes remembers the key hashes of one shard: a round of folds asks for the same
@@ -107,6 +108,7 @@ func what(s *state, id schema.AttrID) func(code uint32) uint64 {
 func (c *compactor) mergeIndexes(ctx context.Context, all bool) error {
 	s := c.db.current.Load()
 	for id, x := range s.Indexes {
+		x.Static.Evict(c.db.opt.Memory / indexShare)
 		n := x.Delta.Len()
 		if n == 0 || n < max(c.db.opt.limits.mergeFrom, x.Entries/mergeShare) && !all {
 			continue

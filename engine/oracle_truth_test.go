@@ -28,7 +28,6 @@ type oracle struct {
 	cat         *catalog
 	compiler    *syntax.Compiler
 	env         query.Env
-	inner       map[string]*expression
 	memory      []outcome // by combination of values
 	interpreted int
 }

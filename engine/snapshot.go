@@ -91,7 +91,7 @@ type question struct {
 }
 
 func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*question, func(), error) {
-	release, err := n.use()
+	unlock, err := n.use()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,6 +101,15 @@ func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*que
 	}
 	if q.options.Parallelism == 0 {
 		q.options.Parallelism = n.db.opt.Parallelism
+	}
+	free, err := n.db.cache.Reserve(n.workingMemory(q.options.Parallelism), "the question")
+	if err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	release := func() {
+		free()
+		unlock()
 	}
 	q.options.Now = n.db.now(o)
 	q.answer = query.Answer{Position: n.s.pos, Now: q.options.Now}
@@ -116,6 +125,13 @@ func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*que
 		return nil, nil, err
 	}
 	return q, release, nil
+}
+
+// workingMemory is what a question may take: scratch of its goroutines, and one bit per
+// ordinal for the members, twice (a listing in order copies them).
+func (n *snapshot) workingMemory(workers int) int64 {
+	const scratch = 320 << 10 // measured, see query/eval_bench_test.go
+	return int64(workers)*scratch + int64(n.s.End)/4
 }
 
 // fill completes an answer that the evaluator has begun.

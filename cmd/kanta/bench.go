@@ -67,9 +67,12 @@ func (a *app) printBench(o *bench.RunOptions, r *bench.Report) error {
 	if a.json {
 		return a.printBenchJSON(o, r, perProfile)
 	}
+	if len(r.Loads) == 0 {
+		return nil // it failed before there was anything to print
+	}
 	t := a.newTable("load", "#rows", "#time", "#rows/s", "#then folding")
 	for _, l := range r.Loads {
-		t.add(l.How, l.Rows, l.Took, perSecond(l.Rows, l.Took), l.Compact)
+		t.add(l.How, l.Rows, t.micros(l.Took), perSecond(l.Rows, l.Took), t.micros(l.Compact))
 	}
 	if err := t.write(a.out); err != nil {
 		return err
@@ -83,7 +86,7 @@ func (a *app) printBench(o *bench.RunOptions, r *bench.Report) error {
 		if q.PerSec > 0 {
 			remark = fmt.Sprintf("%.0f questions/s", q.PerSec)
 		}
-		t.add(q.Name, q.P50, q.P95, q.Runs, q.Count, q.Unknown, t.bytes(int64(q.Bytes)), remark)
+		t.add(q.Name, t.micros(q.P50), t.micros(q.P95), q.Runs, q.Count, q.Unknown, t.bytes(int64(q.Bytes)), remark)
 	}
 	if err := t.write(a.out); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,11 @@ was loaded before therefore changes nothing, unless --again is given.
 			o, err := f.options()
 			if err != nil {
 				return err
+			}
+			for _, name := range args { // before a store is made for nothing
+				if _, err := os.Stat(name); name != "-" && err != nil {
+					return &inputError{name, errors.Unwrap(err)}
+				}
 			}
 			return a.withDryStore(f.dry, func(s store) error {
 				l := &load{app: a, store: s, flags: &f, options: o}

@@ -76,7 +76,7 @@ func (r *loadRun) apply(ctx context.Context, b quality.Loaded) error {
 // rows are told apart, for they changed nothing this time.
 func (d *loaded) add(res *batch.Result) {
 	d.Received += res.Received
-	if false && res.Repeated {
+	if res.Repeated {
 		d.Repeated++
 		d.RepeatedRows += res.Received
 		return

@@ -191,6 +191,15 @@ func (t *table) bytes(n int64) any {
 	return n
 }
 
+// micros is a duration as a cell: in words on a terminal, else in microseconds with one
+// place, for a bare count takes less than one.
+func (t *table) micros(d time.Duration) any {
+	if t.terminal {
+		return d
+	}
+	return strconv.FormatFloat(float64(d.Nanoseconds())/1e3, 'f', 1, 64)
+}
+
 func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // answerJSON is what every answer carries.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strconv"
 
@@ -67,7 +68,13 @@ continues with --after.`,
 					r := &rows[i]
 					t.add(r.Seq, r.Source, r.Line, r.Reason, r.Detail, r.Raw)
 				}
-				return t.write(a.out)
+				if err := t.write(a.out); err != nil {
+					return err
+				}
+				if len(rows) > 0 && len(rows) == limit {
+					fmt.Fprintf(a.err, "there may be more: --after %d goes on, kanta quarantine export writes all\n", rows[len(rows)-1].Seq)
+				}
+				return nil
 			})
 		},
 	}

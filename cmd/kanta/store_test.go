@@ -36,6 +36,32 @@ func TestNotAStore(t *testing.T) {
 	}
 }
 
+func TestStoreOfAnotherVersion(t *testing.T) {
+	c := newCLI(t)
+	c.people()
+	name := filepath.Join(c.path("db"), "KANTA")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		from, to, word string
+		exit           int
+	}{
+		{"format 1\n", "format 2\n", "newer_format", exitStore},
+		{"format 1\n", "format one\n", "corrupt", exitCorrupt},
+		{"kanta store\n", "another store\n", "not_a_store", exitStore},
+	} {
+		if err := os.WriteFile(name, []byte(strings.Replace(string(text), test.from, test.to, 1)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, stderr, code := c.run("count", "true", "--json")
+		if code != test.exit || !strings.Contains(stderr, `"code":"`+test.word+`"`) {
+			t.Errorf("%q: exit %d\n%s", test.to, code, stderr)
+		}
+	}
+}
+
 func TestStoreInUse(t *testing.T) {
 	c := newCLI(t)
 	c.people()

@@ -1,10 +1,12 @@
 package base
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/query"
 )
 
 // Cache keeps decoded fragments and blocks within a byte budget. An object hangs in a
@@ -12,13 +14,17 @@ import (
 // their sizes, and takes objects out again by the clock algorithm: one that was used
 // since the hand last passed stays for another round. A reader that holds an object
 // keeps it alive; taking it out of its slot only forgets it.
+//
+// It is also the accountant of the memory that questions and the compactor work in: what
+// they reserve is taken from the same budget, and cached objects make room for it.
 type Cache struct {
-	store  *kv.Store
-	budget int64
-	used   atomic.Int64
-	mu     sync.Mutex
-	clock  []resident
-	hand   int
+	store    *kv.Store
+	budget   int64
+	used     atomic.Int64
+	mu       sync.Mutex // guards the rest
+	reserved int64
+	clock    []resident
+	hand     int
 }
 
 // resident is an object in the cache.
@@ -32,6 +38,34 @@ func NewCache(store *kv.Store, budget int64) *Cache { return &Cache{store: store
 
 // Used returns the bytes of decoded objects.
 func (c *Cache) Used() int64 { return c.used.Load() }
+
+// Reserve sets bytes of working memory aside, and fails with [query.CodeBudget] if so
+// much is not left. what names the work, for the message. Call release when it ends.
+func (c *Cache) Reserve(bytes int64, what string) (release func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reserved+bytes > c.budget {
+		return nil, &query.Error{Code: query.CodeBudget, Message: fmt.Sprintf("%s needs %d MiB; %d of %d MiB are in use by other work", what, bytes>>20, c.reserved>>20, c.budget>>20),
+			Hint: "ask again when other questions have ended, or open the store with a larger memory budget"}
+	}
+	c.reserved += bytes
+	c.makeRoom(0)
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			c.mu.Lock()
+			c.reserved -= bytes
+			c.mu.Unlock()
+		})
+	}, nil
+}
+
+// Reserved returns the bytes of working memory set aside.
+func (c *Cache) Reserved() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reserved
+}
 
 // keep puts an object into its slot, unless another goroutine was first, and makes room.
 func keep[T any](c *Cache, s *slot[T], p *T, bytes int64) {
@@ -51,7 +85,7 @@ func keep[T any](c *Cache, s *slot[T], p *T, bytes int64) {
 }
 
 func (c *Cache) makeRoom(bytes int64) {
-	for tries := 2 * len(c.clock); c.used.Load()+bytes > c.budget && len(c.clock) > 0 && tries > 0; tries-- {
+	for tries := 2 * len(c.clock); c.used.Load()+c.reserved+bytes > c.budget && len(c.clock) > 0 && tries > 0; tries-- {
 		if c.hand >= len(c.clock) {
 			c.hand = 0
 		}

@@ -28,6 +28,9 @@ type Job struct {
 	What func(code uint32) uint64
 }
 
+// FoldMemory is about what folding a full shard of keys or sets works in, in bytes.
+const FoldMemory = 64 << 20
+
 // Folder folds units. It is scratch for one goroutine; the largest is 8 MiB of numbers
 // and as much again for the codes' ordinals.
 type Folder struct {
