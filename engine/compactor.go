@@ -230,6 +230,8 @@ func (db *DB) Compact(ctx context.Context) error {
 	select {
 	case err := <-reply:
 		return err
+	case <-db.compactor.done:
+		return errors.Join(errClosed(), db.failure())
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -519,8 +521,17 @@ func (c *compactor) truncate(all bool) error {
 
 // deleteObsolete deletes old generations that nobody reads any more.
 func (c *compactor) deleteObsolete() error {
+	ended := c.db.ended()
+	if len(ended) == 0 {
+		return nil
+	}
 	var err error
-	for _, e := range c.db.ended() {
+	if c.db.opt.Durability == SyncNone { // what made the data obsolete, such as a drop, must not be lost
+		if err = c.db.kv.SyncLog(); err != nil {
+			return err
+		}
+	}
+	for _, e := range ended {
 		for _, span := range e.obsolete {
 			err = errors.Join(err, c.db.kv.Excise(span))
 		}

@@ -9,7 +9,7 @@ import (
 func (s *Settled) Code(i int) uint32 { return s.codes[i] }
 
 // Int returns the number of entry i of class Int and whether there is one.
-func (s *Settled) Int(i int) (int64, bool) { return s.ints[i], s.present[i] != 0 }
+func (s *Settled) Int(i int) (int64, bool) { return s.number(i), s.present[i] != 0 }
 
 // Value returns the bytes of entry i of class Bytes, nil if absent.
 func (s *Settled) Value(i int) []byte { return bytesOrNil(s.bytes(i), s.present[i]) }

@@ -1,6 +1,8 @@
 package head
 
 import (
+	"math"
+	"math/bits"
 	"slices"
 	"sync/atomic"
 
@@ -129,6 +131,50 @@ func (s *Settled) clearTouched(w *bitmap.Words) {
 	}
 }
 
+// setTouched puts the settled ordinals into w.
+func (s *Settled) setTouched(w *bitmap.Words) {
+	if s.touched != nil {
+		for i, t := range s.touched {
+			w[i] |= t
+		}
+		return
+	}
+	for _, o := range s.Ords {
+		set(w, o)
+	}
+}
+
+// patchRange is PatchRange of the settled tier: numbers are compared as a vector, and
+// only those that lie in the range are looked at one by one.
+func (s *Settled) patchRange(lo, hi int64, w *bitmap.Words) {
+	if s.narrow == nil {
+		for i, ord := range s.Ords {
+			v := s.ints[i]
+			put(w, ord, s.present[i] != 0 && v >= lo && v <= hi)
+		}
+		return
+	}
+	s.clearTouched(w)
+	top := s.low + math.MaxUint32
+	if top < s.low {
+		top = math.MaxInt64
+	}
+	if lo, hi = max(lo, s.low), min(hi, top); lo > hi {
+		return
+	}
+	var hits bitmap.Words
+	n := (len(s.narrow) + 63) / 64
+	bitmap.BetweenU32(s.narrow, uint32(uint64(lo)-uint64(s.low)), uint32(uint64(hi)-uint64(s.low)), hits[:n])
+	for i, word := range hits[:n] {
+		for ; word != 0; word &= word - 1 {
+			set(w, s.Ords[i*64+bits.TrailingZeros64(word)])
+		}
+	}
+	for _, ord := range s.absent { // their offset is 0, which may lie in the range
+		unset(w, ord)
+	}
+}
+
 // PatchRow corrects the base's profiles with a code to the head's (Code, Set).
 func (o *Overlay) PatchRow(code uint32, w *bitmap.Words) {
 	if s := o.settled; s != nil {
@@ -169,8 +215,9 @@ func (o *Overlay) PatchRow(code uint32, w *bitmap.Words) {
 // PatchExists corrects the profiles that have a value (not for sets: see Touched).
 func (o *Overlay) PatchExists(w *bitmap.Words) {
 	if s := o.settled; s != nil {
-		for i, ord := range s.Ords {
-			put(w, ord, s.has(i))
+		s.setTouched(w)
+		for _, ord := range s.absent {
+			unset(w, ord)
 		}
 	}
 	for _, e := range o.lists {
@@ -197,10 +244,7 @@ func (li *list) has(i int) bool {
 // PatchRange corrects the profiles whose number lies in [lo, hi] (Int).
 func (o *Overlay) PatchRange(lo, hi int64, w *bitmap.Words) {
 	if s := o.settled; s != nil {
-		for i, ord := range s.Ords {
-			v := s.ints[i]
-			put(w, ord, s.present[i] != 0 && v >= lo && v <= hi)
-		}
+		s.patchRange(lo, hi, w)
 	}
 	for _, e := range o.lists {
 		for i, ord := range e.ord[:e.count] {
@@ -293,7 +337,7 @@ func (o *Overlay) PatchCodes(ords []uint16, dst []uint32) {
 // PatchInts corrects gathered numbers.
 func (o *Overlay) PatchInts(ords []uint16, dst []int64, ok []bool) {
 	o.each(ords,
-		func(i, k int) { dst[i], ok[i] = o.settled.ints[k], o.settled.present[k] != 0 },
+		func(i, k int) { dst[i], ok[i] = o.settled.number(k), o.settled.present[k] != 0 },
 		func(i int, e entries, k int) { dst[i], ok[i] = e.ints[k], e.present[k] != 0 })
 }
 

@@ -62,7 +62,9 @@ func (b *Batch) Close() error {
 // read it any more. Unlike a range deletion it leaves no tombstone that would later lie
 // across the spans of newer tables and make Pebble rewrite them.
 func (s *Store) Excise(span keys.Span) error {
-	if err := s.DB.Excise(context.Background(), pebble.KeyRange{Start: span.Start, End: span.End}); err != nil {
+	if err := s.fatal.guard(func() error {
+		return s.DB.Excise(context.Background(), pebble.KeyRange{Start: span.Start, End: span.End})
+	}); err != nil {
 		return fmt.Errorf("delete old data: %w", err)
 	}
 	return nil
