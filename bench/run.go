@@ -39,6 +39,7 @@ type RunOptions struct {
 	Runs     int               // measured askings of each question, at least 1; 0: DefaultRuns
 	Mix      time.Duration     // how long MIX8 is asked; 0: 2 s
 	Segments int               // saved segments of Q17; 0: 1,000
+	Write    time.Duration     // how long each kind of write goes on; 0: 3 s, negative: none
 	Progress func(what string) // what begins now; may be nil
 }
 
@@ -66,6 +67,7 @@ type Figure struct {
 type Report struct {
 	Loads     []LoadFigure
 	Questions []Figure
+	Writes    []WriteFigure
 	Stats     query.Stats // of the store that was asked
 	PeakBytes int64       // largest resident memory of the process; 0 if not known
 }
@@ -81,6 +83,9 @@ func Run(ctx context.Context, o RunOptions) (report Report, err error) {
 	}
 	if o.Segments <= 0 {
 		o.Segments = 1000
+	}
+	if o.Write == 0 {
+		o.Write = 3 * time.Second
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
@@ -98,7 +103,10 @@ func Run(ctx context.Context, o RunOptions) (report Report, err error) {
 	if err := r.ask(ctx, s); err != nil {
 		return report, err
 	}
-	report.Stats, err = s.Stats(ctx)
+	if report.Stats, err = s.Stats(ctx); err != nil || o.Write < 0 {
+		return report, err
+	}
+	s, err = r.write(ctx, s)
 	return report, err
 }
 

@@ -23,12 +23,20 @@ func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	var steps int
 	report, err := Run(context.Background(), RunOptions{Data: Options{Profiles: 12_345, Seed: 4, WithAbsent: true}, Dir: dir, Open: openEngine,
-		Runs: 2, Mix: 50 * time.Millisecond, Segments: 20, Progress: func(string) { steps++ }})
+		Runs: 2, Mix: 50 * time.Millisecond, Segments: 20, Write: 100 * time.Millisecond, Progress: func(string) { steps++ }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(report.Loads) != 2 || report.Loads[0].How != "batches" || report.Loads[1].How != "csv" || report.Loads[1].Rows != 12_345 {
 		t.Errorf("loads: %+v", report.Loads)
+	}
+	if len(report.Writes) != len(upserts()) {
+		t.Errorf("writes: %+v", report.Writes)
+	}
+	for _, w := range report.Writes {
+		if w.Rows == 0 || w.P99 < w.P50 || w.Reopen <= 0 || len(w.Questions) != 3 {
+			t.Errorf("%+v", w)
+		}
 	}
 	checked := 0
 	for _, f := range report.Questions {

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/effect"
@@ -82,6 +84,16 @@ func (c *checker) run(ctx context.Context) error {
 		return err
 	}
 	c.step("keys")
+	for _, id := range slices.Sorted(maps.Keys(c.s.Indexes)) {
+		x := c.s.Indexes[id].Static
+		if x == nil {
+			continue
+		}
+		c.report.Values += uint64(x.Pages())
+		if err := x.Each(func(uint64, uint32) bool { return true }); err != nil {
+			c.problem("%v", view.IndexDamaged(id, err))
+		}
+	}
 	if err := c.keys(ctx); err != nil {
 		return err
 	}

@@ -153,6 +153,9 @@ func (c *compactor) run() {
 		case reply = <-c.compacts:
 		}
 		err := c.round(ctx, reply != nil)
+		if err != nil && ctx.Err() != nil {
+			err = errClosed()
+		}
 		if reply != nil {
 			reply <- err
 		}

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"io"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -58,6 +59,14 @@ func (f *faultFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.
 
 func (f *faultFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
 	return f.file("open", name, func() (vfs.File, error) { return f.MemFS.OpenReadWrite(name, c, o...) })
+}
+
+func (f *faultFS) Lock(name string) (c io.Closer, err error) {
+	err = f.change("lock", name, func() error {
+		c, err = f.MemFS.Lock(name)
+		return err
+	})
+	return c, err
 }
 
 func (f *faultFS) OpenDir(name string) (vfs.File, error) {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,22 +31,33 @@ func TestOracle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	populations, n, perPopulation := 1, 70_000, 200
+	populations, n, questions := 1, 70_000, 200
 	long := os.Getenv("KANTA_LONG") != ""
 	if long {
-		populations, n, perPopulation = 16, 200_000, 1_300
+		populations, n, questions = 16, 200_000, 1_300
 	}
-	r := &oracleRun{T: t, cells: coverage{}, different: map[string]bool{}}
-	for k := range populations {
-		r.population(seed+uint64(k), n, perPopulation)
-	}
-	t.Logf("%d different expressions, %d more that do not compile; the interpreter ran %d times; stores %v, oracle %v, engine %v",
-		len(r.different), r.refused, r.interpreted, r.times[0].Round(time.Millisecond), r.times[1].Round(time.Millisecond), r.times[2].Round(time.Millisecond))
-	if long {
-		if len(r.different) < 20_000 {
-			t.Errorf("only %d different expressions", len(r.different))
+	total := &oracleRun{T: t, cells: coverage{}, asked: map[string]bool{}}
+	var mu sync.Mutex
+	t.Run("populations", func(t *testing.T) {
+		for k := range uint64(populations) {
+			// KANTA_SEED with a population's number repeats it as the first one.
+			t.Run(strconv.FormatUint(seed+k, 10), func(t *testing.T) {
+				t.Parallel()
+				r := &oracleRun{T: t, cells: coverage{}, asked: map[string]bool{}}
+				r.population(seed+k, n, questions)
+				mu.Lock()
+				defer mu.Unlock()
+				total.merge(r)
+			})
 		}
-		r.cells.check(t, 5)
+	})
+	t.Logf("%d different expressions, %d more that do not compile; the interpreter ran %d times; stores %v, oracle %v, engine %v",
+		len(total.asked), total.refused, total.interpreted, total.times[0].Round(time.Millisecond), total.times[1].Round(time.Millisecond), total.times[2].Round(time.Millisecond))
+	if long && !t.Failed() {
+		if len(total.asked) < 20_000 {
+			t.Errorf("only %d different expressions", len(total.asked))
+		}
+		total.cells.check(t, 5)
 	}
 }
 
@@ -53,12 +65,24 @@ func TestOracle(t *testing.T) {
 type oracleRun struct {
 	*testing.T
 	cells       coverage
-	different   map[string]bool // what was asked, of any population
-	seen        map[string]bool // what was written for this one
-	asked       int
+	asked       map[string]bool
 	refused     int
 	interpreted int
 	times       [3]time.Duration // building stores, oracle, engine
+}
+
+func (r *oracleRun) merge(o *oracleRun) {
+	for c, n := range o.cells {
+		r.cells[c] += n
+	}
+	for text := range o.asked {
+		r.asked[text] = true
+	}
+	r.refused += o.refused
+	r.interpreted += o.interpreted
+	for k, d := range o.times {
+		r.times[k] += d
+	}
 }
 
 func (r *oracleRun) since(k int, start time.Time) { r.times[k] += time.Since(start) }
@@ -66,8 +90,6 @@ func (r *oracleRun) since(k int, start time.Time) { r.times[k] += time.Since(sta
 // population draws people, writes them into three stores and asks n expressions.
 func (r *oracleRun) population(seed uint64, n, questions int) {
 	start := time.Now()
-	r.seen = map[string]bool{}
-	r.Logf("population KANTA_SEED=%d", seed) // with it, this population comes first
 	p := drawPeople(seed, 1<<20-74_000-n/20, n)
 	w := &writer{people: p, inner: map[string]*expression{}}
 	segments := map[string]string{}
@@ -110,10 +132,9 @@ func (r *oracleRun) population(seed uint64, n, questions int) {
 func (r *oracleRun) compiling(w *writer, o *oracle) *expression {
 	for {
 		x := w.logic(max(0, w.IntN(5)-1))
-		if r.seen[x.text] {
+		if r.asked[x.text] {
 			continue
 		}
-		r.seen[x.text] = true
 		_, err := o.compiler.Compile(x.text, o.cat, o.env)
 		if err == nil {
 			return x
@@ -128,8 +149,7 @@ func (r *oracleRun) compiling(w *writer, o *oracle) *expression {
 
 // question asks one expression of all stores.
 func (r *oracleRun) question(x *expression, o *oracle, stores []*store) {
-	r.asked++
-	r.different[x.text] = true
+	r.asked[x.text] = true
 	start := time.Now()
 	e, err := o.compiler.Compile(x.text, o.cat, o.env)
 	if err != nil {
@@ -150,7 +170,7 @@ func (r *oracleRun) question(x *expression, o *oracle, stores []*store) {
 	defer r.since(2, time.Now())
 	members := roaring.FromDense(want.words, true)
 	for k, s := range stores {
-		if isCostly(e.Root) && k != r.asked%len(stores) {
+		if isCostly(e.Root) && k != len(r.asked)%len(stores) {
 			continue // the interpreter for everybody again, three times
 		}
 		s.answers(x.text, e, want, members, o, truths)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/dict"
@@ -68,7 +69,7 @@ func (r *recovery) schema() error {
 	s := schema.New(0, schema.FirstUserAttr, nil)
 	if b != nil {
 		if s, err = schema.DecodeSchema(b); err != nil {
-			return err
+			return kv.Damaged("schema", err, schema.ErrCorrupt, schema.ErrNewerFormat)
 		}
 	}
 	r.s.Schema, r.w.schema = s, s
@@ -238,7 +239,7 @@ func (r *recovery) outcome(at uint64, stored []byte) error {
 	w := r.w
 	o, err := effect.Decode(stored)
 	if err != nil {
-		return query.Errorf(query.CodeCorrupt, "record %d: %w", at, err)
+		return kv.Damaged(fmt.Sprintf("outcome of log record %d", at), err, effect.ErrCorrupt, effect.ErrNewer)
 	}
 	if w.full() {
 		w.freeze(at)

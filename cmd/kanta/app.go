@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
 
 	"github.com/kantadb/kanta/engine"
@@ -31,6 +32,7 @@ type app struct {
 	errTerminal bool
 	env         func(string) string
 	clock       func() time.Time // nil: the machine's
+	files       vfs.FS           // nil: the machine's
 	tuneMemory  bool             // set the limits of the Go runtime, which are the whole process's
 
 	dir      string
@@ -74,6 +76,9 @@ func (a *app) openDir(dir string, create bool) (store, error) {
 		return nil, e
 	}
 	o := engine.Options{MustExist: !create, ReadOnly: a.readOnly, Clock: a.clock}
+	if dir != "" {
+		o.FS = a.files
+	}
 	if a.memory != "" {
 		n, err := parseSize(a.memory)
 		if err != nil {

@@ -5,18 +5,32 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// childVariable makes the test binary be kanta, for tests that kill it.
-const childVariable = "KANTA_TEST_BE_KANTA"
+// childVariable makes the test binary be kanta, for tests that kill it; with a number in
+// writesVariable its disk is full after so many writes.
+const (
+	childVariable  = "KANTA_TEST_BE_KANTA"
+	writesVariable = "KANTA_TEST_WRITES"
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
 		// As on a terminal, progress is shown every 200 ms: the test waits for it.
-		os.Exit(run(interruptible(), os.Args[1:], &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, errTerminal: true}))
+		a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, errTerminal: true}
+		if writes, err := strconv.ParseInt(os.Getenv(writesVariable), 10, 64); err == nil {
+			disk := &fullDisk{}
+			disk.left.Store(writes)
+			a.files = errorfs.Wrap(vfs.Default, disk)
+		}
+		os.Exit(run(interruptible(), os.Args[1:], a))
 	}
 	os.Exit(m.Run())
 }

@@ -9,8 +9,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/query"
@@ -144,6 +147,60 @@ func TestCorrupt(t *testing.T) {
 	if code != exitCorrupt {
 		t.Errorf("a corrupt byte in %s: exit %d\n%s%s", filepath.Base(largest), code, stdout, stderr)
 	}
+}
+
+// fullDisk lets a number of writes to the store through and refuses the rest, and
+// whatever would make files larger, as a disk without space does.
+type fullDisk struct{ left atomic.Int64 }
+
+func (d *fullDisk) String() string { return "a full disk" }
+
+func (d *fullDisk) MaybeError(op errorfs.Op) error {
+	switch op.Kind {
+	case errorfs.OpFileWrite, errorfs.OpFileWriteAt:
+		if d.left.Add(-1) < 0 {
+			return syscall.ENOSPC
+		}
+	}
+	return nil
+}
+
+// TestFullDisk fills the disk during a load. It ends with a message; what was accepted is
+// there when there is space again, and the load goes on.
+func TestFullDisk(t *testing.T) {
+	c := newCLI(t)
+	var table strings.Builder
+	table.WriteString("id,country,age\n")
+	const people = 150_000
+	for i := range people {
+		fmt.Fprintf(&table, "k%d,C%d,%d\n", i, i%50, i%90)
+	}
+	file := c.file("people.csv", table.String())
+	c.load(c.file("first.csv", "id,country,age\nk0,C0,0\n"), "--key", "id")
+	accepted := uint64(0)
+	for _, writes := range []int64{0, 8, 14} {
+		cmd := exec.Command(os.Args[0], "--db", c.path("db"), "load", "profiles", file, "--key", "id", "--json")
+		cmd.Env = append(os.Environ(), childVariable+"=1", fmt.Sprintf("%s=%d", writesVariable, writes))
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		stdout, err := cmd.Output()
+		if code := cmd.ProcessState.ExitCode(); code != exitInternal || !strings.Contains(stderr.String(), "no space left on device") {
+			t.Errorf("after %d writes: exit %d, %v\n%s%s", writes, code, err, stdout, stderr.String())
+		}
+		var r loadResult
+		if json.Unmarshal(stdout, &r) == nil && len(r.Files) == 1 {
+			accepted += r.Files[0].Accepted
+		}
+		if n := c.count("true"); n < accepted {
+			t.Errorf("after %d writes: %d people of %d that were accepted", writes, n, accepted)
+		}
+	}
+	r := c.load(file, "--key", "id")
+	t.Logf("%d accepted on the full disks, %d repeated afterwards", accepted, r.RepeatedRows)
+	if n := c.count("true"); n != people || r.RepeatedRows < accepted || accepted == 0 {
+		t.Errorf("%d people, want %d; %+v", n, people, r)
+	}
+	c.must("check")
 }
 
 func TestInterrupted(t *testing.T) {

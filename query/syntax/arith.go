@@ -77,7 +77,11 @@ func (w *walker) literal(e ast.Expr) (term, bool) {
 	case types.Int:
 		return term{of: &query.Literal{Value: schema.IntValue(int64(v))}, kind: schema.Int}, true
 	case types.Double:
-		return term{of: &query.Literal{Value: schema.FloatValue(float64(v))}, kind: schema.Float}, !math.IsNaN(float64(v))
+		var of query.Arith = &query.Literal{Value: schema.FloatValue(float64(v))}
+		if v == 0 && math.Signbit(float64(v)) {
+			of = &query.Negate{Of: of} // a Value has no -0, and dividing by it has another sign
+		}
+		return term{of: of, kind: schema.Float}, !math.IsNaN(float64(v))
 	case decimal:
 		x, ok := v.number.value(v.scale)
 		return term{of: &query.Literal{Value: x}, kind: schema.Decimal, scale: v.scale}, ok

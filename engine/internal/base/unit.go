@@ -2,6 +2,8 @@ package base
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 
@@ -89,7 +91,7 @@ func (u *Unit) manifest() []byte {
 func OpenUnit(id keys.Unit, sealed []byte, cache *Cache) (*Unit, error) {
 	b, err := kv.Unseal(sealed)
 	if err != nil {
-		return nil, err
+		return nil, kv.Damaged(fmt.Sprintf("manifest of attribute %d, shard %d", id.Attr, id.Shard), err, errMissing, errMissing)
 	}
 	corrupt := query.Errorf(query.CodeCorrupt, "manifest of attribute %d, shard %d is damaged", id.Attr, id.Shard)
 	if len(b) < 2 {
@@ -172,10 +174,10 @@ func (u *Unit) loadFragment(s *slot[bitmap.Fragment], key []byte) (*bitmap.Fragm
 		return err
 	})
 	if err != nil {
-		return nil, u.damaged("fragment", err)
+		return nil, u.damaged("fragment", err, bitmap.ErrCorrupt, bitmap.ErrNewerFormat)
 	}
 	if !ok {
-		return nil, u.damaged("fragment", query.Errorf(query.CodeCorrupt, "it is missing"))
+		return nil, u.damaged("fragment", errMissing, errMissing, bitmap.ErrNewerFormat)
 	}
 	keep(u.cache, s, f, int64(f.MemBytes()))
 	return f, nil
@@ -195,7 +197,7 @@ func (u *Unit) block(i int) (*block, error) {
 		err = query.Errorf(query.CodeCorrupt, "it is missing")
 	}
 	if err != nil {
-		return nil, u.damaged("column block", err)
+		return nil, u.damaged("column block", err, column.ErrCorrupt, column.ErrNewerFormat)
 	}
 	keep(u.cache, &u.blocks[i], b, int64(b.memBytes()))
 	return b, nil
@@ -213,8 +215,10 @@ func (b *block) decode(class effect.Class, v []byte) (err error) {
 	return err
 }
 
-func (u *Unit) damaged(what string, err error) error {
-	return query.Errorf(query.CodeCorrupt, "%s of attribute %d, shard %d, generation %d: %w", what, u.ID.Attr, u.ID.Shard, u.ID.Generation, err)
+var errMissing = errors.New("it is missing")
+
+func (u *Unit) damaged(what string, err, corrupt, newer error) error {
+	return kv.Damaged(fmt.Sprintf("%s of attribute %d, shard %d, generation %d", what, u.ID.Attr, u.ID.Shard, u.ID.Generation), err, corrupt, newer)
 }
 
 // slot holds a loaded object while the cache has room for it.

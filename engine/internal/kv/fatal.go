@@ -1,9 +1,12 @@
 package kv
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/kantadb/kanta/query"
 )
@@ -27,18 +30,30 @@ func (f *fatal) Errorf(string, ...any) {}
 
 // Fatalf does not return.
 func (f *fatal) Fatalf(format string, args ...any) {
-	f.once.Do(func() {
-		e := query.Errorf(query.CodeFailed, "the key-value store gave up: %s", fmt.Sprintf(format, args...))
-		for _, a := range args {
-			if err, ok := a.(error); ok {
-				e.Err = err
-			}
+	var cause error
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			cause = err
 		}
-		e.Hint = "see to the disk, then start the program again"
-		f.cause = e
+	}
+	f.giveUp(fmt.Sprintf(format, args...), cause)
+	runtime.Goexit()
+}
+
+// background hears of failed flushes and compactions. Pebble tries them again for ever;
+// on a full disk nobody would learn of it, and at last every commit would wait.
+func (f *fatal) background(err error) {
+	if vfs.IsNoSpaceError(err) || errors.Is(err, errReadOnlyFS) {
+		f.giveUp(err.Error(), err)
+	}
+}
+
+func (f *fatal) giveUp(why string, cause error) {
+	f.once.Do(func() {
+		f.cause = &query.Error{Code: query.CodeFailed, Message: "the key-value store gave up: " + why,
+			Hint: "see to the disk, then start the program again", Err: cause}
 		close(f.failed)
 	})
-	runtime.Goexit()
 }
 
 // err returns why Pebble has given up, nil while it has not.

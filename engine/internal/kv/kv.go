@@ -75,6 +75,18 @@ func Unseal(sealed []byte) ([]byte, error) {
 	return body[1:], nil
 }
 
+// Damaged says what of the store a decoder could not read, with the code that its error
+// stands for: corrupt and newer are the decoder's own. Other errors keep their meaning.
+func Damaged(what string, err, corrupt, newer error) error {
+	switch {
+	case errors.Is(err, newer) || errors.Is(err, &query.Error{Code: query.CodeNewerFormat}):
+		return &query.Error{Code: query.CodeNewerFormat, Message: fmt.Sprintf("%s: %v", what, err), Hint: "use a newer version of Kanta", Err: err}
+	case errors.Is(err, corrupt) || errors.Is(err, &query.Error{Code: query.CodeCorrupt}):
+		return &query.Error{Code: query.CodeCorrupt, Message: fmt.Sprintf("%s: %v", what, err), Err: err}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
 // Config is what opening needs.
 type Config struct {
 	FS        vfs.FS
@@ -109,7 +121,9 @@ func Open(dir string, c Config) (*Store, error) {
 		return nil, lockError(dir, err)
 	}
 	s := &Store{ID: id, dir: path, fs: c.FS, cache: pebble.NewCache(c.Cache), lock: lock, fatal: newFatal()}
+	log := &logFS{FS: c.FS, fatal: s.fatal}
 	opts := options(c, s.cache, s.fatal)
+	opts.FS = log
 	opts.Lock = lock
 	opts.ReadOnly = c.ReadOnly
 	opts.ErrorIfNotExists = true
@@ -121,6 +135,7 @@ func Open(dir string, c Config) (*Store, error) {
 		}
 		return nil, openError(dir, err)
 	}
+	log.armed.Store(true)
 	if s.DB = db; c.ReadOnly {
 		return s, nil
 	}
@@ -148,13 +163,16 @@ const errReadOnlyFS = syscall.EROFS
 
 // openError gives what Pebble says of a store that it cannot open a code.
 func openError(dir string, err error) error {
-	if pebble.IsCorruptionError(err) || isNotExist(err) || errors.Is(err, pebble.ErrDBDoesNotExist) {
+	switch {
+	case pebble.IsCorruptionError(err) || isNotExist(err) || errors.Is(err, pebble.ErrDBDoesNotExist):
 		return &query.Error{Code: query.CodeCorrupt, Message: fmt.Sprintf("open %s: %v", dir, err), Hint: "restore it from a backup", Err: err}
+	case errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnlyFS):
+		return lockError(dir, err)
 	}
 	return fmt.Errorf("open %s: %w", dir, err)
 }
 
-func options(c Config, cache *pebble.Cache, logger pebble.Logger) *pebble.Options {
+func options(c Config, cache *pebble.Cache, f *fatal) *pebble.Options {
 	o := &pebble.Options{
 		FS: c.FS, Cache: cache,
 		FormatMajorVersion:          pebble.FormatNewest,
@@ -164,8 +182,8 @@ func options(c Config, cache *pebble.Cache, logger pebble.Logger) *pebble.Option
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               256 << 20,
 		MaxOpenFiles:                4096,
-		EventListener:               listener(c.Listener),
-		Logger:                      logger,
+		EventListener:               listener(c.Listener, f),
+		Logger:                      f,
 		DisableAutomaticCompactions: false,
 	}
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
@@ -181,7 +199,7 @@ func options(c Config, cache *pebble.Cache, logger pebble.Logger) *pebble.Option
 
 // listener returns l with what Pebble must not do by itself: of a corrupt block it would
 // tell the logger as of something fatal. The reader gets the error too, and that is enough.
-func listener(l *pebble.EventListener) *pebble.EventListener {
+func listener(l *pebble.EventListener, f *fatal) *pebble.EventListener {
 	var out pebble.EventListener
 	if l != nil {
 		out = *l
@@ -189,11 +207,17 @@ func listener(l *pebble.EventListener) *pebble.EventListener {
 	if out.DataCorruption == nil {
 		out.DataCorruption = func(pebble.DataCorruptionInfo) {}
 	}
+	if out.BackgroundError == nil {
+		out.BackgroundError = f.background
+	}
 	return &out
 }
 
 // identify reads the KANTA file, creating the whole store first if dir is not there or empty.
 func identify(dir string, c Config) (string, error) {
+	if info, err := c.FS.Stat(dir); err == nil && !info.IsDir() {
+		return "", &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("%s is a file, not the directory of a Kanta store", dir), Hint: "name a directory"}
+	}
 	names, err := c.FS.List(dir)
 	switch {
 	case err != nil && !isNotExist(err):

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
@@ -14,6 +15,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/dict"
 	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/keytable"
+	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
@@ -54,6 +56,11 @@ func (x *Index) Candidates(hash uint64, dst []uint32) ([]uint32, error) {
 		dst = x.Frozen.AppendCandidates(hash, dst)
 	}
 	return x.Static.AppendCandidates(hash, dst)
+}
+
+// IndexDamaged gives an error of an attribute's index its code.
+func IndexDamaged(attr schema.AttrID, err error) error {
+	return kv.Damaged(fmt.Sprintf("index of attribute %d", attr), err, keytable.ErrCorrupt, keytable.ErrNewerFormat)
 }
 
 // Indexed reports whether an attribute has a value index: inline strings, and unique numbers.
@@ -449,7 +456,7 @@ func (c *Cursor) Find(ctx context.Context, attr schema.AttrID, s []byte) ([]uint
 	}
 	var err error
 	if c.cands, err = x.Candidates(Hash(c.s.Seed, s), c.cands[:0]); err != nil {
-		return nil, err
+		return nil, IndexDamaged(attr, err)
 	}
 	slices.Sort(c.cands) // a value that many have may stand in each table
 	c.cands = slices.Compact(c.cands)
@@ -505,7 +512,7 @@ func (c *Cursor) Close() {}
 // Lookup finds the living profile with a key, whose hash the caller has.
 func (c *Cursor) Lookup(hash uint64, key []byte) (ord uint32, ok bool, err error) {
 	if c.cands, err = c.s.Indexes[schema.KeyAttr].Candidates(hash, c.cands[:0]); err != nil {
-		return 0, false, err
+		return 0, false, IndexDamaged(schema.KeyAttr, err)
 	}
 	for _, ord := range c.cands {
 		if ok, err := c.Holds(schema.KeyAttr, ord, key); err != nil || ok {

@@ -9,16 +9,16 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// realPeople is a file of reference data and what is asked of it.
-type realPeople struct {
+// publication is a published file of people and what is asked of it.
+type publication struct {
 	what, file, key string
 	questions       []demoQuestion
 	broken, by      string // a breakdown
 }
 
-func realPopulations() []realPeople {
-	return []realPeople{{
-		what: "Persons with typing errors and gaps, as the Febrl project publishes them", file: "febrl/dataset1.csv", key: "rec_id",
+func publications() []publication {
+	return []publication{{
+		what: "Persons with typing errors and gaps, published by the Febrl project", file: "febrl/dataset1.csv", key: "rec_id",
 		questions: []demoQuestion{
 			{"", `state == "nsw"`},
 			{"", `!has(p.date_of_birth) || !has(p.given_name)`},
@@ -28,7 +28,7 @@ func realPopulations() []realPeople {
 		},
 		broken: `has(p.surname)`, by: "state",
 	}, {
-		what: "Households of a grocery's customers (completejourney)", file: "completejourney/demographics.csv.gz", key: "household_id",
+		what: "Households that are customers of a grocer, published as The Complete Journey", file: "completejourney/demographics.csv.gz", key: "household_id",
 		questions: []demoQuestion{
 			{"", `home_ownership == "Homeowner"`},
 			{"", `age in ["19-24", "25-34"] && marital_status == "Married"`},
@@ -39,14 +39,14 @@ func realPopulations() []realPeople {
 	}}
 }
 
-// real demonstrates with real people, if there are any.
-func (d *demo) real(ctx context.Context) error {
+// published demonstrates with people of published data sets, if there are any.
+func (d *demo) published(ctx context.Context) error {
 	folder := d.env("KANTA_REFDATA")
 	if folder == "" {
-		fmt.Fprintln(d.out, "\nKANTA_REFDATA names no folder of reference data: real people were left out.")
+		fmt.Fprintln(d.out, "\nKANTA_REFDATA names no folder of reference data: people of published data sets were left out.")
 		return nil
 	}
-	for i, p := range realPopulations() {
+	for i, p := range publications() {
 		if err := d.population(ctx, folder, i, &p); err != nil {
 			return err
 		}
@@ -54,14 +54,14 @@ func (d *demo) real(ctx context.Context) error {
 	return nil
 }
 
-func (d *demo) population(ctx context.Context, folder string, number int, p *realPeople) error {
+func (d *demo) population(ctx context.Context, folder string, number int, p *publication) error {
 	file := filepath.Join(folder, filepath.FromSlash(p.file))
 	if _, err := os.Stat(file); err != nil {
 		fmt.Fprintf(d.out, "\n%s is not in %s: left out.\n", p.file, folder)
 		return nil
 	}
-	d.title("%d. Real people. %s: kanta load profiles %s --key %s", 4+number, p.what, p.file, p.key)
-	s, err := d.openDir(filepath.Join(d.dir, fmt.Sprintf("real-%d", number)), true)
+	d.title("%d. %s: kanta load profiles %s --key %s", 4+number, p.what, p.file, p.key)
+	s, err := d.openDir(filepath.Join(d.dir, fmt.Sprintf("published-%d", number)), true)
 	if err != nil {
 		return err
 	}

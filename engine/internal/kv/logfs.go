@@ -1,0 +1,90 @@
+package kv
+
+import (
+	"strings"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// logFS stops Pebble when a file of its write-ahead log cannot be written. Pebble itself
+// panics then, with a mutex unlocked that its deferred calls unlock again, which nobody
+// can recover from. So the failed call never returns: whoever waits for it is let go by
+// [fatal.guard], and readers need nothing that the stuck goroutine holds.
+type logFS struct {
+	vfs.FS
+	fatal *fatal
+	armed atomic.Bool // not while the store is being opened: there errors are returned
+}
+
+// Unwrap returns the file system below.
+func (l *logFS) Unwrap() vfs.FS { return l.FS }
+
+// Create creates a file.
+func (l *logFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := l.FS.Create(name, c)
+	return l.watch(name, f, err)
+}
+
+// ReuseForWrite renames a file and opens it for writing.
+func (l *logFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := l.FS.ReuseForWrite(old, name, c)
+	return l.watch(name, f, err)
+}
+
+func (l *logFS) watch(name string, f vfs.File, err error) (vfs.File, error) {
+	if !strings.HasSuffix(name, ".log") {
+		return f, err
+	}
+	if l.check(err) != nil {
+		return nil, err
+	}
+	return &logFile{f, l}, nil
+}
+
+// check returns err, or does not return.
+func (l *logFS) check(err error) error {
+	if err == nil || !l.armed.Load() {
+		return err
+	}
+	l.fatal.giveUp("its log cannot be written: "+err.Error(), err)
+	select {}
+}
+
+// logFile is a file of the write-ahead log.
+type logFile struct {
+	vfs.File
+	fs *logFS
+}
+
+// Write writes, or does not return.
+func (f *logFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	return n, f.fs.check(err)
+}
+
+// WriteAt writes, or does not return.
+func (f *logFile) WriteAt(p []byte, at int64) (int, error) {
+	n, err := f.File.WriteAt(p, at)
+	return n, f.fs.check(err)
+}
+
+// Preallocate makes room, or does not return.
+func (f *logFile) Preallocate(at, length int64) error {
+	return f.fs.check(f.File.Preallocate(at, length))
+}
+
+// Sync syncs, or does not return.
+func (f *logFile) Sync() error { return f.fs.check(f.File.Sync()) }
+
+// SyncData syncs, or does not return.
+func (f *logFile) SyncData() error { return f.fs.check(f.File.SyncData()) }
+
+// SyncTo syncs, or does not return.
+func (f *logFile) SyncTo(length int64) (bool, error) {
+	full, err := f.File.SyncTo(length)
+	return full, f.fs.check(err)
+}
+
+// Close closes, or does not return.
+func (f *logFile) Close() error { return f.fs.check(f.File.Close()) }
