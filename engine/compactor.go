@@ -182,8 +182,12 @@ func (c *compactor) round(ctx context.Context, all bool) error {
 	if err := c.settle(ctx); err != nil {
 		return err
 	}
+	target := uint64(0) // what is written meanwhile is for another round
+	if all {
+		target = settledUpTo(c.db.current.Load())
+	}
 	for {
-		id, due := c.next(all)
+		id, due := c.next(target)
 		if !due {
 			break
 		}
@@ -358,9 +362,9 @@ func (c *compactor) lowest() uint64 {
 	return low
 }
 
-// next returns the unit to fold: the one with the oldest record, if the unfolded log is
-// long, if folding owes, or if it has waited long.
-func (c *compactor) next(all bool) (unitID, bool) {
+// next returns the unit to fold: the one with the oldest record, if that is not above
+// target, if the unfolded log is long, if folding owes, or if it has waited long.
+func (c *compactor) next(target uint64) (unitID, bool) {
 	var id unitID
 	var p pending
 	for k, q := range c.oldest {
@@ -375,7 +379,7 @@ func (c *compactor) next(all bool) (unitID, bool) {
 	c.mu.Lock()
 	full := c.unfolded > c.db.opt.limits.softValues || c.headBytes > c.db.opt.Memory/headShare
 	c.mu.Unlock()
-	if all || full || c.db.opt.Clock().Sub(p.since) > foldAge {
+	if p.first <= target || full || c.db.opt.Clock().Sub(p.since) > foldAge {
 		return id, true
 	}
 	owes := c.debt >= 1 && p.values >= c.db.opt.limits.foldValues

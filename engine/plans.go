@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/kantadb/kanta/query"
@@ -10,8 +13,16 @@ import (
 // planCache keeps compiled texts, never answers. Compiling costs some hundred
 // microseconds, a simple count ten.
 type planCache struct {
-	mu    sync.Mutex
-	texts map[string]compiled
+	mu       sync.Mutex
+	texts    map[string]compiled
+	segments []namedPlan // of the state with the names below, by name
+	names    uint64
+}
+
+// namedPlan is a saved segment's tree; nil if its text reads now and must be compiled anew.
+type namedPlan struct {
+	name, text string
+	expr       *syntax.Expr
 }
 
 type compiled struct {
@@ -24,6 +35,32 @@ const maxPlans = 1024
 
 // maxPlanText is the longest text that is kept.
 const maxPlanText = 4 << 10
+
+// compileSegments returns the trees of all saved segments, by name.
+func (db *DB) compileSegments(s *state, env query.Env) ([]namedPlan, error) {
+	db.plans.mu.Lock()
+	plans, names := db.plans.segments, db.plans.names
+	db.plans.mu.Unlock()
+	if plans != nil && names == s.names {
+		return plans, nil
+	}
+	plans = make([]namedPlan, 0, len(s.segments))
+	for _, name := range slices.Sorted(maps.Keys(s.segments)) {
+		text := s.segments[name].text
+		expr, err := db.compiler.Compile(text, s.catalog(), env)
+		if err != nil {
+			return nil, fmt.Errorf("segment %q: %w", name, err)
+		}
+		if expr.ReadsNow {
+			expr = nil
+		}
+		plans = append(plans, namedPlan{name, text, expr})
+	}
+	db.plans.mu.Lock()
+	defer db.plans.mu.Unlock()
+	db.plans.segments, db.plans.names = plans, s.names
+	return plans, nil
+}
 
 // compile returns the tree of a text.
 func (db *DB) compile(text string, s *state, env query.Env) (*syntax.Expr, error) {

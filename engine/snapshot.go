@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -387,18 +386,24 @@ func (n *snapshot) profile(ctx context.Context, attr schema.AttrID, value []byte
 
 // segmentsOf names the saved segments that a profile is in.
 func (n *snapshot) segmentsOf(ctx context.Context, who *query.Person, env query.Env) ([]string, error) {
+	plans, err := n.db.compileSegments(n.s, env)
+	if err != nil {
+		return nil, err
+	}
 	var in []string
-	for _, name := range slices.Sorted(maps.Keys(n.s.segments)) {
-		expr, err := n.db.compile(n.s.segments[name].text, n.s, env)
-		if err != nil {
-			return nil, fmt.Errorf("segment %q: %w", name, err)
+	for _, p := range plans {
+		expr := p.expr
+		if expr == nil {
+			if expr, err = n.db.compile(p.text, n.s, env); err != nil {
+				return nil, fmt.Errorf("segment %q: %w", p.name, err)
+			}
 		}
 		t, err := who.Is(ctx, expr.Root)
 		if err != nil {
-			return nil, fmt.Errorf("segment %q: %w", name, err)
+			return nil, fmt.Errorf("segment %q: %w", p.name, err)
 		}
 		if t == query.True {
-			in = append(in, name)
+			in = append(in, p.name)
 		}
 	}
 	return in, nil
