@@ -15,6 +15,7 @@ import (
 // Store is what a run needs of a database.
 type Store interface {
 	Apply(ctx context.Context, b batch.Batch) (batch.Result, error)
+	Submit(ctx context.Context, b batch.Batch) (wait func() (batch.Result, error), err error)
 	Count(ctx context.Context, expr string, o *query.Options) (query.Count, error)
 	Bitmap(ctx context.Context, expr string, o *query.Options) (query.Bitmap, error)
 	Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error)

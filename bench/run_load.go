@@ -145,9 +145,24 @@ func (r *runner) applyFile(ctx context.Context, s Store, name string) (err error
 		attributes[i].ID = schema.FirstUserAttr + schema.AttrID(i)
 	}
 	sch := schema.New(uint64(len(attributes)), schema.FirstUserAttr+schema.AttrID(len(attributes)), attributes)
+	var waits []func() (batch.Result, error) // of the batches under way, as kanta load has them
+	settle := func(n int) error {
+		for len(waits) > n {
+			wait := waits[0]
+			waits = waits[1:]
+			if _, err := wait(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	_, err = quality.Load(ctx, rows, sch, quality.LoadOptions{Key: "key", File: name}, func(b quality.Loaded) error {
-		_, err := s.Apply(ctx, b.Batch)
-		return err
+		wait, err := s.Submit(ctx, b.Batch)
+		if err != nil {
+			return err
+		}
+		waits = append(waits, wait)
+		return settle(3)
 	})
-	return err
+	return errors.Join(err, settle(0))
 }

@@ -103,39 +103,61 @@ func errClosed() error { return query.Errorf(query.CodeClosed, "the store is clo
 // applied before returns the first outcome, marked Repeated. If ctx ends before the
 // batch's turn, nothing is applied; afterwards the outcome stands.
 func (db *DB) Apply(ctx context.Context, b batch.Batch) (batch.Result, error) {
-	return db.submit(ctx, b, false)
+	return db.outcome(db.submit(ctx, b, false))
+}
+
+// Submit is Apply in two steps, for writers that have more to send: it returns when the
+// batch has its place behind those submitted before, and wait, to be called once, waits
+// for the outcome. A batch is decided whether or not the one before it failed.
+func (db *DB) Submit(ctx context.Context, b batch.Batch) (wait func() (batch.Result, error), err error) {
+	r, err := db.submit(ctx, b, false)
+	if err != nil {
+		return nil, err
+	}
+	return func() (batch.Result, error) { return db.outcome(r, nil) }, nil
 }
 
 // DryRun decides a batch as Apply would and changes nothing.
 func (db *DB) DryRun(ctx context.Context, b batch.Batch) (batch.Result, error) {
-	return db.submit(ctx, b, true)
+	return db.outcome(db.submit(ctx, b, true))
 }
 
-func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (batch.Result, error) {
+// submit checks a batch and queues it.
+func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (*request, error) {
 	if db.opt.ReadOnly {
-		return batch.Result{}, query.Errorf(query.CodeReadOnly, "the store was opened for reading")
+		return nil, query.Errorf(query.CodeReadOnly, "the store was opened for reading")
 	}
 	d, ok := db.decoders.Get().(*batch.Decoder)
 	if !ok {
 		d = new(batch.Decoder)
 	}
-	defer db.decoders.Put(d)
-	decoded, err := d.Decode(b)
+	r := &request{ctx: ctx, raw: b, dry: dry, received: db.opt.Clock().UnixMilli(), done: make(chan struct{}), decoder: d}
+	var err error
+	if r.decoded, err = d.Decode(b); err == nil {
+		err = r.check(db.current.Load())
+	}
+	if err == nil {
+		err = db.compactor.waitForRoom(ctx)
+	}
+	if err == nil {
+		err = db.enqueue(r)
+	}
+	if err != nil {
+		db.decoders.Put(d)
+		return nil, err
+	}
+	return r, nil
+}
+
+// outcome waits for a request.
+func (db *DB) outcome(r *request, err error) (batch.Result, error) {
 	if err != nil {
 		return batch.Result{}, err
 	}
-	r := &request{ctx: ctx, raw: b, decoded: decoded, dry: dry, received: db.opt.Clock().UnixMilli(), done: make(chan struct{})}
-	if err := r.check(db.current.Load()); err != nil {
-		return batch.Result{}, err
-	}
-	if err := db.compactor.waitForRoom(ctx); err != nil {
-		return batch.Result{}, err
-	}
-	if err := db.send(r); err != nil {
-		return batch.Result{}, err
-	}
-	if r.err == nil && !dry {
-		db.written.Add(int64(len(b)))
+	<-r.done
+	db.decoders.Put(r.decoder)
+	if r.err == nil && !r.dry {
+		db.written.Add(int64(len(r.raw)))
 	}
 	return r.result, r.err
 }
@@ -155,19 +177,25 @@ func (r *request) check(s *state) error {
 	return err
 }
 
-// send hands a request to the writer and waits for its end.
-func (db *DB) send(r *request) error {
+// enqueue hands a request to the writer.
+func (db *DB) enqueue(r *request) error {
 	db.closing.RLock()
+	defer db.closing.RUnlock()
 	if db.closed {
-		db.closing.RUnlock()
 		return errClosed()
 	}
 	select {
 	case db.writer.requests <- r:
-		db.closing.RUnlock()
+		return nil
 	case <-r.ctx.Done():
-		db.closing.RUnlock()
 		return r.ctx.Err()
+	}
+}
+
+// send hands a request to the writer and waits for its end.
+func (db *DB) send(r *request) error {
+	if err := db.enqueue(r); err != nil {
+		return err
 	}
 	<-r.done
 	return nil

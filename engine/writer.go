@@ -68,6 +68,7 @@ type request struct {
 	ctx      context.Context
 	raw      batch.Batch
 	decoded  *batch.Decoded
+	decoder  *batch.Decoder // whose memory decoded is
 	verdicts map[int]verdict
 	encoded  []byte // the verdicts
 	received int64

@@ -46,6 +46,7 @@ type app struct {
 // store is what commands ask of a database: an engine.DB, or what stands for one elsewhere.
 type store interface {
 	Apply(ctx context.Context, b batch.Batch) (batch.Result, error)
+	Submit(ctx context.Context, b batch.Batch) (wait func() (batch.Result, error), err error)
 	DryRun(ctx context.Context, b batch.Batch) (batch.Result, error)
 	Schema(ctx context.Context) (*schema.Schema, error)
 	Count(ctx context.Context, expr string, o *query.Options) (query.Count, error)

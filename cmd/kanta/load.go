@@ -238,6 +238,9 @@ func (l *load) file(ctx context.Context, name string) error {
 	l.done = append(l.done, r.result)
 	start := time.Now()
 	report, err := quality.Load(ctx, rows, sch, o, func(b quality.Loaded) error { return r.apply(ctx, b) })
+	if rest := r.settle(0); err == nil {
+		err = rest
+	}
 	r.progress.end()
 	r.result.finish(report, time.Since(start))
 	var q *query.Error

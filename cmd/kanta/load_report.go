@@ -47,24 +47,59 @@ type loadRun struct {
 	result   *loaded
 	progress *progress
 	failed   bool // in the store, not in the file
+	sent     []sent
 }
 
-// apply applies one batch, or only decides it.
+// underWay is how many batches are on their way at a time: one is decided while the next
+// is checked, and several share an fsync.
+const underWay = 4
+
+// sent is a batch on its way.
+type sent struct {
+	line uint64 // its first
+	rows int
+	wait func() (batch.Result, error)
+}
+
+// apply sends one batch, or only has it decided.
 func (r *loadRun) apply(ctx context.Context, b quality.Loaded) error {
-	do := r.store.Apply
+	s := sent{line: uint64(b.FirstLine), rows: b.Rows}
 	if r.flags.dry {
-		do = r.target().DryRun
+		res, err := r.target().DryRun(ctx, b.Batch)
+		s.wait = func() (batch.Result, error) { return res, err }
+	} else {
+		var err error
+		if s.wait, err = r.store.Submit(ctx, b.Batch); err != nil {
+			s.wait = func() (batch.Result, error) { return batch.Result{}, err }
+		}
 	}
-	res, err := do(ctx, b.Batch)
+	r.sent = append(r.sent, s)
+	return r.settle(underWay - 1)
+}
+
+// settle waits until at most n batches are under way.
+func (r *loadRun) settle(n int) error {
+	for len(r.sent) > n {
+		s := r.sent[0]
+		r.sent = r.sent[1:]
+		if err := r.outcome(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *loadRun) outcome(s sent) error {
+	res, err := s.wait()
 	var q *query.Error
 	switch {
 	case err != nil && errors.As(err, &q) && q.Code == query.CodeStaleSequence:
 		// Batches of a file are applied in order: what lies below the store's memory of
 		// this source was applied before what it remembers.
-		res = batch.Result{Repeated: true, Received: uint64(b.Rows)}
+		res = batch.Result{Repeated: true, Received: uint64(s.rows)}
 	case err != nil:
 		r.failed = true
-		return fmt.Errorf("rows from line %d of %s: %w", b.FirstLine, r.in.name, err)
+		return fmt.Errorf("rows from line %d of %s: %w", s.line, r.in.name, err)
 	}
 	r.result.add(&res)
 	d := r.result

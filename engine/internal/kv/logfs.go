@@ -10,7 +10,8 @@ import (
 // logFS stops Pebble when a file of its write-ahead log cannot be written. Pebble itself
 // panics then, with a mutex unlocked that its deferred calls unlock again, which nobody
 // can recover from. So the failed call never returns: whoever waits for it is let go by
-// [fatal.guard], and readers need nothing that the stuck goroutine holds.
+// [fatal.guard], and readers need nothing that the stuck goroutine holds. From then on
+// making any file does not return either: Pebble would try to flush again for ever.
 type logFS struct {
 	vfs.FS
 	fatal *fatal
@@ -22,6 +23,7 @@ func (l *logFS) Unwrap() vfs.FS { return l.FS }
 
 // Create creates a file.
 func (l *logFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	l.halt()
 	f, err := l.FS.Create(name, c)
 	return l.watch(name, f, err)
 }
@@ -30,6 +32,15 @@ func (l *logFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 func (l *logFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := l.FS.ReuseForWrite(old, name, c)
 	return l.watch(name, f, err)
+}
+
+// OpenDir opens a directory: making a file of the log ends with syncing it.
+func (l *logFS) OpenDir(name string) (vfs.File, error) {
+	f, err := l.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &logFile{f, l}, nil
 }
 
 func (l *logFS) watch(name string, f vfs.File, err error) (vfs.File, error) {
@@ -42,6 +53,13 @@ func (l *logFS) watch(name string, f vfs.File, err error) (vfs.File, error) {
 	return &logFile{f, l}, nil
 }
 
+// halt does not return once Pebble has given up.
+func (l *logFS) halt() {
+	if l.armed.Load() && l.fatal.err() != nil {
+		select {}
+	}
+}
+
 // check returns err, or does not return.
 func (l *logFS) check(err error) error {
 	if err == nil || !l.armed.Load() {
@@ -51,7 +69,7 @@ func (l *logFS) check(err error) error {
 	select {}
 }
 
-// logFile is a file of the write-ahead log.
+// logFile is a file of the write-ahead log, or its directory.
 type logFile struct {
 	vfs.File
 	fs *logFS
