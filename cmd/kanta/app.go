@@ -107,11 +107,8 @@ func (a *app) openDir(dir string, create bool) (store, error) {
 // withStore runs do with the store of --db, which must exist, and closes it.
 func (a *app) withStore(do func(store) error) error { return a.with(false, do) }
 
-// withNewStore is withStore for commands that create a store where there is none.
-func (a *app) withNewStore(do func(store) error) error { return a.with(true, do) }
-
-// withDryStore is withNewStore for a dry run: where there is no store it makes one in
-// memory only.
+// withDryStore is withStore for commands that create a store where there is none; a dry
+// run makes one in memory only.
 func (a *app) withDryStore(dry bool, do func(store) error) error {
 	if entries, err := os.ReadDir(a.dir); dry && (errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0) {
 		dir := a.dir

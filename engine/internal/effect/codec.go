@@ -159,8 +159,9 @@ func Decode(b []byte) (*Outcome, error) {
 
 // reader takes values off the front of b; the first impossible one makes it bad.
 type reader struct {
-	b   []byte
-	bad bool
+	b    []byte
+	rows uint64 // of the blocks so far
+	bad  bool
 }
 
 func (r *reader) uvarint() uint64 {
@@ -200,13 +201,14 @@ func (r *reader) byte() byte {
 	return 0
 }
 
-// maxRows bounds the rows of a block whose ordinals are consecutive: more than any batch of 4 MiB can hold.
+// maxRows bounds the rows of an outcome, which take no bytes where ordinals are
+// consecutive: more than any batch of 4 MiB can hold.
 const maxRows = 4 << 20
 
 func (r *reader) block() Block {
 	var b Block
 	n := r.uvarint()
-	if n > maxRows {
+	if r.rows += min(n, maxRows+1); r.rows > maxRows {
 		r.bad = true
 		return b
 	}

@@ -15,10 +15,25 @@
 //	    uvarint  attribute id
 //	    1 byte   class: 1 code, 2 int, 3 bytes, 4 set
 //	    1 byte   rows: 0 all, 1 listed (uvarint m, m times uvarint delta; a set's may repeat: delta 0)
-//	    code     m times 1, 2 or 4 bytes after 1 byte width: code + 1, or 0 for absent
+//	    code     1 byte width in {1,2,4}, m times code + 1, or 0 for absent
 //	    int      1 byte flag absent, ceil(m/8) bytes if set (bit: absent);
 //	             varint min, 1 byte width in {0,1,2,4,8}, m times (value - min), 0 where absent
 //	    bytes    1 byte flag absent and its bits as above; m uvarint lengths; the bytes
-//	    set      1 byte width, m times op<<30 | code, see [SetOp]
+//	    set      m times 4 bytes: op<<30 | code, see [SetOp]
 //	4 bytes   CRC-32C of all before
+//
+// # Worked example
+//
+// The profiles 70,000 and 70,001 come. The first one's attribute 16 (int) is 41, the
+// other's absent; the second one's attribute 17 (string) is code 2; the first one's set
+// 18 is emptied and gets code 5.
+//
+//	01 01                       version 1, one block
+//	02 00 f0 a2 04              2 rows, consecutive from 70,000
+//	03                          3 columns
+//	10 02 00  01 02  52 00      16, int, all rows; absent: row 1; from 41 on, no bytes each
+//	11 01 01 01 01  01 03       17, code, listed: 1 row, row 1; one byte each: code 2
+//	12 04 01 02 00 00           18, set, listed: 2 changes of row 0
+//	00 00 00 80  05 00 00 00    reset; add code 5
+//	9e 5e e5 71                 CRC
 package effect

@@ -9,6 +9,15 @@
 //	rest      the caller's batch, untouched
 //	4 bytes   CRC-32C of all before, little endian
 //
+// # Worked example
+//
+// Received at 1,780,000,000,000, verdicts "V!", batch "KNTB":
+//
+//	01 80 90 92 82 e7 33 00  version, received, origin
+//	02 56 21  the verdicts
+//	4b 4e 54 42  the batch
+//	42 b7 5c aa  CRC
+//
 // The chain hash of a record is the first 16 bytes of SHA-256 over the chain hash of the
 // record before it (16 zero bytes for the first) and the record's bytes.
 package record

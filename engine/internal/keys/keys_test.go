@@ -1,0 +1,106 @@
+package keys
+
+import (
+	"bytes"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func (s Span) has(k []byte) bool {
+	return bytes.Compare(k, s.Start) >= 0 && (s.End == nil || bytes.Compare(k, s.End) < 0)
+}
+
+func number(r *rand.Rand) uint32 {
+	return []uint32{0, 1, 255, 256, math.MaxUint32 - 1, math.MaxUint32, r.Uint32()}[r.IntN(7)]
+}
+
+// TestUnits checks that parsing is the inverse, that a span holds its own rows and no
+// other's, and that the newest generation of a unit comes first.
+func TestUnits(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		a := Unit{number(r), number(r), uint64(number(r)) << (r.IntN(2) * 32)}
+		b := a
+		switch r.IntN(4) {
+		case 0:
+			b.Attr = number(r)
+		case 1:
+			b.Shard = number(r)
+		case 2:
+			b.Generation = uint64(number(r))
+		}
+		kind, row := Kind(r.IntN(5)), number(r)
+		k := b.Row(kind, row)
+		u, gotKind, gotRow, ok := ParseUnit(k)
+		if !ok || u != b || gotKind != kind || gotRow != row {
+			t.Fatalf("%+v %d %d: parsed %+v %d %d", b, kind, row, u, gotKind, gotRow)
+		}
+		if a.Span().has(k) != (a == b) || !Base().has(k) || BaseOf(a.Attr).has(k) != (a.Attr == b.Attr) {
+			t.Fatalf("spans of %+v and %x", a, k)
+		}
+		same := a.Attr == b.Attr && a.Shard == b.Shard
+		if after := a.AfterShard(); same && bytes.Compare(k, after) >= 0 {
+			t.Fatalf("%+v comes before %x", b, after)
+		}
+		if same && a.Generation > b.Generation && bytes.Compare(a.Row(4, math.MaxUint32), k) >= 0 {
+			t.Fatalf("generation %d does not come before %d", a.Generation, b.Generation)
+		}
+		table := Table{a.Attr, a.Generation}
+		other := Table{b.Attr, b.Generation}
+		k = other.Row(Page, row)
+		if got, gotKind, page, ok := ParseTable(k); !ok || got != other || gotKind != Page || page != row {
+			t.Fatalf("%+v: parsed %+v", other, got)
+		}
+		if table.Span().has(k) != (table == other) || TablesOf(table.Attr).has(k) != (table.Attr == other.Attr) || !Tables().has(k) {
+			t.Fatalf("spans of %+v and %x", table, k)
+		}
+	}
+}
+
+func TestOthers(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 5000 {
+		attr, code, n := number(r), number(r), uint64(number(r))<<(r.IntN(2)*32)
+		if a, c, ok := ParseDict(Dict(attr, code)); !ok || a != attr || c != code || !DictOf(attr).has(Dict(attr, code)) || DictOf(attr).has(Dict(attr+1, code)) {
+			t.Fatal(attr, code)
+		}
+		for _, k := range [][]byte{Record(n), Outcome(n), Quarantine(n)} {
+			if got, ok := ParseNumber(k); !ok || got != n {
+				t.Fatal(n, got)
+			}
+		}
+		source, run, sequence, ok := ParseRepeat(Repeat(n, 7, 8))
+		if !ok || source != n || run != 7 || sequence != 8 || !RepeatsOf(n).has(Repeat(n, 7, 8)) || RepeatsOf(n).has(Repeat(n+1, 7, 8)) {
+			t.Fatal(n)
+		}
+		m := uint64(number(r))
+		if (n < m) != (bytes.Compare(Outcome(n), Outcome(m)) < 0) {
+			t.Fatalf("outcomes %d and %d are out of order", n, m)
+		}
+	}
+	if Name(Segment("søk")) != "søk" || Name(List("l")) != "l" || !Segments().has(Segment("")) || Lists().has(Segment("x")) {
+		t.Fatal("names")
+	}
+	for _, k := range [][]byte{nil, {0x10}, bytes.Repeat([]byte{0x10}, 23), bytes.Repeat([]byte{9}, 22)} {
+		if _, _, _, ok := ParseUnit(k); ok {
+			t.Errorf("%x is taken for a unit", k)
+		}
+		if _, _, _, ok := ParseTable(k); ok {
+			t.Errorf("%x is taken for a table", k)
+		}
+		if _, _, ok := ParseDict(k); ok {
+			t.Errorf("%x is taken for a dictionary string", k)
+		}
+	}
+}
+
+// TestPrefixes pins the prefixes: they are a format.
+func TestPrefixes(t *testing.T) {
+	for want, k := range map[byte][]byte{0x01: Meta("x"), 0x03: Schema(), 0x04: Dict(1, 1), 0x05: Record(1), 0x06: Outcome(1), 0x07: Repeat(1, 1, 1),
+		0x08: Segment("x"), 0x09: List("x"), 0x0A: Quarantine(1), 0x10: Unit{}.Row(Manifest, 0), 0x11: Table{}.Row(Page, 0)} {
+		if k[0] != want {
+			t.Errorf("%x has the prefix %#x, want %#x", k, k[0], want)
+		}
+	}
+}
