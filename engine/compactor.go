@@ -513,7 +513,7 @@ func (c *compactor) truncate(all bool) error {
 			low = min(low, x.Folded+1)
 		}
 	}
-	if low <= c.truncated || low-c.truncated < truncateGap && !all {
+	if low <= c.truncated || low-c.truncated < c.db.opt.limits.truncateGap && !all {
 		return nil
 	}
 	b := c.db.kv.NewBatch()

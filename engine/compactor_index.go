@@ -201,8 +201,11 @@ func readTable(sealed []byte) (pages int, folded uint64, entries int, err error)
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	if len(b) == 0 || b[0] != 1 {
-		return 0, 0, 0, query.Errorf(query.CodeNewerFormat, "an index has a manifest of another version")
+	if len(b) == 0 {
+		return 0, 0, 0, query.Errorf(query.CodeCorrupt, "an index manifest is empty")
+	}
+	if b[0] != 1 {
+		return 0, 0, 0, query.Errorf(query.CodeNewerFormat, "an index has a manifest of version %d, this is a reader of version 1", b[0])
 	}
 	f := fields{b: b[1:]}
 	pages, folded, entries = int(f.number()), f.number(), int(f.number())

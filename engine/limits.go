@@ -13,10 +13,11 @@ type limits struct {
 	mergeFrom    int   // new entries from which an index is merged
 	dictionary   int   // distinct strings of a dictionary
 	quarantine   int   // rows of the quarantine
+	truncateGap  uint64
 }
 
 func (l *limits) ensureDefaults() {
 	if *l == (limits{}) {
-		*l = limits{freezeRows, freezeValues, softValues, hardValues, foldValues, mergeFrom, schema.MaxDictionary, maxQuarantine}
+		*l = limits{freezeRows, freezeValues, softValues, hardValues, foldValues, mergeFrom, schema.MaxDictionary, maxQuarantine, truncateGap}
 	}
 }

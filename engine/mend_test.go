@@ -129,7 +129,14 @@ func TestAddFillAndDrop(t *testing.T) {
 // same id and was of another kind.
 func TestRefusedAttributeLeavesNothing(t *testing.T) {
 	db, apply := openSmall(t, func(*engine.Options) {})
-	_, err := apply(func(b *batch.Builder) {
+	_, err := apply(func(b *batch.Builder) { // not strict: a conflict refuses the batch after the attribute was taken in
+		addAttribute(b, schema.Attribute{Name: "email", Kind: schema.String, Storage: schema.StorageInline, Unique: true})
+		b.DropSegment("none")
+	})
+	if !errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
+		t.Fatal(err)
+	}
+	_, err = apply(func(b *batch.Builder) {
 		b.Strict(true)
 		addAttribute(b, schema.Attribute{Name: "email", Kind: schema.String, Storage: schema.StorageInline, Unique: true})
 		b.Upsert("ann").Set("nobody has this", schema.IntValue(1))
@@ -146,6 +153,34 @@ func TestRefusedAttributeLeavesNothing(t *testing.T) {
 	must(t, err)
 	if n.Count != 1 {
 		t.Fatalf("%d people", n.Count)
+	}
+}
+
+// A value could not move to another profile in the batch that deletes its holder; and an
+// increment did not see what an earlier op of its batch had set.
+func TestWithinABatch(t *testing.T) {
+	db, apply := openSmall(t, func(*engine.Options) {})
+	_, err := apply(func(b *batch.Builder) {
+		addAttribute(b, schema.Attribute{Name: "email", Kind: schema.String, Storage: schema.StorageInline, Unique: true})
+		addAttribute(b, schema.Attribute{Name: "n", Kind: schema.Int})
+		b.Upsert("ann").Set("email", schema.StringValue("a@x"))
+	})
+	must(t, err)
+	r, err := apply(func(b *batch.Builder) {
+		b.Upsert("cat").Set("email", schema.StringValue("c@x"))
+		b.Delete("ann")
+		b.Upsert("bob").Set("email", schema.StringValue("a@x")).Set("n", schema.IntValue(5))
+		b.Delete("nobody")
+		b.Upsert("bob").Increment("n", schema.IntValue(1)).Expect("n", schema.IntValue(6))
+	})
+	must(t, err)
+	if r.Accepted != 4 || r.Quarantined != 1 {
+		t.Fatalf("%+v", r)
+	}
+	p, err := db.ProfileBy(t.Context(), "email", "a@x", nil)
+	must(t, err)
+	if p.Key != "bob" || fmt.Sprint(p.Values) != "[{email a@x} {n 6}]" {
+		t.Fatalf("%+v", p)
 	}
 }
 

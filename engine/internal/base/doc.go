@@ -18,4 +18,18 @@
 //	16 bytes content sum, 16 bytes replica sum
 //	uvarint bytes of column blocks, uvarint bytes of fragments
 //	uvarint number of codes, then per code uvarint delta to the one before, uvarint profiles
+//
+// # Worked example
+//
+// Class code, folded at 300, 4,097 ordinals covered, 5 profiles: 2 with code 3, 3 with
+// code 10; the sums are 1 and 2; 70 bytes of blocks, 90 of fragments. Sealed:
+//
+//	01  the seal's version
+//	01 01  version, class
+//	ac 02 81 20 05  folded, covered, profiles
+//	00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01  content
+//	00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 02  replica
+//	46 5a  bytes of blocks and fragments
+//	02 03 02 07 03  codes
+//	d5 c2 9f 6e  CRC
 package base

@@ -16,7 +16,7 @@
 //	01 80 90 92 82 e7 33 00  version, received, origin
 //	02 56 21  the verdicts
 //	4b 4e 54 42  the batch
-//	42 b7 5c aa  CRC
+//	b7 5c aa 04  CRC
 //
 // The chain hash of a record is the first 16 bytes of SHA-256 over the chain hash of the
 // record before it (16 zero bytes for the first) and the record's bytes.

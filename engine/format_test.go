@@ -1,0 +1,169 @@
+package engine
+
+import (
+	"encoding/hex"
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/query"
+)
+
+func formatStore(t testing.TB) *kv.Store {
+	t.Helper()
+	s, err := kv.Open("store", kv.Config{FS: vfs.NewMem(), Cache: 1 << 20, MemTable: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// written commits what fill writes and returns the payload of a key.
+func written(t *testing.T, s *kv.Store, key []byte, fill func(b *kv.Batch)) string {
+	t.Helper()
+	b := s.NewBatch()
+	fill(b)
+	if err := errors.Join(b.Commit(false), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	v, err := s.GetSealed(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(v)
+}
+
+func formatWriter() *writer {
+	w := &writer{db: &DB{}}
+	w.end, w.pos, w.received, w.badRows = 70000, query.Position{Epoch: 1, Applied: 300}, 1_780_000_000_000, quarantineRange{5, 9}
+	w.db.opt.limits.ensureDefaults()
+	w.chain[0], w.chain[15] = 0xAA, 0xBB
+	return w
+}
+
+// TestStateFormat pins the state record: version, then epoch 1, applied 300, end 70,000,
+// received, the quarantine's 5 and 9, the chain hash.
+func TestStateFormat(t *testing.T) {
+	w := formatWriter()
+	got := written(t, formatStore(t), keys.Meta(metaState), w.writeState)
+	const want = "01" + "01" + "ac02" + "f0a204" + "80909282e733" + "05" + "09" + "aa0000000000000000000000000000bb"
+	if got != want {
+		t.Fatalf("state %s, want %s", got, want)
+	}
+	b, err := hex.DecodeString(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &writer{db: &DB{}}
+	if err := r.readState(b); err != nil || r.pos != w.pos || r.end != w.end || r.received != w.received || r.badRows != w.badRows || r.chain != w.chain {
+		t.Fatalf("%v %+v", err, r)
+	}
+	for n := range b {
+		if err := r.readState(b[:n]); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+	b[0]++
+	if err := r.readState(b); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
+		t.Errorf("version 2: %v", err)
+	}
+}
+
+// TestNamesFormat pins segments and lists.
+func TestNamesFormat(t *testing.T) {
+	s := &segment{text: "age > 3", saved: query.Position{Epoch: 1, Applied: 300}, uses: []string{"a", "bc"}}
+	b := appendSegment(nil, s)
+	if got := hex.EncodeToString(b); got != "01ac02"+"02"+"0161"+"026263"+hex.EncodeToString([]byte("age > 3")) {
+		t.Errorf("segment %s", got)
+	}
+	if again, err := readSegment(b); err != nil || !reflect.DeepEqual(again, s) {
+		t.Errorf("%+v %v", again, err)
+	}
+	w, l := formatWriter(), &list{code: 7, saved: query.Position{Epoch: 1, Applied: 300}}
+	got := written(t, formatStore(t), keys.List("staff"), func(b *kv.Batch) {
+		w.persistMeta(&metaChanges{lists: map[string]*list{"staff": l}}, b)
+	})
+	if got != "01ac02"+"07" {
+		t.Errorf("list %s", got)
+	}
+	if again, err := readList([]byte{1, 0xac, 2, 7}); err != nil || *again != *l {
+		t.Errorf("%+v %v", again, err)
+	}
+}
+
+// TestQuarantineFormat pins a quarantined row.
+func TestQuarantineFormat(t *testing.T) {
+	w := formatWriter()
+	d := &decision{source: "crm", bad: []batch.BadRow{{Line: 3, Reason: batch.ReasonKind, Detail: "d", Raw: "raw"}}}
+	got := written(t, formatStore(t), keys.Quarantine(9), func(b *kv.Batch) { w.persistQuarantine(d, b) })
+	const want = "80909282e733" + "03" + "0a" + "0363726d" + "0164" + "03726177"
+	if got != want || w.badRows.next != 10 {
+		t.Fatalf("quarantined row %s, want %s", got, want)
+	}
+	b, _ := hex.DecodeString(want)
+	row, received, err := readQuarantined(9, b)
+	if err != nil || received != w.received || row.Line != 3 || row.Source != "crm" || row.Raw != "raw" || row.Reason != batch.ReasonKind.String() {
+		t.Fatalf("%+v %d %v", row, received, err)
+	}
+}
+
+// TestRememberedFormat pins the outcome of a batch that is remembered.
+func TestRememberedFormat(t *testing.T) {
+	result := batch.Result{Position: query.Position{Epoch: 1, Applied: 300}, Received: 10, Accepted: 6, Quarantined: 2, Duplicates: 1, Refused: 1, Created: 5}
+	b := appendRemembered("crm", &result, 1_780_000_000_000)
+	if got := hex.EncodeToString(b); got != "0363726d"+"80909282e733"+"01ac02"+"0a0602010105" {
+		t.Fatalf("remembered %s", got)
+	}
+	r := &repeats{sources: map[string]*source{}}
+	if err := r.load(11, 7, 1, b); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.seen(&batch.Decoded{Source: "crm", Run: 7, Sequence: 1}); err != nil || !reflect.DeepEqual(*got, result) {
+		t.Fatalf("%+v %v", got, err)
+	}
+}
+
+// TestIndexManifestFormat reads an index's manifest: pages 256, folded 300, 5 entries.
+func TestIndexManifestFormat(t *testing.T) {
+	b, _ := hex.DecodeString("01" + "8002" + "ac02" + "05")
+	pages, folded, entries, err := readTable(kv.Seal(nil, b))
+	if err != nil || pages != 256 || folded != 300 || entries != 5 {
+		t.Fatal(pages, folded, entries, err)
+	}
+	b[0]++
+	if _, _, _, err := readTable(kv.Seal(nil, b)); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
+		t.Errorf("version 2: %v", err)
+	}
+	for _, bad := range [][]byte{nil, kv.Seal(nil, nil), kv.Seal(nil, []byte{1}), kv.Seal(nil, []byte{1, 0x80})} {
+		if _, _, _, err := readTable(bad); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+			t.Errorf("%x: %v", bad, err)
+		}
+	}
+}
+
+// FuzzStored reads anything as each of the values that the engine stores itself.
+func FuzzStored(f *testing.F) {
+	f.Add([]byte{1, 1, 0xac, 2, 0, 0, 0, 0})
+	f.Add(appendSegment(nil, &segment{text: "x", uses: []string{"y"}}))
+	f.Add(appendRemembered("crm", &batch.Result{}, 5))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_ = (&writer{db: &DB{}}).readState(b)
+		_, _ = readList(b)
+		_, _, _ = readQuarantined(1, b)
+		_ = (&repeats{sources: map[string]*source{}}).load(1, 2, 3, b)
+		_, _, _, _ = readTable(kv.Seal(nil, b))
+		s, err := readSegment(b)
+		if err != nil {
+			return
+		}
+		if again, err := readSegment(appendSegment(nil, s)); err != nil || !reflect.DeepEqual(s, again) {
+			t.Fatalf("%+v %+v %v", s, again, err)
+		}
+	})
+}
