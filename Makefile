@@ -15,7 +15,7 @@ missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else ec
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
 	@echo 'make test         all tests, without cgo'
-	@echo 'make race         all tests under the race detector (needs a C compiler)'
+	@echo 'make race         the tests, in their short form, under the race detector (needs a C compiler)'
 	@echo 'make lint         gofmt, vet, staticcheck, the tidy test, govulncheck'
 	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench        all benchmarks'
@@ -37,7 +37,7 @@ test: tidy
 
 race:
 	@if command -v "$$($(GO) env CC)" >/dev/null; then \
-		echo 'CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...'; CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...; \
+		echo 'CGO_ENABLED=1 $(GO) test -race -short -timeout 10m ./...'; CGO_ENABLED=1 $(GO) test -race -short -timeout 10m ./...; \
 	else $(call missing,a C compiler); fi
 
 lint: tidy

@@ -51,14 +51,14 @@ func (s *script) playOnFullDisk(t *testing.T, o engine.Options, at int) (failed 
 	o.FS = files
 	var mu sync.Mutex
 	ops := 0
-	files.before = func(op, _ string) error {
+	files.before(func(op, _ string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if ops++; ops >= at && op != "remove" && op != "rename" {
 			return syscall.ENOSPC
 		}
 		return nil
-	}
+	})
 	db, err := engine.Open("store", &o)
 	if err != nil {
 		if !errors.Is(err, syscall.ENOSPC) {
@@ -220,7 +220,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 	files := newFaultFS()
 	_, o := storeOnDisk(t, files)
 	for _, why := range []error{syscall.EROFS, syscall.EACCES} {
-		files.before = func(string, string) error { return why }
+		files.before(func(string, string) error { return why })
 		_, err := engine.Open("store", &o)
 		wantError(t, err, query.CodeFailed, "store", "may not be written", "permissions")
 		_, err = engine.Open("new", &o)

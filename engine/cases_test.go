@@ -46,7 +46,11 @@ func TestCases(t *testing.T) {
 				}
 				return
 			}
-			for _, after := range []string{"", "compact", "reopen", "compact and reopen"} {
+			ways := []string{"", "compact", "reopen", "compact and reopen"}
+			if testing.Short() {
+				ways = ways[3:]
+			}
+			for _, after := range ways {
 				runCases(t, file, parts, after)
 			}
 		})

@@ -76,7 +76,11 @@ func TestCrash(t *testing.T) {
 			if len(pictures) < 40 {
 				t.Fatalf("only %d crashes", len(pictures))
 			}
-			for i := range pictures {
+			every := 1
+			if testing.Short() {
+				every = 5
+			}
+			for i := 0; i < len(pictures); i += every {
 				s.recover(t, o, &pictures[i], durability)
 			}
 			t.Logf("%d crashes", len(pictures))
@@ -92,7 +96,7 @@ func (s *script) record(t *testing.T, o engine.Options, r *rand.Rand, stride int
 	var mu sync.Mutex
 	var acked atomic.Uint64
 	ops, next := 0, 40
-	files.before = func(op, path string) error {
+	files.before(func(op, path string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		ops++
@@ -103,7 +107,7 @@ func (s *script) record(t *testing.T, o engine.Options, r *rand.Rand, stride int
 			out = append(out, picture{files.crash(pick(r, []int{0, 0, 30, 100}), r.Int64()), n, op + " " + path})
 		}
 		return nil
-	}
+	})
 	db, err := engine.Open("store", &o)
 	must(t, err)
 	for i, b := range s.batches {
@@ -189,12 +193,12 @@ func TestReplayOfOutcomes(t *testing.T) {
 	}
 	var pictures []picture
 	var mu sync.Mutex
-	files.before = func(op, path string) error {
+	files.before(func(op, path string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		pictures = append(pictures, picture{files: files.crash(0, 0), op: op + " " + path})
 		return nil
-	}
+	})
 	must(t, db.Compact(t.Context()))
 	mu.Lock()
 	defer mu.Unlock()
@@ -236,14 +240,14 @@ func TestCrashOfCreation(t *testing.T) {
 	files := newFaultFS()
 	var pictures []picture
 	var mu sync.Mutex
-	files.before = func(op, path string) error {
+	files.before(func(op, path string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, percent := range []int{0, 50, 100} {
 			pictures = append(pictures, picture{files: files.crash(percent, int64(len(pictures))), op: op + " " + path})
 		}
 		return nil
-	}
+	})
 	db, err := engine.Open("a/b/store", &engine.Options{FS: files})
 	must(t, err)
 	must(t, db.Close())
@@ -261,16 +265,16 @@ func TestCrashOfCreation(t *testing.T) {
 // all that is not synced lost.
 func (f *faultFS) crashes(do func()) (out []picture) {
 	var mu sync.Mutex
-	f.before = func(op, path string) error {
+	f.before(func(op, path string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		out = append(out, picture{files: f.crash(0, 0), op: op + " " + path})
 		return nil
-	}
+	})
 	do()
 	mu.Lock()
 	defer mu.Unlock()
-	f.before = func(string, string) error { return nil }
+	f.before(func(string, string) error { return nil })
 	return append(out, picture{files: f.crash(0, 0), op: "the end"})
 }
 

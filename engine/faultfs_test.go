@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -13,13 +14,16 @@ import (
 // errors past recycled logs, and its crash clone can deadlock with them; hence the gate.
 type faultFS struct {
 	*vfs.MemFS
-	gate   sync.RWMutex                // held for writing while a clone is made
-	before func(op, path string) error // called before everything that changes a file
+	gate sync.RWMutex // held for writing while a clone is made
+	hook atomic.Pointer[func(op, path string) error]
 }
 
 func newFaultFS() *faultFS {
-	return &faultFS{MemFS: vfs.NewCrashableMem(), before: func(string, string) error { return nil }}
+	return &faultFS{MemFS: vfs.NewCrashableMem()}
 }
+
+// before has do called before everything that changes a file.
+func (f *faultFS) before(do func(op, path string) error) { f.hook.Store(&do) }
 
 // crash returns the files as a power cut might leave them: what was synced, and some
 // percent of what was not.
@@ -30,8 +34,10 @@ func (f *faultFS) crash(percent int, seed int64) *vfs.MemFS {
 }
 
 func (f *faultFS) change(op, path string, do func() error) error {
-	if err := f.before(op, path); err != nil {
-		return &os.PathError{Op: op, Path: path, Err: err}
+	if hook := f.hook.Load(); hook != nil {
+		if err := (*hook)(op, path); err != nil {
+			return &os.PathError{Op: op, Path: path, Err: err}
+		}
 	}
 	f.gate.RLock()
 	defer f.gate.RUnlock()

@@ -403,3 +403,65 @@ func (w *writer) rest() string {
 	}
 	return a + " + " + b + " == " + strconv.Quote(w.someone(f).Str()+"IT")
 }
+
+// directed writes the plainest tests of every attribute: with a value that a whole chunk
+// may share, one that few have and one that nobody has. They meet what chance rarely does.
+func (w *writer) directed() []*expression {
+	var out []*expression
+	add := func(f *fact, format string, args ...any) {
+		out = append(out, &expression{text: fmt.Sprintf(format, args...), facts: []*fact{f}})
+	}
+	calm, _ := w.span(w.calm)
+	for _, f := range w.facts {
+		add(f, "has(%s)", f.ref)
+		for _, v := range []schema.Value{f.value(calm), f.values[len(f.values)-1], f.values[1]} {
+			switch {
+			case v.IsAbsent():
+			case f.Kind == schema.Set:
+				for _, e := range append(v.Elements(), "nobody's") {
+					add(f, "%q in %s", e, f.ref)
+				}
+				add(f, "size(%s) >= %d", f.ref, len(v.Elements()))
+			case f.Kind == schema.String:
+				add(f, "%s == %q", f.ref, v.Str())
+				add(f, "%s == %q", f.ref, v.Str()+"?")
+				add(f, "%s >= %q", f.ref, v.Str())
+				add(f, "%s.startsWith(%q)", f.ref, v.Str())
+				add(f, "%s.endsWith(%q)", f.ref, v.Str()+"?")
+				add(f, "size(%s) <= %d", f.ref, len(v.Str()))
+			case f.Kind == schema.Bool:
+				add(f, "%s == %s", f.ref, v)
+				add(f, "!(%s == %s)", f.ref, v)
+				add(f, "%s in []", f.ref)
+			default:
+				c := literal(v)
+				add(f, "%s == %s", f.ref, c)
+				add(f, "%s in []", f.ref)
+				add(f, "%s >= %s", f.ref, c)
+				add(f, "%s > %s && %s < %s", f.ref, c, f.ref, c)
+				add(f, "%s <= %s", f.ref, f.ref)
+				add(f, "%s < %s", f.ref, f.ref)
+				add(f, "!(%s == %s)", f.ref, c)
+				add(f, "has(%s) && %s >= %s", f.ref, f.ref, c)
+				add(f, "!has(%s) || %s == %s", f.ref, f.ref, c)
+			}
+		}
+	}
+	for _, l := range w.lists {
+		add(l, "in_list(%q)", l.Name)
+	}
+	return out
+}
+
+// literal writes exactly a value of an ordered kind.
+func literal(v schema.Value) string {
+	switch v.Kind() {
+	case schema.Float:
+		return floatText(v.Float())
+	case schema.Date:
+		return "date(\"" + v.String() + "\")"
+	case schema.Timestamp:
+		return "timestamp(\"" + v.String() + "\")"
+	}
+	return v.String()
+}

@@ -66,7 +66,7 @@ func TestTiers(t *testing.T) {
 	const seed = 21
 	t.Logf("seed %d", seed)
 	x := newTiers(t, rand.New(rand.NewPCG(seed, 1)))
-	for i := range 400 {
+	for i := range 160 {
 		switch k := x.r.IntN(12); {
 		case k < 7:
 			x.write()
@@ -400,7 +400,7 @@ func (x *tiers) sets(when string, c *Cursor, chunk int, want plain) {
 // TestDigestsOfUnits compares the sums that folding keeps with those of all facts.
 func TestDigestsOfUnits(t *testing.T) {
 	x := newTiers(t, rand.New(rand.NewPCG(22, 1)))
-	for range 60 {
+	for range 25 {
 		x.write()
 		x.freeze()
 		x.settle()
