@@ -434,7 +434,7 @@ func (w *writer) directed() []*expression {
 				add(f, "!(%s == %s)", f.ref, v)
 				add(f, "%s in []", f.ref)
 			default:
-				c := literal(v)
+				c := exactLiteral(v)
 				add(f, "%s == %s", f.ref, c)
 				add(f, "%s in []", f.ref)
 				add(f, "%s >= %s", f.ref, c)
@@ -453,8 +453,8 @@ func (w *writer) directed() []*expression {
 	return out
 }
 
-// literal writes exactly a value of an ordered kind.
-func literal(v schema.Value) string {
+// exactLiteral writes exactly a value of an ordered kind.
+func exactLiteral(v schema.Value) string {
 	switch v.Kind() {
 	case schema.Float:
 		return floatText(v.Float())
