@@ -24,7 +24,6 @@ import (
 type script struct {
 	batches []batch.Batch
 	worlds  []*world // worlds[n] is after n batches
-	attrs   []string
 }
 
 func newScript(t *testing.T, r *rand.Rand, n int) *script {
