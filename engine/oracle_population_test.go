@@ -196,6 +196,8 @@ func (p *people) lay(f *fact, chunk int, missing float64) {
 			}
 		case 5: // near-unique: one after the other
 			f.ids[i] = 1 + uint32(i)%distinct
+		case 6: // nobody has one
+			f.ids[i] = 0
 		}
 	}
 }

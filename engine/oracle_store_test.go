@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,8 +48,9 @@ type store struct {
 	batch   *batch.Builder
 }
 
-// role says where store s has its k-th attribute (lists stand behind the attributes).
-func (s *store) role(k int) role { return role((k + s.number) % 3) }
+// role says where store s has its k-th attribute. Lists stand behind the attributes; as
+// they are stored as one set, they have one role.
+func (s *store) role(k int) role { return role((min(k, len(s.people.facts)) + s.number) % 3) }
 
 // newStore writes the people into a store. number turns the roles.
 func newStore(t *testing.T, p *people, number int, segments map[string]string) *store {
@@ -56,10 +58,7 @@ func newStore(t *testing.T, p *people, number int, segments map[string]string) *
 	s := &store{t: t, number: number, people: p, batch: batch.New(), moved: rand.New(rand.NewPCG(uint64(number), uint64(p.n))),
 		options: engine.Options{Memory: 1 << 28, Durability: engine.SyncNone, FirstOrdinal: uint32(p.first), FS: vfs.NewMem(), Clock: oracleClock}}
 	s.open()
-	for i := range p.facts {
-		s.batch.Change(schema.Change{Op: schema.AddAttribute, Name: p.facts[i].Name, Attribute: p.facts[i].Attribute})
-	}
-	s.apply()
+	s.attributes(func(r role) bool { return r != inHead })
 	for range len(p.facts) + len(p.lists) {
 		s.touched = append(s.touched, s.drawTouched())
 	}
@@ -71,6 +70,7 @@ func newStore(t *testing.T, p *people, number int, segments map[string]string) *
 	if err := s.Compact(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	s.attributes(func(r role) bool { return r == inHead }) // only now, so that the base knows nothing of them
 	s.upserts(0, p.n, s.after)
 	s.putLists(s.relisted)
 	s.batch.Delete(s.keysOf(p.late)...)
@@ -79,6 +79,17 @@ func newStore(t *testing.T, p *people, number int, segments map[string]string) *
 	}
 	s.apply()
 	return s
+}
+
+// attributes adds the attributes that have certain roles.
+func (s *store) attributes(which func(r role) bool) {
+	s.t.Helper()
+	for k, f := range s.people.facts {
+		if which(s.role(k)) {
+			s.batch.Change(schema.Change{Op: schema.AddAttribute, Name: f.Name, Attribute: f.Attribute})
+		}
+	}
+	s.apply()
 }
 
 func (s *store) open() {
@@ -250,7 +261,7 @@ func (s *store) relisted(k int, l *fact) (add, remove []string) {
 	return add, remove
 }
 
-// catalog is what names mean, from the store itself.
+// catalog is what names mean: the people's schema, and the store's segments and lists.
 type catalog struct {
 	schema   *schema.Schema
 	segments map[string]string
@@ -265,11 +276,7 @@ func (c *catalog) ListNames() []string                { return nil }
 
 func (s *store) catalog() *catalog {
 	s.t.Helper()
-	c := &catalog{segments: map[string]string{}, lists: map[string]uint32{}}
-	var err error
-	if c.schema, err = s.Schema(s.t.Context()); err != nil {
-		s.t.Fatal(err)
-	}
+	c := &catalog{schema: s.people.schema, segments: map[string]string{}, lists: map[string]uint32{}}
 	segments, err := s.Segments(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
@@ -313,6 +320,9 @@ func (s *store) check() {
 				want = append(want, query.AttributeValue{Name: f.Name, Value: v})
 			}
 		}
+		byName := func(a, b query.AttributeValue) int { return strings.Compare(a.Name, b.Name) }
+		slices.SortFunc(got.Values, byName)
+		slices.SortFunc(want, byName)
 		if !slices.EqualFunc(got.Values, want, func(a, b query.AttributeValue) bool { return a.Name == b.Name && a.Value.Equal(b.Value) }) {
 			s.t.Fatalf("store %d: profile %s is\n%v, want\n%v", s.number, p.keys[i], got.Values, want)
 		}
@@ -324,9 +334,19 @@ func (s *store) check() {
 	}
 }
 
-// where says where a store has an attribute in a chunk.
+// where says where a store has an attribute of the people's schema in a chunk.
 func (s *store) where(attr schema.AttrID, chunk int) residence {
-	switch r := engine.ResidenceOf(s.DB, attr, chunk); {
+	if a := s.people.schema.ByID(attr); a != nil { // the store has an id of its own for it
+		sch, err := s.Schema(s.t.Context())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		attr = sch.Lookup(a.Name).ID
+	}
+	r, err := engine.ResidenceOf(s.DB, attr, chunk)
+	switch {
+	case err != nil:
+		s.t.Fatal(err)
 	case r.Base && r.Head:
 		return residentBoth
 	case r.Head:
