@@ -42,7 +42,7 @@ func TestLaws(t *testing.T) {
 	l := &laws{T: t, writer: &writer{people: p}}
 	cat := stores[0].catalog()
 	var texts []string
-	rounds := 12
+	rounds := 8
 	if os.Getenv("KANTA_LONG") != "" {
 		rounds = 200
 	}

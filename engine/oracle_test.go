@@ -20,8 +20,8 @@ import (
 // different histories into three stores, and random expressions, asked of all; members,
 // unknown and failed must be what CEL's interpreter says of every single profile.
 //
-// The short form has one population of 70,000 and takes some 5 seconds. KANTA_LONG=1 has
-// populations of 200,000 and more than 20,000 expressions; then every cell of the coverage
+// The short form has one population of 70,000 and takes some 5 seconds. KANTA_LONG=1 has 24
+// of 200,000 and more than 20,000 expressions; then every cell of the coverage
 // table must be met. KANTA_SEED repeats a run.
 func TestOracle(t *testing.T) {
 	if testing.Short() {
@@ -34,10 +34,10 @@ func TestOracle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	populations, n, questions := 1, 70_000, 200
+	populations, n, questions := 1, 70_000, 80
 	long := os.Getenv("KANTA_LONG") != ""
 	if long {
-		populations, n, questions = 16, 200_000, 1_300
+		populations, n, questions = 24, 200_000, 850
 	}
 	total := &oracleRun{T: t, cells: coverage{}, asked: map[string]bool{}}
 	var mu sync.Mutex
@@ -60,7 +60,7 @@ func TestOracle(t *testing.T) {
 		if len(total.asked) < 20_000 {
 			t.Errorf("only %d different expressions", len(total.asked))
 		}
-		total.cells.check(t, 5)
+		total.cells.check(t, 3)
 	}
 }
 
