@@ -2,7 +2,6 @@ package syntax
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -131,43 +130,10 @@ func spelling(word string) string {
 
 // didYouMean names the candidate nearest to a name, "" if none is near.
 func didYouMean(name string, candidates []string) string {
-	best, at := "", len([]rune(name))/3+1
-	candidates = slices.Sorted(slices.Values(candidates)) // a copy: the names are the caller's
-	for _, c := range candidates {
-		if d := distance(strings.ToLower(name), strings.ToLower(c), at); d < at {
-			best, at = c, d
-		}
+	if near := query.Nearest(name, candidates); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("did you mean %q?", best)
-}
-
-// distance is the number of characters to insert, delete or replace, or limit if
-// that is not less.
-func distance(a, b string, limit int) int {
-	x, y := []rune(a), []rune(b)
-	if len(x)-len(y) >= limit || len(y)-len(x) >= limit {
-		return limit
-	}
-	row := make([]int, len(y)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i, r := range x {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j, s := range y {
-			cost := diagonal
-			if r != s {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return min(row[len(y)], limit)
+	return ""
 }
 
 // syntaxError turns the parser's first error into ours.
