@@ -16,8 +16,13 @@ type decision struct {
 	outcome effect.Outcome
 	meta    metaChanges
 	result  batch.Result
-	bad     []batch.BadRow // rows for the quarantine, with their line
-	source  string
+	bad     []badRow // rows for the quarantine
+}
+
+// badRow is a row for the quarantine and where it comes from.
+type badRow struct {
+	batch.BadRow
+	source string
 }
 
 // decider decides one batch after another. It belongs to the writer goroutine. Its
@@ -27,6 +32,8 @@ type decider struct {
 	ctx      context.Context
 	out      *decision
 	verdicts map[int]verdict
+	source   string    // of the batch
+	origin   *batch.Op // of the rows of the op at hand, or nil
 
 	created map[uint64]newKey      // keys that this batch creates, by hash
 	clashes map[string]uint32      // those whose hash an earlier one of the batch has
@@ -300,7 +307,11 @@ func (d *decider) reject(row int, reason batch.Reason, detail string, raw func()
 		r.Refused++
 	} else {
 		r.Quarantined++
-		d.out.bad = append(d.out.bad, batch.BadRow{Line: uint64(row), Reason: reason, Detail: detail, Raw: raw()})
+		source, line := d.source, uint64(row)
+		if d.origin != nil && row >= d.origin.FirstRow {
+			source, line = d.origin.Name, d.origin.Line(row-d.origin.FirstRow)
+		}
+		d.out.bad = append(d.out.bad, badRow{batch.BadRow{Line: line, Reason: reason, Detail: detail, Raw: raw()}, source})
 	}
 	if len(r.Rejected) < batch.MaxRejected {
 		r.Rejected = append(r.Rejected, batch.Rejected{Row: row, Reason: reason, Detail: detail})

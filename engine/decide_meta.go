@@ -330,13 +330,14 @@ func (d *decider) dropList(op *batch.Op) error {
 
 // quarantined counts rows that a loader could not type.
 func (d *decider) quarantined(op *batch.Op) {
-	if op.Name != "" { // the file says more to people than the digest that names the batch
-		d.out.source = op.Name
+	source := op.Name // the file says more to people than what names the batch
+	if source == "" {
+		source = d.source
 	}
 	r := &d.out.result
 	r.Quarantined += uint64(len(op.Bad))
 	for i, bad := range op.Bad {
-		d.out.bad = append(d.out.bad, bad)
+		d.out.bad = append(d.out.bad, badRow{bad, source})
 		if len(r.Rejected) < batch.MaxRejected {
 			r.Rejected = append(r.Rejected, batch.Rejected{Row: op.FirstRow + i, Reason: bad.Reason, Detail: bad.Detail})
 		}

@@ -100,7 +100,7 @@ func TestNamesFormat(t *testing.T) {
 // TestQuarantineFormat pins a quarantined row.
 func TestQuarantineFormat(t *testing.T) {
 	w := formatWriter()
-	d := &decision{source: "crm", bad: []batch.BadRow{{Line: 3, Reason: batch.ReasonKind, Detail: "d", Raw: "raw"}}}
+	d := &decision{bad: []badRow{{batch.BadRow{Line: 3, Reason: batch.ReasonKind, Detail: "d", Raw: "raw"}, "crm"}}}
 	got := written(t, formatStore(t), keys.Quarantine(9), func(b *kv.Batch) { w.persistQuarantine(d, b) })
 	const want = "80909282e733" + "03" + "0a" + "0363726d" + "0164" + "03726177"
 	if got != want || w.badRows.next != 10 {

@@ -158,7 +158,7 @@ func (w *writer) persistQuarantine(out *decision, kb *kv.Batch) {
 		b := binary.AppendUvarint(nil, uint64(w.received))
 		b = binary.AppendUvarint(b, r.Line)
 		b = append(b, byte(r.Reason))
-		for _, s := range []string{out.source, r.Detail, r.Raw} {
+		for _, s := range []string{r.source, r.Detail, r.Raw} {
 			b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 		}
 		kb.Set(keys.Quarantine(w.badRows.next), kv.Seal(nil, b))

@@ -243,7 +243,7 @@ func (w *writer) apply(r *request, kb *kv.Batch) bool {
 		return first != nil && first.Position.Applied > w.held.pos.Applied // of this group: its fate is ours
 	}
 	before := w.save()
-	d := &decider{w: w, ctx: r.ctx, out: &decision{source: r.decoded.Source}, verdicts: r.verdicts}
+	d := &decider{w: w, ctx: r.ctx, out: &decision{}, source: r.decoded.Source, verdicts: r.verdicts}
 	err := d.decide(r.decoded)
 	if err == nil && r.decoded.Strict && d.out.result.Accepted != uint64(r.decoded.Rows) {
 		err = refusal(&d.out.result)
@@ -285,6 +285,10 @@ func refusal(r *batch.Result) error {
 func (d *decider) decide(b *batch.Decoded) error {
 	for i := range b.Ops {
 		op := &b.Ops[i]
+		d.origin = nil
+		if i > 0 && b.Ops[i-1].Code == batch.OpOrigin {
+			d.origin = &b.Ops[i-1]
+		}
 		var err error
 		switch op.Code {
 		case batch.OpUpsert:
@@ -303,7 +307,7 @@ func (d *decider) decide(b *batch.Decoded) error {
 			err = d.dropList(op)
 		case batch.OpQuarantined:
 			d.quarantined(op)
-		case batch.OpTick:
+		case batch.OpTick, batch.OpOrigin:
 		default:
 			err = query.Errorf(query.CodeNewerFormat, "op %d is not known to this version", op.Code)
 		}

@@ -30,6 +30,7 @@ type Builder struct {
 	cols   int    // of finished upserts
 	cells  int    // of finished upserts
 	open   *block // the upsert that rows are added to, or nil
+	origin origin // of its rows
 	row    Row
 	single rowBlock // the block of Upsert
 
@@ -207,6 +208,7 @@ func (b *Builder) flush() {
 	}
 	b.open = nil
 	if n := bl.rows(); n > 0 {
+		b.appendOrigin(n)
 		// Not b.body: that may hold the op that made this flush necessary.
 		body, cols, cells, err := bl.append(b.block[:0], &b.tmp)
 		b.block = body
@@ -232,7 +234,7 @@ func (b *Builder) Rows() int {
 func (b *Builder) RawSize() int {
 	size := b.envelopeSize() + len(b.ops)
 	if b.open != nil {
-		size += b.open.size()
+		size += b.open.size() + b.origin.size()
 	}
 	return size
 }
@@ -302,6 +304,7 @@ func (b *Builder) Reset() {
 		b.open.reset()
 		b.open = nil
 	}
+	b.origin.reset()
 	b.source, b.run, b.sequence, b.strict = "", 0, 0, false
 	b.ops, b.count, b.rows, b.cols, b.cells, b.err = b.ops[:0], 0, 0, 0, 0, nil
 }

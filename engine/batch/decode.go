@@ -109,6 +109,9 @@ func (d *Decoder) payload() error {
 	if r.err == nil && len(r.b) > 0 {
 		r.fail("%d bytes behind the ops", len(r.b))
 	}
+	if n := len(out.Ops); r.err == nil && n > 0 && out.Ops[n-1].Code == OpOrigin {
+		r.fail("an origin of no rows")
+	}
 	return r.err
 }
 
@@ -132,17 +135,36 @@ func (d *Decoder) op(r *reader, code OpCode) {
 	case OpQuarantined:
 		op.Name = r.optional()
 		op.Bad = r.badRows()
+	case OpOrigin:
+		op.Name = r.optional()
+		op.Lines = r.lineRuns()
 	case OpTick:
 	default:
 		if code != 0 {
-			r.err = query.Errorf(query.CodeNewerFormat, "op %d in a batch; this version knows up to %d", code, OpTick)
+			r.err = query.Errorf(query.CodeNewerFormat, "op %d in a batch is not known to this version", code)
 			return
 		}
 		r.fail("op 0")
 	}
 	d.out.Ops = append(d.out.Ops, op)
 	if r.err == nil {
+		d.origin(r)
 		d.out.Rows += op.Rows()
+	}
+}
+
+// origin checks the last op against the origin before it, if there is one.
+func (d *Decoder) origin(r *reader) {
+	ops := d.out.Ops
+	if len(ops) < 2 || ops[len(ops)-2].Code != OpOrigin {
+		return
+	}
+	rows := 0
+	for _, run := range ops[len(ops)-2].Lines {
+		rows += run.Rows
+	}
+	if last := &ops[len(ops)-1]; last.Block == nil || last.Block.N != rows {
+		r.fail("an origin of %d rows before op %d of %d", rows, last.Code, last.Rows())
 	}
 }
 
@@ -311,6 +333,25 @@ func (r *reader) change() (c schema.Change) {
 	}
 	c.Attribute = a
 	return c
+}
+
+// lineRuns reads the runs of an origin. No sum of them overflows.
+func (r *reader) lineRuns() []LineRun {
+	const most = 1 << 40 // lines of a source, and rows of a run
+	n := r.count(2)
+	if n == 0 {
+		r.fail("an origin without rows")
+	}
+	runs, line := make([]LineRun, 0, n), uint64(0)
+	for range n {
+		rows, gap := r.uvarint(), r.uvarint()
+		if line += gap; rows == 0 || rows > MaxRaw || gap > most || line > most {
+			r.fail("a run of %d rows at line %d", rows, line)
+		}
+		runs = append(runs, LineRun{int(rows), line})
+		line += rows
+	}
+	return runs
 }
 
 func (r *reader) badRows() []BadRow {

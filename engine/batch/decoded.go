@@ -18,12 +18,30 @@ type Decoded struct {
 type Op struct {
 	Code     OpCode
 	FirstRow int           // the number of its first row, or of the row that would come next
-	Name     string        // segment, list, or source of quarantined rows
+	Name     string        // segment, list, or source of quarantined rows or of an origin
 	Text     string        // segment save
 	Keys     Strings       // delete, list put, list add, list remove
 	Block    *Block        // upsert
 	Change   schema.Change // schema change
 	Bad      []BadRow      // quarantined
+	Lines    []LineRun     // origin: they have as many rows as the next op, an upsert
+}
+
+// LineRun is rows of an op that stand on consecutive lines of their source.
+type LineRun struct {
+	Rows int
+	Line uint64 // of the first
+}
+
+// Line returns the line of a row of the op behind an origin; row is below its rows.
+func (op *Op) Line(row int) uint64 {
+	for _, run := range op.Lines {
+		if row < run.Rows {
+			return run.Line + uint64(row)
+		}
+		row -= run.Rows
+	}
+	return 0
 }
 
 // Rows returns how many rows the op has.

@@ -40,6 +40,10 @@
 //	11    tick            nothing; it only moves the received time
 //	12    events          reserved for the behaviour issue
 //	13 .. 19              reserved: alias, merge, unmerge, consent, watch, erase, readmit
+//	20    origin          where the rows of the next op, an upsert, come from: string source
+//	                      name, uvarint n, n runs (uvarint rows, at least 1, uvarint gap): a
+//	                      run's rows stand on consecutive lines, the first of them gap lines
+//	                      behind the line after the last run's (behind line 0, for the first)
 //
 //	string list: the n lengths as uvarints, then the bytes of all
 //

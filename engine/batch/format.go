@@ -37,6 +37,7 @@ const (
 	OpListDrop     OpCode = 9
 	OpQuarantined  OpCode = 10
 	OpTick         OpCode = 11
+	OpOrigin       OpCode = 20
 )
 
 // Verb says what a column of an upsert does with its cells. Codes are stored and append-only.

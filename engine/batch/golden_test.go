@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,9 +30,9 @@ func example(t testing.TB) (Batch, plainBatch) {
 	set := func(v schema.Value) []plainCell { return []plainCell{{VerbSet, v}} }
 	return enc, plainBatch{source: "crm", run: 7, sequence: 1, ops: []plainOp{
 		{code: OpUpsert, rows: []plainRow{
-			{"ann", map[string][]plainCell{"age": set(schema.IntValue(41)), "city": set(schema.StringValue("Rome")), "likes": {{VerbAdd, schema.SetValue("jazz", "tea")}}}},
-			{"bob", map[string][]plainCell{"age": set(schema.IntValue(37)), "city": set(schema.StringValue("Oslo"))}},
-			{"cat", map[string][]plainCell{"city": set(schema.StringValue("Rome"))}},
+			{key: "ann", cells: map[string][]plainCell{"age": set(schema.IntValue(41)), "city": set(schema.StringValue("Rome")), "likes": {{VerbAdd, schema.SetValue("jazz", "tea")}}}},
+			{key: "bob", cells: map[string][]plainCell{"age": set(schema.IntValue(37)), "city": set(schema.StringValue("Oslo"))}},
+			{key: "cat", cells: map[string][]plainCell{"city": set(schema.StringValue("Rome"))}},
 		}},
 		{code: OpDelete, keys: []string{"dan"}},
 	}}
@@ -197,6 +198,31 @@ func TestForged(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	row := []byte{1, 4, 1, 1, 'k', 0} // an upsert of one row without columns
+	origin := func(body ...byte) []byte { return append([]byte{20, byte(len(body))}, body...) }
+	ops := func(n byte, ops ...[]byte) Batch {
+		return payload(append([]byte{0, 0, 0, n}, slices.Concat(ops...)...)...)
+	}
+	if d, err := Decode(ops(2, origin(1, 'f', 1, 1, 9), row)); err != nil || d.Ops[0].Line(0) != 9 || d.Ops[0].Name != "f" {
+		t.Errorf("the good origin: %v, %v", d, err)
+	}
+	for name, b := range map[string]Batch{
+		"last op":         ops(1, origin(1, 'f', 1, 1, 9)),
+		"before a tick":   ops(3, origin(1, 'f', 1, 1, 9), []byte{11, 0}, row),
+		"of two rows":     ops(2, origin(1, 'f', 1, 2, 9), row),
+		"of two runs":     ops(2, origin(1, 'f', 2, 1, 9, 1, 0), row),
+		"of no rows":      ops(2, origin(1, 'f', 1, 0, 9), row),
+		"without runs":    ops(2, origin(1, 'f', 0), row),
+		"two":             ops(3, origin(1, 'f', 1, 1, 9), origin(1, 'f', 1, 1, 9), row),
+		"line past 2^40":  ops(2, origin(1, 'f', 1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f), row),
+		"of many rows":    ops(2, origin(1, 'f', 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 9), row),
+		"trailing bytes":  ops(2, origin(1, 'f', 1, 1, 9, 9), row),
+		"source too long": ops(2, origin(append(append([]byte{129, 1}, bytes.Repeat([]byte{'f'}, 129)...), 1, 1, 9)...), row),
+	} {
+		if _, err := Decode(b); code(err) != query.CodeCorrupt {
+			t.Errorf("origin, %s: %v", name, err)
+		}
+	}
 	if _, err := Decode(payload(0, 0, 0, 1, 12, 0)); code(err) != query.CodeNewerFormat {
 		t.Errorf("op 12: %v", err)
 	}
@@ -245,6 +271,12 @@ func TestMisuse(t *testing.T) {
 		"list name":           func(b *Builder) { b.ListPut("a\nb") },
 		"source":              func(b *Builder) { b.Source("", 1, 1) },
 		"reason":              func(b *Builder) { b.Quarantine("f", BadRow{}) },
+		"origin of nothing":   func(b *Builder) { b.Origin("f", 1) },
+		"origin twice":        func(b *Builder) { b.Upsert("k"); b.Origin("f", 1); b.Origin("f", 2) },
+		"origin of some":      func(b *Builder) { b.Upsert("k"); b.Origin("f", 1); b.Upsert("l") },
+		"origin of the last":  func(b *Builder) { b.Upsert("k"); b.Upsert("l"); b.Origin("f", 1) },
+		"descending lines":    func(b *Builder) { b.Upsert("k"); b.Origin("f", 2); b.Upsert("l"); b.Origin("f", 1) },
+		"two sources":         func(b *Builder) { b.Upsert("k"); b.Origin("f", 2); b.Upsert("l"); b.Origin("g", 3) },
 	} {
 		b := New()
 		use(b)

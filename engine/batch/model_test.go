@@ -34,6 +34,7 @@ type (
 	plainRow struct {
 		key   string
 		cells map[string][]plainCell // by attribute, in order
+		from  string                 // its origin
 	}
 	plainCell struct {
 		verb  Verb
@@ -76,12 +77,17 @@ func plain(t testing.TB, d *Decoded) plainBatch {
 	t.Helper()
 	p := plainBatch{source: d.Source, run: d.Run, sequence: d.Sequence, strict: d.Strict}
 	rows := 0
+	var origin *Op
 	for i := range d.Ops {
 		op := &d.Ops[i]
 		if op.FirstRow != rows {
 			t.Fatalf("op %d: first row %d, want %d", i, op.FirstRow, rows)
 		}
 		rows += op.Rows()
+		if op.Code == OpOrigin {
+			origin = op
+			continue
+		}
 		q := plainOp{code: op.Code, name: op.Name, text: op.Text, change: op.Change, bad: op.Bad}
 		for k := range op.Keys.Len() {
 			q.keys = append(q.keys, string(op.Keys.At(k)))
@@ -89,6 +95,12 @@ func plain(t testing.TB, d *Decoded) plainBatch {
 		if op.Block != nil {
 			q.rows = plainRows(op.Block)
 		}
+		for k := range q.rows {
+			if origin != nil {
+				q.rows[k].from = fmt.Sprint(origin.Name, ":", origin.Line(k))
+			}
+		}
+		origin = nil
 		p.ops = append(p.ops, q)
 	}
 	if d.Rows != rows {
@@ -100,7 +112,7 @@ func plain(t testing.TB, d *Decoded) plainBatch {
 func plainRows(bl *Block) []plainRow {
 	rows := make([]plainRow, bl.N)
 	for i := range rows {
-		rows[i] = plainRow{string(bl.Keys.At(i)), map[string][]plainCell{}}
+		rows[i] = plainRow{key: string(bl.Keys.At(i)), cells: map[string][]plainCell{}}
 	}
 	for j := range bl.Columns {
 		c := &bl.Columns[j]
@@ -208,10 +220,11 @@ func (m *maker) upserts() {
 		m.tick() // else these rows would join those of a table or of an upsert
 	}
 	kinds := []schema.Kind{schema.Bool, schema.Int, schema.Float, schema.Decimal, schema.String, schema.Date, schema.Timestamp, schema.Set}
+	from := m.origin()
 	for range 1 + m.rnd.IntN(30) {
 		key := m.key()
 		row := m.b.Upsert(key)
-		want := plainRow{norm.NFC.String(key), map[string][]plainCell{}}
+		want := plainRow{key: norm.NFC.String(key), cells: map[string][]plainCell{}, from: from()}
 		for range m.rnd.IntN(6) {
 			n := m.rnd.IntN(len(kinds) + 1)
 			if n == len(kinds) { // an attribute whose kind the writer is not sure of
@@ -224,6 +237,22 @@ func (m *maker) upserts() {
 		op.rows = append(op.rows, want)
 	}
 	m.want.ops = append(m.want.ops, op)
+}
+
+// origin returns what gives each row of an upsert its origin, or none of them.
+func (m *maker) origin() func() string {
+	if m.rnd.IntN(2) == 0 {
+		return func() string { return "" }
+	}
+	name, line := []string{"", "people.csv"}[m.rnd.IntN(2)], uint64(0)
+	return func() string {
+		if m.rnd.IntN(4) == 0 {
+			line += uint64(m.rnd.IntN(1000))
+		}
+		m.b.Origin(name, line)
+		line++
+		return fmt.Sprint(name, ":", line-1)
+	}
 }
 
 func (m *maker) cell(row *Row, want *plainRow, attr string, k schema.Kind) {
@@ -273,10 +302,11 @@ func (m *maker) table(rows int) {
 	t, defs := m.tables[i], m.defs[i]
 	op := plainOp{code: OpUpsert}
 	sparse, unique := m.rnd.IntN(3), m.rnd.IntN(3) == 0
+	from := m.origin()
 	for range rows {
 		key := m.key()
 		t.Row([]byte(key))
-		want := plainRow{norm.NFC.String(key), map[string][]plainCell{}}
+		want := plainRow{key: norm.NFC.String(key), cells: map[string][]plainCell{}, from: from()}
 		for j, def := range defs {
 			for m.rnd.IntN(3) >= sparse || m.rnd.IntN(30) == 0 { // now and then a cell twice
 				m.tableCell(t, j, def, &want, unique)

@@ -153,6 +153,7 @@ func (w *loadWorker) row(job *loadJob, i int) problem {
 		}
 	}
 	w.put(key)
+	w.builder.Origin(w.o.File, uint64(r.line))
 	job.hashes = append(job.hashes, xxhash.Sum64(key))
 	return problem{}
 }
