@@ -97,7 +97,7 @@ func (d *decider) mayChange(c schema.Change) error {
 			return err
 		}
 		if n > 0 {
-			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%d profiles have a value of %q that the narrower definition does not admit", n, a.Name),
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the narrower definition of %q does not admit the values in use (profiles with such a value: %d)", a.Name, n),
 				Hint: "correct them first, or keep the definition"}
 		}
 	}

@@ -17,28 +17,30 @@ func Nearest(name string, known []string) string {
 	return best
 }
 
-// editDistance is the number of characters to insert, delete or replace, or limit if
-// that is not less.
+// editDistance is the number of characters to insert, delete, replace or swap with the
+// next, or limit if that is not less.
 func editDistance(a, b string, limit int) int {
 	x, y := []rune(a), []rune(b)
 	if len(x)-len(y) >= limit || len(y)-len(x) >= limit {
 		return limit
 	}
-	row := make([]int, len(y)+1)
-	for j := range row {
-		row[j] = j
+	before, last, row := make([]int, len(y)+1), make([]int, len(y)+1), make([]int, len(y)+1)
+	for j := range last {
+		last[j] = j
 	}
-	for i, r := range x {
-		diagonal := row[0]
+	for i := range x {
 		row[0] = i + 1
-		for j, s := range y {
-			cost := diagonal
-			if r != s {
+		for j := range y {
+			cost := last[j]
+			if x[i] != y[j] {
 				cost++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
+			row[j+1] = min(cost, row[j]+1, last[j+1]+1)
+			if i > 0 && j > 0 && x[i] == y[j-1] && x[i-1] == y[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
+		before, last, row = last, row, before
 	}
-	return min(row[len(y)], limit)
+	return min(last[len(y)], limit)
 }

@@ -101,7 +101,7 @@ func (l *elaborator) unknownName(e ast.Expr, name string) {
 	if f, ok := signatureOf(name); ok && hint == "" {
 		hint = "the function is written " + f.use
 	}
-	if hint == "" {
+	if hint == "" && e.Kind() == ast.IdentKind {
 		hint = fmt.Sprintf("text is written in quotes: %q", name)
 	}
 	l.fail(e, query.CodeUnknownName, hint, "there is no attribute %q", name)
