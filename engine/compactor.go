@@ -3,7 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
-	"sync"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -14,12 +14,13 @@ import (
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
 )
 
 // Limits of the head. A value in the log costs about 65 ns at the next opening
 // (measured, see DESIGN.md), which is to take half a second.
 const (
-	softValues  = 5_000_000  // values in the unfolded log that the folding keeps to
+	softValues  = 7_000_000  // values in the unfolded log that the folding keeps to
 	hardValues  = 10_000_000 // values at which writers wait
 	maxFrozen   = 4          // frozen L0s at which writers wait
 	headShare   = 4          // of the memory budget the settled tier takes one part at most
@@ -31,16 +32,10 @@ const (
 
 // compactor is the one goroutine that settles the head and folds it into the base.
 type compactor struct {
-	db      *DB
-	settler head.Settler
-	folder  *base.Folder
-
-	mu        sync.Mutex
-	changed   chan struct{} // closed when room was made, or the compactor ended
-	headBytes int64         // memory of the settled tier
-	unfolded  int64         // values in the log that the base does not have yet
-	ended     bool
-	err       error
+	db       *DB
+	throttle throttle
+	settler  head.Settler
+	folder   *base.Folder
 
 	signal   chan struct{}
 	compacts chan chan error
@@ -50,7 +45,12 @@ type compactor struct {
 	// The rest is the goroutine's own.
 	logged      []logged // the unfolded log, oldest first
 	oldest      map[unitID]pending
-	debt        float64 // units to fold, in proportion to what was settled
+	headBytes   int64          // memory of the settled tier
+	unfolded    int64          // values in the log that the base does not have yet
+	debt        float64        // units to fold, in proportion to what was settled
+	unitTime    time.Duration  // that a fold takes, of late
+	units       int            // that the settled tier had something for when it was made
+	quiet       query.Position // at the last tick
 	generation  uint64
 	hashes      keyHashes
 	truncated   uint64        // records below are gone
@@ -78,7 +78,7 @@ type pending struct {
 func newCompactor(db *DB) *compactor {
 	c := &compactor{db: db, folder: base.NewFolder(db.kv, db.cache), signal: make(chan struct{}, 1), compacts: make(chan chan error),
 		quit: make(chan struct{}), done: make(chan struct{}), oldest: map[unitID]pending{}, generation: 1, truncated: 1}
-	c.changed = make(chan struct{})
+	c.throttle.changed = make(chan struct{})
 	return c
 }
 
@@ -94,40 +94,9 @@ func (c *compactor) stop() {
 	<-c.done
 }
 
-// waitForRoom holds a caller back while the head is too full. Not the writer itself: the
-// compactor needs it to make room.
-func (c *compactor) waitForRoom(ctx context.Context) error {
-	for {
-		c.mu.Lock()
-		full := !c.ended && (c.unfolded > c.db.opt.limits.hardValues || len(c.db.current.Load().Tiers.Frozen) >= maxFrozen)
-		changed := c.changed
-		c.mu.Unlock()
-		if !full {
-			return nil
-		}
-		c.wake()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// announce lets everybody look again who waits for room; c.mu is held.
-func (c *compactor) announce() {
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
 func (c *compactor) run() {
 	defer close(c.done)
-	defer func() {
-		c.mu.Lock()
-		c.ended = true
-		c.announce()
-		c.mu.Unlock()
-	}()
+	defer c.throttle.end()
 	if c.db.opt.ReadOnly {
 		<-c.quit
 		return
@@ -150,6 +119,7 @@ func (c *compactor) run() {
 			return
 		case <-c.signal:
 		case <-tick.C:
+			c.freezeQuiet()
 		case reply = <-c.compacts:
 		}
 		err := c.round(ctx, reply != nil)
@@ -166,11 +136,36 @@ func (c *compactor) run() {
 	}
 }
 
+// freezeQuiet freezes the active L0 if nothing was written since the last tick: reads of
+// settled values cost less.
+func (c *compactor) freezeQuiet() {
+	s := c.db.current.Load()
+	if s.pos != c.quiet {
+		c.quiet = s.pos
+		return
+	}
+	if s.Tiers.Cut == 0 {
+		return
+	}
+	_ = c.db.freeze(context.Background()) // a store that is closed, or failed, needs no settling
+}
+
+// freeze makes the active L0 one for the compactor to settle.
+func (db *DB) freeze(ctx context.Context) error {
+	w := db.writer
+	r := &request{ctx: ctx, done: make(chan struct{}), task: func() {
+		w.freeze(w.pos.Applied + 1)
+		w.publish()
+	}}
+	if err := db.send(r); err != nil {
+		return err
+	}
+	return r.err
+}
+
 // fail ends compaction. Reads go on; writes wait no longer, and fail.
 func (c *compactor) fail(err error) {
-	c.mu.Lock()
-	c.err = err
-	c.mu.Unlock()
+	c.throttle.fail(err)
 	if h := c.db.opt.Hooks.Failed; h != nil {
 		h(err)
 	}
@@ -210,18 +205,11 @@ func (c *compactor) round(ctx context.Context, all bool) error {
 // Compact settles and folds everything that had been written when it was called, so
 // that the base answers alone.
 func (db *DB) Compact(ctx context.Context) error {
-	r := &request{ctx: ctx, done: make(chan struct{}), task: func() {
-		db.writer.freeze(db.writer.pos.Applied + 1)
-		db.writer.publish()
-	}}
 	if db.opt.ReadOnly {
 		return nil
 	}
-	if err := db.send(r); err != nil {
+	if err := db.freeze(ctx); err != nil {
 		return err
-	}
-	if r.err != nil {
-		return r.err
 	}
 	reply := make(chan error, 1)
 	select {
@@ -269,6 +257,7 @@ func (c *compactor) settle(ctx context.Context) error {
 			if chunk < len(old) {
 				before = old[chunk]
 			}
+			runtime.Gosched() // settling is in no hurry, and who waits for the writer is
 			after := c.settler.Settle(a.id, a.class, chunk, before, frozen)
 			if after == before {
 				continue
@@ -294,6 +283,7 @@ func (c *compactor) settle(ctx context.Context) error {
 		s.Tiers.Settled = settled
 		s.Tiers.Frozen = s.Tiers.Frozen[len(frozen):]
 	})
+	c.units = len(c.oldest)
 	c.count()
 	c.debt += c.share(frozen)
 	if h := c.db.opt.Hooks.Settled; h != nil {
@@ -343,10 +333,8 @@ func (c *compactor) count() {
 			bytes += s.Bytes()
 		}
 	}
-	c.mu.Lock()
 	c.unfolded, c.headBytes = n, bytes
-	c.announce()
-	c.mu.Unlock()
+	c.throttle.set(n, paceFor(&c.db.opt.limits, n, c.unitTime*time.Duration(c.units)))
 }
 
 // lowest returns the position of the oldest record that is not wholly in the base.
@@ -376,9 +364,7 @@ func (c *compactor) next(target uint64) (unitID, bool) {
 		c.debt = 0
 		return id, false
 	}
-	c.mu.Lock()
 	full := c.unfolded > c.db.opt.limits.softValues || c.headBytes > c.db.opt.Memory/headShare
-	c.mu.Unlock()
 	if p.first <= target || full || c.db.opt.Clock().Sub(p.since) > foldAge {
 		return id, true
 	}
@@ -446,8 +432,13 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 	})
 	delete(c.oldest, id)
 	c.count()
+	took := time.Since(start)
+	if c.unitTime == 0 {
+		c.unitTime = took
+	}
+	c.unitTime += (took - c.unitTime) / 8
 	if h := c.db.opt.Hooks.Folded; h != nil {
-		h(1, u.Columns+u.Bitmaps, time.Since(start))
+		h(1, u.Columns+u.Bitmaps, took)
 	}
 	return c.deleteObsolete()
 }

@@ -137,7 +137,7 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (*request, er
 		err = r.check(db.current.Load())
 	}
 	if err == nil {
-		err = db.compactor.waitForRoom(ctx)
+		err = db.compactor.waitForRoom(ctx, r.decoded.Values())
 	}
 	if err == nil {
 		err = db.enqueue(r)
@@ -215,7 +215,5 @@ func (db *DB) now(o *query.Options) time.Time {
 
 // failure returns why the store takes no more writes, nil while it does.
 func (db *DB) failure() error {
-	db.compactor.mu.Lock()
-	defer db.compactor.mu.Unlock()
-	return db.compactor.err
+	return db.compactor.throttle.failure()
 }

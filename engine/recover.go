@@ -12,7 +12,6 @@ import (
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/engine/internal/view"
-	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -25,13 +24,14 @@ type recovery struct {
 	s          *state
 	generation uint64
 	old        []keys.Span
+	folded     map[schema.AttrID][]uint64 // see foldedUpTo
 }
 
 func (db *DB) recover() error {
 	db.current.Store(&state{era: newEra()})
 	w := &writer{db: db, requests: make(chan *request, queueLength), done: make(chan struct{}), repeats: &repeats{sources: map[string]*source{}}}
 	db.writer, db.compactor = w, newCompactor(db)
-	r := &recovery{ctx: context.Background(), db: db, w: w, s: &state{era: newEra()}, generation: 1}
+	r := &recovery{ctx: context.Background(), db: db, w: w, s: &state{era: newEra()}, generation: 1, folded: map[schema.AttrID][]uint64{}}
 	for _, step := range []func() error{r.state, r.schema, r.dictionaries, r.names, r.units, r.indexes, r.remembered, r.replay, r.clean} {
 		if err := step(); err != nil {
 			return err
@@ -200,59 +200,99 @@ func (r *recovery) remembered() error {
 	return err
 }
 
+// numbered is an outcome and its position.
+type numbered struct {
+	at      uint64
+	outcome *effect.Outcome
+}
+
+// decodedAhead is how many outcomes replay decodes ahead: appending them takes as long,
+// on another core.
+const decodedAhead = 64
+
 // replay appends the outcomes that the base or an index does not have yet to the head,
 // in L0s of the usual size, so that the compactor settles them as it does at any time.
 func (r *recovery) replay() error {
 	w := r.w
 	w.reading = r.s.State
 	w.cursor = view.View{S: &w.reading}.NewCursor()
-	first, last := uint64(0), w.pos.Applied
-	w.begin(last + 1)
-	err := r.db.kv.Scan(r.ctx, keys.AllOutcomes(), func(k, v []byte) (bool, error) {
-		at, ok := keys.ParseNumber(k)
-		if !ok || at > last || first > 0 && at != first {
-			return false, query.Errorf(query.CodeCorrupt, "the log has a record %d where %d is expected", at, first)
+	w.begin(w.pos.Applied + 1)
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	decoded, failed := make(chan numbered, decodedAhead), make(chan error, 1)
+	go func() {
+		defer close(decoded)
+		failed <- r.decode(ctx, decoded)
+	}()
+	first := w.pos.Applied + 1
+	for n := range decoded {
+		if n.at < first {
+			first = n.at
+			w.begin(first)
 		}
-		if first == 0 {
-			first = at
-			r.db.compactor.truncated = at
-			w.begin(at)
-		}
-		first++
-		return true, r.outcome(at, v)
-	})
-	if err != nil {
+		r.outcome(n)
+	}
+	r.db.compactor.truncated = first
+	if err := <-failed; err != nil {
 		return err
-	}
-	if first != 0 && first != last+1 {
-		return query.Errorf(query.CodeCorrupt, "the log ends at record %d; the store is at %d", first-1, last)
-	}
-	if first == 0 {
-		r.db.compactor.truncated = last + 1
 	}
 	r.s.Tiers.Frozen, w.frozen = w.frozen, nil
 	r.s.Tiers.Active, r.s.Tiers.Cut = w.active, w.stamp
 	return nil
 }
 
-func (r *recovery) outcome(at uint64, stored []byte) error {
+// decode sends the outcomes of the log, which must end at the store's position.
+func (r *recovery) decode(ctx context.Context, to chan<- numbered) error {
+	next, last := uint64(0), r.w.pos.Applied
+	err := r.db.kv.Scan(ctx, keys.AllOutcomes(), func(k, v []byte) (bool, error) {
+		at, ok := keys.ParseNumber(k)
+		if !ok || at > last || next > 0 && at != next {
+			return false, query.Errorf(query.CodeCorrupt, "the log has a record %d where %d is expected", at, next)
+		}
+		next = at + 1
+		o, err := effect.Decode(v)
+		if err != nil {
+			return false, kv.Damaged(fmt.Sprintf("outcome of log record %d", at), err, effect.ErrCorrupt, effect.ErrNewer)
+		}
+		select {
+		case to <- numbered{at, o}:
+			return true, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	})
+	if err == nil && next != 0 && next != last+1 {
+		err = query.Errorf(query.CodeCorrupt, "the log ends at record %d; the store is at %d", next-1, last)
+	}
+	return err
+}
+
+func (r *recovery) outcome(n numbered) {
 	w := r.w
-	o, err := effect.Decode(stored)
-	if err != nil {
-		return kv.Damaged(fmt.Sprintf("outcome of log record %d", at), err, effect.ErrCorrupt, effect.ErrNewer)
-	}
 	if w.full() {
-		w.freeze(at)
+		w.freeze(n.at)
 	}
+	o := n.outcome
 	o.Blocks = r.known(o.Blocks)
 	w.stamp++
-	w.active.Append(w.stamp, o, func(attr schema.AttrID, ord uint32) bool {
+	w.active.Append(w.stamp, o, r.foldedUpTo, n.at)
+	appendIndexes(&r.s.State, o, n.at)
+}
+
+// foldedUpTo returns the positions that the base stands for, by shard.
+func (r *recovery) foldedUpTo(attr schema.AttrID) []uint64 {
+	out, ok := r.folded[attr]
+	if !ok {
 		units := r.s.Units[attr]
-		shard := int(ord >> bitmap.ShardBits)
-		return shard < len(units) && units[shard] != nil && units[shard].Folded >= at
-	})
-	appendIndexes(&r.s.State, o, at)
-	return nil
+		out = make([]uint64, len(units))
+		for i, u := range units {
+			if u != nil {
+				out[i] = u.Folded
+			}
+		}
+		r.folded[attr] = out
+	}
+	return out
 }
 
 // known leaves out the columns of attributes that were dropped since.

@@ -378,7 +378,7 @@ func (w *writer) append(o *effect.Outcome) {
 		w.stamp++
 		w.lookAtTiers()
 	}
-	w.active.Append(w.stamp, o, nil)
+	w.active.Append(w.stamp, o, nil, 0)
 	w.reading.End = w.end
 	appendIndexes(&w.reading, o, 0)
 }

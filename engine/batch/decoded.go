@@ -14,6 +14,20 @@ type Decoded struct {
 	Rows          int // of all ops; see the package comment
 }
 
+// Values returns how many values the batch writes: cells, and for a set elements.
+func (d *Decoded) Values() int {
+	n := 0
+	for i := range d.Ops {
+		if bl := d.Ops[i].Block; bl != nil {
+			for j := range bl.Columns {
+				n += max(bl.Columns[j].M, len(bl.Columns[j].Index))
+			}
+		}
+		n += d.Ops[i].Keys.Len()
+	}
+	return n
+}
+
 // Op is one op of a batch. Which fields are set depends on its code.
 type Op struct {
 	Code     OpCode

@@ -3,6 +3,8 @@ package base
 import (
 	"context"
 	"fmt"
+	"math/bits"
+	"runtime"
 
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/effect"
@@ -202,6 +204,7 @@ func (f *Folder) foldInts() error {
 		if s == nil {
 			continue
 		}
+		runtime.Gosched()
 		if err := f.applyInts(c, s); err != nil {
 			return err
 		}
@@ -229,6 +232,7 @@ func (f *Folder) loadInts() error {
 	}
 	if old := f.job.Old; old != nil {
 		for i := range old.blocks {
+			runtime.Gosched()
 			b, err := old.block(i)
 			if err != nil {
 				return err
@@ -291,6 +295,7 @@ func (f *Folder) applyInts(chunk int, s *head.Settled) error {
 }
 
 func (f *Folder) addBlock(i int, encode func(dst []byte) ([]byte, error)) error {
+	runtime.Gosched() // a fold is in no hurry, and who waits for the writer is
 	n, err := f.held.add(keys.Block, uint32(i), encode)
 	f.unit.Columns += n
 	return err
@@ -318,33 +323,41 @@ func (f *Folder) addExists() error {
 }
 
 // addCodes writes one fragment per code: the ordinals are sorted by code by counting.
+// The number of an absent value is 0.
 func (f *Folder) addCodes() error {
-	top, any := int64(0), false
-	for i, v := range f.ints {
-		if f.has(i) {
-			top, any = max(top, v), true
-		}
-	}
-	if !any {
+	if f.unit.Present == 0 {
 		return nil
 	}
+	top := int64(0)
+	for _, v := range f.ints {
+		top = max(top, v)
+	}
 	f.starts = resize(f.starts, int(top)+2)
-	for i := range f.starts {
-		f.starts[i] = 0
+	clear(f.starts)
+	counts := f.starts[1:]
+	for _, v := range f.ints {
+		counts[v]++
 	}
-	for i, v := range f.ints {
-		if f.has(i) {
-			f.starts[v+1]++
-		}
-	}
+	counts[0] -= uint32(len(f.ints)) - f.unit.Present
 	for c := 1; c < len(f.starts); c++ {
 		f.starts[c] += f.starts[c-1]
 	}
-	f.ords = resize(f.ords, int(f.starts[top+1]))
-	for i, v := range f.ints {
-		if f.has(i) {
-			f.ords[f.starts[v]] = uint32(i)
-			f.starts[v]++
+	f.ords = resize(f.ords, int(f.unit.Present))
+	for w, word := range f.present {
+		first := w * 64
+		if word == ^uint64(0) {
+			for i, v := range f.ints[first : first+64] {
+				at := &f.starts[v]
+				f.ords[*at] = uint32(first + i)
+				*at++
+			}
+			continue
+		}
+		for ; word != 0; word &= word - 1 {
+			i := first + bits.TrailingZeros64(word)
+			at := &f.starts[f.ints[i]]
+			f.ords[*at] = uint32(i)
+			*at++
 		}
 	}
 	return f.addFragments(uint32(top))

@@ -1,6 +1,7 @@
 package head
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -17,14 +18,14 @@ func number(ord uint32, v int64) *effect.Outcome {
 	return &effect.Outcome{Blocks: []effect.Block{{Ords: []uint32{ord}, Columns: []effect.Column{{Attr: attr, Class: effect.Int, Ints: []int64{v}}}}}}
 }
 
-func read(t *Tiers, ord uint16) (v int64, ok bool) {
+func read(t *Tiers, ord uint32) (v int64, ok bool) {
 	h := t.Of(attr)
 	var o Overlay
-	if !o.Load(&h, 0) {
+	if !o.Load(&h, int(ord>>bitmap.ChunkBits)) {
 		return 0, false
 	}
 	ints, present := make([]int64, 1), make([]bool, 1)
-	o.PatchInts([]uint16{ord}, ints, present)
+	o.PatchInts([]uint16{uint16(ord)}, ints, present)
 	return ints[0], present[0]
 }
 
@@ -33,8 +34,8 @@ func read(t *Tiers, ord uint16) (v int64, ok bool) {
 func TestCut(t *testing.T) {
 	l := NewL0(1, []schema.AttrID{attr}, 1)
 	for stamp := uint16(1); stamp <= 200; stamp++ {
-		l.Append(stamp, number(7, int64(stamp)), nil)
-		l.Append(stamp, number(uint32(stamp)+100, 1), nil)
+		l.Append(stamp, number(7, int64(stamp)), nil, 0)
+		l.Append(stamp, number(uint32(stamp)+100, 1), nil, 0)
 	}
 	for cut := range uint16(201) {
 		v, ok := read(&Tiers{Active: l, Cut: cut}, 7)
@@ -50,18 +51,58 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestSkip leaves out what the base has.
-func TestSkip(t *testing.T) {
-	l := NewL0(1, []schema.AttrID{attr}, 1)
-	l.Append(1, number(7, 1), nil)
-	l.Append(2, number(7, 2), func(a schema.AttrID, ord uint32) bool { return a == attr && ord == 7 })
-	l.Append(3, number(8, 3), nil)
-	tiers := &Tiers{Active: l, Cut: 3}
-	if v, _ := read(tiers, 7); v != 1 {
-		t.Errorf("7 has %d", v)
+// TestFolded leaves out what the base has, by attribute, shard and position.
+func TestFolded(t *testing.T) {
+	chunks := 2 * bitmap.ShardChunks
+	l := NewL0(1, []schema.AttrID{attr}, chunks)
+	folded := func(a schema.AttrID) []uint64 {
+		if a != attr {
+			t.Errorf("asked for attribute %d", a)
+		}
+		return []uint64{5}
 	}
-	if v, _ := read(tiers, 8); v != 3 {
-		t.Errorf("8 has %d", v)
+	second := uint32(bitmap.ShardSize)
+	l.Append(1, number(7, 1), nil, 1)
+	l.Append(2, number(7, 2), folded, 5)
+	l.Append(3, number(8, 3), folded, 6)
+	l.Append(4, number(second+7, 4), folded, 5)
+	tiers := &Tiers{Active: l, Cut: 4}
+	for ord, want := range map[uint32]int64{7: 1, 8: 3, second + 7: 4} {
+		if v, _ := read(tiers, ord); v != want {
+			t.Errorf("%d has %d, want %d", ord, v, want)
+		}
+	}
+}
+
+// TestGrouped appends rows in random order, more than are grouped, with keys that come
+// twice: the later value holds, absent values too.
+func TestGrouped(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		chunks := 1 + rnd.IntN(6)
+		l, want := NewL0(1, []schema.AttrID{attr}, chunks), map[uint32]int64{}
+		for stamp := range uint16(1 + rnd.IntN(3)) {
+			o := &effect.Outcome{Blocks: []effect.Block{{}}}
+			b, c := &o.Blocks[0], effect.Column{Attr: attr, Class: effect.Int}
+			for range 1 + rnd.IntN(300) {
+				ord, v := uint32(rnd.IntN(chunks))*bitmap.ChunkSize+uint32(rnd.IntN(40)), rnd.Int64N(1000)
+				b.Ords = append(b.Ords, ord)
+				if v < 100 {
+					c.AppendAbsent()
+					want[ord] = -1
+					continue
+				}
+				c.AppendInt(v)
+				want[ord] = v
+			}
+			b.Columns = []effect.Column{c}
+			l.Append(stamp+1, o, nil, 0)
+		}
+		for ord, v := range want {
+			if got, ok := read(&Tiers{Frozen: []*L0{l}}, ord); ok != (v >= 0) || ok && got != v {
+				t.Fatalf("%d has %d %v, want %d", ord, got, ok, v)
+			}
+		}
 	}
 }
 
@@ -81,14 +122,14 @@ func TestFits(t *testing.T) {
 func TestSettleKeepsWhatIsNew(t *testing.T) {
 	var st Settler
 	l := NewL0(1, []schema.AttrID{attr}, 1)
-	l.Append(1, number(9, 1), nil)
-	l.Append(2, number(3, 2), nil)
+	l.Append(1, number(9, 1), nil, 0)
+	l.Append(2, number(3, 2), nil, 0)
 	first := st.Settle(attr, effect.Int, 0, nil, []*L0{l})
 	if again := st.Settle(attr, effect.Int, 0, first, nil); again != first {
 		t.Error("nothing new makes a new object")
 	}
 	m := NewL0(3, []schema.AttrID{attr}, 1)
-	m.Append(1, number(9, 3), nil)
+	m.Append(1, number(9, 3), nil, 0)
 	second := st.Settle(attr, effect.Int, 0, first, []*L0{m})
 	if !slices.Equal(second.Ords, []uint16{3, 9}) {
 		t.Fatalf("ordinals %v", second.Ords)

@@ -22,6 +22,10 @@ type L0 struct {
 	slots  map[schema.AttrID]int
 	chunks int // chunks there is room for
 	lists  [][]atomic.Pointer[list]
+
+	order  []uint32 // rows of a block by chunk, made by group
+	runs   []run    // of order
+	starts []uint32 // scratch of group
 }
 
 // NewL0 makes an L0 with room for some attributes and chunks.
@@ -54,37 +58,108 @@ func (l *L0) Fits(o *effect.Outcome) bool {
 // Bytes is the memory of the entries.
 func (l *L0) Bytes() int64 { return l.bytes.Load() }
 
+// Folded says up to which position the base has an attribute's shards.
+type Folded func(attr schema.AttrID) []uint64
+
 // Append adds an outcome's values under a stamp, which must not be below an earlier one.
-// skip (may be nil) says which attribute and ordinal the base already has.
-func (l *L0) Append(stamp uint16, o *effect.Outcome, skip func(schema.AttrID, uint32) bool) {
+// folded (nil: nothing is) and at, the outcome's position, leave out what the base has.
+func (l *L0) Append(stamp uint16, o *effect.Outcome, folded Folded, at uint64) {
 	for i := range o.Blocks {
 		b := &o.Blocks[i]
 		l.Rows += len(b.Ords)
+		l.group(b.Ords)
 		for j := range b.Columns {
 			c := &b.Columns[j]
-			l.appendColumn(stamp, b.Ords, c, skip)
+			var have []uint64
+			if folded != nil {
+				have = folded(c.Attr)
+			}
+			a := appending{l, l.lists[l.slots[c.Attr]], b.Ords, c, stamp, have, at}
+			if c.Rows == nil && c.Class != effect.Bytes {
+				a.grouped()
+			} else {
+				a.oneByOne()
+			}
 			l.Values += c.Len()
 		}
 	}
 }
 
-func (l *L0) appendColumn(stamp uint16, ords []uint32, c *effect.Column, skip func(schema.AttrID, uint32) bool) {
-	lists := l.lists[l.slots[c.Attr]]
-	n := c.Len()
-	for i := 0; i < n; {
-		chunk := ords[c.Row(i)] >> bitmap.ChunkBits
-		end := i + 1
-		for end < n && ords[c.Row(end)]>>bitmap.ChunkBits == chunk {
-			end++
+// run is rows of one chunk in the order of L0.order.
+type run struct{ chunk, from, to uint32 }
+
+// group finds the rows of each chunk, the earlier ones first: random rows would
+// otherwise touch another list with each value.
+func (l *L0) group(ords []uint32) {
+	l.starts = append(l.starts[:0], make([]uint32, l.chunks)...)
+	for _, o := range ords {
+		l.starts[o>>bitmap.ChunkBits]++
+	}
+	l.runs = l.runs[:0]
+	at := uint32(0)
+	for chunk, n := range l.starts {
+		if n > 0 {
+			l.runs = append(l.runs, run{uint32(chunk), at, at + n})
+			l.starts[chunk] = at
+			at += n
 		}
-		li := l.grow(&lists[chunk], c, i, end)
+	}
+	l.order = slices.Grow(l.order[:0], len(ords))[:len(ords)]
+	for row, o := range ords {
+		at := &l.starts[o>>bitmap.ChunkBits]
+		l.order[*at] = uint32(row)
+		*at++
+	}
+}
+
+// appending is one column on its way into the lists.
+type appending struct {
+	l     *L0
+	lists []atomic.Pointer[list]
+	ords  []uint32
+	c     *effect.Column
+	stamp uint16
+	have  []uint64 // by shard
+	at    uint64
+}
+
+// inBase reports whether the base has what the outcome did to a chunk.
+func (a *appending) inBase(chunk uint32) bool {
+	shard := int(chunk / bitmap.ShardChunks)
+	return shard < len(a.have) && a.have[shard] >= a.at
+}
+
+// grouped appends a column whose value i is that of row i.
+func (a *appending) grouped() {
+	for _, g := range a.l.runs {
+		if a.inBase(g.chunk) {
+			continue
+		}
+		li := a.l.grow(&a.lists[g.chunk], a.c, 0, int(g.to-g.from))
 		at := li.n.Load()
-		for ; i < end; i++ {
-			ord := ords[c.Row(i)]
-			if skip != nil && skip(c.Attr, ord) {
-				continue
-			}
-			li.put(int(at), stamp, uint16(ord), c, i)
+		for _, row := range a.l.order[g.from:g.to] {
+			li.put(int(at), a.stamp, uint16(a.ords[row]), a.c, int(row))
+			at++
+		}
+		li.n.Store(at)
+	}
+}
+
+// oneByOne appends values that have rows of their own, or bytes, in their order.
+func (a *appending) oneByOne() {
+	n := a.c.Len()
+	for i := 0; i < n; {
+		from := i
+		chunk := a.ords[a.c.Row(i)] >> bitmap.ChunkBits
+		for i++; i < n && a.ords[a.c.Row(i)]>>bitmap.ChunkBits == chunk; i++ {
+		}
+		if a.inBase(chunk) {
+			continue
+		}
+		li := a.l.grow(&a.lists[chunk], a.c, from, i)
+		at := li.n.Load()
+		for k := from; k < i; k++ {
+			li.put(int(at), a.stamp, uint16(a.ords[a.c.Row(k)]), a.c, k)
 			at++
 		}
 		li.n.Store(at)
@@ -98,6 +173,7 @@ type list struct {
 	class     effect.Class
 	n         atomic.Uint32
 	unordered atomic.Bool // some ordinal is not above the one before it (a set's: below it)
+	absences  atomic.Bool // some value is none (not of sets)
 	stamp     []uint16
 	ord       []uint16
 	code      []uint32 // Code, Set; Bytes: end of the value in data
@@ -105,6 +181,10 @@ type list struct {
 	present   []uint8 // Int, Bytes
 	data      []byte
 }
+
+// leastList is the entries a list has room for at first: with fewer, lists of a wide
+// table spend more time growing than taking values.
+const leastList = 32
 
 func (l *L0) grow(p *atomic.Pointer[list], c *effect.Column, from, to int) *list {
 	old := p.Load()
@@ -126,9 +206,9 @@ func (l *L0) grow(p *atomic.Pointer[list], c *effect.Column, from, to int) *list
 			return old
 		}
 	}
-	size := max(16, n+need)
+	size := max(leastList, n+need)
 	if n > 0 {
-		size = max(size, n+n/2)
+		size = max(size, 2*n)
 	}
 	fresh := &list{class: c.Class, stamp: make([]uint16, size), ord: make([]uint16, size)}
 	bytes := 4 * size
@@ -159,6 +239,7 @@ func (li *list) memory() int {
 
 func (li *list) copyFrom(old *list, n, used int) {
 	li.unordered.Store(old.unordered.Load())
+	li.absences.Store(old.absences.Load())
 	copy(li.stamp, old.stamp[:n])
 	copy(li.ord, old.ord[:n])
 	if old.code != nil {
@@ -178,6 +259,9 @@ func (li *list) put(at int, stamp, ord uint16, c *effect.Column, i int) {
 	li.stamp[at], li.ord[at] = stamp, ord
 	if at > 0 && (li.ord[at-1] > ord || li.ord[at-1] == ord && li.class != effect.Set) {
 		li.unordered.Store(true)
+	}
+	if li.class != effect.Set && c.IsAbsent(i) {
+		li.absences.Store(true)
 	}
 	switch li.class {
 	case effect.Int:

@@ -195,21 +195,36 @@ func (o *Overlay) PatchRow(code uint32, w *bitmap.Words) {
 		}
 	}
 	for _, e := range o.lists {
+		codes := e.code[:e.count]
+		ords := e.ord[:len(codes)]
 		if e.class == effect.Code {
-			for i, v := range e.code[:e.count] {
-				put(w, e.ord[i], v == code)
+			for i, v := range codes {
+				put(w, ords[i], v == code)
 			}
 			continue
 		}
-		for i, v := range e.code[:e.count] {
+		for i, v := range codes {
 			switch {
 			case v == code|effect.Add:
-				set(w, e.ord[i])
+				set(w, ords[i])
 			case v == code|effect.Remove || v&effect.OpMask == effect.Reset:
-				unset(w, e.ord[i])
+				unset(w, ords[i])
 			}
 		}
 	}
+}
+
+// TakesAway reports whether some touched profile may have no value any more (not for sets).
+func (o *Overlay) TakesAway() bool {
+	if o.settled != nil && len(o.settled.absent) > 0 {
+		return true
+	}
+	for _, e := range o.lists {
+		if e.absences.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // PatchExists corrects the profiles that have a value (not for sets: see Touched).
@@ -221,8 +236,15 @@ func (o *Overlay) PatchExists(w *bitmap.Words) {
 		}
 	}
 	for _, e := range o.lists {
-		for i := range e.count {
-			put(w, e.ord[i], e.has(i))
+		ords := e.ord[:e.count]
+		if !e.absences.Load() {
+			for _, ord := range ords {
+				set(w, ord)
+			}
+			continue
+		}
+		for i, ord := range ords {
+			put(w, ord, e.has(i))
 		}
 	}
 }
@@ -247,9 +269,11 @@ func (o *Overlay) PatchRange(lo, hi int64, w *bitmap.Words) {
 		s.patchRange(lo, hi, w)
 	}
 	for _, e := range o.lists {
-		for i, ord := range e.ord[:e.count] {
-			v := e.ints[i]
-			put(w, ord, e.present[i] != 0 && v >= lo && v <= hi)
+		ords := e.ord[:e.count]
+		ints, present := e.ints[:len(ords)], e.present[:len(ords)]
+		for i, ord := range ords {
+			v := ints[i]
+			put(w, ord, present[i] != 0 && v >= lo && v <= hi)
 		}
 	}
 }

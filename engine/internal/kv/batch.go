@@ -91,11 +91,11 @@ func (s *Store) Metrics() Metrics {
 		return Metrics{} // Pebble may hold its locks for ever
 	}
 	m := s.DB.Metrics()
-	total := m.Total()
+	total := m.Total() // its flushed bytes count the WAL and what was ingested again
 	return Metrics{
 		Disk: int64(m.DiskSpaceUsage()), WALSize: int64(m.WAL.PhysicalSize),
 		BlockCache: m.BlockCache.Size, MemTables: int64(m.MemTable.Size),
-		WAL: int64(m.WAL.BytesWritten), Flushed: int64(total.TableBytesFlushed),
+		WAL: int64(m.WAL.BytesWritten), Flushed: int64(total.TableBytesFlushed - m.WAL.BytesWritten - total.TableBytesIngested),
 		Compacted: int64(total.TableBytesCompacted), Ingested: int64(total.TableBytesIngested),
 	}
 }

@@ -279,6 +279,9 @@ func (c *Cursor) Exists(attr schema.AttrID, chunk int, buf *bitmap.Words) (bitma
 	if isSet(c.s.Schema, attr) {
 		return c.existingSets(attr, set, chunk, buf)
 	}
+	if set.Form == bitmap.Full && !c.overlay.TakesAway() {
+		return set, nil
+	}
 	return corrected(set, buf, c.overlay.PatchExists), nil
 }
 

@@ -157,7 +157,7 @@ func (x *tiers) write() {
 	}
 	o.Blocks = append(o.Blocks, b)
 	x.stamp++
-	x.s.Tiers.Active.Append(x.stamp, o, nil)
+	x.s.Tiers.Active.Append(x.stamp, o, nil, 0)
 	x.s.Tiers.Cut = x.stamp
 }
 
