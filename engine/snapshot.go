@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -219,39 +218,12 @@ func (n *snapshot) Members(ctx context.Context, expr string, o *query.MembersOpt
 	}
 	options := *o
 	options.Options = q.options
-	m, err := query.MembersOf(ctx, q.view, q.p, attrs, order, options)
+	m, err := query.MembersOf(ctx, q.view, q.p, attrs, order, options, n.use)
 	if err != nil {
 		return m, err
 	}
 	q.fill(&m.Answer)
-	rows := m.Rows
-	m.Rows = func(yield func(query.Member, error) bool) { n.list(rows, yield) }
 	return m, nil
-}
-
-// list yields rows. The snapshot is in use while they are read, not while the caller
-// looks at them: so a slow caller keeps nobody from closing.
-func (n *snapshot) list(rows iter.Seq2[query.Member, error], yield func(query.Member, error) bool) {
-	release, err := n.use()
-	if err != nil {
-		yield(query.Member{}, err)
-		return
-	}
-	stopped := false
-	rows(func(row query.Member, failed error) bool {
-		release()
-		if stopped = !yield(row, failed) || failed != nil; stopped {
-			return false
-		}
-		release, err = n.use()
-		return err == nil
-	})
-	switch {
-	case err != nil:
-		yield(query.Member{}, err)
-	case !stopped:
-		release()
-	}
 }
 
 // Breakdown counts the members of an expression by the values of an attribute.

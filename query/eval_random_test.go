@@ -351,7 +351,7 @@ func (c *checker) listing() {
 	byKey := c.r.IntN(2) == 0 && !c.alike
 	var got []uint32
 	for pages := 0; ; pages++ {
-		m, err := MembersOf(context.Background(), c.v, c.p, attrs, order, opt)
+		m, err := MembersOf(context.Background(), c.v, c.p, attrs, order, opt, nil)
 		if err != nil || m.Total != c.want.counts.yes {
 			c.t.Errorf("members: total %d, %v", m.Total, err)
 			return

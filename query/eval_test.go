@@ -207,7 +207,7 @@ func TestFaults(t *testing.T) {
 		"breakdown": func() error { _, err := BreakdownOf(ctx, v, p, order, BreakdownOptions{}); return err },
 		"explain":   func() error { _, err := ExplainOf(ctx, v, p, Options{}); return err },
 		"members": func() error {
-			m, err := MembersOf(ctx, v, p, all, &order, MembersOptions{})
+			m, err := MembersOf(ctx, v, p, all, &order, MembersOptions{}, nil)
 			if err != nil {
 				return err
 			}
@@ -274,7 +274,7 @@ func TestCancel(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	m, err := MembersOf(ctx, v, p, nil, nil, MembersOptions{})
+	m, err := MembersOf(ctx, v, p, nil, nil, MembersOptions{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +384,7 @@ func TestCursorOfVanishedString(t *testing.T) {
 	f := func(text string, desc bool, want ...string) {
 		t.Helper()
 		after := cursorText(place{text: []byte(text), ordinal: 1 << 20}, order, desc)
-		m, err := MembersOf(context.Background(), v, p, nil, order, MembersOptions{Desc: desc, After: after})
+		m, err := MembersOf(context.Background(), v, p, nil, order, MembersOptions{Desc: desc, After: after}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -416,7 +416,7 @@ func TestMembersErrors(t *testing.T) {
 	age, tags := v.schema.ByID(aAge), v.schema.ByID(aTags)
 	f := func(order *schema.Attribute, o MembersOptions, code Code) {
 		t.Helper()
-		if _, err := MembersOf(context.Background(), v, p, nil, order, o); !errors.Is(err, &Error{Code: code}) {
+		if _, err := MembersOf(context.Background(), v, p, nil, order, o, nil); !errors.Is(err, &Error{Code: code}) {
 			t.Errorf("%+v: %v, want code %d", o, err, code)
 		}
 	}

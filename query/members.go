@@ -13,11 +13,13 @@ import (
 // smaller ordinal comes first, absent values come last. o.Attributes and o.OrderBy are
 // not read: the caller has resolved them. The members are found before MembersOf
 // returns; keys and values are read while Rows is ranged over, from the caller's
-// goroutine, and the view must stay open until then. Rows checks ctx.
+// goroutine, and the view must stay open until then. hold, if not nil, is called before
+// a batch of rows is read and its release after it, so that nothing is held while the
+// caller looks at rows. Rows checks ctx.
 //
 // A cursor that is not one of this listing's fails with [CodeInvalid]; an AfterKey that
 // no living profile has, with [CodeUnknownName].
-func MembersOf(ctx context.Context, view View, p *Prepared, attrs []schema.Attribute, order *schema.Attribute, o MembersOptions) (Members, error) {
+func MembersOf(ctx context.Context, view View, p *Prepared, attrs []schema.Attribute, order *schema.Attribute, o MembersOptions, hold func() (release func(), err error)) (Members, error) {
 	if order != nil && order.Kind == schema.Set {
 		return Members{}, Errorf(CodeType, "a listing cannot be ordered by %q, which is a set", order.Name)
 	}
@@ -32,7 +34,7 @@ func MembersOf(ctx context.Context, view View, p *Prepared, attrs []schema.Attri
 	if err != nil {
 		return Members{}, err
 	}
-	l := &listing{view: view, attrs: attrs, people: all, order: order, desc: o.Desc, limit: o.Limit, from: from, after: o.After}
+	l := &listing{view: view, attrs: attrs, people: all, order: order, desc: o.Desc, limit: o.Limit, from: from, after: o.After, hold: hold}
 	return Members{Attributes: attrs, Total: all.count, Rows: l.rows(ctx), Next: l.next, Answer: all.answer}, nil
 }
 
@@ -47,9 +49,28 @@ type listing struct {
 	from   place // continue behind it
 	after  string
 
+	hold    func() (release func(), err error)
+	release func() // of the hold that is on, or nil
+
 	last  place // the last member yielded
 	more  bool  // ordered by value: there are members behind last
 	ended bool  // Rows has reached its end
+}
+
+// reading makes sure that the view may be read.
+func (l *listing) reading() (err error) {
+	if l.hold != nil {
+		l.release, err = l.hold()
+	}
+	return err
+}
+
+// pause ends what reading began.
+func (l *listing) pause() {
+	if l.release != nil {
+		l.release()
+		l.release = nil
+	}
 }
 
 // next returns the cursor behind the last member yielded.
@@ -91,12 +112,15 @@ func (l *listing) rows(ctx context.Context) iter.Seq2[Member, error] {
 		for _, a := range l.attrs {
 			r.readers = append(r.readers, valueReader{view: l.view, attr: a})
 		}
-		var err error
-		if l.order == nil {
+		err := l.reading()
+		switch {
+		case err != nil:
+		case l.order == nil:
 			err = l.byOrdinal(ctx, r, yield)
-		} else {
+		default:
 			err = l.byValue(ctx, r, yield)
 		}
+		l.pause()
 		if err != nil {
 			yield(Member{}, err)
 		}
@@ -134,6 +158,7 @@ func (l *listing) byOrdinal(ctx context.Context, r *rowReader, yield func(Member
 			if err := r.read(chunk, part); err != nil {
 				return err
 			}
+			l.pause()
 			for i, o := range part {
 				ordinal := uint32(chunk)<<bitmap.ChunkBits | uint32(o)
 				l.last = place{set: true, ordinal: ordinal}
@@ -143,6 +168,9 @@ func (l *listing) byOrdinal(ctx context.Context, r *rowReader, yield func(Member
 			}
 			if left -= len(part); l.limit > 0 && left == 0 {
 				return nil
+			}
+			if err := l.reading(); err != nil {
+				return err
 			}
 		}
 	}

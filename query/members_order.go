@@ -86,12 +86,16 @@ func (l *listing) yieldPlaces(ctx context.Context, r *rowReader, places []place,
 		if err := r.scattered(batch, byOrdinal, members); err != nil {
 			return false, err
 		}
+		l.pause()
 		for i := range batch {
 			l.last, l.more = batch[i], more || len(places) > 0 || i+1 < len(batch)
 			l.last.set = true
 			if !yield(members[i], nil) {
 				return false, nil
 			}
+		}
+		if err := l.reading(); err != nil {
+			return false, err
 		}
 	}
 	return true, nil
