@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -161,6 +162,33 @@ func TestQuestions(t *testing.T) {
 	}
 }
 
+// TestSQL wants both forms of a condition to name the same values in the same order;
+// that they mean the same is for who runs them to compare.
+func TestSQL(t *testing.T) {
+	g := New(Options{Seed: 2})
+	var all []Condition
+	for _, q := range Questions() {
+		all = append(all, q.Condition)
+	}
+	for _, s := range g.Segments(300) {
+		all = append(all, s.Condition)
+	}
+	for i := range uint64(20) {
+		all = append(all, g.Mix(i))
+	}
+	values := regexp.MustCompile(`["'][^"']*["']|\b\d[\d.]*`)
+	plain := strings.NewReplacer(`"`, ``, `'`, ``)
+	for _, c := range all {
+		text, sql := values.FindAllString(c.Text, -1), values.FindAllString(c.SQL, -1)
+		if plain.Replace(strings.Join(text, " ")) != plain.Replace(strings.Join(sql, " ")) || (len(text) == 0) != (c.Text == "") {
+			t.Errorf("%s\n%s", c.Text, c.SQL)
+		}
+		if strings.Contains(c.SQL, `"`) || strings.Contains(c.SQL, "&&") || strings.Contains(c.SQL, "==") {
+			t.Errorf("no SQL: %s", c.SQL)
+		}
+	}
+}
+
 func TestSegmentsAndMix(t *testing.T) {
 	g := New(Options{Seed: 1})
 	segments, short := g.Segments(1000), g.Segments(10)
@@ -188,9 +216,9 @@ func TestSegmentsAndMix(t *testing.T) {
 	}
 	texts := map[string]bool{}
 	for i := range uint64(1000) {
-		text := g.MixText(i)
+		text := g.Mix(i).Text
 		texts[text] = true
-		if strings.HasPrefix(text, "country ==") != (i%2 == 0) || text != g.MixText(i) {
+		if strings.HasPrefix(text, "country ==") != (i%2 == 0) || text != g.Mix(i).Text {
 			t.Errorf("question %d of the mix is %s", i, text)
 		}
 	}

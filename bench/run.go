@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/kantadb/kanta/engine/batch"
@@ -28,7 +29,7 @@ type Store interface {
 
 // How often a question is asked: unmeasured to warm up, then measured.
 const (
-	warmUps     = 3
+	WarmUps     = 3
 	DefaultRuns = 20
 )
 
@@ -41,15 +42,17 @@ type RunOptions struct {
 	Mix      time.Duration     // how long MIX8 is asked; 0: 2 s
 	Segments int               // saved segments of Q17; 0: 1,000
 	Write    time.Duration     // how long each kind of write goes on; 0: 3 s, negative: none
+	First    AskFirstFunc      // asks cold questions; nil: none are asked
 	Progress func(what string) // what begins now; may be nil
 }
 
 // LoadFigure is one way of loading all profiles.
 type LoadFigure struct {
-	How     string // "csv" or "batches"
-	Rows    uint64
-	Took    time.Duration // until everything was acknowledged
-	Compact time.Duration // then, until everything was folded
+	How           string // "csv" or "batches"
+	Rows          uint64
+	Took          time.Duration // until everything was acknowledged
+	Compact       time.Duration // then, until everything was folded
+	Amplification float64       // bytes written to disk per byte of batch, folding included
 }
 
 // Figure is the measurement of one question.
@@ -69,8 +72,23 @@ type Report struct {
 	Loads     []LoadFigure
 	Questions []Figure
 	Writes    []WriteFigure
+	Cold      []ColdFigure
 	Stats     query.Stats // of the store that was asked
 	PeakBytes int64       // largest resident memory of the process; 0 if not known
+	Bandwidth float64     // bytes per second that this machine streams from memory
+}
+
+// minRoofline is the shortest roofline that says something: below it a question waits
+// for memory once or twice and does not stream it.
+const minRoofline = time.Microsecond
+
+// Roofline returns the least time that a question can take on this machine: what it
+// looked at, streamed from memory. It is 0 where the bytes are not known, or too few.
+func (r *Report) Roofline(f Figure) time.Duration {
+	if least := float64(f.Bytes) / r.Bandwidth * 1e9; least >= float64(minRoofline) {
+		return time.Duration(least)
+	}
+	return 0
 }
 
 // Run generates, loads and asks. An answer that differs from what the generator counted
@@ -92,7 +110,13 @@ func Run(ctx context.Context, o RunOptions) (report Report, err error) {
 		o.Progress = func(string) {}
 	}
 	r := &runner{RunOptions: o, g: New(o.Data), report: &report}
-	defer func() { report.PeakBytes = peakMemory() }()
+	defer func() {
+		// In this order: what the bandwidth is measured with is no memory of the store.
+		report.PeakBytes = peakMemory()
+		if err == nil {
+			report.Bandwidth = bandwidth(runtime.GOMAXPROCS(0), bandwidthBytes)
+		}
+	}()
 	if err := r.loadBatches(ctx); err != nil {
 		return report, fmt.Errorf("load by batches: %w", err)
 	}
@@ -104,10 +128,17 @@ func Run(ctx context.Context, o RunOptions) (report Report, err error) {
 	if err := r.ask(ctx, s); err != nil {
 		return report, err
 	}
-	if report.Stats, err = s.Stats(ctx); err != nil || o.Write < 0 {
+	if report.Stats, err = s.Stats(ctx); err != nil {
 		return report, err
 	}
-	s, err = r.write(ctx, s)
+	if o.Write > 0 {
+		if s, err = r.write(ctx, s); err != nil {
+			return report, err
+		}
+	}
+	if o.First != nil && dropsCache {
+		s, err = r.cold(ctx, s)
+	}
 	return report, err
 }
 
@@ -125,7 +156,7 @@ func (r *runner) open(ctx context.Context, name string) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.addSchema(ctx, s); err != nil {
+	if err := r.g.AddSchema(ctx, s); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

@@ -2,42 +2,39 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/kantadb/kanta/engine/batch"
-	"github.com/kantadb/kanta/query"
 )
 
-// answer is what an asking returned.
-type answer struct {
-	count, unknown, bytes uint64
-}
-
 func (r *runner) ask(ctx context.Context, s Store) error {
+	a := Asker{s}
 	for _, q := range Questions() {
 		r.Progress("asking " + q.Name)
 		var err error
 		switch q.Kind {
 		case AskCount:
-			err = r.measure(ctx, q.Name, r.countOf(s, q.Text))
+			err = r.measure(ctx, q.Name, countOf(a, q.Text))
 		case AskBreakdown:
-			err = r.measure(ctx, q.Name, r.breakdownOf(s, q))
+			err = r.measure(ctx, q.Name, r.breakdownOf(a, q))
 		case AskMembers:
-			if err = r.measure(ctx, q.Name+" ids", idsOf(s, q.Text)); err == nil {
-				err = r.measure(ctx, q.Name+" keys", keysOf(s, q.Text))
+			if err = r.measure(ctx, q.Name+" ids", func(ctx context.Context) (Answer, error) { return a.IDs(ctx, q.Text) }); err == nil {
+				err = r.measure(ctx, q.Name+" keys", func(ctx context.Context) (Answer, error) { return a.Keys(ctx, q.Text) })
 			}
 		case AskSegments:
-			if err = r.measure(ctx, "profile", r.profileOf(s)); err == nil {
-				err = r.saveSegments(ctx, s)
+			if err = r.measure(ctx, "profile", r.profileOf(a)); err == nil {
+				r.Progress(fmt.Sprintf("saving %d segments", r.Segments))
+				err = r.g.SaveSegments(ctx, s, r.Segments)
 			}
 			if err == nil {
-				err = r.measure(ctx, q.Name, r.profileOf(s))
+				err = r.measure(ctx, q.Name, r.profileOf(a))
 			}
 		case AskMix:
-			err = r.mix(ctx, s)
+			err = r.mix(ctx, a)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", q.Name, err)
@@ -47,24 +44,24 @@ func (r *runner) ask(ctx context.Context, s Store) error {
 }
 
 // measure asks a question again and again and compares the answer with the known one.
-func (r *runner) measure(ctx context.Context, name string, ask func(context.Context) (answer, error)) error {
-	var a answer
+func (r *runner) measure(ctx context.Context, name string, ask func(context.Context) (Answer, error)) error {
+	var a Answer
 	var err error
 	took := make([]time.Duration, 0, r.Runs)
-	for i := range warmUps + r.Runs {
+	for i := range WarmUps + r.Runs {
 		start := time.Now()
 		if a, err = ask(ctx); err != nil {
 			return err
 		}
-		if i >= warmUps {
+		if i >= WarmUps {
 			took = append(took, time.Since(start))
 		}
 	}
-	f := Figure{Name: name, Runs: r.Runs, Count: a.count, Unknown: a.unknown, Bytes: a.bytes}
-	f.P50, f.P95 = percentiles(took)
+	f := Figure{Name: name, Runs: r.Runs, Count: a.Count, Unknown: a.Unknown, Bytes: a.Bytes}
+	f.P50, f.P95 = Percentiles(took)
 	if known, ok := r.expected.Answer(name); ok {
-		if known.True != a.count || known.Unknown != a.unknown {
-			return fmt.Errorf("%d people and %d unknown; right is %d and %d", a.count, a.unknown, known.True, known.Unknown)
+		if known.True != a.Count || known.Unknown != a.Unknown {
+			return fmt.Errorf("%d people and %d unknown; right is %d and %d", a.Count, a.Unknown, known.True, known.Unknown)
 		}
 		f.Checked = true
 	}
@@ -72,100 +69,47 @@ func (r *runner) measure(ctx context.Context, name string, ask func(context.Cont
 	return nil
 }
 
-func percentiles(took []time.Duration) (p50, p95 time.Duration) {
+// Percentiles sorts what several runs took, at least one, and returns their median and
+// 95th percentile.
+func Percentiles(took []time.Duration) (p50, p95 time.Duration) {
 	slices.Sort(took)
-	at := func(percent int) time.Duration { return took[min(len(took)-1, len(took)*percent/100)] }
-	return at(50), at(95)
+	return took[len(took)/2], took[len(took)*95/100]
 }
 
-func options() query.Options { return query.Options{Now: Now()} }
-
-func (r *runner) countOf(s Store, text string) func(context.Context) (answer, error) {
-	return func(ctx context.Context) (answer, error) {
-		o := options()
-		n, err := s.Count(ctx, text, &o)
-		return answer{n.Count, n.Unknown, n.BytesRead}, err
-	}
+func countOf(a Asker, text string) func(context.Context) (Answer, error) {
+	return func(ctx context.Context) (Answer, error) { return a.Count(ctx, text) }
 }
 
 // breakdownOf also compares the rows with those of the generator.
-func (r *runner) breakdownOf(s Store, q Question) func(context.Context) (answer, error) {
-	return func(ctx context.Context) (answer, error) {
-		b, err := s.Breakdown(ctx, q.Text, q.Attribute, &query.BreakdownOptions{Options: options(), Top: q.Top})
+func (r *runner) breakdownOf(a Asker, q Question) func(context.Context) (Answer, error) {
+	return func(ctx context.Context) (Answer, error) {
+		b, err := a.Breakdown(ctx, q)
 		if err != nil {
-			return answer{}, err
+			return b, err
 		}
-		if b.Other != r.expected.Other || b.OtherValues != r.expected.OtherValues || len(b.Rows) != len(r.expected.Cities) {
-			return answer{}, fmt.Errorf("%d rows, and %d people in %d others; right are %d, %d and %d",
-				len(b.Rows), b.Other, b.OtherValues, len(r.expected.Cities), r.expected.Other, r.expected.OtherValues)
+		if e := &r.expected; b.Other != e.Other || b.OtherValues != e.OtherValues || !slices.Equal(b.Rows, e.Cities) {
+			return b, fmt.Errorf("the rows are %v and %d people in %d others; right are %v, %d and %d",
+				b.Rows, b.Other, b.OtherValues, e.Cities, e.Other, e.OtherValues)
 		}
-		for i, row := range b.Rows {
-			if want := r.expected.Cities[i]; row.Count != want.Count || row.Value.Str() != want.Value {
-				return answer{}, fmt.Errorf("row %d is %s with %d; right is %s with %d", i+1, row.Value.Str(), row.Count, want.Value, want.Count)
-			}
-		}
-		return answer{b.People, b.Unknown, b.BytesRead}, nil
+		return b, nil
 	}
 }
 
-func idsOf(s Store, text string) func(context.Context) (answer, error) {
-	return func(ctx context.Context) (answer, error) {
-		o := options()
-		b, err := s.Bitmap(ctx, text, &o)
-		if err != nil {
-			return answer{}, err
-		}
-		n := uint64(0)
-		ids := make([]uint32, 4096)
-		for it := b.Ordinals.ManyIterator(); ; {
-			got := it.NextMany(ids)
-			if got == 0 {
-				return answer{count: n}, nil
-			}
-			n += uint64(got)
-		}
-	}
-}
-
-func keysOf(s Store, text string) func(context.Context) (answer, error) {
-	return func(ctx context.Context) (answer, error) {
-		m, err := s.Members(ctx, text, &query.MembersOptions{Options: options()})
-		if err != nil {
-			return answer{}, err
-		}
-		var out []byte // keys written out, as a file of them would be
-		n := uint64(0)
-		for row, err := range m.Rows {
-			if err != nil {
-				return answer{}, err
-			}
-			out = append(append(out, row.Key...), '\n')
-			n++
-		}
-		if n != m.Total {
-			return answer{}, fmt.Errorf("%d keys of %d members", n, m.Total)
-		}
-		return answer{n, m.Unknown, uint64(len(out))}, nil
-	}
-}
-
-// profileOf reads a profile, another one each time: its attributes, and its segments if some are saved.
-func (r *runner) profileOf(s Store) func(context.Context) (answer, error) {
+// profileOf reads a profile, another one each time.
+func (r *runner) profileOf(a Asker) func(context.Context) (Answer, error) {
 	i := uint64(0)
-	return func(ctx context.Context) (answer, error) {
-		o := options()
+	return func(ctx context.Context) (Answer, error) {
 		i++
-		p, err := s.Profile(ctx, Key(newStream(r.Data.Seed, domainMix, i).below(9, r.Data.Profiles)), &o)
-		return answer{uint64(len(p.Segments)), 0, p.BytesRead}, err
+		return a.Profile(ctx, r.g.AnyKey(i))
 	}
 }
 
 // segmentsOfBatch is how many segments are saved together.
 const segmentsOfBatch = 100
 
-func (r *runner) saveSegments(ctx context.Context, s Store) error {
-	r.Progress(fmt.Sprintf("saving %d segments", r.Segments))
-	for part := range slices.Chunk(r.g.Segments(r.Segments), segmentsOfBatch) {
+// SaveSegments saves the first n of Segments in a store.
+func (g *Generator) SaveSegments(ctx context.Context, s Store, n int) error {
+	for part := range slices.Chunk(g.Segments(n), segmentsOfBatch) {
 		b := batch.New()
 		for _, segment := range part {
 			b.SaveSegment(segment.Name, segment.Text)
@@ -177,32 +121,40 @@ func (r *runner) saveSegments(ctx context.Context, s Store) error {
 	return nil
 }
 
-// mix asks with MixClients clients at once, each question after the answer to the last.
-func (r *runner) mix(ctx context.Context, s Store) error {
+// mix asks with MixClients clients at once.
+func (r *runner) mix(ctx context.Context, a Asker) error {
+	took, elapsed, err := r.g.AskMix(ctx, 0, r.Mix, func(ctx context.Context, c Condition) error {
+		_, err := a.Count(ctx, c.Text)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	f := Figure{Name: "MIX8", Runs: len(took), PerSec: float64(len(took)) / elapsed.Seconds()}
+	f.P50, f.P95 = Percentiles(took)
+	r.report.Questions = append(r.report.Questions, f)
+	return nil
+}
+
+// AskMix asks the questions of Mix from number first on with MixClients clients at
+// once for a while, each its next question after the answer to the last, at least one.
+func (g *Generator) AskMix(ctx context.Context, first uint64, length time.Duration, ask func(context.Context, Condition) error) (took []time.Duration, elapsed time.Duration, err error) {
 	start := time.Now()
-	took := make([][]time.Duration, MixClients)
+	clients := make([][]time.Duration, MixClients)
 	errs := make([]error, MixClients)
 	var wg sync.WaitGroup
 	for client := range MixClients {
 		wg.Go(func() {
-			for i := uint64(client); time.Since(start) < r.Mix && errs[client] == nil; i += MixClients {
-				text, o := r.g.MixText(i), options()
+			for i := first + uint64(client); errs[client] == nil; i += MixClients {
 				asked := time.Now()
-				_, errs[client] = s.Count(ctx, text, &o)
-				took[client] = append(took[client], time.Since(asked))
+				errs[client] = ask(ctx, g.Mix(i))
+				clients[client] = append(clients[client], time.Since(asked))
+				if time.Since(start) >= length {
+					return
+				}
 			}
 		})
 	}
 	wg.Wait()
-	elapsed := time.Since(start)
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	all := slices.Concat(took...)
-	f := Figure{Name: "MIX8", Runs: len(all), PerSec: float64(len(all)) / elapsed.Seconds()}
-	f.P50, f.P95 = percentiles(all)
-	r.report.Questions = append(r.report.Questions, f)
-	return nil
+	return slices.Concat(clients...), time.Since(start), errors.Join(errs...)
 }

@@ -18,9 +18,10 @@ import (
 // batchRows is how many profiles a batch of the load by batches has.
 const batchRows = 5000
 
-func (r *runner) addSchema(ctx context.Context, s Store) error {
+// AddSchema adds the attributes to a store that has none of them.
+func (g *Generator) AddSchema(ctx context.Context, s Store) error {
 	b := batch.New()
-	for _, a := range r.g.Schema() {
+	for _, a := range g.Schema() {
 		b.Change(schema.Change{Op: schema.AddAttribute, Name: a.Name, Attribute: a})
 	}
 	return apply(ctx, s, b)
@@ -91,6 +92,11 @@ func (r *runner) loaded(ctx context.Context, s Store, how string, start time.Tim
 		return err
 	}
 	f.Compact = time.Since(start)
+	stats, err := s.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	f.Amplification = stats.Amplification
 	r.report.Loads = append(r.report.Loads, f)
 	return nil
 }
@@ -99,7 +105,7 @@ func (r *runner) loaded(ctx context.Context, s Store, how string, start time.Tim
 func (r *runner) loadCSV(ctx context.Context) (s Store, err error) {
 	r.Progress("writing the CSV file")
 	file := filepath.Join(r.Dir, "profiles.csv")
-	if err := r.writeCSV(ctx, file); err != nil {
+	if r.expected, err = r.g.WriteCSVFile(ctx, file); err != nil {
 		return nil, err
 	}
 	r.Progress("loading from the CSV file")
@@ -107,7 +113,7 @@ func (r *runner) loadCSV(ctx context.Context) (s Store, err error) {
 		return nil, err
 	}
 	start := time.Now()
-	if err = r.applyFile(ctx, s, file); err == nil {
+	if err = r.g.LoadCSVFile(ctx, s, file); err == nil {
 		err = r.loaded(ctx, s, "csv", start)
 	}
 	if err = errors.Join(err, os.Remove(file)); err != nil {
@@ -116,20 +122,23 @@ func (r *runner) loadCSV(ctx context.Context) (s Store, err error) {
 	return s, nil
 }
 
-func (r *runner) writeCSV(ctx context.Context, name string) (err error) {
+// WriteCSVFile is WriteCSV into a new file.
+func (g *Generator) WriteCSVFile(ctx context.Context, name string) (e Expected, err error) {
 	f, err := os.Create(name)
 	if err != nil {
-		return err
+		return e, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	w := bufio.NewWriterSize(f, 1<<20)
-	if r.expected, err = r.g.WriteCSV(ctx, w); err != nil {
-		return err
+	if e, err = g.WriteCSV(ctx, w); err != nil {
+		return e, err
 	}
-	return w.Flush()
+	return e, w.Flush()
 }
 
-func (r *runner) applyFile(ctx context.Context, s Store, name string) (err error) {
+// LoadCSVFile loads what WriteCSVFile wrote into a store that has the attributes, as
+// kanta load does.
+func (g *Generator) LoadCSVFile(ctx context.Context, s Store, name string) (err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -140,12 +149,12 @@ func (r *runner) applyFile(ctx context.Context, s Store, name string) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	attributes := r.g.Schema()
+	attributes := g.Schema()
 	for i := range attributes {
 		attributes[i].ID = schema.FirstUserAttr + schema.AttrID(i)
 	}
 	sch := schema.New(uint64(len(attributes)), schema.FirstUserAttr+schema.AttrID(len(attributes)), attributes)
-	var waits []func() (batch.Result, error) // of the batches under way, as kanta load has them
+	var waits []func() (batch.Result, error) // of the batches under way
 	settle := func(n int) error {
 		for len(waits) > n {
 			wait := waits[0]

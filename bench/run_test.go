@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +25,7 @@ func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	var steps int
 	report, err := Run(context.Background(), RunOptions{Data: Options{Profiles: 12_345, Seed: 4, WithAbsent: true}, Dir: dir, Open: openEngine,
-		Runs: 2, Mix: 50 * time.Millisecond, Segments: 20, Write: 100 * time.Millisecond, Progress: func(string) { steps++ }})
+		Runs: 2, Mix: 50 * time.Millisecond, Segments: 20, Write: 100 * time.Millisecond, First: firstHere, Progress: func(string) { steps++ }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +35,17 @@ func TestRun(t *testing.T) {
 	if len(report.Writes) != len(upserts()) {
 		t.Errorf("writes: %+v", report.Writes)
 	}
+	for _, l := range report.Loads {
+		if l.Amplification <= 1 { // the log alone is once the batches
+			t.Errorf("%+v", l)
+		}
+	}
 	for _, w := range report.Writes {
+		if single := strings.Contains(w.How, "single"); (w.Half == nil) != single {
+			t.Errorf("%s at half the rate: %v", w.How, w.Half)
+		} else if !single {
+			checkHalf(t, &w)
+		}
 		if w.Rows == 0 || w.P99 < w.P50 || w.Reopen <= 0 || len(w.Questions) != 3 {
 			t.Errorf("%+v", w)
 		}
@@ -53,9 +65,40 @@ func TestRun(t *testing.T) {
 	if report.Stats.Profiles != 12_345 || report.Stats.Segments != 20 {
 		t.Errorf("%+v", report.Stats)
 	}
+	if report.Bandwidth <= 0 || (len(report.Cold) == 2) != dropsCache {
+		t.Errorf("%g bytes per second, cold %+v", report.Bandwidth, report.Cold)
+	}
+	for _, c := range report.Cold {
+		if c.Open <= 0 || c.Ask <= 0 || c.Runs != coldRuns {
+			t.Errorf("%+v", c)
+		}
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 || entries[0].Name() != "csv" {
 		t.Errorf("left are %v, %v", entries, err)
+	}
+}
+
+// firstHere asks in this process: only how cold it is depends on that.
+func firstHere(ctx context.Context, dir, question string) (First, error) {
+	return AskFirst(ctx, openEngine, dir, question)
+}
+
+// checkHalf wants writes at half the rate, give or take the first batch of each writer,
+// and questions.
+func checkHalf(t *testing.T, w *WriteFigure) {
+	h := w.Half
+	due := float64(w.Rows)/2*h.Took.Seconds()/w.Took.Seconds() + 2*1000
+	if h.Rows == 0 || float64(h.Rows) > due {
+		t.Errorf("%s: %d rows in %v at half of the rate of %d in %v", w.How, h.Rows, h.Took, w.Rows, w.Took)
+	}
+	if h.P50 <= 0 || h.P99 < h.P50 || len(h.Questions) != 2 {
+		t.Errorf("%s: %+v", w.How, h)
+	}
+	for _, q := range h.Questions {
+		if q.Runs == 0 || q.P50 <= 0 || q.P95 < q.P50 {
+			t.Errorf("%s: %+v", w.How, q)
+		}
 	}
 }
 
@@ -83,5 +126,58 @@ func TestRunChecks(t *testing.T) {
 	cancel()
 	if _, err := Run(ctx, o); !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+func TestAskFirst(t *testing.T) {
+	ctx := context.Background()
+	if _, err := AskFirst(ctx, openEngine, t.TempDir(), "Q6"); err == nil {
+		t.Error("a breakdown was counted")
+	}
+	if !dropsCache {
+		t.Skip("this system does not drop files from its page cache")
+	}
+	if _, err := AskFirst(ctx, openEngine, filepath.Join(t.TempDir(), "none"), "Q2"); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	g, dir := New(Options{Profiles: 5000}), t.TempDir()
+	s, err := openEngine(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := runner{RunOptions: RunOptions{Data: g.opt, First: firstHere, Dir: filepath.Dir(dir)}, g: g}
+	if err := errors.Join(g.AddSchema(ctx, s), r.applyAll(ctx, s), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	e, err := g.Count(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := AskFirst(ctx, openEngine, dir, "Q2")
+	if want, _ := e.Answer("Q2"); err != nil || first.Count != want.True || first.Unknown != want.Unknown || first.Count == 0 {
+		t.Errorf("%+v, %v; want %+v", first, err, want)
+	}
+}
+
+// TestRoofline adds words up on several goroutines and computes one bound by hand.
+func TestRoofline(t *testing.T) {
+	words := make([]uint64, 1003)
+	for i := range words {
+		words[i] = uint64(i) << 40
+	}
+	for goroutines := 1; goroutines < 9; goroutines++ {
+		if got, want := streamed(words, goroutines), uint64(1002*1003/2)<<40; got != want {
+			t.Errorf("%d goroutines: the sum is %d, want %d", goroutines, got, want)
+		}
+	}
+	if b := bandwidth(2, 1<<20); b < 1e8 {
+		t.Errorf("%g bytes per second", b)
+	}
+	r := Report{Bandwidth: 20e9}
+	if got := r.Roofline(Figure{Bytes: 50_000_000}); got != 2500*time.Microsecond {
+		t.Error(got)
+	}
+	if got := r.Roofline(Figure{Bytes: 19_999}); got != 0 {
+		t.Errorf("a roofline of %v", got)
 	}
 }

@@ -26,6 +26,7 @@ type WriteFigure struct {
 	HeadValues    uint64        // values not folded when writing ended
 	Questions     []Figure      // Q2, Q3 and Q5 asked then, with that head
 	Reopen        time.Duration // closing and opening with that head: the opening
+	Half          *HalfFigure   // of batches; else nil
 }
 
 // upsert is a kind of write.
@@ -34,13 +35,14 @@ type upsert struct {
 	writers int
 	rows    int // of a batch
 	all     bool
+	every   time.Duration // a batch of each writer is due; 0: flat out
 }
 
 func upserts() []upsert {
 	return []upsert{
-		{"3 attributes, batches of 1,000", 2, 1000, false},
-		{"20 attributes, batches of 1,000", 2, 1000, true},
-		{"3 attributes, 64 writers of single rows", 64, 1, false},
+		{how: "3 attributes, batches of 1,000", writers: 2, rows: 1000},
+		{how: "20 attributes, batches of 1,000", writers: 2, rows: 1000, all: true},
+		{how: "3 attributes, 64 writers of single rows", writers: 64, rows: 1},
 	}
 }
 
@@ -59,10 +61,15 @@ func (r *runner) write(ctx context.Context, s Store) (Store, error) {
 		if s, err = r.reopen(s, &f); err != nil {
 			return s, err
 		}
-		r.report.Writes = append(r.report.Writes, f)
 		if err := s.Compact(ctx); err != nil {
 			return s, err
 		}
+		if u.rows > 1 {
+			if f.Half, err = r.half(ctx, s, u, f); err != nil {
+				return s, fmt.Errorf("%s at half the rate: %w", u.how, err)
+			}
+		}
+		r.report.Writes = append(r.report.Writes, f)
 	}
 	return s, nil
 }
@@ -100,7 +107,7 @@ func (r *runner) upsert(ctx context.Context, s Store, u upsert) (WriteFigure, er
 	start := time.Now()
 	for w := range u.writers {
 		wg.Go(func() {
-			mine, err := r.writer(ctx, s, u, uint64(w), start.Add(r.Write), &rows)
+			mine, err := r.writer(ctx, s, u, uint64(w), start, &rows)
 			if err != nil {
 				cancel(err)
 			}
@@ -129,12 +136,14 @@ func written(s *query.Stats) int64 {
 	return s.Written["wal"] + s.Written["flush"] + s.Written["compact"] + s.Written["ingest"]
 }
 
-// writer applies batches of random profiles until a time has come.
-func (r *runner) writer(ctx context.Context, s Store, u upsert, number uint64, until time.Time, rows *atomic.Uint64) (took []time.Duration, err error) {
+// writer applies batches of random profiles for as long as a kind of write goes on, at
+// least one. A batch that is due at some time counts from then.
+func (r *runner) writer(ctx context.Context, s Store, u upsert, number uint64, start time.Time, rows *atomic.Uint64) (took []time.Duration, err error) {
 	random := rand.New(rand.NewPCG(r.Data.Seed, number))
 	b := batch.New()
 	fill := r.changer(b, u.all, random)
-	for ctx.Err() == nil && time.Now().Before(until) {
+	due := start.Add(u.every * time.Duration(number) / time.Duration(u.writers)) // not all at once
+	for ctx.Err() == nil {
 		b.Reset()
 		for range u.rows {
 			fill(random.Uint64N(r.Data.Profiles))
@@ -143,12 +152,20 @@ func (r *runner) writer(ctx context.Context, s Store, u upsert, number uint64, u
 		if err != nil {
 			return took, err
 		}
-		start := time.Now()
+		from := time.Now()
+		if u.every > 0 {
+			time.Sleep(due.Sub(from))
+			from = due
+		}
 		if _, err := s.Apply(ctx, encoded); err != nil {
 			return took, err
 		}
-		took = append(took, time.Since(start))
+		took = append(took, time.Since(from))
 		rows.Add(uint64(u.rows))
+		due = due.Add(u.every)
+		if time.Since(start) >= r.Write || due.Sub(start) >= r.Write {
+			break
+		}
 	}
 	return took, nil
 }
@@ -189,7 +206,7 @@ func (r *runner) askWithHead(ctx context.Context, s Store) ([]Figure, error) {
 		if q.Name != "Q2" && q.Name != "Q3" && q.Name != "Q5" {
 			continue
 		}
-		if err := r.measure(ctx, q.Name+" with head", r.countOf(s, q.Text)); err != nil {
+		if err := r.measure(ctx, q.Name+" with head", countOf(Asker{s}, q.Text)); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s with head", q.Name), err)
 		}
 	}

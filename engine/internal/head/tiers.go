@@ -121,9 +121,7 @@ func put(w *bitmap.Words, o uint16, in bool) {
 // clearTouched takes the settled ordinals out of w.
 func (s *Settled) clearTouched(w *bitmap.Words) {
 	if s.touched != nil {
-		for i, t := range s.touched {
-			w[i] &^= t
-		}
+		w.AndNot(bitmap.Set{Form: bitmap.Dense, Words: s.touched})
 		return
 	}
 	for _, o := range s.Ords {
@@ -134,9 +132,7 @@ func (s *Settled) clearTouched(w *bitmap.Words) {
 // setTouched puts the settled ordinals into w.
 func (s *Settled) setTouched(w *bitmap.Words) {
 	if s.touched != nil {
-		for i, t := range s.touched {
-			w[i] |= t
-		}
+		w.Or(bitmap.Set{Form: bitmap.Dense, Words: s.touched})
 		return
 	}
 	for _, o := range s.Ords {
