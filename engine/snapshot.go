@@ -113,7 +113,7 @@ func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*que
 	q.answer = query.Answer{Position: n.s.pos, Now: q.options.Now}
 	expr, err := n.db.compile(text, n.s, query.Env{Now: q.options.Now})
 	if err == nil {
-		q.p, err = query.Prepare(expr.Root, q.view)
+		q.p, err = query.Prepare(ctx, expr.Root, q.view)
 	}
 	if err == nil {
 		err = ctx.Err()
@@ -163,7 +163,7 @@ func (n *snapshot) Bitmap(ctx context.Context, expr string, o *query.Options) (q
 // countNode counts the members of a tree.
 func (n *snapshot) countNode(ctx context.Context, node query.Node) (uint64, error) {
 	v := view.View{S: &n.s.State}
-	p, err := query.Prepare(node, v)
+	p, err := query.Prepare(ctx, node, v)
 	if err != nil {
 		return 0, err
 	}

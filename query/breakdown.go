@@ -49,7 +49,7 @@ func BreakdownOf(ctx context.Context, view View, p *Prepared, attr schema.Attrib
 // of living profiles that have them: the most frequent limit values (0: [DefaultTop]) by
 // count descending, then by value. It fails with [CodeLimit] as BreakdownOf does.
 func ValuesOf(ctx context.Context, view View, attr schema.Attribute, prefix string, limit int) ([]ValueCount, error) {
-	everybody, err := Prepare(&Const{True}, view)
+	everybody, err := Prepare(ctx, &Const{True}, view)
 	if err != nil {
 		return nil, err
 	}

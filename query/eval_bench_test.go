@@ -141,7 +141,7 @@ func BenchmarkCount(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", c.name, workers), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					p, err := Prepare(c.tree, v)
+					p, err := Prepare(context.Background(), c.tree, v)
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -156,7 +156,7 @@ func BenchmarkCount(b *testing.B) {
 
 func BenchmarkBitmapAndBreakdown(b *testing.B) {
 	v := newBenchView(true, 0)
-	p, err := Prepare(is(aPlan, 2), v)
+	p, err := Prepare(context.Background(), is(aPlan, 2), v)
 	if err != nil {
 		b.Fatal(err)
 	}

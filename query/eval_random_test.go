@@ -137,7 +137,7 @@ type checker struct {
 }
 
 func (c *checker) check(j int, kinds map[string]int) {
-	p, err := Prepare(c.tree, c.v)
+	p, err := Prepare(context.Background(), c.tree, c.v)
 	if err != nil {
 		c.t.Error(err)
 		return
@@ -233,7 +233,7 @@ func (c *checker) counts() {
 	check("PlanOf", plan.Count, plan.Answer, err)
 	c.planNode(plan.Root, plan.Root.Chunks+plan.Root.Skipped)
 	// What is not true is false or unknown.
-	not, err := Prepare(&Not{c.tree}, c.v)
+	not, err := Prepare(context.Background(), &Not{c.tree}, c.v)
 	if err != nil {
 		c.t.Error(err)
 		return

@@ -36,7 +36,7 @@ func fixed(exact bool) *memView {
 
 func mustCount(t *testing.T, v *memView, n Node) Count {
 	t.Helper()
-	p, err := Prepare(n, v)
+	p, err := Prepare(context.Background(), n, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestPrepareErrors(t *testing.T) {
 	v := fixed(true)
 	f := func(n Node, code Code) {
 		t.Helper()
-		if _, err := Prepare(n, v); !errors.Is(err, &Error{Code: code}) {
+		if _, err := Prepare(context.Background(), n, v); !errors.Is(err, &Error{Code: code}) {
 			t.Errorf("%s: %v, want code %d", describe(n), err, code)
 		}
 	}
@@ -177,7 +177,7 @@ func TestPrepareErrors(t *testing.T) {
 	f(&Compare{at, EQ, &Column{aMoney, schema.Decimal, 3}, age}, CodeType)
 	f(&Compare{at, EQ, &Convert{age, schema.Timestamp, 0}, age}, CodeType)
 	f(&Compare{at, EQ, nil, age}, CodeInternal)
-	_, err := Prepare(&Has{at, 99}, v)
+	_, err := Prepare(context.Background(), &Has{at, 99}, v)
 	if e := (*Error)(nil); !errors.As(err, &e) || e.Span != at {
 		t.Errorf("the error has no place: %v", err)
 	}
@@ -195,7 +195,7 @@ func TestFaults(t *testing.T) {
 		&In{Attr: aMail, Values: []schema.Value{str("user1@example.fi")}},
 		&Range{Attr: aBorn, Lo: 0, Hi: 5}, &Match{Attr: aMany, Op: Greater, Text: "m1"},
 	}}
-	p, err := Prepare(tree, v)
+	p, err := Prepare(context.Background(), tree, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func TestCancel(t *testing.T) {
 		if after == 0 {
 			cancel()
 		}
-		p, err := Prepare(n, v)
+		p, err := Prepare(context.Background(), n, v)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -268,7 +268,7 @@ func TestCancel(t *testing.T) {
 		}
 		cancel()
 	}
-	p, err := Prepare(&Const{True}, v)
+	p, err := Prepare(context.Background(), &Const{True}, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -376,7 +376,7 @@ func TestBreakdownLimit(t *testing.T) {
 // A cursor means the same after its value is gone from the dictionary.
 func TestCursorOfVanishedString(t *testing.T) {
 	v := fixed(true)
-	p, err := Prepare(&Const{True}, v)
+	p, err := Prepare(context.Background(), &Const{True}, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +409,7 @@ func TestCursorOfVanishedString(t *testing.T) {
 
 func TestMembersErrors(t *testing.T) {
 	v := fixed(true)
-	p, err := Prepare(&Const{True}, v)
+	p, err := Prepare(context.Background(), &Const{True}, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -497,7 +497,7 @@ func TestParallel(t *testing.T) {
 	v := newMemView(memSchema(), profiles, 300, false, 9)
 	n := &Range{Attr: aAge, Lo: 2, Hi: 4}
 	want := reference(v, n).counts.yes
-	p, err := Prepare(n, v)
+	p, err := Prepare(context.Background(), n, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -521,7 +521,7 @@ func TestFindEdges(t *testing.T) {
 	}
 	for chunks := 4; chunks < 7; chunks++ {
 		v := newMemView(memSchema(), profiles, chunks, false, 9)
-		p, err := Prepare(&In{Attr: aMail, Values: []schema.Value{str("x"), str("nobody")}}, v)
+		p, err := Prepare(context.Background(), &In{Attr: aMail, Values: []schema.Value{str("x"), str("nobody")}}, v)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -553,5 +553,30 @@ func TestWide(t *testing.T) {
 				t.Fatalf("seed %d", seed)
 			}
 		}
+	}
+}
+
+// endless is a view whose dictionary goes on until somebody has had enough.
+type endless struct {
+	View
+	cancel context.CancelFunc
+	strs   int
+}
+
+func (v *endless) Codes(_ schema.AttrID, f func(code uint32, s string) bool) {
+	for ; v.strs < 1<<20 && f(uint32(v.strs), "x"); v.strs++ {
+		if v.strs == 3*testsBetween {
+			v.cancel()
+		}
+	}
+}
+
+// TestPrepareCancelled: a test of each string of a dictionary ends with its context.
+func TestPrepareCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	v := &endless{View: fixed(false), cancel: cancel}
+	_, err := Prepare(ctx, &Match{Attr: aPlan, Op: Matches, Text: "x"}, v)
+	if !errors.Is(err, context.Canceled) || v.strs > 4*testsBetween {
+		t.Errorf("%v after %d strings", err, v.strs)
 	}
 }

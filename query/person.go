@@ -178,7 +178,7 @@ func matchText(n *Match, s string) (Truth, error) {
 
 // compare has arithmetic done where it is defined: by the evaluator, for this one profile.
 func (p *Person) compare(ctx context.Context, n *Compare) (Truth, error) {
-	prepared, err := Prepare(n, p.view)
+	prepared, err := Prepare(ctx, n, p.view)
 	if err != nil {
 		return Unknown, err
 	}

@@ -2,6 +2,7 @@ package query
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"github.com/kantadb/kanta/index/schema"
@@ -46,10 +47,10 @@ type op struct {
 // that the view does not have, [CodeType] for an operation that does not fit its
 // attribute, [CodeSyntax] for a regular expression that does not compile,
 // [CodeInternal] for a tree that is malformed.
-func Prepare(root Node, view View) (*Prepared, error) {
+func Prepare(ctx context.Context, root Node, view View) (*Prepared, error) {
 	p := &Prepared{schema: view.Schema()}
 	p.living, p.isExact = view.ExistsCount(schema.KeyAttr)
-	b := &planner{view: view, p: p}
+	b := &planner{ctx: ctx, view: view, p: p}
 	n, err := simplify(root)
 	if err != nil {
 		return nil, err
@@ -89,6 +90,7 @@ const (
 
 // planner builds the ops of one Prepared.
 type planner struct {
+	ctx  context.Context // of Prepare
 	view View
 	p    *Prepared
 }

@@ -226,6 +226,10 @@ func (b *planner) ranges(n Node, at Span, a schema.Attribute, in []span64) *op {
 	return o
 }
 
+// testsBetween is after how many strings of a dictionary a test looks at the context: a
+// regular expression takes a microsecond or more for each.
+const testsBetween = 1024
+
 func (b *planner) match(n *Match) (*op, error) {
 	a, err := b.attribute(n.Attr, n.Span)
 	if err != nil {
@@ -249,8 +253,11 @@ func (b *planner) match(n *Match) (*op, error) {
 		if test(text) {
 			codes = append(codes, code)
 		}
-		return true
+		return code%testsBetween != 0 || b.ctx.Err() == nil
 	})
+	if err := b.ctx.Err(); err != nil {
+		return nil, err
+	}
 	o := b.codes(n, n.Span, a, codes)
 	o.method = "dictionary, then " + o.method
 	return o, nil
