@@ -1,0 +1,167 @@
+// Command duckdb loads the same profiles into Kanta and into DuckDB, in this process,
+// and asks both the questions of the workload, alternately. The answers must be the same:
+// people, unknown people, rows and keys; else it ends with exit code 1.
+//
+// It is a module of its own, so that nothing else of Kanta needs a C compiler or DuckDB.
+// fetch.sh puts DuckDB's library into .build/duckdb of the repository; then
+//
+//	export CGO_ENABLED=1 CGO_LDFLAGS="-L$PWD/../../.build/duckdb -Wl,-rpath,$PWD/../../.build/duckdb"
+//	go run -tags duckdb_use_lib . -profiles 1000000
+//
+// # What is compared
+//
+// Both stores are files that were written from the same CSV file, and both use all
+// processors. DuckDB has the columns in the narrowest types that hold them, sets as
+// lists, and a unique index on the key. Neither keeps answers. Only the asking is
+// measured, each time that of the one and then that of the other, beginning with
+// another each time; a ratio is that of such a pair.
+//
+// DuckDB is asked for no more than it must: its counts are without the unknown people,
+// which Kanta always counts too and which are compared apart; for Q17, of the profile's
+// segments only, in a prepared statement. Members come through the Go driver's rows,
+// without database/sql on top.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"github.com/kantadb/kanta/bench"
+	"github.com/kantadb/kanta/engine"
+)
+
+// settings are the command's flags.
+type settings struct {
+	data     bench.Options
+	csv      string
+	dir      string
+	runs     int
+	segments int
+	mix      time.Duration
+}
+
+func main() {
+	s := settings{data: bench.Options{WithAbsent: true}}
+	flag.Uint64Var(&s.data.Profiles, "profiles", 1_000_000, "how many people to make up")
+	flag.Uint64Var(&s.data.Seed, "seed", 0, "another seed is other people")
+	flag.StringVar(&s.csv, "csv", "", "load this file, as the workload writes it, instead of making people up")
+	flag.StringVar(&s.dir, "dir", "", "an empty directory for the data, which stays (default a temporary one)")
+	flag.IntVar(&s.runs, "runs", bench.DefaultRuns, "how often to ask each question")
+	flag.IntVar(&s.segments, "segments", 1000, "how many segments to save for Q17")
+	flag.DurationVar(&s.mix, "mix", 4*time.Second, "how long to ask MIX8, both together")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, s)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "duckdb:", err)
+		os.Exit(1)
+	}
+}
+
+// run loads, asks and prints.
+func run(ctx context.Context, s settings) (err error) {
+	if flag.NArg() > 0 || s.data.Profiles == 0 || s.runs < 1 || s.segments < 1 {
+		return errors.New("-profiles, -runs and -segments must be at least 1, and there are no arguments")
+	}
+	if s.dir == "" {
+		if s.dir, err = os.MkdirTemp("", "kanta-duckdb-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
+	}
+	c, err := load(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if err := c.ask(ctx); err != nil {
+		return err
+	}
+	return c.print(os.Stdout)
+}
+
+// load makes both stores.
+func load(ctx context.Context, s settings) (c *comparison, err error) {
+	c = &comparison{settings: s, g: bench.New(s.data)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	if s.csv == "" {
+		progress("writing the CSV file")
+		c.csv = filepath.Join(s.dir, "profiles.csv")
+		if c.expected, err = c.g.WriteCSVFile(ctx, c.csv); err != nil {
+			return c, err
+		}
+	}
+	if err = c.loadKanta(ctx); err != nil {
+		return c, fmt.Errorf("Kanta: load %s: %w", c.csv, err)
+	}
+	if err = c.loadDuckDB(ctx); err != nil {
+		return c, fmt.Errorf("DuckDB: load %s: %w", c.csv, err)
+	}
+	return c, nil
+}
+
+func progress(what string) { fmt.Fprintln(os.Stderr, what) }
+
+func (c *comparison) loadKanta(ctx context.Context) error {
+	progress("loading Kanta")
+	db, err := engine.Open(filepath.Join(c.dir, "kanta"), nil)
+	if err != nil {
+		return err
+	}
+	c.kanta = bench.Asker{Store: db}
+	if err := c.g.AddSchema(ctx, db); err != nil {
+		return err
+	}
+	if err := c.timed("Kanta", "load", func() error { return c.g.LoadCSVFile(ctx, db, c.csv) }); err != nil {
+		return err
+	}
+	if err := c.timed("Kanta", "fold", func() error { return db.Compact(ctx) }); err != nil {
+		return err
+	}
+	stats, err := db.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	c.kantaBytes = stats.DiskBytes
+	if c.data.Profiles != stats.Profiles { // of a given file
+		c.data.Profiles = stats.Profiles
+		c.g = bench.New(c.data)
+	}
+	return nil
+}
+
+func (c *comparison) loadDuckDB(ctx context.Context) (err error) {
+	progress("loading DuckDB")
+	if c.duck, err = openDuck(ctx, filepath.Join(c.dir, "people.duckdb")); err != nil {
+		return err
+	}
+	if err := c.timed("DuckDB", "load", func() error { return c.duck.load(ctx, c.g.Schema(), c.csv) }); err != nil {
+		return err
+	}
+	if err := c.timed("DuckDB", "index of keys", func() error { return c.duck.index(ctx) }); err != nil {
+		return err
+	}
+	if c.duckBytes, err = c.duck.bytes(); err != nil {
+		return err
+	}
+	return c.duck.prepareSegments(ctx, c.g.Segments(c.segments))
+}
+
+// timed does a step of loading and notes what it took.
+func (c *comparison) timed(who, what string, do func() error) error {
+	start := time.Now()
+	err := do()
+	c.steps = append(c.steps, step{who, what, time.Since(start)})
+	return err
+}

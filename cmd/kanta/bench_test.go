@@ -1,0 +1,46 @@
+package main
+
+import (
+	"encoding/json"
+	"runtime"
+	"testing"
+)
+
+// TestBenchCold asks in processes of their own and on a terminal explains the roofline.
+func TestBenchCold(t *testing.T) {
+	t.Setenv(childVariable, "1")
+	c := newCLI(t)
+	small := []string{"bench", "--profiles", "2000", "--runs", "1", "--segments", "5", "--mix", "10ms"}
+	var out struct {
+		Cold []struct {
+			Name   string
+			OpenUS float64 `json:"open_us"`
+			P50US  float64 `json:"p50_us"`
+		}
+		Writes []struct {
+			Half *struct {
+				RowsPerSecond uint64 `json:"rows_per_second"`
+				Questions     []struct{ Name string }
+			}
+		}
+		Bandwidth uint64 `json:"bytes_per_second"`
+		Budget    int64  `json:"memory_budget"`
+	}
+	if err := json.Unmarshal([]byte(c.must(append(small, "--write", "50ms", "--cold", "--memory", "70MiB", "--json")...)), &out); err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS == "linux" && (len(out.Cold) != 2 || out.Cold[0].Name != "Q2" || out.Cold[1].OpenUS <= 0 || out.Cold[1].P50US <= 0) {
+		t.Errorf("cold: %+v", out.Cold)
+	}
+	if len(out.Writes) != 3 || out.Writes[1].Half == nil || out.Writes[1].Half.RowsPerSecond == 0 || len(out.Writes[1].Half.Questions) != 2 {
+		t.Errorf("writes: %+v", out.Writes)
+	}
+	if out.Bandwidth == 0 || out.Budget != 70<<20 {
+		t.Errorf("%d bytes per second, a budget of %d", out.Bandwidth, out.Budget)
+	}
+	c.terminal = true
+	contains(t, c.must(append(small, "--write=-1s")...), "roofline", "times it", "Q1", "right", "MIX8", "The roofline is", "GB/s", "memory budget")
+	if _, _, code := c.run("bench", "--first", "Q9"); code == exitOK {
+		t.Error("a question that does not exist was asked")
+	}
+}
