@@ -45,7 +45,7 @@ func (r *residualOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (p
 		}
 		for i, o := range ords {
 			at := i * len(r.attrs)
-			t, failed := r.truth(st.rows[at:at+len(r.attrs):at+len(r.attrs)], w.env)
+			t, failed := r.truth(st.rows[at:at+len(r.attrs):at+len(r.attrs)], nil, w.env)
 			out.set(o, t, failed)
 		}
 		return nil

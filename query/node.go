@@ -6,7 +6,7 @@ import "github.com/kantadb/kanta/index/schema"
 type Span struct{ Start, End int }
 
 // Node is one node of a checked expression tree. The set of node types is closed:
-// they are the types of this file.
+// they are the types of this file and of event.go.
 type Node interface{ node() }
 
 type (
@@ -93,15 +93,18 @@ type (
 	// still undecided.
 	Residual struct {
 		Span
-		Attrs []schema.AttrID // what it reads
-		Eval  ResidualFunc
+		Attrs  []schema.AttrID  // what it reads
+		Events []schema.EventID // whose acts it reads
+		Eval   ResidualFunc
 	}
 )
 
 // ResidualFunc evaluates an expression for one profile. values stand in the order of
-// Residual.Attrs, absent ones as the zero Value. failed marks an evaluation error
-// other than an absent value (the truth is then Unknown). It is safe for concurrent use.
-type ResidualFunc func(values []schema.Value, env Env) (t Truth, failed bool)
+// Residual.Attrs, absent ones as the zero Value; acts in that of Residual.Events, each
+// profile's up to now, in order of (time, hash of the properties). failed marks an
+// evaluation error other than an absent value (the truth is then Unknown). It is safe for
+// concurrent use.
+type ResidualFunc func(values []schema.Value, acts [][]Act, env Env) (t Truth, failed bool)
 
 func (*Const) node()    {}
 func (*And) node()      {}

@@ -54,7 +54,7 @@ func (p *Person) Is(ctx context.Context, n Node) (Truth, error) {
 		for i, a := range n.Attrs {
 			values[i] = p.value(a)
 		}
-		t, failed := n.Eval(values, p.env)
+		t, failed := n.Eval(values, nil, p.env)
 		if failed {
 			t = Unknown
 		}

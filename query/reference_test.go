@@ -45,7 +45,7 @@ func refEval(v *memView, n Node, p *memProfile) (t Truth, failed bool) {
 		for _, a := range n.Attrs {
 			values = append(values, refValue(v, a, p))
 		}
-		t, failed = n.Eval(values, Env{})
+		t, failed = n.Eval(values, nil, Env{})
 		if failed {
 			t = Unknown
 		}

@@ -72,20 +72,21 @@ func (a *Attribute) Coded() bool {
 // Inline reports whether values are kept as bytes.
 func (a *Attribute) Inline() bool { return a.Kind == String && a.Storage == StorageInline }
 
-// Schema is the table of attributes at one version. It is immutable and safe for
+// Schema is the table of attributes and events at one version. It is immutable and safe for
 // concurrent use.
 type Schema struct {
 	Version    uint64 // 0 for the empty schema, then one more for each change
 	NextID     AttrID // the id that the next added attribute gets
 	Attributes []Attribute
+	Events     []Event // in ascending id order
 	byName     map[string]int
 	byID       map[AttrID]int
 }
 
-// New builds a schema from attributes in ascending id order. It indexes them but
-// checks nothing: see [Schema.Apply] for changes that are checked.
-func New(version uint64, next AttrID, attributes []Attribute) *Schema {
-	s := &Schema{Version: version, NextID: max(next, FirstUserAttr), Attributes: attributes,
+// New builds a schema from attributes and events in ascending id order. It indexes them
+// but checks nothing: see [Schema.Apply] for changes that are checked.
+func New(version uint64, next AttrID, attributes []Attribute, events ...Event) *Schema {
+	s := &Schema{Version: version, NextID: max(next, FirstUserAttr), Attributes: attributes, Events: events,
 		byName: make(map[string]int, len(attributes)), byID: make(map[AttrID]int, len(attributes))}
 	for i := range attributes {
 		s.byName[attributes[i].Name] = i

@@ -124,7 +124,7 @@ func (e *Expr) program() (cel.Program, error) {
 
 // residual makes the function of a Residual node. attrs is what it reads.
 func residual(e *Expr, p cel.Program, attrs []schema.AttrID) query.ResidualFunc {
-	return func(values []schema.Value, env query.Env) (query.Truth, bool) {
+	return func(values []schema.Value, _ [][]query.Act, env query.Env) (query.Truth, bool) {
 		r := &row{expr: e, env: env, inList: func(string) bool { return false }, values: func(id schema.AttrID) schema.Value {
 			for i, a := range attrs {
 				if a == id {

@@ -52,7 +52,7 @@ func evaluate(n query.Node, p person) (t query.Truth, failed bool) {
 		for _, a := range n.Attrs {
 			values = append(values, p.value(a))
 		}
-		return n.Eval(values, testNow)
+		return n.Eval(values, nil, testNow)
 	case *query.Compare:
 		return evaluateCompare(n, p)
 	}

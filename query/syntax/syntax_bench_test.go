@@ -57,7 +57,7 @@ func BenchmarkResidual(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if t, _ := n.Eval(values, testNow); t == query.Unknown {
+				if t, _ := n.Eval(values, nil, testNow); t == query.Unknown {
 					b.Fatal("unknown")
 				}
 			}

@@ -1,0 +1,52 @@
+package query
+
+import (
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// EventScan says what is to be read of the events of one type.
+type EventScan struct {
+	Event      schema.EventID
+	From, To   int64           // milliseconds UTC, half open
+	Properties []schema.AttrID // whose values are read
+	Times      bool            // whether the times are
+	Zones      []ZoneMap       // conditions that every event wanted fulfils: blocks that cannot have one may be left out
+}
+
+// ZoneMap is a condition on a property's ordered form or code: it lies in [Lo, Hi].
+type ZoneMap struct {
+	Property schema.AttrID
+	Lo, Hi   int64
+}
+
+// EventBlock is some events of one type and one chunk, of living profiles only. What it
+// points to is valid during the call it is handed to.
+type EventBlock struct {
+	Ords    []uint16      // whose it is, within the chunk
+	Times   []int64       // nil unless asked for
+	Columns []EventColumn // in the order of EventScan.Properties
+	Sorted  bool          // by profile and then in the order of Events; else in any order
+}
+
+// EventColumn is one property of the events of a block. Which fields are set depends on
+// the property's class.
+type EventColumn struct {
+	Present []uint64 // bit i%64 of word i/64: event i has a value; nil: all have. Not for sets and codes
+	Codes   []uint32 // bools, dictionary strings: schema.NoCode if absent
+	Ints    []int64  // ordered kinds: the ordered form
+	Texts   [][]byte // inline strings
+	Sets    Sets     // sets
+}
+
+// EventCursor is the part of a [Cursor] that reads events.
+type EventCursor interface {
+	// Events calls f with all events of a scan in one chunk, within (nil: anybody) telling
+	// whose are wanted: others may be among them. Events before the retention horizon are
+	// never among them. It stops at f's first error and returns it.
+	Events(scan *EventScan, chunk int, within *bitmap.Set, f func(b *EventBlock) error) error
+
+	// EventDay returns who has an event of the type on a UTC day (days since 1970), if
+	// that is known without reading events.
+	EventDay(event schema.EventID, day int64, chunk int, buf *bitmap.Words) (who bitmap.Set, ok bool, err error)
+}
