@@ -191,7 +191,7 @@ func TestFaults(t *testing.T) {
 	tree := &Or{[]Node{
 		&And{[]Node{&In{Attr: aPlan, Values: []schema.Value{str("plus")}}, &Match{Attr: aMail, Op: Contains, Text: "1"},
 			&Compare{Op: LT, L: &Column{aAge, schema.Int, 0}, R: &Literal{schema.IntValue(50)}}}},
-		&Residual{Attrs: []schema.AttrID{aTags, aMail}, Eval: func([]schema.Value, Env) (Truth, bool) { return False, false }},
+		&Residual{Attrs: []schema.AttrID{aTags, aMail}, Eval: func([]schema.Value, [][]Act, Env) (Truth, bool) { return False, false }},
 		&In{Attr: aMail, Values: []schema.Value{str("user1@example.fi")}},
 		&Range{Attr: aBorn, Lo: 0, Hi: 5}, &Match{Attr: aMany, Op: Greater, Text: "m1"},
 	}}
@@ -247,7 +247,7 @@ func TestCancel(t *testing.T) {
 	for after := range 3 {
 		ctx, cancel := context.WithCancel(context.Background())
 		runs := 0
-		n := &Residual{Attrs: []schema.AttrID{aAge}, Eval: func([]schema.Value, Env) (Truth, bool) {
+		n := &Residual{Attrs: []schema.AttrID{aAge}, Eval: func([]schema.Value, [][]Act, Env) (Truth, bool) {
 			if runs++; runs == after*batchSize+1 {
 				cancel()
 			}

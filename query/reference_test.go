@@ -388,7 +388,7 @@ func randomResidual(r *rand.Rand, s *schema.Schema, at Span) Node {
 		n.Attrs = append(n.Attrs, s.Attributes[r.IntN(len(s.Attributes))].ID)
 	}
 	salt := byte(r.IntN(256))
-	n.Eval = func(values []schema.Value, _ Env) (Truth, bool) {
+	n.Eval = func(values []schema.Value, _ [][]Act, _ Env) (Truth, bool) {
 		h := fnv.New64a()
 		h.Write([]byte{salt})
 		for _, v := range values {

@@ -120,8 +120,8 @@ func (d *duck) breakdown(ctx context.Context, q bench.Question) (out []bench.Val
 	return out, rows.Err()
 }
 
-// each calls do with the first column of every row, in the order in which they were
-// inserted.
+// each calls do with a column of every row, in the order in which they were inserted:
+// without asking for it, several threads return them in another order.
 func (d *duck) each(ctx context.Context, column, condition string, do func(driver.Value)) (err error) {
 	conn, err := d.db.Conn(ctx)
 	if err != nil {
@@ -129,7 +129,7 @@ func (d *duck) each(ctx context.Context, column, condition string, do func(drive
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	return conn.Raw(func(raw any) error {
-		rows, err := raw.(driver.QueryerContext).QueryContext(ctx, "SELECT "+column+" FROM people WHERE "+condition, nil)
+		rows, err := raw.(driver.QueryerContext).QueryContext(ctx, "SELECT "+column+" FROM people WHERE "+condition+" ORDER BY rowid", nil)
 		if err != nil {
 			return err
 		}
