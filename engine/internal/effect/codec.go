@@ -27,6 +27,11 @@ func Append(dst []byte, o *Outcome) []byte {
 	for i := range o.Blocks {
 		dst = appendBlock(dst, &o.Blocks[i])
 	}
+	dst = binary.AppendUvarint(dst, uint64(len(o.Acts)))
+	for i := range o.Acts {
+		dst = binary.AppendUvarint(dst, uint64(o.Acts[i].Event))
+		dst = appendBlock(dst, &o.Acts[i].Block)
+	}
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
 
@@ -150,6 +155,11 @@ func Decode(b []byte) (*Outcome, error) {
 	o := &Outcome{}
 	for n := r.count(1); n > 0 && !r.bad; n-- {
 		o.Blocks = append(o.Blocks, r.block())
+	}
+	for n := r.count(4); n > 0 && !r.bad; n-- {
+		a := Acts{Event: schema.EventID(r.uvarint()), Block: r.block()}
+		r.bad = r.bad || !a.wellFormed()
+		o.Acts = append(o.Acts, a)
 	}
 	if r.bad || len(r.b) != 0 {
 		return nil, ErrCorrupt

@@ -20,13 +20,19 @@
 //	             varint min, 1 byte width in {0,1,2,4,8}, m times (value - min), 0 where absent
 //	    bytes    1 byte flag absent and its bits as above; m uvarint lengths; the bytes
 //	    set      m times 4 bytes: op<<30 | code, see [SetOp]
+//	uvarint   number of acts, the events of one type; for each
+//	  uvarint   event type's id
+//	            a block as above: column 3 (the times, int, all rows), column 4 (the hashes of
+//	            the properties, int, all rows), then the properties, whose values are of the
+//	            rows that have one; a set's element is its code
 //	4 bytes   CRC-32C of all before
 //
 // # Worked example
 //
 // The profiles 70,000 and 70,001 come. The first one's attribute 16 (int) is 41, the
 // other's absent; the second one's attribute 17 (string) is code 2; the first one's set
-// 18 is emptied and gets code 5.
+// 18 is emptied and gets code 5. The first one does an act of type 20 at 1,000 ms, whose
+// property 21 (int) is 7 and whose hash is -1.
 //
 //	01 01                       version 1, one block
 //	02 00 f0 a2 04              2 rows, consecutive from 70,000
@@ -35,5 +41,10 @@
 //	11 01 01 01 01  01 03       17, code, listed: 1 row, row 1; one byte each: code 2
 //	12 04 01 02 00 00           18, set, listed: 2 changes of row 0
 //	00 00 00 80  05 00 00 00    reset; add code 5
-//	9e 5e e5 71                 CRC
+//	01 14                       acts of one type, 20
+//	01 00 f0 a2 04  03          1 row, 70,000, 3 columns
+//	03 02 00  00 d0 0f 00       the time: none absent, from 1,000 on, no bytes each
+//	04 02 00  00 01 00          the hash: from -1 on
+//	15 02 00  00 0e 00          21, int, all rows: from 7 on
+//	56 b3 45 9d                 CRC
 package effect

@@ -43,8 +43,51 @@ const (
 	CodeMask = 1<<30 - 1
 )
 
-// Outcome is what a log record did to the columns.
-type Outcome struct{ Blocks []Block }
+// Outcome is what a log record did to the columns, and the events that it added.
+type Outcome struct {
+	Blocks []Block
+	Acts   []Acts
+}
+
+// Acts are events of one type. Their times are the first of the columns, the hashes of
+// their properties (the order of events of a profile at one time) the second; both are of
+// class Int. The others are properties: an event without a value is in none of their
+// rows, a set has no operations, only elements, ascending.
+type Acts struct {
+	Event schema.EventID
+	Block
+}
+
+// The columns that all acts have.
+const (
+	TimeColumn = schema.TimeProperty
+	HashColumn = schema.TimeProperty + 1
+)
+
+// Times returns the events' times, in milliseconds UTC.
+func (a *Acts) Times() []int64 { return a.Columns[0].Ints }
+
+// Hashes returns the hashes of the events' properties.
+func (a *Acts) Hashes() []int64 { return a.Columns[1].Ints }
+
+// Properties returns the columns of the properties.
+func (a *Acts) Properties() []Column { return a.Columns[2:] }
+
+// wellFormed reports whether the columns that all acts have are there.
+func (a *Acts) wellFormed() bool {
+	for i, id := range [...]schema.AttrID{TimeColumn, HashColumn} {
+		if i >= len(a.Columns) || a.Columns[i].Attr != id || a.Columns[i].Class != Int || a.Columns[i].Rows != nil || a.Columns[i].Absent != nil {
+			return false
+		}
+	}
+	for i := range a.Properties() {
+		c := &a.Properties()[i]
+		if c.Absent != nil || c.Class == Set && c.Rows == nil && len(c.Codes) > 0 && len(c.Codes) != len(a.Ords) {
+			return false
+		}
+	}
+	return true
+}
 
 // Block is some rows with their columns.
 type Block struct {

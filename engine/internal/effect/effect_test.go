@@ -20,7 +20,11 @@ func example() *Outcome {
 		{Attr: 16, Class: Int, Ints: []int64{41, 0}, Absent: []bool{false, true}},
 		{Attr: 17, Class: Code, Rows: []uint32{1}, Codes: []uint32{2}},
 		{Attr: 18, Class: Set, Rows: []uint32{0, 0}, Codes: []uint32{Reset, 5 | Add}},
-	}}}}
+	}}}, Acts: []Acts{{20, Block{Ords: []uint32{70000}, Columns: []Column{
+		{Attr: TimeColumn, Class: Int, Ints: []int64{1000}},
+		{Attr: HashColumn, Class: Int, Ints: []int64{-1}},
+		{Attr: 21, Class: Int, Ints: []int64{7}},
+	}}}}}
 }
 
 // documented returns the bytes of the example in the package comment.
@@ -67,18 +71,29 @@ func TestGolden(t *testing.T) {
 
 // sameOutcome compares what can be read, not how it is held.
 func sameOutcome(a, b *Outcome) bool {
-	if len(a.Blocks) != len(b.Blocks) {
+	if len(a.Blocks) != len(b.Blocks) || len(a.Acts) != len(b.Acts) {
 		return false
 	}
 	for i := range a.Blocks {
-		x, y := &a.Blocks[i], &b.Blocks[i]
-		if len(x.Ords) != len(y.Ords) || len(x.Columns) != len(y.Columns) || len(x.Ords) > 0 && !reflect.DeepEqual(x.Ords, y.Ords) {
+		if !sameBlock(&a.Blocks[i], &b.Blocks[i]) {
 			return false
 		}
-		for j := range x.Columns {
-			if !sameColumn(&x.Columns[j], &y.Columns[j]) {
-				return false
-			}
+	}
+	for i := range a.Acts {
+		if a.Acts[i].Event != b.Acts[i].Event || !sameBlock(&a.Acts[i].Block, &b.Acts[i].Block) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameBlock(x, y *Block) bool {
+	if len(x.Ords) != len(y.Ords) || len(x.Columns) != len(y.Columns) || len(x.Ords) > 0 && !reflect.DeepEqual(x.Ords, y.Ords) {
+		return false
+	}
+	for j := range x.Columns {
+		if !sameColumn(&x.Columns[j], &y.Columns[j]) {
+			return false
 		}
 	}
 	return true
@@ -130,7 +145,27 @@ func randomOutcome(r *rand.Rand) *Outcome {
 		}
 		o.Blocks = append(o.Blocks, b)
 	}
+	for range r.IntN(3) {
+		o.Acts = append(o.Acts, randomActs(r))
+	}
 	return o
+}
+
+func randomActs(r *rand.Rand) Acts {
+	a := Acts{Event: schema.EventID(r.Uint32N(1000))}
+	times, hashes := Column{Attr: TimeColumn, Class: Int, Ints: []int64{}}, Column{Attr: HashColumn, Class: Int, Ints: []int64{}}
+	for range 1 + r.IntN(20) {
+		a.Ords = append(a.Ords, r.Uint32())
+		times.Ints, hashes.Ints = append(times.Ints, r.Int64N(1<<40)), append(hashes.Ints, int64(r.Uint64()))
+	}
+	a.Columns = []Column{times, hashes}
+	for range r.IntN(4) {
+		c := randomColumn(r, len(a.Ords))
+		if c.Absent == nil {
+			a.Columns = append(a.Columns, c)
+		}
+	}
+	return a
 }
 
 func randomColumn(r *rand.Rand, rows int) Column {

@@ -32,10 +32,10 @@ func read(t *Tiers, ord uint32) (v int64, ok bool) {
 // TestCut appends under one stamp after the other: each cut sees what came up to it, also
 // when the list has grown since.
 func TestCut(t *testing.T) {
-	l := NewL0(1, []schema.AttrID{attr}, 1)
+	l := NewL0(1, []schema.AttrID{attr}, nil, 1)
 	for stamp := uint16(1); stamp <= 200; stamp++ {
-		l.Append(stamp, number(7, int64(stamp)), nil, 0)
-		l.Append(stamp, number(uint32(stamp)+100, 1), nil, 0)
+		l.Append(stamp, number(7, int64(stamp)), nil, nil, 0)
+		l.Append(stamp, number(uint32(stamp)+100, 1), nil, nil, 0)
 	}
 	for cut := range uint16(201) {
 		v, ok := read(&Tiers{Active: l, Cut: cut}, 7)
@@ -54,7 +54,7 @@ func TestCut(t *testing.T) {
 // TestFolded leaves out what the base has, by attribute, shard and position.
 func TestFolded(t *testing.T) {
 	chunks := 2 * bitmap.ShardChunks
-	l := NewL0(1, []schema.AttrID{attr}, chunks)
+	l := NewL0(1, []schema.AttrID{attr}, nil, chunks)
 	folded := func(a schema.AttrID) []uint64 {
 		if a != attr {
 			t.Errorf("asked for attribute %d", a)
@@ -62,10 +62,10 @@ func TestFolded(t *testing.T) {
 		return []uint64{5}
 	}
 	second := uint32(bitmap.ShardSize)
-	l.Append(1, number(7, 1), nil, 1)
-	l.Append(2, number(7, 2), folded, 5)
-	l.Append(3, number(8, 3), folded, 6)
-	l.Append(4, number(second+7, 4), folded, 5)
+	l.Append(1, number(7, 1), nil, nil, 1)
+	l.Append(2, number(7, 2), folded, nil, 5)
+	l.Append(3, number(8, 3), folded, nil, 6)
+	l.Append(4, number(second+7, 4), folded, nil, 5)
 	tiers := &Tiers{Active: l, Cut: 4}
 	for ord, want := range map[uint32]int64{7: 1, 8: 3, second + 7: 4} {
 		if v, _ := read(tiers, ord); v != want {
@@ -80,7 +80,7 @@ func TestGrouped(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 50 {
 		chunks := 1 + rnd.IntN(6)
-		l, want := NewL0(1, []schema.AttrID{attr}, chunks), map[uint32]int64{}
+		l, want := NewL0(1, []schema.AttrID{attr}, nil, chunks), map[uint32]int64{}
 		for stamp := range uint16(1 + rnd.IntN(3)) {
 			o := &effect.Outcome{Blocks: []effect.Block{{}}}
 			b, c := &o.Blocks[0], effect.Column{Attr: attr, Class: effect.Int}
@@ -96,7 +96,7 @@ func TestGrouped(t *testing.T) {
 				want[ord] = v
 			}
 			b.Columns = []effect.Column{c}
-			l.Append(stamp+1, o, nil, 0)
+			l.Append(stamp+1, o, nil, nil, 0)
 		}
 		for ord, v := range want {
 			if got, ok := read(&Tiers{Frozen: []*L0{l}}, ord); ok != (v >= 0) || ok && got != v {
@@ -107,7 +107,7 @@ func TestGrouped(t *testing.T) {
 }
 
 func TestFits(t *testing.T) {
-	l := NewL0(1, []schema.AttrID{attr}, 2)
+	l := NewL0(1, []schema.AttrID{attr}, nil, 2)
 	if !l.Fits(number(2*bitmap.ChunkSize-1, 1)) || l.Fits(number(2*bitmap.ChunkSize, 1)) {
 		t.Error("the last chunk is wrong")
 	}
@@ -121,15 +121,15 @@ func TestFits(t *testing.T) {
 // TestSettleKeepsWhatIsNew settles nothing, then something twice.
 func TestSettleKeepsWhatIsNew(t *testing.T) {
 	var st Settler
-	l := NewL0(1, []schema.AttrID{attr}, 1)
-	l.Append(1, number(9, 1), nil, 0)
-	l.Append(2, number(3, 2), nil, 0)
+	l := NewL0(1, []schema.AttrID{attr}, nil, 1)
+	l.Append(1, number(9, 1), nil, nil, 0)
+	l.Append(2, number(3, 2), nil, nil, 0)
 	first := st.Settle(attr, effect.Int, 0, nil, []*L0{l})
 	if again := st.Settle(attr, effect.Int, 0, first, nil); again != first {
 		t.Error("nothing new makes a new object")
 	}
-	m := NewL0(3, []schema.AttrID{attr}, 1)
-	m.Append(1, number(9, 3), nil, 0)
+	m := NewL0(3, []schema.AttrID{attr}, nil, 1)
+	m.Append(1, number(9, 3), nil, nil, 0)
 	second := st.Settle(attr, effect.Int, 0, first, []*L0{m})
 	if !slices.Equal(second.Ords, []uint16{3, 9}) {
 		t.Fatalf("ordinals %v", second.Ords)

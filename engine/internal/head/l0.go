@@ -23,17 +23,25 @@ type L0 struct {
 	chunks int // chunks there is room for
 	lists  [][]atomic.Pointer[list]
 
+	events map[schema.EventID]*eventLists
+
+	actRows    actRows
+	used, need []int // scratch of roomForActs
+
 	order  []uint32 // rows of a block by chunk, made by group
 	runs   []run    // of order
 	starts []uint32 // scratch of group
 }
 
-// NewL0 makes an L0 with room for some attributes and chunks.
-func NewL0(first uint64, attrs []schema.AttrID, chunks int) *L0 {
-	l := &L0{First: first, chunks: chunks, slots: make(map[schema.AttrID]int, len(attrs)), lists: make([][]atomic.Pointer[list], len(attrs))}
+// NewL0 makes an L0 with room for some attributes, event types and chunks.
+func NewL0(first uint64, attrs []schema.AttrID, events []*EventTable, chunks int) *L0 {
+	l := &L0{events: make(map[schema.EventID]*eventLists, len(events)), First: first, chunks: chunks, slots: make(map[schema.AttrID]int, len(attrs)), lists: make([][]atomic.Pointer[list], len(attrs))}
 	for i, a := range attrs {
 		l.slots[a] = i
 		l.lists[i] = make([]atomic.Pointer[list], chunks)
+	}
+	for _, t := range events {
+		l.events[t.Event] = &eventLists{t, make([]actSlot, chunks)}
 	}
 	return l
 }
@@ -52,6 +60,11 @@ func (l *L0) Fits(o *effect.Outcome) bool {
 			}
 		}
 	}
+	for i := range o.Acts {
+		if !l.fitsActs(&o.Acts[i]) {
+			return false
+		}
+	}
 	return true
 }
 
@@ -61,9 +74,18 @@ func (l *L0) Bytes() int64 { return l.bytes.Load() }
 // Folded says up to which position the base has an attribute's shards.
 type Folded func(attr schema.AttrID) []uint64
 
+// FoldedActs is Folded of an event type.
+type FoldedActs func(event schema.EventID) []uint64
+
 // Append adds an outcome's values under a stamp, which must not be below an earlier one.
 // folded (nil: nothing is) and at, the outcome's position, leave out what the base has.
-func (l *L0) Append(stamp uint16, o *effect.Outcome, folded Folded, at uint64) {
+func (l *L0) Append(stamp uint16, o *effect.Outcome, folded Folded, acts FoldedActs, at uint64) {
+	for i := range o.Acts {
+		a := &o.Acts[i]
+		l.appendActs(stamp, a, acts, at)
+		l.Rows += len(a.Ords)
+		l.Values += len(a.Ords) * (1 + len(a.Properties()))
+	}
 	for i := range o.Blocks {
 		b := &o.Blocks[i]
 		l.Rows += len(b.Ords)

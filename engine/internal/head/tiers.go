@@ -14,6 +14,7 @@ import (
 // Tiers is the head as one snapshot sees it. It never changes.
 type Tiers struct {
 	Settled map[schema.AttrID][]*Settled // by chunk; shorter slices and nils have nothing
+	Acts    map[schema.EventID]ActRuns   // settled events
 	Frozen  []*L0                        // oldest first
 	Active  *L0
 	Cut     uint16 // the stamps of Active that are visible

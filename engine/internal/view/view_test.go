@@ -114,7 +114,7 @@ func newTiers(t *testing.T, r *rand.Rand) *tiers {
 
 func (x *tiers) begin() {
 	ids := slices.Sorted(maps.Keys(classes()))
-	x.s.Tiers.Active, x.stamp, x.s.Tiers.Cut = head.NewL0(1, ids, 20), 0, 0
+	x.s.Tiers.Active, x.stamp, x.s.Tiers.Cut = head.NewL0(1, ids, nil, 20), 0, 0
 }
 
 // ord draws from the borders of chunks and shards, and a stretch of several blocks.
@@ -157,7 +157,7 @@ func (x *tiers) write() {
 	}
 	o.Blocks = append(o.Blocks, b)
 	x.stamp++
-	x.s.Tiers.Active.Append(x.stamp, o, nil, 0)
+	x.s.Tiers.Active.Append(x.stamp, o, nil, nil, 0)
 	x.s.Tiers.Cut = x.stamp
 }
 
