@@ -10,7 +10,7 @@ export PATH := $(TOOLS):$(PATH)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test race lint tidy fuzz bench bench-smoke demo clean
+.PHONY: help build test race lint tidy fuzz bench bench-smoke bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
@@ -20,6 +20,7 @@ help:
 	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench        all benchmarks'
 	@echo 'make bench-smoke  every benchmark once'
+	@echo 'make bench-duckdb the questions in DuckDB too, in the same run (needs a C compiler and npm; DUCKDB=flags)'
 	@echo 'make demo         a million made-up customers: load them, ask about them'
 	@echo 'make clean        remove $(BUILD)'
 
@@ -68,6 +69,11 @@ bench:
 
 bench-smoke:
 	CGO_ENABLED=0 $(GO) test -short -run '^$$' -bench . -benchtime 1x ./...
+
+bench-duckdb:
+	bench/duckdb/fetch.sh
+	cd bench/duckdb && CGO_ENABLED=1 CGO_LDFLAGS='-L$(CURDIR)/$(BUILD)/duckdb -Wl,-rpath,$(CURDIR)/$(BUILD)/duckdb' \
+		$(GO) run -tags duckdb_use_lib . $(DUCKDB)
 
 demo:
 	CGO_ENABLED=0 $(GO) run ./cmd/kanta demo

@@ -2,6 +2,9 @@
 // attributes are drawn from given distributions, the questions asked of them, and the
 // right answers, counted in plain Go while the customers are made.
 //
+// [Run] generates, loads, asks and writes; kanta bench prints its [Report]. The command
+// in the folder duckdb, a module of its own, asks DuckDB the same beside Kanta.
+//
 // # Same data everywhere
 //
 // A profile is a function of (seed, number) and of nothing else: profiles can be made

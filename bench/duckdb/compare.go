@@ -144,18 +144,18 @@ func (c *comparison) askAbout(ctx context.Context, q bench.Question) error {
 func (c *comparison) same(ctx context.Context, condition bench.Condition) (bench.Answer, error) {
 	a, err := c.kanta.Count(ctx, condition.Text)
 	if err != nil {
-		return a, fmt.Errorf("Kanta: %w", err)
+		return a, fmt.Errorf("kanta: %w", err)
 	}
 	count, err := c.duck.count(ctx, condition.SQL)
 	if err != nil {
-		return a, fmt.Errorf("DuckDB: %w", err)
+		return a, fmt.Errorf("duckdb: %w", err)
 	}
 	unknown, err := c.duck.unknown(ctx, condition.SQL)
 	if err != nil {
-		return a, fmt.Errorf("DuckDB: %w", err)
+		return a, fmt.Errorf("duckdb: %w", err)
 	}
 	if a.Count != count || a.Unknown != unknown {
-		return a, fmt.Errorf("Kanta says %d people and %d unknown, DuckDB %d and %d, of\n%s\n%s", a.Count, a.Unknown, count, unknown, condition.Text, condition.SQL)
+		return a, fmt.Errorf("kanta says %d people and %d unknown, DuckDB %d and %d, of\n%s\n%s", a.Count, a.Unknown, count, unknown, condition.Text, condition.SQL)
 	}
 	return a, nil
 }
@@ -174,7 +174,7 @@ func (c *comparison) measure(ctx context.Context, p pair, unknown uint64) error 
 			start := time.Now()
 			a, err := asks[who](ctx, uint64(i))
 			if err != nil {
-				return fmt.Errorf("%s: %w", [2]string{"Kanta", "DuckDB"}[who], err)
+				return fmt.Errorf("%s: %w", [2]string{"kanta", "duckdb"}[who], err)
 			}
 			now[who], answers[who] = time.Since(start), a
 		}
@@ -203,9 +203,9 @@ func median(ratios []float64) float64 {
 func differ(kanta, duck bench.Answer) error {
 	switch {
 	case kanta.Count != duck.Count:
-		return fmt.Errorf("Kanta says %d, DuckDB %d", kanta.Count, duck.Count)
+		return fmt.Errorf("kanta says %d, DuckDB %d", kanta.Count, duck.Count)
 	case !slices.Equal(kanta.Rows, duck.Rows):
-		return fmt.Errorf("Kanta's rows are %v, DuckDB's %v", kanta.Rows, duck.Rows)
+		return fmt.Errorf("kanta's rows are %v, DuckDB's %v", kanta.Rows, duck.Rows)
 	case !bytes.Equal(kanta.Keys, duck.Keys):
 		return fmt.Errorf("the keys differ: %d bytes of Kanta, %d of DuckDB", len(kanta.Keys), len(duck.Keys))
 	}
@@ -242,11 +242,11 @@ func (c *comparison) askProfiles(ctx context.Context, q bench.Question) error {
 func (c *comparison) sameProfile(ctx context.Context, key string) error {
 	p, err := c.kanta.Store.Profile(ctx, key, &query.Options{Now: bench.Now()})
 	if err != nil {
-		return fmt.Errorf("Kanta: %w", err)
+		return fmt.Errorf("kanta: %w", err)
 	}
 	duck, err := c.duck.profile(ctx, key)
 	if err != nil {
-		return fmt.Errorf("DuckDB: %w", err)
+		return fmt.Errorf("duckdb: %w", err)
 	}
 	const set = "interests" // an empty one is no value in Kanta's profile
 	kanta := map[string]string{"key": p.Key, set: ""}
@@ -262,7 +262,7 @@ func (c *comparison) sameProfile(ctx context.Context, key string) error {
 	}
 	names, err := c.duck.segmentsOf(ctx, key)
 	if err != nil {
-		return fmt.Errorf("DuckDB: %w", err)
+		return fmt.Errorf("duckdb: %w", err)
 	}
 	if !slices.Equal(p.Segments, names) {
 		return fmt.Errorf("%s is in the segments %v for Kanta, %v for DuckDB", key, p.Segments, names)

@@ -8,6 +8,9 @@
 //	export CGO_ENABLED=1 CGO_LDFLAGS="-L$PWD/../../.build/duckdb -Wl,-rpath,$PWD/../../.build/duckdb"
 //	go run -tags duckdb_use_lib . -profiles 1000000
 //
+// After a change of the repository's go.mod, go build -mod=mod with the same tag updates
+// the one here; go mod tidy does not, it wants libraries that are not linked.
+//
 // # What is compared
 //
 // Both stores are files that were written from the same CSV file, and both use all
@@ -105,10 +108,10 @@ func load(ctx context.Context, s settings) (c *comparison, err error) {
 		}
 	}
 	if err = c.loadKanta(ctx); err != nil {
-		return c, fmt.Errorf("Kanta: load %s: %w", c.csv, err)
+		return c, fmt.Errorf("kanta: load %s: %w", c.csv, err)
 	}
 	if err = c.loadDuckDB(ctx); err != nil {
-		return c, fmt.Errorf("DuckDB: load %s: %w", c.csv, err)
+		return c, fmt.Errorf("duckdb: load %s: %w", c.csv, err)
 	}
 	return c, nil
 }

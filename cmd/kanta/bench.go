@@ -165,8 +165,8 @@ func (a *app) printBench(o *bench.RunOptions, r *bench.Report) error {
 	return f.write(a.out)
 }
 
-// printQuestions prints the questions beside their rooflines. Who asks for no table
-// reads what a roofline is in the help.
+// printQuestions prints the questions beside their rooflines. What those are, a terminal
+// is told below the table, others in the help.
 func (a *app) printQuestions(r *bench.Report) error {
 	t := a.newTable("question", "#p50", "#p95", "#runs", "#count", "#unknown", "#bytes", "#roofline", "#times it", "answer")
 	for _, q := range r.Questions {
