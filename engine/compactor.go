@@ -276,11 +276,15 @@ func (c *compactor) settle(ctx context.Context) error {
 			return err
 		}
 	}
+	acts, err := c.settleActs(ctx, s, frozen, chunks)
+	if err != nil {
+		return err
+	}
 	for _, l := range frozen {
 		c.logged = append(c.logged, logged{l.Last, int64(l.Values)})
 	}
 	c.db.publish(func(s *state) {
-		s.Tiers.Settled = settled
+		s.Tiers.Settled, s.Tiers.Acts = settled, acts
 		s.Tiers.Frozen = s.Tiers.Frozen[len(frozen):]
 	})
 	c.units = len(c.oldest)
@@ -331,6 +335,13 @@ func (c *compactor) count() {
 	for _, list := range c.db.current.Load().Tiers.Settled {
 		for _, s := range list {
 			bytes += s.Bytes()
+		}
+	}
+	for _, chunks := range c.db.current.Load().Tiers.Acts {
+		for _, runs := range chunks {
+			for _, a := range runs {
+				bytes += a.Bytes()
+			}
 		}
 	}
 	c.unfolded, c.headBytes = n, bytes
@@ -395,6 +406,9 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 	start := time.Now()
 	s := c.db.acquire()
 	defer s.era.release()
+	if e := s.Schema.EventByID(schema.EventID(id.attr)); e != nil {
+		return c.foldActs(ctx, s, e, id)
+	}
 	class, ok := classOf(s, id.attr)
 	if !ok { // dropped meanwhile
 		delete(c.oldest, id)
@@ -411,10 +425,8 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 	job := &base.Job{ID: keys.Unit{Attr: uint32(id.attr), Shard: uint32(id.shard), Generation: c.generation}, Class: class, Old: old, Settled: part, Folded: settledUpTo(s)}
 	job.Who = c.who(s, id.shard)
 	job.What = what(s, id.attr)
-	if c.db.opt.Durability == SyncNone { // the base must never be ahead of a log that can be lost
-		if err := c.db.kv.SyncLog(); err != nil {
-			return err
-		}
+	if err := c.syncedLog(); err != nil {
+		return err
 	}
 	u, err := c.folder.Fold(ctx, job)
 	if err != nil {
@@ -430,17 +442,29 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 		s.Units = withUnit(s.Units, id, u)
 		s.Tiers.Settled = withoutSettled(s.Tiers.Settled, id)
 	})
+	c.folded(id, u.Columns+u.Bitmaps, time.Since(start))
+	return c.deleteObsolete()
+}
+
+// syncedLog makes sure that the base will not be ahead of a log that can be lost.
+func (c *compactor) syncedLog() error {
+	if c.db.opt.Durability != SyncNone {
+		return nil
+	}
+	return c.db.kv.SyncLog()
+}
+
+// folded takes note of a fold.
+func (c *compactor) folded(id unitID, bytes int64, took time.Duration) {
 	delete(c.oldest, id)
 	c.count()
-	took := time.Since(start)
 	if c.unitTime == 0 {
 		c.unitTime = took
 	}
 	c.unitTime += (took - c.unitTime) / 8
 	if h := c.db.opt.Hooks.Folded; h != nil {
-		h(1, u.Columns+u.Bitmaps, took)
+		h(1, bytes, took)
 	}
-	return c.deleteObsolete()
 }
 
 // settledUpTo is the position that the settled tier stands for.

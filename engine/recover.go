@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/dict"
@@ -32,7 +33,7 @@ func (db *DB) recover() error {
 	w := &writer{db: db, requests: make(chan *request, queueLength), done: make(chan struct{}), repeats: &repeats{sources: map[string]*source{}}}
 	db.writer, db.compactor = w, newCompactor(db)
 	r := &recovery{ctx: context.Background(), db: db, w: w, s: &state{era: newEra()}, generation: 1, folded: map[schema.AttrID][]uint64{}}
-	for _, step := range []func() error{r.state, r.schema, r.dictionaries, r.names, r.units, r.indexes, r.remembered, r.replay, r.clean} {
+	for _, step := range []func() error{r.state, r.schema, r.dictionaries, r.names, r.units, r.acts, r.indexes, r.remembered, r.replay, r.clean} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -56,7 +57,7 @@ func (r *recovery) state() error {
 		w.pos, w.end = query.Position{Epoch: 1}, r.db.opt.FirstOrdinal
 		w.badRows = quarantineRange{1, 1}
 	}
-	r.s.pos, r.s.received, r.s.chain, r.s.badRows = w.pos, w.received, w.chain, w.badRows
+	r.s.pos, r.s.Received, r.s.chain, r.s.badRows = w.pos, w.received, w.chain, w.badRows
 	r.s.End, r.s.Seed = w.end, w.seed
 	return err
 }
@@ -78,8 +79,8 @@ func (r *recovery) schema() error {
 
 func (r *recovery) dictionaries() error {
 	dicts := map[schema.AttrID]*dict.Dict{schema.ListsAttr: dict.New()}
-	for i := range r.s.Schema.Attributes {
-		if a := &r.s.Schema.Attributes[i]; a.Coded() && a.Kind != schema.Bool {
+	for a := range r.s.Schema.All() {
+		if a.Coded() && a.Kind != schema.Bool {
 			dicts[a.ID] = dict.New()
 		}
 	}
@@ -274,8 +275,9 @@ func (r *recovery) outcome(n numbered) {
 	}
 	o := n.outcome
 	o.Blocks = r.known(o.Blocks)
+	o.Acts = slices.DeleteFunc(o.Acts, func(a effect.Acts) bool { return r.s.Schema.EventByID(a.Event) == nil })
 	w.stamp++
-	w.active.Append(w.stamp, o, r.foldedUpTo, n.at)
+	w.active.Append(w.stamp, o, r.foldedUpTo, r.actsFoldedUpTo, n.at)
 	appendIndexes(&r.s.State, o, n.at)
 }
 
@@ -293,6 +295,41 @@ func (r *recovery) foldedUpTo(attr schema.AttrID) []uint64 {
 		r.folded[attr] = out
 	}
 	return out
+}
+
+// actsFoldedUpTo is foldedUpTo of an event type.
+func (r *recovery) actsFoldedUpTo(event schema.EventID) []uint64 {
+	var out []uint64
+	for _, u := range r.s.Acts[event] {
+		folded := uint64(0)
+		if u != nil {
+			folded = u.Folded
+		}
+		out = append(out, folded)
+	}
+	return out
+}
+
+// acts finds the stored events.
+func (r *recovery) acts() error {
+	units, old, err := base.OpenActs(r.ctx, r.db.kv, r.db.cache)
+	r.old = append(r.old, old...)
+	r.s.Acts = map[schema.EventID][]*base.ActUnit{}
+	for _, u := range units {
+		id := schema.EventID(u.ID.Event)
+		r.generation = max(r.generation, u.ID.Generation)
+		if r.s.Schema.EventByID(id) == nil { // dropped, and not yet deleted
+			r.old = append(r.old, u.Spans()...)
+			continue
+		}
+		list := r.s.Acts[id]
+		for len(list) <= int(u.ID.Shard) {
+			list = append(list, nil)
+		}
+		list[u.ID.Shard] = u
+		r.s.Acts[id] = list
+	}
+	return err
 }
 
 // known leaves out the columns of attributes that were dropped since.

@@ -15,7 +15,6 @@ import (
 type state struct {
 	view.State
 	pos      query.Position
-	received int64 // of the last record, milliseconds since 1970
 	chain    [16]byte
 	segments map[string]*segment
 	lists    map[string]*list

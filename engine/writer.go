@@ -229,7 +229,11 @@ func (w *writer) begin(first uint64) {
 	for i := range w.schema.Attributes {
 		ids = append(ids, w.schema.Attributes[i].ID)
 	}
-	w.active, w.stamp = head.NewL0(first, ids, int(w.end>>bitmap.ChunkBits)+spareChunks), 0
+	var events []*head.EventTable
+	for i := range w.schema.Events {
+		events = append(events, head.TableOf(&w.schema.Events[i]))
+	}
+	w.active, w.stamp = head.NewL0(first, ids, events, int(w.end>>bitmap.ChunkBits)+spareChunks), 0
 }
 
 // apply decides one batch and appends it; false if nothing came of it.
@@ -348,8 +352,7 @@ func (w *writer) adopt(s *schema.Schema) {
 	w.schema = s
 	w.reading.Schema = s
 	dicts := w.dicts
-	for i := range s.Attributes {
-		a := &s.Attributes[i]
+	for a := range s.All() {
 		if a.Coded() && a.Kind != schema.Bool && dicts[a.ID] == nil {
 			dicts = cloned(dicts)
 			dicts[a.ID] = dict.New()
@@ -378,7 +381,7 @@ func (w *writer) append(o *effect.Outcome) {
 		w.stamp++
 		w.lookAtTiers()
 	}
-	w.active.Append(w.stamp, o, nil, 0)
+	w.active.Append(w.stamp, o, nil, nil, 0)
 	w.reading.End = w.end
 	appendIndexes(&w.reading, o, 0)
 }
@@ -451,7 +454,7 @@ func (w *writer) publish() {
 	}
 	publish(func(s *state) {
 		s.Schema, s.Dicts, s.End = w.schema, w.dicts, w.end
-		s.pos, s.received, s.chain, s.names = w.pos, w.received, w.chain, w.names
+		s.pos, s.Received, s.chain, s.names = w.pos, w.received, w.chain, w.names
 		s.segments, s.lists, s.badRows = w.segments, w.lists, w.badRows
 		for id, x := range indexes {
 			if s.Indexes[id] == nil {

@@ -1,51 +1,89 @@
 package query
 
 import (
+	"cmp"
+	"encoding/binary"
+
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// Events of a profile at the same time are ordered by the hash of their properties, read
-// as a signed number, so that the order is the same in every store whatever the events'
-// order of arrival. The hash is the sum modulo 2^64 of one term for each property that has
-// a value: of [NumberTerm] for bools (0 and 1) and numbers in ordered form, of [TextTerm]
-// for a string, and of the sum of TextTerm over the elements for a set. Events that are
-// equal in time and hash are interchangeable. The hash is a format: it is stored with
-// outcomes, and the order of events in stored parts is by it.
+// ActHash is the hash by which a profile's events of one type and one time are ordered:
+// xxhash64 of what is added, which is each property that has a value, in ascending order
+// of id. Strings go in as text, not as codes, so that every store has the same order. The
+// zero ActHash is that of no property.
+//
+//	4 bytes  id of the property, little endian, and then
+//	8 bytes  the ordered form, little endian, or
+//	         of a string: 4 bytes length, little endian, and its bytes, or
+//	         of a set: 4 bytes number of elements, little endian, and each, in order, as a string
+//
+// A set without an element is no value. Events of equal hash are taken to be equal in all:
+// then it does not matter which is first.
+type ActHash struct{ bytes []byte }
 
-// NumberTerm is the term of a property whose value is a number in ordered form, or a bool.
-func NumberTerm(property schema.AttrID, ordered int64) int64 {
-	return int64(mix(mix(uint64(property)+0x9e3779b97f4a7c15) ^ uint64(ordered)))
+// Reset forgets what was added, and keeps the memory.
+func (h *ActHash) Reset() { h.bytes = h.bytes[:0] }
+
+// Ordered adds a value of an ordered kind.
+func (h *ActHash) Ordered(id schema.AttrID, n int64) {
+	h.bytes = binary.LittleEndian.AppendUint32(h.bytes, uint32(id))
+	h.bytes = binary.LittleEndian.AppendUint64(h.bytes, uint64(n))
 }
 
-// TextTerm is the term of a property whose value is a string, or one element of a set.
-func TextTerm(property schema.AttrID, text []byte) int64 {
-	return int64(mix(mix(uint64(property)+0xd1342543de82ef95) ^ xxhash.Sum64(text)))
+// Text adds a string.
+func (h *ActHash) Text(id schema.AttrID, s string) {
+	h.bytes = binary.LittleEndian.AppendUint32(h.bytes, uint32(id))
+	h.text(s)
 }
 
-// ValueTerm is the term of a property with any value, 0 if it is absent.
-func ValueTerm(property schema.AttrID, v schema.Value) int64 {
+// Set adds a set, whose elements are sorted.
+func (h *ActHash) Set(id schema.AttrID, elements []string) {
+	if len(elements) == 0 {
+		return
+	}
+	h.bytes = binary.LittleEndian.AppendUint32(h.bytes, uint32(id))
+	h.bytes = binary.LittleEndian.AppendUint32(h.bytes, uint32(len(elements)))
+	for _, s := range elements {
+		h.text(s)
+	}
+}
+
+func (h *ActHash) text(s string) {
+	h.bytes = binary.LittleEndian.AppendUint32(h.bytes, uint32(len(s)))
+	h.bytes = append(h.bytes, s...)
+}
+
+// Value adds a value of any kind; an absent one adds nothing.
+func (h *ActHash) Value(id schema.AttrID, v schema.Value) {
 	switch v.Kind() {
 	case schema.Absent:
-		return 0
 	case schema.String:
-		return TextTerm(property, []byte(v.Str()))
+		h.Text(id, v.Str())
 	case schema.Set:
-		sum := int64(0)
-		for _, e := range v.Elements() {
-			sum += TextTerm(property, []byte(e))
-		}
-		return sum
+		h.Set(id, v.Elements())
+	default:
+		h.Ordered(id, v.Ordered())
 	}
-	return NumberTerm(property, v.Ordered())
 }
 
-// mix is the finalizer of splitmix64 (Steele, Lea, Flood 2014).
-func mix(x uint64) uint64 {
-	x ^= x >> 30
-	x *= 0xbf58476d1ce4e5b9
-	x ^= x >> 27
-	x *= 0x94d049bb133111eb
-	return x ^ x>>31
+// Sum returns the hash of what was added since Reset.
+func (h *ActHash) Sum() uint64 { return xxhash.Sum64(h.bytes) }
+
+// compareActs orders two acts of one profile and one event type, whose properties are given.
+func compareActs(properties []schema.Attribute, a, b *Act, h *ActHash) int {
+	if a.Time != b.Time {
+		return cmp.Compare(a.Time, b.Time)
+	}
+	return cmp.Compare(h.of(properties, a.Values), h.of(properties, b.Values))
+}
+
+// of returns the hash of values that stand in the order of properties.
+func (h *ActHash) of(properties []schema.Attribute, values []schema.Value) uint64 {
+	h.Reset()
+	for i := range properties {
+		h.Value(properties[i].ID, values[i])
+	}
+	return h.Sum()
 }

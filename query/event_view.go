@@ -9,9 +9,9 @@ import (
 type EventScan struct {
 	Event      schema.EventID
 	From, To   int64           // milliseconds UTC, half open
-	Properties []schema.AttrID // whose values are read
+	Properties []schema.AttrID // whose values are read, ascending
 	Times      bool            // whether the times are
-	Zones      []ZoneMap       // conditions that every event wanted fulfils: blocks that cannot have one may be left out
+	Zones      []ZoneMap       // conditions that every event wanted fulfils: events that do not may be left out, best by the block
 }
 
 // ZoneMap is a condition on a property's ordered form or code: it lies in [Lo, Hi].
@@ -20,8 +20,8 @@ type ZoneMap struct {
 	Lo, Hi   int64
 }
 
-// EventBlock is some events of one type and one chunk, of living profiles only. What it
-// points to is valid during the call it is handed to.
+// EventBlock is some events of one type and one chunk, at most 65,536, of living profiles
+// only. What it points to is valid during the call it is handed to.
 type EventBlock struct {
 	Ords    []uint16      // whose it is, within the chunk
 	Times   []int64       // nil unless asked for
@@ -35,7 +35,7 @@ type EventColumn struct {
 	Present []uint64 // bit i%64 of word i/64: event i has a value; nil: all have. Not for sets and codes
 	Codes   []uint32 // bools, dictionary strings: schema.NoCode if absent
 	Ints    []int64  // ordered kinds: the ordered form
-	Texts   [][]byte // inline strings
+	Texts   [][]byte // inline strings: nil is absent too
 	Sets    Sets     // sets
 }
 
@@ -43,10 +43,19 @@ type EventColumn struct {
 type EventCursor interface {
 	// Events calls f with all events of a scan in one chunk, within (nil: anybody) telling
 	// whose are wanted: others may be among them. Events before the retention horizon are
-	// never among them. It stops at f's first error and returns it.
+	// never among them. f may change nothing of a block and does not use the cursor. It
+	// stops at f's first error and returns it.
 	Events(scan *EventScan, chunk int, within *bitmap.Set, f func(b *EventBlock) error) error
 
-	// EventDay returns who has an event of the type on a UTC day (days since 1970), if
-	// that is known without reading events.
+	// EventDay returns who of the living has an event of the type on a UTC day (days since
+	// 1970), if that is known without reading events.
 	EventDay(event schema.EventID, day int64, chunk int, buf *bitmap.Words) (who bitmap.Set, ok bool, err error)
+}
+
+// EventCounter is what a [View] may have beside: without it all event types are taken to
+// be alike, and the order of evaluation is worse.
+type EventCounter interface {
+	// EventCount returns about how many events of a type lie in [from, to), by what is
+	// known without reading them.
+	EventCount(event schema.EventID, from, to int64) uint64
 }

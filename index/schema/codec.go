@@ -32,6 +32,9 @@ const (
 	flagsKnown = 1<<iota - 1
 )
 
+// The flag bit of an event type.
+const flagEventDeprecated = 1
+
 // AppendAttribute appends the binary form of a to dst. It checks nothing.
 func AppendAttribute(dst []byte, a *Attribute) []byte {
 	var flags byte
@@ -72,6 +75,26 @@ func AppendSchema(dst []byte, s *Schema) []byte {
 	for i := range s.Attributes {
 		dst = AppendAttribute(dst, &s.Attributes[i])
 	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.Events)))
+	for i := range s.Events {
+		dst = appendEvent(dst, &s.Events[i])
+	}
+	return dst
+}
+
+func appendEvent(dst []byte, e *Event) []byte {
+	dst = binary.AppendUvarint(dst, uint64(e.ID))
+	dst = appendString(dst, e.Name)
+	dst = binary.AppendUvarint(dst, uint64(e.Retention))
+	var flags byte
+	if e.Deprecated {
+		flags = flagEventDeprecated
+	}
+	dst = append(dst, byte(e.Class), flags)
+	dst = binary.AppendUvarint(dst, uint64(len(e.Properties)))
+	for i := range e.Properties {
+		dst = AppendAttribute(dst, &e.Properties[i])
+	}
 	return dst
 }
 
@@ -82,27 +105,20 @@ func DecodeSchema(b []byte) (*Schema, error) {
 	if v := d.byte(); d.err == nil && v != schemaFormat {
 		d.version("schema", v)
 	}
-	version, next, count := d.uvarint(), AttrID(d.uint32()), d.length()
-	var attributes []Attribute
-	last, names := FirstUserAttr-1, make(map[string]bool)
-	for i := 0; i < count && d.err == nil; i++ {
-		a := d.attribute()
-		if d.err == nil && (a.ID <= last || a.ID >= next) {
-			d.corrupt("attribute ids out of order")
-		}
-		if names[a.Name] {
-			d.corrupt("a name twice")
-		}
-		last, names[a.Name] = a.ID, true
-		attributes = append(attributes, a)
+	version := d.uvarint()
+	d.next = AttrID(d.uint32())
+	if d.err == nil && d.next < FirstUserAttr {
+		d.corrupt("a bad next id")
 	}
-	if d.err == nil && (d.at != len(b) || next < FirstUserAttr) {
-		d.corrupt("trailing bytes or a bad next id")
+	d.taken = make(map[AttrID]bool)
+	attributes, events := d.attributes(), d.events()
+	if d.err == nil && d.at != len(b) {
+		d.corrupt("trailing bytes")
 	}
 	if d.err != nil {
 		return nil, d.err
 	}
-	return New(version, next, attributes), nil
+	return New(version, d.next, attributes, events...), nil
 }
 
 func appendString(dst []byte, s string) []byte {
@@ -133,6 +149,9 @@ type decoder struct {
 	b   []byte
 	at  int
 	err error
+
+	next  AttrID          // of a schema: all ids are below it
+	taken map[AttrID]bool // of a schema: the ids so far
 }
 
 func (d *decoder) corrupt(what string) {
@@ -236,6 +255,53 @@ func (d *decoder) attribute() (a Attribute) {
 		return Attribute{}
 	}
 	return a
+}
+
+// attributes reads the attributes of a schema, or the properties of an event type.
+func (d *decoder) attributes() (out []Attribute) {
+	n := d.length()
+	names := make(map[string]bool)
+	var last AttrID
+	for i := 0; i < n && d.err == nil; i++ {
+		a := d.attribute()
+		d.id(a.ID, &last)
+		d.distinct(a.Name, names)
+		out = append(out, a)
+	}
+	return out
+}
+
+func (d *decoder) events() (out []Event) {
+	n := d.length()
+	names := make(map[string]bool)
+	var last AttrID
+	for i := 0; i < n && d.err == nil; i++ {
+		e := Event{ID: EventID(d.uint32()), Name: d.string(MaxNameBytes), Retention: d.uint32(), Class: DataClass(d.byte())}
+		flags := d.byte()
+		d.known("data class", byte(e.Class), byte(Correspondence))
+		d.known("flags of an event", flags, flagEventDeprecated)
+		e.Deprecated = flags == flagEventDeprecated
+		d.id(AttrID(e.ID), &last)
+		d.distinct(e.Name, names)
+		e.Properties = d.attributes()
+		out = append(out, e)
+	}
+	return out
+}
+
+// id checks an id: below the next one, above the last of its list, nobody else's.
+func (d *decoder) id(id AttrID, last *AttrID) {
+	if d.err == nil && (id < FirstUserAttr || id >= d.next || id <= *last || d.taken[id]) {
+		d.corrupt("an id out of order or given twice")
+	}
+	d.taken[id], *last = true, id
+}
+
+func (d *decoder) distinct(name string, names map[string]bool) {
+	if d.err == nil && names[name] {
+		d.corrupt("a name twice")
+	}
+	names[name] = true
 }
 
 // known refuses a code past those of this version: later versions append to them.

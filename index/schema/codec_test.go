@@ -7,15 +7,18 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 )
 
 func exampleSchema() *Schema {
-	return New(7, 18, []Attribute{
+	return New(9, 20, []Attribute{
 		{ID: 16, Name: "age", Kind: Int, Class: Demographic, Required: true, Min: IntValue(0), Max: IntValue(120)},
 		{ID: 17, Name: "plan", Kind: String, History: true, Allowed: []Value{StringValue("free"), StringValue("pro")}},
-	})
+	}, Event{ID: 18, Name: "purchase", Retention: 730, Class: Transaction, Properties: []Attribute{
+		{ID: 19, Name: "amount", Kind: Decimal, Scale: 2, Required: true, Min: DecimalValue(0, 2)},
+	}})
 }
 
 // exampleBytes takes the example from the package comment itself.
@@ -25,7 +28,7 @@ func exampleBytes(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, _ := strings.Cut(string(doc), "with two attributes:\n")
+	_, text, _ := strings.Cut(string(doc), "with two attributes and an event type:\n")
 	text, _, _ = strings.Cut(text, "// The first is age")
 	b, err := hex.DecodeString(strings.NewReplacer("//", "", " ", "", "\t", "", "\n", "").Replace(text))
 	if err != nil || len(b) == 0 {
@@ -45,20 +48,39 @@ func TestGoldenExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	requireSameSchema(t, got, want)
-	if got.Lookup("plan").ID != 17 || got.ByID(16).Name != "age" {
+	e, p := got.Property(19)
+	if got.Lookup("plan").ID != 17 || got.ByID(16).Name != "age" || e != got.LookupEvent("purchase") || e != got.EventByID(18) || p != e.Lookup("amount") || p.Min.String() != "0.00" {
 		t.Fatal("the decoded schema is not indexed")
 	}
 }
 
 func requireSameSchema(t *testing.T, got, want *Schema) {
 	t.Helper()
-	if got.Version != want.Version || got.NextID != want.NextID || len(got.Attributes) != len(want.Attributes) {
-		t.Fatalf("got version %d next %d attributes %d, want %d %d %d", got.Version, got.NextID, len(got.Attributes),
-			want.Version, want.NextID, len(want.Attributes))
+	if got.Version != want.Version || got.NextID != want.NextID {
+		t.Fatalf("got version %d next %d, want %d %d", got.Version, got.NextID, want.Version, want.NextID)
 	}
-	for i := range want.Attributes {
-		if got.Attributes[i].ID != want.Attributes[i].ID || !SameDefinition(&got.Attributes[i], &want.Attributes[i]) {
-			t.Fatalf("attribute %d: got %+v, want %+v", i, got.Attributes[i], want.Attributes[i])
+	requireSameAttributes(t, got.Attributes, want.Attributes)
+	if len(got.Events) != len(want.Events) {
+		t.Fatalf("got %d events, want %d", len(got.Events), len(want.Events))
+	}
+	for i := range want.Events {
+		g, w := got.Events[i], want.Events[i]
+		requireSameAttributes(t, g.Properties, w.Properties)
+		g.Properties, w.Properties = nil, nil
+		if !reflect.DeepEqual(g, w) {
+			t.Fatalf("event %d: got %+v, want %+v", i, g, w)
+		}
+	}
+}
+
+func requireSameAttributes(t *testing.T, got, want []Attribute) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("got %d attributes, want %d", len(got), len(want))
+	}
+	for i := range want {
+		if got[i].ID != want[i].ID || !SameDefinition(&got[i], &want[i]) {
+			t.Fatalf("attribute %d: got %+v, want %+v", i, got[i], want[i])
 		}
 	}
 }
@@ -89,6 +111,14 @@ func TestDecodeErrors(t *testing.T) {
 		{"not UTF-8", change(7, 0xff), ErrCorrupt},
 		{"name past the end", change(6, 0x7f), ErrCorrupt},
 		{"forged count", change(3, 0x7f), ErrCorrupt},
+		{"forged count of events", change(49, 0x7f), ErrCorrupt},
+		{"an event's id is an attribute's", change(50, 17), ErrCorrupt},
+		{"an event's id is past next", change(50, 20), ErrCorrupt},
+		{"newer class of an event", change(62, 8), ErrNewerFormat},
+		{"newer flag of an event", change(63, 2), ErrNewerFormat},
+		{"newer property", change(65, attributeFormat+1), ErrNewerFormat},
+		{"a property's id is the event's", change(66, 18), ErrCorrupt},
+		{"a property's id is below 16", change(66, 15), ErrCorrupt},
 	} {
 		if _, err := DecodeSchema(c.b); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
@@ -103,6 +133,17 @@ func TestDecodeErrors(t *testing.T) {
 	twice.Attributes[1].Name = "age"
 	if _, err := DecodeSchema(AppendSchema(nil, twice)); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a name twice: got %v, want corrupt", err)
+	}
+	for what, events := range map[string][]Event{
+		"an event's name twice":    {{ID: 18, Name: "e"}, {ID: 19, Name: "e"}},
+		"a property's name twice":  {{ID: 16, Name: "e", Properties: []Attribute{{ID: 17, Name: "x"}, {ID: 18, Name: "x"}}}},
+		"events out of order":      {{ID: 19, Name: "e"}, {ID: 18, Name: "f"}},
+		"properties out of order":  {{ID: 16, Name: "e", Properties: []Attribute{{ID: 18, Name: "x"}, {ID: 17, Name: "y"}}}},
+		"one id in two properties": {{ID: 16, Name: "e", Properties: []Attribute{{ID: 18}}}, {ID: 17, Name: "f", Properties: []Attribute{{ID: 18}}}},
+	} {
+		if _, err := DecodeSchema(AppendSchema(nil, New(1, 20, nil, events...))); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: got %v, want corrupt", what, err)
+		}
 	}
 	for _, v := range []Value{{kind: Bool, num: 2}, {kind: Float, num: math.MaxInt64 /* a NaN */}, {kind: Date, num: MaxDate + 1},
 		{kind: Timestamp, num: MinTimestamp - 1}, {kind: Decimal, scale: 19}, {kind: Set, set: []string{"b", "a"}},

@@ -1,5 +1,5 @@
-// Package schema is the vocabulary of Kanta: kinds, typed values, attributes and
-// the schema that holds them. It imports the standard library only and knows no
+// Package schema is the vocabulary of Kanta: kinds, typed values, attributes, event types
+// and the schema that holds them. It imports the standard library only and knows no
 // file, no expression and no engine.
 //
 // A schema is immutable. A change (see [Change]) makes a new one with a higher
@@ -28,7 +28,8 @@
 //
 // # Evolution
 //
-// [Schema.Apply] lists what each change may do. Allowed values of a set attribute are
+// [Schema.Apply] lists what each change may do. Attributes, event types and properties
+// take their ids from one counter, so no number means two things in a store. Allowed values of a set attribute are
 // its elements, as string values; those of any other attribute have its kind and scale.
 //
 // # Binary form, version 1
@@ -42,7 +43,10 @@
 //	  1 byte   version: 1
 //	  uvarint  schema version
 //	  uvarint  next id
-//	  uvarint  n, then n attributes, ids ascending and below next id, names distinct
+//	  uvarint  n, then n attributes
+//	  uvarint  n, then n event types
+//	  (ids ascend within their list, are at least 16, below next id, and all different;
+//	  names are distinct within their list)
 //
 //	attribute
 //	  1 byte   version: 1
@@ -54,6 +58,14 @@
 //	  string   format, at most 128 bytes
 //	  uvarint  n, then n allowed values
 //
+//	event type
+//	  uvarint  id
+//	  string   name, at most 128 bytes
+//	  uvarint  retention, in days
+//	  1 byte   data class
+//	  1 byte   flags: 1 deprecated
+//	  uvarint  n, then its n properties, each in the form of an attribute
+//
 //	value
 //	  1 byte   kind; 0 is absent and nothing follows
 //	  string   of a string
@@ -61,12 +73,17 @@
 //	  1 byte   scale, varint the unscaled integer, of a decimal
 //	  varint   the ordered form, of every other kind
 //
-// Example, a schema at version 7 whose next id is 18, with two attributes:
+// Example, a schema at version 9 whose next id is 20, with two attributes and an event type:
 //
-//	01 07 12 02
+//	01 09 14 02
 //	01 10 03 61 67 65 02 00 00 02 01 02 00 02 f0 01 00 00
 //	01 11 04 70 6c 61 6e 05 00 00 00 08 00 00 00 02 05 04 66 72 65 65 05 03 70 72 6f
+//	01
+//	12 08 70 75 72 63 68 61 73 65 da 05 06 00 01
+//	01 13 06 61 6d 6f 75 6e 74 04 02 00 00 01 04 02 00 00 00 00
 //
 // The first is age: id 16, int, demographic, required, min 0, max 120. The second is
-// plan: id 17, a dictionary string with history, allowed "free" and "pro".
+// plan: id 17, a dictionary string with history, allowed "free" and "pro". The event type
+// is purchase: id 18, kept for 730 days, transaction; its property is amount: id 19, a
+// decimal of 2 places, required, min 0.00.
 package schema

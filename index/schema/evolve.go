@@ -9,28 +9,43 @@ import (
 	"unicode/utf8"
 )
 
-// MaxAttributes bounds a schema: every change copies it, and every snapshot holds it.
+// MaxAttributes bounds the attributes and properties of a schema together: every change
+// copies it, and every snapshot holds it.
 const MaxAttributes = 1 << 14
 
 // ChangeError says why a schema change, a name or a definition is not possible.
 type ChangeError struct {
 	Op      ChangeOp // 0 for a definition that is checked by itself
-	Name    string   // the attribute
+	Event   string   // the event type, or whose property it is
+	Name    string   // the attribute or property
 	Problem string   // what is wrong
 	Advice  string   // what to do; never empty
 }
 
 // Error returns one line.
 func (e *ChangeError) Error() string {
-	if e.Op == 0 {
-		return fmt.Sprintf("attribute %q: %s (%s)", e.Name, e.Problem, e.Advice)
+	what, name := "attribute", e.Name
+	switch {
+	case e.Op.ofEvent() || e.Op == 0 && e.Event != "" && e.Name == "":
+		what, name = "event", e.Event
+	case e.Op.ofProperty() || e.Event != "":
+		what = "property"
 	}
-	return fmt.Sprintf("%s %q: %s (%s)", e.Op, e.Name, e.Problem, e.Advice)
+	if e.Op != 0 {
+		what = e.Op.String()
+	}
+	of := ""
+	if name == e.Name && e.Event != "" {
+		of = fmt.Sprintf(" of event %q", e.Event)
+	}
+	return fmt.Sprintf("%s %q%s: %s (%s)", what, name, of, e.Problem, e.Advice)
 }
 
 // String returns the operation in words, such as "set storage".
 func (op ChangeOp) String() string {
-	names := [...]string{"no change", "add", "widen", "rename", "deprecate", "drop", "narrow", "set storage"}
+	names := [...]string{"no change", "add", "widen", "rename", "deprecate", "drop", "narrow", "set storage",
+		"add event", "rename event", "deprecate event", "drop event", "redefine event",
+		"add property", "widen property", "rename property", "drop property", "narrow property", "deprecate property"}
 	if int(op) < len(names) {
 		return names[op]
 	}
@@ -53,11 +68,23 @@ func (op ChangeOp) String() string {
 //   - Deprecate: marks it. Drop: removes it; its id is never given again.
 //   - SetStorage: a string that is neither personal nor unique may go to the
 //     dictionary, every string inline.
+//   - AddEvent, RenameEvent, DeprecateEvent and DropEvent are as those of attributes.
+//     RedefineEvent sets Retention and Class, and ends a deprecation.
+//   - Changes of properties are as those of attributes. No property is unique, has history,
+//     or is named "ts", which is the time of an event. Its storage never changes.
+//
+// Names are distinct among the attributes, among the event types, and among the properties
+// of one; an attribute and an event type may have the same: see [Schema.Clashes].
 //
 // A change that changes nothing is an error.
 func (s *Schema) Apply(c Change) (*Schema, error) {
-	if c.Op == AddAttribute {
+	switch {
+	case c.Op == AddAttribute:
 		return s.add(c)
+	case c.Op.ofEvent():
+		return s.changeEvent(c)
+	case c.Op.ofProperty():
+		return s.changeProperty(c)
 	}
 	i, ok := s.byName[c.Name]
 	if !ok {
@@ -80,7 +107,7 @@ func (s *Schema) Apply(c Change) (*Schema, error) {
 		}
 		a.Deprecated = true
 	case Drop:
-		return New(s.Version+1, s.NextID, slices.Delete(slices.Clone(s.Attributes), i, i+1)), nil
+		return New(s.Version+1, s.NextID, slices.Delete(slices.Clone(s.Attributes), i, i+1), s.Events...), nil
 	case SetStorage:
 		if a.Kind == String && a.Storage == c.Attribute.Storage {
 			return nil, c.problem("it is stored so already", "nothing is to be done")
@@ -94,35 +121,53 @@ func (s *Schema) Apply(c Change) (*Schema, error) {
 	}
 	attributes := slices.Clone(s.Attributes)
 	attributes[i] = a
-	return New(s.Version+1, s.NextID, attributes), nil
+	return New(s.Version+1, s.NextID, attributes, s.Events...), nil
 }
 
 func (c *Change) problem(what, advice string) error {
-	return &ChangeError{Op: c.Op, Name: c.Name, Problem: what, Advice: advice}
+	return &ChangeError{Op: c.Op, Event: c.Event, Name: c.Name, Problem: what, Advice: advice}
 }
 
-func (s *Schema) add(c Change) (*Schema, error) {
+// definition returns the attribute or property that a change adds, with its name in both places.
+func (c *Change) definition() (Attribute, error) {
 	a := c.Attribute
 	if a.Name == "" {
 		a.Name = c.Name
 	}
+	if c.Name != "" && c.Name != a.Name {
+		return a, c.problem(fmt.Sprintf("the definition is named %q", a.Name), "give both the same name")
+	}
+	c.Name, a.Allowed = a.Name, slices.Clone(a.Allowed)
+	return a, nil
+}
+
+// full reports whether nothing can be added that takes an id.
+func (s *Schema) full() bool {
+	n := len(s.Attributes)
+	for i := range s.Events {
+		n += len(s.Events[i].Properties)
+	}
+	return n >= MaxAttributes || s.NextID == 1<<32-1
+}
+
+func (s *Schema) add(c Change) (*Schema, error) {
+	a, err := c.definition()
 	switch {
-	case c.Name != "" && c.Name != a.Name:
-		return nil, c.problem(fmt.Sprintf("the definition is named %q", a.Name), "give both the same name")
+	case err != nil:
+		return nil, err
 	case s.Lookup(a.Name) != nil:
-		c.Name = a.Name
 		return nil, c.problem("the name is taken", "choose another name, or widen or narrow the attribute that has it")
-	case len(s.Attributes) >= MaxAttributes || s.NextID == 1<<32-1:
-		return nil, c.problem("the schema is full", "drop attributes that are not used")
+	case s.full():
+		return nil, c.problem("the schema is full", "drop attributes and properties that are not used")
 	}
 	if err := a.validate(c.Op); err != nil {
 		return nil, err
 	}
-	a.ID, a.Allowed = max(s.NextID, FirstUserAttr), slices.Clone(a.Allowed)
-	return New(s.Version+1, a.ID+1, append(slices.Clone(s.Attributes), a)), nil
+	a.ID = max(s.NextID, FirstUserAttr)
+	return New(s.Version+1, a.ID+1, append(slices.Clone(s.Attributes), a), s.Events...), nil
 }
 
-// redefine gives a the definition of a Widen or Narrow.
+// redefine gives an attribute or property the definition of a widening or narrowing.
 func redefine(a *Attribute, c Change) error {
 	old, def := *a, c.Attribute
 	def.ID = old.ID
@@ -135,13 +180,15 @@ func redefine(a *Attribute, c Change) error {
 	case def.Kind != old.Kind || def.Scale != old.Scale:
 		return c.problem(fmt.Sprintf("it is %s and cannot become %s", kindWords(&old), kindWords(&def)),
 			"kinds never change: add an attribute, load it, drop this one")
+	case def.Storage != old.Storage && c.Event != "":
+		return c.problem("its storage is another", "the storage of a property never changes: add a property of another name")
 	case def.Storage != old.Storage:
 		return c.problem("its storage is another", "change the storage first, by a change of its own")
 	case def.Deprecated && !old.Deprecated:
 		return c.problem("a definition cannot deprecate", "deprecate it by a change of its own")
 	case SameDefinition(&old, &def):
 		return c.problem("nothing changes", "nothing is to be done")
-	case c.Op == Widen && !Widens(&old, &def):
+	case (c.Op == Widen || c.Op == WidenProperty) && !Widens(&old, &def):
 		return c.problem("values that are admitted now would not be", "narrow it instead, after a dry run that finds no offender")
 	}
 	def.Allowed = slices.Clone(def.Allowed)

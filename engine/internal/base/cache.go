@@ -120,6 +120,11 @@ func (c *Cache) Forget(units ...*Unit) {
 			gone[&u.exists] = true
 		}
 	}
+	c.remove(gone)
+}
+
+// remove takes emptied slots off the clock.
+func (c *Cache) remove(gone map[any]bool) {
 	if len(gone) == 0 {
 		return
 	}

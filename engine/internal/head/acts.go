@@ -107,8 +107,8 @@ func (a *Acts) first(n int) *Acts {
 	return &out
 }
 
-// before compares event i of a with event j of b: by profile, time, hash.
-func (a *Acts) before(i int, b *Acts, j int) int {
+// Compare compares event i of a with event j of b: by profile, time, hash.
+func (a *Acts) Compare(i int, b *Acts, j int) int {
 	return cmp.Or(cmp.Compare(a.Ords[i], b.Ords[j]), cmp.Compare(a.Times[i], b.Times[j]), cmp.Compare(a.Hashes[i], b.Hashes[j]))
 }
 
@@ -453,7 +453,7 @@ func sortedRun(t *EventTable, parts []*Acts) *Acts {
 			refs = append(refs, ref{uint32(p), uint32(i)})
 		}
 	}
-	slices.SortFunc(refs, func(x, y ref) int { return parts[x.part].before(int(x.i), parts[y.part], int(y.i)) })
+	slices.SortFunc(refs, func(x, y ref) int { return parts[x.part].Compare(int(x.i), parts[y.part], int(y.i)) })
 	out := newActs(t, len(refs))
 	for _, r := range refs {
 		out.add(parts[r.part], int(r.i))

@@ -16,11 +16,15 @@
 //	0x0A    sequence 8                               quarantined row, sealed
 //	0x10    attr 4, shard 4, ^generation 8, kind 1, row 4   base, see below
 //	0x11    attr 4, ^generation 8, kind 1, page 4    key table of an attribute
-//	0x20 .. 0x2F reserved for events (partition, event, shard, generation, part)
+//	0x20    event 4, shard 4, ^generation 8          manifest of an event type's parts, sealed
+//	0x21    partition 5, event 4, shard 4, part 8, kind 1, row 4   part of package timeline
+//	0x22 .. 0x2F reserved for events
 //
 // The generation is stored inverted, so that the newest of a unit comes first. Kinds of
 // the base: 0 manifest, 1 fragment of a code, 2 fragment of "has a value", 3 column
-// block, 4 plane; of key tables: 5 page, 6 manifest. The rows of a unit are one contiguous span.
+// block, 4 plane; of key tables: 5 page, 6 manifest; of parts: 7 header, 8 row. The rows
+// of a unit, and of a part, are one contiguous span. A partition is its first day since
+// 1970 plus 2^31 in 4 bytes, and its days in 1.
 package keys
 
 import "encoding/binary"
@@ -37,6 +41,8 @@ const (
 	Plane    Kind = 4 // reserved
 	Page     Kind = 5 // key table: the page
 	Done     Kind = 6 // key table: its manifest, which is known last
+	Header   Kind = 7 // part: its header
+	Piece    Kind = 8 // part: a row
 )
 
 const (
@@ -51,6 +57,8 @@ const (
 	pQuarantine = 0x0A
 	pBase       = 0x10
 	pTable      = 0x11
+	pActs       = 0x20
+	pPart       = 0x21
 )
 
 // Span is a half-open range of keys.
@@ -246,4 +254,69 @@ func ParseTable(k []byte) (t Table, kind Kind, page uint32, ok bool) {
 	}
 	t = Table{binary.BigEndian.Uint32(k[1:]), ^binary.BigEndian.Uint64(k[5:])}
 	return t, Kind(k[13]), binary.BigEndian.Uint32(k[14:]), true
+}
+
+// Acts names one generation of an event type's manifest in one shard.
+type Acts struct {
+	Event, Shard uint32
+	Generation   uint64
+}
+
+func (a Acts) prefix() []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte{pActs}, a.Event), a.Shard)
+}
+
+// Key is the key of the manifest.
+func (a Acts) Key() []byte { return binary.BigEndian.AppendUint64(a.prefix(), ^a.Generation) }
+
+// Span is the manifest alone.
+func (a Acts) Span() Span { return prefixSpan(a.Key()...) }
+
+// AfterShard is the first key behind all generations of the event type and shard.
+func (a Acts) AfterShard() []byte { return prefixSpan(a.prefix()...).End }
+
+// AllActs spans all manifests of event types.
+func AllActs() Span { return prefixSpan(pActs) }
+
+// ParseActs is the inverse of [Acts.Key].
+func ParseActs(k []byte) (a Acts, ok bool) {
+	if len(k) != 17 || k[0] != pActs {
+		return a, false
+	}
+	return Acts{binary.BigEndian.Uint32(k[1:]), binary.BigEndian.Uint32(k[5:]), ^binary.BigEndian.Uint64(k[9:])}, true
+}
+
+// Part names a part of an event type: Number is unique in its shard and type.
+type Part struct {
+	FirstDay     int32
+	Days         uint8
+	Event, Shard uint32
+	Number       uint64
+}
+
+func (p Part) prefix() []byte {
+	k := make([]byte, 0, 27)
+	k = append(binary.BigEndian.AppendUint32(append(k, pPart), uint32(p.FirstDay)+1<<31), p.Days)
+	k = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(k, p.Event), p.Shard)
+	return binary.BigEndian.AppendUint64(k, p.Number)
+}
+
+// Row is the key of the header, whose row is 0, or of a row of the part.
+func (p Part) Row(kind Kind, row uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(p.prefix(), byte(kind)), row)
+}
+
+// Span is all rows of the part.
+func (p Part) Span() Span { return prefixSpan(p.prefix()...) }
+
+// Parts spans all parts.
+func Parts() Span { return prefixSpan(pPart) }
+
+// ParsePart is the inverse of [Part.Row].
+func ParsePart(k []byte) (p Part, kind Kind, row uint32, ok bool) {
+	if len(k) != 27 || k[0] != pPart {
+		return p, 0, 0, false
+	}
+	p = Part{int32(binary.BigEndian.Uint32(k[1:]) - 1<<31), k[5], binary.BigEndian.Uint32(k[6:]), binary.BigEndian.Uint32(k[10:]), binary.BigEndian.Uint64(k[14:])}
+	return p, Kind(k[22]), binary.BigEndian.Uint32(k[23:]), true
 }

@@ -15,6 +15,35 @@ func number(r *rand.Rand) uint32 {
 	return []uint32{0, 1, 255, 256, math.MaxUint32 - 1, math.MaxUint32, r.Uint32()}[r.IntN(7)]
 }
 
+// TestParts is TestUnits of events' manifests and parts, which ascend by day.
+func TestParts(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 3))
+	random := func() Part {
+		return Part{int32(number(r)), uint8(number(r)), number(r), number(r), uint64(number(r)) << (r.IntN(2) * 32)}
+	}
+	for range 20000 {
+		a, row := random(), number(r)
+		k := a.Row(Piece, row)
+		if p, kind, got, ok := ParsePart(k); !ok || p != a || kind != Piece || got != row {
+			t.Fatalf("%+v: parsed %+v %d %d", a, p, kind, got)
+		}
+		b := a
+		if r.IntN(2) == 0 {
+			b = random()
+		}
+		k = b.Row(Header, 0)
+		if a.Span().has(k) != (a == b) || !Parts().has(k) || a.FirstDay < b.FirstDay && bytes.Compare(a.Row(Piece, row), k) >= 0 {
+			t.Fatalf("%+v and %+v", a, b)
+		}
+		m := Acts{a.Event, a.Shard, a.Number}
+		n := Acts{a.Event, a.Shard, b.Number}
+		if got, ok := ParseActs(n.Key()); !ok || got != n || m.Span().has(n.Key()) != (m == n) || !AllActs().has(n.Key()) ||
+			m.Generation > n.Generation && bytes.Compare(m.Key(), n.Key()) >= 0 || bytes.Compare(n.Key(), m.AfterShard()) >= 0 {
+			t.Fatalf("%+v and %+v", m, n)
+		}
+	}
+}
+
 // TestUnits checks that parsing is the inverse, that a span holds its own rows and no
 // other's, and that the newest generation of a unit comes first.
 func TestUnits(t *testing.T) {
@@ -98,7 +127,7 @@ func TestOthers(t *testing.T) {
 // TestPrefixes pins the prefixes: they are a format.
 func TestPrefixes(t *testing.T) {
 	for want, k := range map[byte][]byte{0x01: Meta("x"), 0x03: Schema(), 0x04: Dict(1, 1), 0x05: Record(1), 0x06: Outcome(1), 0x07: Repeat(1, 1, 1),
-		0x08: Segment("x"), 0x09: List("x"), 0x0A: Quarantine(1), 0x10: Unit{}.Row(Manifest, 0), 0x11: Table{}.Row(Page, 0)} {
+		0x08: Segment("x"), 0x09: List("x"), 0x0A: Quarantine(1), 0x10: Unit{}.Row(Manifest, 0), 0x11: Table{}.Row(Page, 0), 0x20: Acts{}.Key(), 0x21: Part{}.Row(Header, 0)} {
 		if k[0] != want {
 			t.Errorf("%x has the prefix %#x, want %#x", k, k[0], want)
 		}

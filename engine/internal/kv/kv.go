@@ -450,14 +450,30 @@ func (t *Table) Set(key, value []byte) error {
 func (t *Table) Size() int64 { return t.size }
 
 // Ingest finishes the table and makes its rows visible, all at once and durably.
-func (t *Table) Ingest(ctx context.Context) error {
-	if err := t.w.Close(); err != nil {
-		return errors.Join(fmt.Errorf("write table: %w", err), t.s.fs.Remove(t.path))
+func (t *Table) Ingest(ctx context.Context) error { return t.s.Ingest(ctx, t) }
+
+// Ingest is [Table.Ingest] of several tables, whose spans of keys do not overlap: all at
+// once. Whatever comes of it, the tables are done with.
+func (s *Store) Ingest(ctx context.Context, tables ...*Table) error {
+	var paths []string
+	var failed error
+	for _, t := range tables {
+		paths = append(paths, t.path)
+		if err := t.w.Close(); err != nil && failed == nil {
+			failed = fmt.Errorf("write table: %w", err)
+		}
 	}
-	if err := t.s.fatal.guard(func() error { return t.s.DB.Ingest(ctx, []string{t.path}) }); err != nil {
-		return errors.Join(fmt.Errorf("ingest table: %w", err), t.s.fs.Remove(t.path))
+	if failed == nil {
+		if err := s.fatal.guard(func() error { return s.DB.Ingest(ctx, paths) }); err != nil {
+			failed = fmt.Errorf("ingest table: %w", err)
+		}
 	}
-	return nil
+	if failed != nil {
+		for _, path := range paths {
+			failed = errors.Join(failed, s.fs.Remove(path))
+		}
+	}
+	return failed
 }
 
 // Discard gives the table up.

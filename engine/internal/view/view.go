@@ -30,13 +30,15 @@ const (
 
 // State is what a view reads. It never changes once made.
 type State struct {
-	Schema  *schema.Schema
-	End     uint32                         // the first ordinal not assigned
-	Units   map[schema.AttrID][]*base.Unit // by shard; nil where there is none
-	Tiers   head.Tiers
-	Dicts   map[schema.AttrID]*dict.Dict
-	Indexes map[schema.AttrID]*Index
-	Seed    uint64 // of the hashes in the indexes
+	Schema   *schema.Schema
+	End      uint32                             // the first ordinal not assigned
+	Units    map[schema.AttrID][]*base.Unit     // by shard; nil where there is none
+	Acts     map[schema.EventID][]*base.ActUnit // by shard; nil where there is none
+	Received int64                              // time of the last record, in ms UTC
+	Tiers    head.Tiers
+	Dicts    map[schema.AttrID]*dict.Dict
+	Indexes  map[schema.AttrID]*Index
+	Seed     uint64 // of the hashes in the indexes
 }
 
 // Index finds the ordinals of a string: keys and inline attributes have one.
@@ -177,6 +179,7 @@ type Cursor struct {
 	ords    []uint16
 	cands   []uint32
 	bytes   uint64
+	acts    *actReader
 }
 
 // attrCursor is what is looked up once per attribute.

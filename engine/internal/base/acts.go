@@ -1,0 +1,300 @@
+package base
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/kantadb/kanta/engine/internal/digest"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/index/timeline"
+	"github.com/kantadb/kanta/query"
+)
+
+// ActUnit is one generation of one event type's parts in one shard. A new generation
+// shares the parts that stay. What it says is immutable; what it has loaded lives in the
+// cache. Safe for concurrent use.
+//
+// Its manifest is sealed and says:
+//
+//	1 byte    version: 1
+//	uvarint   folded: the position up to which the log's events are in the parts
+//	uvarint   the number that the next part gets
+//	16 bytes  the content sum of all events in the parts, those of the dead too
+//	16 bytes  the replica sum
+//	uvarint   number of parts; for each
+//	  varint    first day of its partition
+//	  1 byte    days of the partition
+//	  uvarint   its number
+//	  uvarint   events
+//	  uvarint   rows
+//	  varint    first time, in ms since 1970
+//	  uvarint   last time - first time
+//	  uvarint   bytes
+type ActUnit struct {
+	ID      keys.Acts
+	Folded  uint64
+	Next    uint64 // number of the next part
+	Content digest.Sum
+	Replica digest.Sum
+	Parts   []*ActPart // by partition, then number
+}
+
+// ActPart is a stored part.
+type ActPart struct {
+	ID          keys.Part
+	Events      uint64
+	First, Last int64 // times, in ms
+	Bytes       int64
+
+	cache  *Cache
+	header slot[timeline.Part]
+	rows   []slot[[]byte]
+}
+
+const actsVersion = 1
+
+func (u *ActUnit) manifest() []byte {
+	b := binary.AppendUvarint([]byte{actsVersion}, u.Folded)
+	b = binary.AppendUvarint(b, u.Next)
+	b = u.Replica.Append(u.Content.Append(b))
+	b = binary.AppendUvarint(b, uint64(len(u.Parts)))
+	for _, p := range u.Parts {
+		b = append(binary.AppendVarint(b, int64(p.ID.FirstDay)), p.ID.Days)
+		for _, v := range []uint64{p.ID.Number, p.Events, uint64(len(p.rows))} {
+			b = binary.AppendUvarint(b, v)
+		}
+		b = binary.AppendUvarint(binary.AppendVarint(b, p.First), uint64(p.Last-p.First))
+		b = binary.AppendUvarint(b, uint64(p.Bytes))
+	}
+	return kv.Seal(nil, b)
+}
+
+// maxPartRows bounds what a manifest may claim, so that a forged one makes nobody
+// allocate more than its parts could have.
+const maxPartRows = timeline.MaxEvents
+
+// OpenActUnit reads a unit from its manifest.
+func OpenActUnit(id keys.Acts, sealed []byte, cache *Cache) (*ActUnit, error) {
+	name := fmt.Sprintf("manifest of event %d, shard %d", id.Event, id.Shard)
+	b, err := kv.Unseal(sealed)
+	if err != nil {
+		return nil, kv.Damaged(name, err, errMissing, errMissing)
+	}
+	corrupt := query.Errorf(query.CodeCorrupt, "%s is damaged", name)
+	if len(b) < 1 {
+		return nil, corrupt
+	}
+	if b[0] != actsVersion {
+		return nil, query.Errorf(query.CodeNewerFormat, "%s has version %d, this is a reader of version %d", name, b[0], actsVersion)
+	}
+	r := manifestReader{b: b[1:]}
+	u := &ActUnit{ID: id, Folded: r.uvarint(), Next: r.uvarint(), Content: r.sum(), Replica: r.sum()}
+	for n := r.uvarint(); n > 0 && !r.bad; n-- {
+		p := &ActPart{cache: cache, ID: keys.Part{FirstDay: int32(r.varint()), Days: r.byte(), Event: id.Event, Shard: id.Shard, Number: r.uvarint()}}
+		p.Events = r.uvarint()
+		rows := r.uvarint()
+		p.First = r.varint()
+		p.Last = p.First + int64(r.uvarint())
+		p.Bytes = int64(r.uvarint())
+		if r.bad || rows > min(maxPartRows, p.Events*64+1) {
+			return nil, corrupt
+		}
+		p.rows = make([]slot[[]byte], rows)
+		u.Parts = append(u.Parts, p)
+	}
+	if r.bad || len(r.b) != 0 {
+		return nil, corrupt
+	}
+	return u, nil
+}
+
+// manifestReader takes numbers off the front of b.
+type manifestReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *manifestReader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *manifestReader) varint() int64 {
+	u := r.uvarint()
+	return int64(u>>1) ^ -int64(u&1)
+}
+
+func (r *manifestReader) byte() byte {
+	if len(r.b) == 0 {
+		r.bad = true
+		return 0
+	}
+	c := r.b[0]
+	r.b = r.b[1:]
+	return c
+}
+
+func (r *manifestReader) sum() digest.Sum {
+	if len(r.b) < digest.Size {
+		r.bad, r.b = true, nil
+		return digest.Sum{}
+	}
+	s := digest.FromBytes(r.b)
+	r.b = r.b[digest.Size:]
+	return s
+}
+
+// Partition returns the part's time.
+func (p *ActPart) Partition() timeline.Partition {
+	return timeline.Partition{First: p.ID.FirstDay, Days: int32(p.ID.Days)}
+}
+
+// Source returns the part for reading: its header is loaded, rows are when they are read.
+func (p *ActPart) Source() (timeline.Source, error) {
+	h := p.header.get()
+	if h == nil {
+		ok, err := p.cache.store.View(p.ID.Row(keys.Header, 0), func(v []byte) (err error) {
+			h, err = timeline.Open(v)
+			return err
+		})
+		if err == nil && (!ok || h.Rows() != len(p.rows) || uint64(h.Len()) != p.Events) {
+			err = query.Errorf(query.CodeCorrupt, "it is missing, or not the one that the manifest names")
+		}
+		if err != nil {
+			return timeline.Source{}, p.damaged("header", err)
+		}
+		keep(p.cache, &p.header, h, int64(h.MemBytes()))
+	}
+	return timeline.Source{Part: h, Row: func(i int) ([]byte, error) { return p.row(h, i) }}, nil
+}
+
+func (p *ActPart) row(h *timeline.Part, i int) ([]byte, error) {
+	if b := p.rows[i].get(); b != nil {
+		return *b, nil
+	}
+	var row []byte
+	ok, err := p.cache.store.View(p.ID.Row(keys.Piece, uint32(i)), func(v []byte) error {
+		row = append(make([]byte, 0, len(v)), v...)
+		return h.Verify(i, row)
+	})
+	if err == nil && !ok {
+		err = query.Errorf(query.CodeCorrupt, "it is missing")
+	}
+	if err != nil {
+		return nil, p.damaged(fmt.Sprintf("row %d", i), err)
+	}
+	keep(p.cache, &p.rows[i], &row, int64(len(row))+64)
+	return row, nil
+}
+
+func (p *ActPart) damaged(what string, err error) error {
+	return kv.Damaged(fmt.Sprintf("%s of part %d of event %d, shard %d, day %d", what, p.ID.Number, p.ID.Event, p.ID.Shard, p.ID.FirstDay), err, timeline.ErrCorrupt, timeline.ErrNewerFormat)
+}
+
+// forget returns the part's slots that have something, emptied.
+func (p *ActPart) forget(gone map[any]bool) {
+	if p.header.p.Swap(nil) != nil {
+		gone[&p.header] = true
+	}
+	for i := range p.rows {
+		if p.rows[i].p.Swap(nil) != nil {
+			gone[&p.rows[i]] = true
+		}
+	}
+}
+
+// ForgetParts takes parts that are gone out of the cache.
+func (c *Cache) ForgetParts(parts []*ActPart) {
+	gone := map[any]bool{}
+	for _, p := range parts {
+		p.forget(gone)
+	}
+	c.remove(gone)
+}
+
+// OpenActs finds the newest generation of every event type and shard, and the spans of
+// older ones and of parts that no manifest names, which a crash kept from being deleted.
+func OpenActs(ctx context.Context, store *kv.Store, cache *Cache) (units []*ActUnit, old []keys.Span, err error) {
+	span := keys.AllActs()
+	known := map[keys.Part]bool{}
+	for {
+		var u *ActUnit
+		err = store.Scan(ctx, span, func(k, v []byte) (bool, error) {
+			id, ok := keys.ParseActs(k)
+			if !ok {
+				return false, query.Errorf(query.CodeCorrupt, "a key among the manifests of events is none")
+			}
+			u, err = OpenActUnit(id, v, cache)
+			return false, err
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		if u == nil {
+			break
+		}
+		units = append(units, u)
+		for _, p := range u.Parts {
+			known[p.ID] = true
+		}
+		span.Start = u.ID.AfterShard()
+		older := keys.Span{Start: u.ID.Span().End, End: span.Start}
+		err = store.Scan(ctx, older, func(_, _ []byte) (bool, error) { old = append(old, older); return false, nil })
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	orphans, err := orphanParts(ctx, store, known)
+	return units, append(old, orphans...), err
+}
+
+// orphanParts finds the parts that are not known, with one seek per part.
+func orphanParts(ctx context.Context, store *kv.Store, known map[keys.Part]bool) (old []keys.Span, err error) {
+	span := keys.Parts()
+	for {
+		var p keys.Part
+		found := false
+		err := store.Scan(ctx, span, func(k, _ []byte) (bool, error) {
+			p, _, _, found = keys.ParsePart(k)
+			if !found {
+				return false, query.Errorf(query.CodeCorrupt, "a key among the parts of events is none")
+			}
+			return false, nil
+		})
+		if err != nil || !found {
+			return old, err
+		}
+		if !known[p] {
+			old = append(old, p.Span())
+		}
+		if span.Start = p.Span().End; span.Start == nil {
+			return old, nil
+		}
+	}
+}
+
+// Spans returns the keys of the unit and its parts.
+func (u *ActUnit) Spans() []keys.Span {
+	out := []keys.Span{u.ID.Span()}
+	for _, p := range u.Parts {
+		out = append(out, p.ID.Span())
+	}
+	return out
+}
+
+// Window returns the parts that may have events with from <= time < to.
+func (u *ActUnit) Window(from, to int64, dst []*ActPart) []*ActPart {
+	for _, p := range u.Parts {
+		if p.First < to && p.Last >= from {
+			dst = append(dst, p)
+		}
+	}
+	return dst
+}

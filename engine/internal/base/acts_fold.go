@@ -1,0 +1,373 @@
+package base
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/kantadb/kanta/engine/internal/digest"
+	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/head"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
+)
+
+// ActJob is one fold of events: the settled ones of an event type and shard become parts,
+// one for each day, and parts that have become many are merged.
+type ActJob struct {
+	ID     keys.Acts // the new generation
+	Old    *ActUnit  // nil: the shard had no events of the type
+	Table  *head.EventTable
+	Runs   [][]*head.Acts // by chunk of the shard
+	Folded uint64         // the position the runs stand for
+	Closed int32          // days before it are over: their parts are merged into spans of 30 days
+
+	Who  func(ords []uint32, dst []uint64) error                     // as in Job
+	Hash func(s timeline.Source, events []uint32, dst []int64) error // the hashes of events of a part
+}
+
+// ActResult is a new generation and what became obsolete.
+type ActResult struct {
+	Unit    *ActUnit
+	Gone    []*ActPart
+	Written int64
+}
+
+// mergeFrom is the number of parts of one day from which they are merged into one: a
+// reader of one profile looks into each, and a merge writes them all again.
+const mergeFrom = 8
+
+// actFolder is the state of one fold of events.
+type actFolder struct {
+	job     *ActJob
+	store   *kv.Store
+	cache   *Cache
+	unit    *ActUnit
+	tables  []*kv.Table
+	fresh   map[*ActPart]freshPart // made in this fold
+	written int64
+}
+
+// freshPart is a part that is not to be read from the store yet.
+type freshPart struct {
+	source timeline.Source
+	table  *kv.Table
+}
+
+// FoldActs makes the unit's new generation durable. The caller has made sure that the log
+// is synced up to job.Folded.
+func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (out ActResult, err error) {
+	f := &actFolder{job: job, store: store, cache: cache, unit: &ActUnit{ID: job.ID, Folded: job.Folded, Next: 1}, fresh: map[*ActPart]freshPart{}}
+	if old := job.Old; old != nil {
+		f.unit.Next, f.unit.Content, f.unit.Replica = old.Next, old.Content, old.Replica
+		f.unit.Parts = slices.Clone(old.Parts)
+	}
+	if err = f.days(ctx); err == nil {
+		err = f.merge(ctx)
+	}
+	if err == nil {
+		err = f.finish()
+	}
+	if err != nil {
+		for _, t := range f.tables {
+			err = joinDiscard(t, err)
+		}
+		return out, err
+	}
+	if err := store.Ingest(ctx, f.tables...); err != nil {
+		return out, err
+	}
+	out = ActResult{Unit: f.unit, Written: f.written}
+	if job.Old != nil {
+		for _, p := range job.Old.Parts {
+			if !slices.Contains(f.unit.Parts, p) {
+				out.Gone = append(out.Gone, p)
+			}
+		}
+	}
+	return out, nil
+}
+
+// headRef is an event of the head: of run Runs[chunk][run], number i.
+type headRef struct {
+	day        int32
+	chunk, run uint16
+	i          uint32
+}
+
+// days makes one part of the head's events of each day.
+func (f *actFolder) days(ctx context.Context) error {
+	var refs []headRef
+	for chunk, runs := range f.job.Runs {
+		for run, a := range runs {
+			for i, t := range a.Times {
+				refs = append(refs, headRef{timeline.DayOf(t), uint16(chunk), uint16(run), uint32(i)})
+			}
+		}
+	}
+	slices.SortFunc(refs, func(x, y headRef) int {
+		if c := cmp.Or(cmp.Compare(x.day, y.day), cmp.Compare(x.chunk, y.chunk)); c != 0 {
+			return c
+		}
+		return f.job.Runs[x.chunk][x.run].Compare(int(x.i), f.job.Runs[y.chunk][y.run], int(y.i))
+	})
+	for len(refs) > 0 {
+		n := 1
+		for n < len(refs) && refs[n].day == refs[0].day {
+			n++
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f.day(refs[:n]); err != nil {
+			return err
+		}
+		refs = refs[n:]
+	}
+	return nil
+}
+
+// properties returns the event type's properties as parts have them.
+func (f *actFolder) properties() []timeline.Property {
+	var out []timeline.Property
+	for _, p := range f.job.Table.Properties {
+		out = append(out, timeline.Property{ID: p.ID, Class: partClass(p.Class)})
+	}
+	return out
+}
+
+func partClass(c effect.Class) timeline.Class {
+	switch c {
+	case effect.Code:
+		return timeline.Code
+	case effect.Bytes:
+		return timeline.Text
+	case effect.Set:
+		return timeline.Set
+	}
+	return timeline.Int
+}
+
+// day writes the part of one day.
+func (f *actFolder) day(refs []headRef) error {
+	id := timeline.ID{Event: f.job.ID.Event, Shard: f.job.ID.Shard, Partition: timeline.Day(refs[0].day)}
+	b, err := timeline.NewBuilder(id, f.properties())
+	if err != nil {
+		return err
+	}
+	var e timeline.Events
+	who := make([]uint64, timeline.BlockSize)
+	for len(refs) > 0 {
+		part := refs[:min(len(refs), timeline.BlockSize)]
+		refs = refs[len(part):]
+		f.gather(&e, part)
+		if err := f.job.Who(e.Profiles, who); err != nil {
+			return err
+		}
+		f.facts(part, &e, who)
+		if err := b.Add(&e); err != nil {
+			return err
+		}
+	}
+	header, rows := b.Finish()
+	return f.add(id.Partition, header, rows)
+}
+
+// facts adds events to the unit's sums.
+func (f *actFolder) facts(refs []headRef, e *timeline.Events, who []uint64) {
+	base := uint64(f.job.ID.Shard) << bitmap.ShardBits
+	for k, r := range refs {
+		h := f.job.Runs[r.chunk][r.run].Hashes[r.i]
+		what := ActFact(e.Times[k], h)
+		f.unit.Content.Add(digest.Fact(who[k], what))
+		f.unit.Replica.Add(digest.Fact(base|uint64(e.Profiles[k]), what))
+	}
+}
+
+// ActFact is the hash of an event as a fact of a profile.
+func ActFact(time, hash int64) uint64 { return digest.Number(time) ^ digest.Number(^hash) }
+
+// gather copies events of the head into the form of parts.
+func (f *actFolder) gather(e *timeline.Events, refs []headRef) {
+	e.Reset(f.properties())
+	n := len(refs)
+	for k := range e.Columns {
+		if c := &e.Columns[k]; c.Class != timeline.Set {
+			c.Present = append(c.Present, make([]uint64, (n+63)/64)...)
+		}
+	}
+	for k, r := range refs {
+		a := f.job.Runs[r.chunk][r.run]
+		e.Profiles = append(e.Profiles, uint32(r.chunk)<<bitmap.ChunkBits|uint32(a.Ords[r.i]))
+		e.Times = append(e.Times, a.Times[r.i])
+		for j := range e.Columns {
+			appendValue(&e.Columns[j], a.Column(e.Columns[j].ID), int(r.i), k)
+		}
+	}
+}
+
+// appendValue appends value i of src, which may be nil, as value k of c.
+func appendValue(c *timeline.Column, src *head.ActColumn, i, k int) {
+	present := false
+	switch c.Class {
+	case timeline.Code:
+		code := uint32(schema.NoCode)
+		if src != nil {
+			code = src.Codes[i]
+		}
+		c.Codes, present = append(c.Codes, code), code != schema.NoCode
+	case timeline.Int:
+		v := int64(0)
+		if present = src != nil && src.Present[i] != 0; present {
+			v = src.Ints[i]
+		}
+		c.Ints = append(c.Ints, v)
+	case timeline.Text:
+		var text []byte
+		if present = src != nil && src.Present[i] != 0; present {
+			from, to := src.Span(i)
+			text = notNil(src.Data[from:to:to])
+		}
+		c.Texts = append(c.Texts, text)
+	case timeline.Set:
+		if src != nil {
+			from, to := src.Span(i)
+			c.Codes = append(c.Codes, src.Codes[from:to]...)
+		}
+		c.Ends = append(c.Ends, uint32(len(c.Codes)))
+		return
+	}
+	if present {
+		c.Present[k>>6] |= 1 << (k & 63)
+	}
+}
+
+// add writes a part into a table of its own, and takes it into the unit.
+func (f *actFolder) add(partition timeline.Partition, header []byte, rows [][]byte) error {
+	h, err := timeline.Open(header)
+	if err != nil {
+		return err
+	}
+	if h.Len() == 0 {
+		return nil
+	}
+	first, last := h.Times()
+	p := &ActPart{cache: f.cache, Events: uint64(h.Len()), First: first, Last: last, Bytes: int64(len(header) + h.Size()), rows: make([]slot[[]byte], len(rows)),
+		ID: keys.Part{FirstDay: partition.First, Days: uint8(partition.Days), Event: f.job.ID.Event, Shard: f.job.ID.Shard, Number: f.unit.Next}}
+	f.unit.Next++
+	t, err := f.store.NewTable()
+	if err != nil {
+		return err
+	}
+	f.tables = append(f.tables, t)
+	err = t.Set(p.ID.Row(keys.Header, 0), header)
+	for i := 0; i < len(rows) && err == nil; i++ {
+		err = t.Set(p.ID.Row(keys.Piece, uint32(i)), rows[i])
+	}
+	f.written += p.Bytes
+	f.fresh[p] = freshPart{timeline.InMemory(h, rows), t}
+	at, _ := slices.BinarySearchFunc(f.unit.Parts, p, func(a, b *ActPart) int {
+		return cmp.Or(cmp.Compare(a.ID.FirstDay, b.ID.FirstDay), cmp.Compare(a.ID.Days, b.ID.Days), cmp.Compare(a.ID.Number, b.ID.Number))
+	})
+	f.unit.Parts = slices.Insert(f.unit.Parts, at, p)
+	return err
+}
+
+// merge merges days that have many parts, and days that are over into their span.
+func (f *actFolder) merge(ctx context.Context) error {
+	groups := map[timeline.Partition][]*ActPart{}
+	for _, p := range f.unit.Parts {
+		span := timeline.Span(p.ID.FirstDay)
+		if span.First+span.Days <= f.job.Closed {
+			groups[span] = append(groups[span], p)
+		} else {
+			groups[p.Partition()] = append(groups[p.Partition()], p)
+		}
+	}
+	for _, p := range slices.Clone(f.unit.Parts) { // in the order of parts: the numbers of new ones must not depend on a map's
+		target := p.Partition()
+		if span := timeline.Span(p.ID.FirstDay); span.First+span.Days <= f.job.Closed {
+			target = span
+		}
+		parts := groups[target]
+		delete(groups, target)
+		if !due(target, parts) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f.mergeInto(target, parts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// due reports whether parts are to be merged: many of one partition, or days of a span
+// that is over, unless it is a few late events beside the span's own part.
+func due(target timeline.Partition, parts []*ActPart) bool {
+	if len(parts) < 2 || target.Days == 1 {
+		return len(parts) >= mergeFrom
+	}
+	whole, late := uint64(0), uint64(0)
+	for _, p := range parts {
+		if p.Partition() == target {
+			whole += p.Events
+		} else {
+			late += p.Events
+		}
+	}
+	return len(parts) >= mergeFrom || late*4 >= whole
+}
+
+func (f *actFolder) mergeInto(target timeline.Partition, parts []*ActPart) error {
+	sources := make([]timeline.Source, len(parts))
+	for i, p := range parts {
+		if fresh, ok := f.fresh[p]; ok {
+			sources[i] = fresh.source
+			continue
+		}
+		s, err := p.Source()
+		if err != nil {
+			return err
+		}
+		sources[i] = s
+	}
+	var failed error
+	less := func(a, b timeline.Ref) bool {
+		var x, y [1]int64
+		failed = errors.Join(failed, f.job.Hash(sources[a.Source], []uint32{a.Event}, x[:]), f.job.Hash(sources[b.Source], []uint32{b.Event}, y[:]))
+		return x[0] < y[0]
+	}
+	id := timeline.ID{Event: f.job.ID.Event, Shard: f.job.ID.Shard, Partition: target}
+	header, rows, err := timeline.Merge(id, sources, timeline.MergeOptions{Less: less})
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	f.unit.Parts = slices.DeleteFunc(f.unit.Parts, func(p *ActPart) bool { return slices.Contains(parts, p) })
+	for _, p := range parts {
+		if fresh, ok := f.fresh[p]; ok { // nobody will read it
+			delete(f.fresh, p)
+			f.tables = slices.DeleteFunc(f.tables, func(t *kv.Table) bool { return t == fresh.table })
+			if err := fresh.table.Discard(); err != nil {
+				return err
+			}
+		}
+	}
+	return f.add(target, header, rows)
+}
+
+// finish writes the manifest.
+func (f *actFolder) finish() error {
+	t, err := f.store.NewTable()
+	if err != nil {
+		return err
+	}
+	f.tables = append(f.tables, t)
+	return t.Set(f.job.ID.Key(), f.unit.manifest())
+}

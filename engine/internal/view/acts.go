@@ -1,0 +1,340 @@
+package view
+
+import (
+	"slices"
+
+	"github.com/kantadb/kanta/engine/internal/base"
+	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/head"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
+	"github.com/kantadb/kanta/query"
+)
+
+var _ query.EventCursor = (*Cursor)(nil)
+
+// blockSize is the most events that a block handed out has.
+const blockSize = timeline.BlockSize
+
+// Horizon returns the time before which events of a type are not seen any more, in ms
+// UTC: the start of the day of the last record, less the days of its retention.
+func (s *State) Horizon(e *schema.Event) int64 {
+	if e.Retention == 0 {
+		return schema.MinTimestamp
+	}
+	const day = 86_400_000
+	return (int64(timeline.DayOf(s.Received)) - int64(e.Retention)) * day
+}
+
+// actReader is what a cursor needs to read events. It is made when it is first needed:
+// the scratch takes some 200 KiB.
+type actReader struct {
+	scan    timeline.Cursor
+	parts   []*base.ActPart
+	sources []timeline.Source
+	both    bitmap.Words
+	within  bitmap.Words
+	live    bitmap.Words
+	sel     []uint16 // events of a block that are meant
+	block   query.EventBlock
+	columns []actColumn // memory of block.Columns
+	ords    []uint16
+	times   []int64
+	numbers [blockSize]int64
+	codes   [blockSize]uint32
+	mask    timeline.Mask
+}
+
+type actColumn struct {
+	present []uint64
+	codes   []uint32
+	ints    []int64
+	texts   [][]byte
+	sets    query.Sets
+}
+
+// Events reads events; see [query.EventCursor].
+func (c *Cursor) Events(scan *query.EventScan, chunk int, within *bitmap.Set, f func(b *query.EventBlock) error) error {
+	e := c.s.Schema.EventByID(scan.Event)
+	if e == nil {
+		return query.Errorf(query.CodeInternal, "there is no event type %d", scan.Event)
+	}
+	if c.acts == nil {
+		c.acts = &actReader{}
+	}
+	r := c.acts
+	from := max(scan.From, c.s.Horizon(e))
+	if from >= scan.To {
+		return nil
+	}
+	who, err := c.whose(chunk, within)
+	if err != nil || who == nil && within != nil {
+		return err
+	}
+	if err := r.stored(c, e, scan, from, chunk, who, f); err != nil {
+		return err
+	}
+	return c.s.Tiers.EachActs(scan.Event, chunk, func(a *head.Acts, n int, sorted bool) error {
+		return r.fresh(c, e, scan, from, who, a, n, sorted, f)
+	})
+}
+
+// whose returns the living profiles of a chunk out of within, nil for everybody; it is
+// nil too if within holds none of them.
+func (c *Cursor) whose(chunk int, within *bitmap.Set) (*bitmap.Words, error) {
+	r := c.acts
+	live, err := c.Exists(schema.KeyAttr, chunk, &r.live)
+	if err != nil {
+		return nil, err
+	}
+	set := live
+	if within != nil {
+		set = bitmap.And(live, *within, &r.both)
+		if set.IsEmpty() {
+			return nil, nil
+		}
+	}
+	if set.Form == bitmap.Full && within == nil {
+		return nil, nil
+	}
+	w := set.ToWords(&r.within)
+	if w != &r.within { // what the cursor holds may change with the next call
+		r.within = *w
+	}
+	return &r.within, nil
+}
+
+// stored hands out the events of the base.
+func (r *actReader) stored(c *Cursor, e *schema.Event, scan *query.EventScan, from int64, chunk int, who *bitmap.Words, f func(b *query.EventBlock) error) error {
+	units := c.s.Acts[scan.Event]
+	shard := chunk / bitmap.ShardChunks
+	if shard >= len(units) || units[shard] == nil {
+		return nil
+	}
+	r.parts, r.sources = units[shard].Window(from, scan.To, r.parts[:0]), r.sources[:0]
+	for _, p := range r.parts {
+		s, err := p.Source()
+		if err != nil {
+			return err
+		}
+		r.sources = append(r.sources, s)
+	}
+	ts := timeline.Scan{Chunk: chunk & chunkMask, From: from, To: scan.To, Within: who}
+	if len(scan.Zones) > 0 {
+		var all timeline.All
+		for _, z := range scan.Zones {
+			all = append(all, timeline.In(z.Property, timeline.Range{Lo: z.Lo, Hi: z.Hi}))
+		}
+		ts.Where = all.Where
+	}
+	for r.scan.Reset(r.sources, ts); r.scan.Next(); {
+		if err := r.load(e, scan, &r.scan.Batch); err != nil {
+			return err
+		}
+		if err := f(&r.block); err != nil {
+			return err
+		}
+	}
+	c.bytes += uint64(r.scan.Stats.Bytes)
+	return r.scan.Err()
+}
+
+// load makes the block of what the scan found in one stored block.
+func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Batch) error {
+	r.sel, r.ords = r.sel[:0], r.ords[:0]
+	for i, p := range b.Profiles {
+		for k := b.Starts[i]; k < b.Ends[i]; k++ {
+			if b.Hits == nil || b.Hits.Has(int(k)) {
+				r.sel, r.ords = append(r.sel, k), append(r.ords, p)
+			}
+		}
+	}
+	r.block = query.EventBlock{Ords: r.ords, Sorted: true, Columns: r.block.Columns[:0]}
+	if scan.Times {
+		if err := b.Times(r.numbers[:]); err != nil {
+			return err
+		}
+		r.times = pick(r.times, r.numbers[:], r.sel)
+		r.block.Times = r.times
+	}
+	r.columns = grown(r.columns, len(scan.Properties))
+	for i, id := range scan.Properties {
+		if err := r.column(e, &b.Block, id, &r.columns[i]); err != nil {
+			return err
+		}
+		r.block.Columns = append(r.block.Columns, r.columns[i].view())
+	}
+	return nil
+}
+
+func (m *actColumn) view() query.EventColumn {
+	return query.EventColumn{Present: m.present, Codes: m.codes, Ints: m.ints, Texts: m.texts, Sets: m.sets}
+}
+
+// pick copies the selected values.
+func pick[T any](dst, src []T, sel []uint16) []T {
+	dst = slices.Grow(dst[:0], len(sel))[:len(sel)]
+	for i, k := range sel {
+		dst[i] = src[k]
+	}
+	return dst
+}
+
+func grown[T any](s []T, n int) []T {
+	if len(s) < n {
+		s = append(s, make([]T, n-len(s))...)
+	}
+	return s
+}
+
+// column reads one property of the selected events.
+func (r *actReader) column(e *schema.Event, b *timeline.Block, id schema.AttrID, m *actColumn) error {
+	p := e.ByID(id)
+	if p == nil {
+		return query.Errorf(query.CodeInternal, "event type %d has no property %d", e.ID, id)
+	}
+	switch effect.ClassOf(p) {
+	case effect.Code:
+		if err := b.Codes(id, r.codes[:]); err != nil {
+			return err
+		}
+		*m = actColumn{codes: pick(m.codes, r.codes[:], r.sel)}
+	case effect.Int:
+		if err := b.Ints(id, r.numbers[:], &r.mask); err != nil {
+			return err
+		}
+		*m = actColumn{ints: pick(m.ints, r.numbers[:], r.sel), present: maskOf(m.present, len(r.sel), func(i int) bool { return r.mask.Has(int(r.sel[i])) })}
+	case effect.Bytes:
+		texts, err := b.Texts(id)
+		if err != nil {
+			return err
+		}
+		m.texts = m.texts[:0]
+		for _, k := range r.sel {
+			t, ok := texts.At(int(k))
+			if ok && t == nil {
+				t = []byte{}
+			}
+			m.texts = append(m.texts, t)
+		}
+		*m = actColumn{texts: m.texts, present: maskOf(m.present, len(r.sel), func(i int) bool { return m.texts[i] != nil })}
+	case effect.Set:
+		sets, err := b.Sets(id)
+		if err != nil {
+			return err
+		}
+		m.sets.Ends, m.sets.Codes = m.sets.Ends[:0], m.sets.Codes[:0]
+		for _, k := range r.sel {
+			m.sets.Codes = sets.AppendTo(int(k), m.sets.Codes)
+			m.sets.Ends = append(m.sets.Ends, uint32(len(m.sets.Codes)))
+		}
+		*m = actColumn{sets: m.sets}
+	}
+	return nil
+}
+
+// maskOf returns who has a value, nil if all have.
+func maskOf(dst []uint64, n int, has func(i int) bool) []uint64 {
+	dst = slices.Grow(dst[:0], (n+63)/64)[:(n+63)/64]
+	clear(dst)
+	all := true
+	for i := range n {
+		if has(i) {
+			dst[i>>6] |= 1 << (i & 63)
+		} else {
+			all = false
+		}
+	}
+	if all {
+		return nil
+	}
+	return dst
+}
+
+// fresh hands out events of the head.
+func (r *actReader) fresh(c *Cursor, e *schema.Event, scan *query.EventScan, from int64, who *bitmap.Words, a *head.Acts, n int, sorted bool, f func(b *query.EventBlock) error) error {
+	for at := 0; at < n; {
+		r.sel, r.ords = r.sel[:0], r.ords[:0]
+		first := at
+		for ; at < n && at-first < blockSize; at++ {
+			ord := a.Ords[at]
+			if t := a.Times[at]; t >= from && t < scan.To && (who == nil || who.Has(ord)) {
+				r.sel, r.ords = append(r.sel, uint16(at-first)), append(r.ords, ord)
+			}
+		}
+		c.bytes += uint64(at-first) * 10
+		if len(r.sel) == 0 {
+			continue
+		}
+		r.block = query.EventBlock{Ords: r.ords, Sorted: sorted, Columns: r.block.Columns[:0]}
+		if scan.Times {
+			r.times = pick(r.times, a.Times[first:at], r.sel)
+			r.block.Times = r.times
+		}
+		r.columns = grown(r.columns, len(scan.Properties))
+		for i, id := range scan.Properties {
+			p := e.ByID(id)
+			if p == nil {
+				return query.Errorf(query.CodeInternal, "event type %d has no property %d", e.ID, id)
+			}
+			r.columns[i].fresh(effect.ClassOf(p), a.Column(id), first, r.sel)
+			r.block.Columns = append(r.block.Columns, r.columns[i].view())
+		}
+		if err := f(&r.block); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fresh copies the selected values of a property of the head, nil if no event has any.
+func (m *actColumn) fresh(class effect.Class, src *head.ActColumn, first int, sel []uint16) {
+	has := func(i int) bool { return src != nil && src.Present[first+int(sel[i])] != 0 }
+	switch class {
+	case effect.Code:
+		m.codes = slices.Grow(m.codes[:0], len(sel))[:len(sel)]
+		for i, k := range sel {
+			m.codes[i] = schema.NoCode
+			if src != nil {
+				m.codes[i] = src.Codes[first+int(k)]
+			}
+		}
+		*m = actColumn{codes: m.codes}
+	case effect.Int:
+		m.ints = slices.Grow(m.ints[:0], len(sel))[:len(sel)]
+		for i, k := range sel {
+			m.ints[i] = 0
+			if src != nil {
+				m.ints[i] = src.Ints[first+int(k)]
+			}
+		}
+		*m = actColumn{ints: m.ints, present: maskOf(m.present, len(sel), has)}
+	case effect.Bytes:
+		m.texts = m.texts[:0]
+		for i, k := range sel {
+			var t []byte
+			if has(i) {
+				from, to := src.Span(first + int(k))
+				t = append([]byte{}, src.Data[from:to]...)
+			}
+			m.texts = append(m.texts, t)
+		}
+		*m = actColumn{texts: m.texts, present: maskOf(m.present, len(sel), has)}
+	case effect.Set:
+		m.sets.Ends, m.sets.Codes = m.sets.Ends[:0], m.sets.Codes[:0]
+		for _, k := range sel {
+			if src != nil {
+				from, to := src.Span(first + int(k))
+				m.sets.Codes = append(m.sets.Codes, src.Codes[from:to]...)
+			}
+			m.sets.Ends = append(m.sets.Ends, uint32(len(m.sets.Codes)))
+		}
+		*m = actColumn{sets: m.sets}
+	}
+}
+
+// EventDay is not known: no presence is stored yet.
+func (c *Cursor) EventDay(schema.EventID, int64, int, *bitmap.Words) (bitmap.Set, bool, error) {
+	return bitmap.Set{}, false, nil
+}

@@ -1,0 +1,296 @@
+package timeline
+
+import (
+	"math/bits"
+
+	"github.com/kantadb/kanta/index/bitmap"
+)
+
+// Scan says which events a [Cursor] looks for.
+type Scan struct {
+	Chunk    int           // of the shard, 0 to 15
+	From, To int64         // times t with From <= t < To
+	Within   *bitmap.Words // the profiles, by ordinal within the chunk; nil: all
+
+	// Where sets yes to those of the block's events From to To-1 for which a predicate is
+	// true, and no to those for which it is false; it is unknown for the others. Both come
+	// with anything in them. nil: true for all. See [All].
+	Where func(b *Block, yes, no *Mask) error
+}
+
+// Stats is what a cursor has done.
+type Stats struct {
+	Blocks  int // of which something was read
+	Skipped int // that the header alone decided
+	Bytes   int // of the pieces read
+	Unknown int // events in time and of the profiles looked for, for which the predicate is unknown
+}
+
+// Cursor finds the events of one chunk in several parts, part by part and block by block:
+//
+//	for c.Reset(sources, scan); c.Next(); {
+//		counts.Add(&c.Batch)
+//	}
+//	if err := c.Err(); err != nil {
+//
+// The zero Cursor is ready for Reset, and keeps its memory, about 70 KiB. It belongs to
+// one goroutine.
+type Cursor struct {
+	Batch // what Next found
+	Stats Stats
+
+	sources []Source
+	scan    Scan
+	at      int // the next source
+	end     int // of the blocks of this one
+	err     error
+	ends    [BlockSize]uint16
+	counts  [BlockSize]uint16
+	hits    Mask
+	yes, no Mask
+	memory  scratch
+}
+
+// Batch is the events that a cursor found in one block: runs, each of one profile and in
+// order of time. It is valid until the next call of Next.
+type Batch struct {
+	Block
+	At       int      // which of the sources it is of
+	Profiles []uint16 // of run i, within the chunk, ascending
+	Starts   []uint16 // the first event meant of run i
+	Ends     []uint16 // the one after its last meant
+	Hits     *Mask    // which events between are meant; nil: all
+	Counts   []uint16 // how many these are; nil: all
+}
+
+// Count returns how many events run i has; at least one.
+func (b *Batch) Count(i int) int {
+	if b.Counts == nil {
+		return int(b.Ends[i] - b.Starts[i])
+	}
+	return int(b.Counts[i])
+}
+
+// Reset begins a scan over parts of one shard. Several may be of one partition, and of
+// different event types.
+func (c *Cursor) Reset(sources []Source, scan Scan) {
+	c.sources, c.scan = sources, scan
+	c.Batch, c.Stats = Batch{At: -1}, Stats{}
+	c.at, c.end, c.err = 0, 0, nil
+	c.Batch.Index = -1
+	c.memory.bytes = 0
+}
+
+// Err returns why Next returned false, nil if there is no more.
+func (c *Cursor) Err() error { return c.err }
+
+// Next finds the next block that has events looked for.
+func (c *Cursor) Next() bool {
+	for c.err == nil {
+		c.Index++
+		if c.Index >= c.end {
+			if !c.nextSource() {
+				return false
+			}
+			continue
+		}
+		if c.skips() {
+			c.Stats.Skipped++
+			continue
+		}
+		c.Stats.Blocks++
+		found, err := c.read()
+		c.Stats.Bytes = c.memory.bytes
+		if err != nil {
+			c.err = err
+			return false
+		}
+		if found {
+			return true
+		}
+	}
+	return false
+}
+
+// nextSource goes to before the first block of the next part that has some.
+func (c *Cursor) nextSource() bool {
+	if c.at == len(c.sources) {
+		return false
+	}
+	c.Source, c.At, c.mem = c.sources[c.at], c.at, &c.memory
+	c.at++
+	p, chunk := c.Source.Part, c.scan.Chunk
+	from, to := int(p.starts[chunk]), int(p.starts[chunk+1])
+	c.Index, c.end = from>>BlockBits-1, (to+BlockSize-1)>>BlockBits
+	if p.last < c.scan.From || p.first >= c.scan.To || from == to {
+		c.Stats.Skipped += c.end - c.Index - 1
+		c.Index, c.end = -1, 0
+	}
+	return true
+}
+
+// skips reports whether the header says that a block has nothing.
+func (c *Cursor) skips() bool {
+	p, chunk := c.Source.Part, c.scan.Chunk
+	times, profiles := &p.column(timeColumn)[c.Index], &p.column(profileColumn)[c.Index]
+	if times.max() < c.scan.From || times.min >= c.scan.To {
+		return true
+	}
+	c.From, c.To = p.segment(c.Index, chunk)
+	if c.scan.Within == nil {
+		return false
+	}
+	base := int64(chunk) << bitmap.ChunkBits
+	first, last := max(profiles.min-base, 0), min(profiles.max()-base, bitmap.ChunkSize-1)
+	return !anyOf(c.scan.Within, int(first), int(last))
+}
+
+// anyOf reports whether w has any of the ordinals first to last.
+func anyOf(w *bitmap.Words, first, last int) bool {
+	i, j := first>>6, last>>6
+	head, tail := ^uint64(0)<<(first&63), ^uint64(0)>>(63-last&63)
+	if i == j {
+		return w[i]&head&tail != 0
+	}
+	any := w[i]&head | w[j]&tail
+	for k := i + 1; k < j && any == 0; k++ {
+		any |= w[k]
+	}
+	return any != 0
+}
+
+// read finds what the block has.
+func (c *Cursor) read() (found bool, err error) {
+	times := &c.Source.Part.column(timeColumn)[c.Index]
+	timed := times.min < c.scan.From || times.max() >= c.scan.To
+	if !timed && c.scan.Where == nil {
+		return c.all()
+	}
+	c.hits.fill(c.From, c.To)
+	if timed {
+		p, packed, err := c.piece(timeColumn)
+		if err != nil {
+			return false, err
+		}
+		c.compare(p, packed, nil, []Range{{c.scan.From, c.scan.To - 1}}, nil, &c.yes)
+		for i := range c.hits {
+			c.hits[i] &= c.yes[i]
+		}
+	}
+	if c.hits.IsEmpty() {
+		return false, nil
+	}
+	if c.scan.Where == nil {
+		return c.some()
+	}
+	if err := c.scan.Where(&c.Block, &c.yes, &c.no); err != nil {
+		return false, err
+	}
+	var unknown Mask
+	for i, w := range c.hits {
+		unknown[i] = w &^ (c.yes[i] | c.no[i])
+		c.hits[i] = w & c.yes[i]
+	}
+	return c.someKnown(&unknown)
+}
+
+// someKnown is some, and counts the events that are unknown: for that it finds out whose
+// they are.
+func (c *Cursor) someKnown(unknown *Mask) (bool, error) {
+	if c.scan.Within == nil {
+		c.Stats.Unknown += unknown.Count()
+	} else if !unknown.IsEmpty() {
+		hits := c.hits
+		c.hits = *unknown
+		if _, err := c.some(); err != nil {
+			return false, err
+		}
+		for _, n := range c.Counts {
+			c.Stats.Unknown += int(n)
+		}
+		c.hits = hits
+	}
+	return c.some()
+}
+
+// all makes a batch of all events of the block.
+func (c *Cursor) all() (bool, error) {
+	n, err := c.runs()
+	if err != nil {
+		return false, err
+	}
+	mem := &c.memory
+	k := 0
+	for i := c.From >> 6; i <= (c.To-1)>>6; i++ {
+		w := mem.begins[i]
+		if i == c.From>>6 {
+			w &= ^uint64(0) << (c.From & 63)
+		}
+		for ; w != 0 && k < n; w &= w - 1 {
+			mem.starts[k] = uint16(i<<6 | bits.TrailingZeros64(w))
+			k++
+		}
+	}
+	mem.starts[n] = uint16(c.To)
+	c.Hits, c.Counts = nil, nil
+	c.Profiles, c.Starts, c.Ends = mem.profiles[:n], mem.starts[:n], mem.starts[1:n+1]
+	if c.scan.Within == nil {
+		return true, nil
+	}
+	within := c.scan.Within
+	k = 0
+	for i, p := range c.Profiles { // every run is written, and stays if the next one does not replace it
+		c.Profiles[k], c.counts[k], c.ends[k] = p, mem.starts[i], mem.starts[i+1]
+		k += int(within[p>>6] >> (p & 63) & 1)
+	}
+	c.Profiles, c.Starts, c.Ends = c.Profiles[:k], c.counts[:k], c.ends[:k]
+	return k > 0, nil
+}
+
+// some makes a batch of the events in c.hits. It goes from hit to hit: a run's number is
+// that of the runs that begin before.
+func (c *Cursor) some() (bool, error) {
+	if c.hits.IsEmpty() {
+		c.Counts = nil
+		return false, nil
+	}
+	n, err := c.runs()
+	if err != nil {
+		return false, err
+	}
+	mem, within := &c.memory, c.scan.Within
+	k, begun, last := 0, 0, -1 // begun: runs that began before the word; last: the run of batch entry k-1
+	for i := c.From >> 6; i <= (c.To-1)>>6; i++ {
+		begins := mem.begins[i]
+		if i == c.From>>6 {
+			begins &= ^uint64(0) << (c.From & 63)
+		}
+		for hits := c.hits[i]; hits != 0; {
+			low := hits & -hits
+			upTo := low | (low - 1)
+			run := begun + bits.OnesCount64(begins&upTo) - 1
+			rest := begins &^ upTo // the runs that begin later
+			own := hits
+			if rest != 0 {
+				own &= rest&-rest - 1
+			}
+			hits &^= own
+			profile := mem.profiles[min(run, n-1)]
+			if within != nil && !within.Has(profile) {
+				continue
+			}
+			end, count := uint16(i<<6+bits.Len64(own)), uint16(bits.OnesCount64(own))
+			if run == last {
+				c.ends[k-1] = end
+				c.counts[k-1] += count
+				continue
+			}
+			mem.gaps[k], mem.starts[k], c.ends[k], c.counts[k] = profile, uint16(i<<6+bits.TrailingZeros64(low)), end, count
+			k, last = k+1, run
+		}
+		begun += bits.OnesCount64(begins)
+	}
+	c.Hits = &c.hits
+	c.Profiles, c.Starts, c.Ends, c.Counts = mem.gaps[:k], mem.starts[:k], c.ends[:k], c.counts[:k]
+	return k > 0, nil
+}

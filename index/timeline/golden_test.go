@@ -1,0 +1,103 @@
+package timeline
+
+import (
+	"bytes"
+	"encoding/hex"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// docBytes returns the example bytes of doc.go, read from the file itself: those of each
+// indented stretch. A comment follows three spaces or more.
+func docBytes(t *testing.T) [][]byte {
+	t.Helper()
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, examples, _ := strings.Cut(string(text), "# Example")
+	var out [][]byte
+	inside := false
+	for line := range strings.Lines(examples) {
+		data, ok := strings.CutPrefix(line, "//\t")
+		if ok && !inside {
+			out = append(out, nil)
+		}
+		if inside = ok; !ok {
+			continue
+		}
+		data, _, _ = strings.Cut(data, "   ")
+		b, err := hex.DecodeString(strings.Join(strings.Fields(data), ""))
+		if err != nil && len(out) > 1 { // the first stretch is the events in words
+			t.Fatalf("%q: %v", line, err)
+		}
+		out[len(out)-1] = append(out[len(out)-1], b...)
+	}
+	return out
+}
+
+// docExample returns the example of doc.go: the header, the row and the facts.
+func docExample(t *testing.T) (header, row, facts []byte) {
+	t.Helper()
+	b := docBytes(t)
+	if len(b) != 5 {
+		t.Fatalf("%d examples in doc.go", len(b))
+	}
+	facts = append(bytes.Clone(b[3]), make([]byte, 504)...)
+	return b[1], b[2], append(facts, b[4]...)
+}
+
+func docEvents() (ID, []Property, *Events) {
+	id := ID{Event: 21, Partition: Day(20453)}
+	at := id.Partition.Start()
+	e := &Events{Profiles: []uint32{3, 3, 65538}, Times: []int64{at + 10_000, at + 60_000, at + 30_000}, Columns: []Column{
+		{Property: Property{16, Code}, Codes: []uint32{7, schema.NoCode, 9}},
+		{Property: Property{17, Int}, Ints: []int64{1999, 999, 2999}},
+	}}
+	return id, []Property{{16, Code}, {17, Int}}, e
+}
+
+func TestGolden(t *testing.T) {
+	header, row, stored := docExample(t)
+	id, properties, e := docEvents()
+	gotHeader, gotRows, err := Build(id, properties, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(gotRows) != 1 || !bytes.Equal(header, gotHeader) || !bytes.Equal(row, gotRows[0]) {
+		t.Errorf("the builder makes\n% x\n% x\ndoc.go says\n% x\n% x", gotHeader, gotRows, header, row)
+	}
+	b := opened(t, header, [][]byte{row}, nil)
+	if b.Part.ID() != id || b.Part.Len() != 3 || b.Part.Count(0) != 2 || b.Part.Count(1) != 1 {
+		t.Errorf("%+v", b.Part)
+	}
+	got := &Events{}
+	got.Reset(properties)
+	if err := b.block(0).Events(got); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if got.Profiles[i] != e.Profiles[i] || got.Times[i] != e.Times[i] || !got.Columns[0].valueAt(i).equal(e.Columns[0].valueAt(i)) ||
+			!got.Columns[1].valueAt(i).equal(e.Columns[1].valueAt(i)) {
+			t.Errorf("event %d is of profile %d at %d: %+v", i, got.Profiles[i], got.Times[i], got.Columns)
+		}
+	}
+	facts, err := CollectFacts([]Source{b.Source}, 0, []FactsProperty{{17, true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := facts[0].Append(nil); !bytes.Equal(got, stored) {
+		t.Errorf("facts are\n% x\ndoc.go says\n% x", got, stored)
+	}
+	again, err := DecodeFacts(stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := again.Properties[0]; again.Count[0] != 2 || again.First[0] != e.Times[0] || again.Last[0] != e.Times[1] ||
+		p.Min[0] != 999 || p.Max[0] != 1999 || p.Sum[0] != (Int128{Lo: 2998}) {
+		t.Errorf("%+v", again)
+	}
+}

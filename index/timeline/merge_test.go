@@ -1,0 +1,161 @@
+package timeline
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kantadb/kanta/index/bitmap"
+)
+
+func TestMergeAgainstModel(t *testing.T) {
+	r := seeded(t)
+	ties := 0
+	for range 40 {
+		sources := randomSources(t, r)
+		s := &search{sources: sources}
+		options := MergeOptions{Less: func(a, b Ref) bool {
+			ties++
+			return s.less(a, b)
+		}}
+		var want []event
+		keep := randomKeep(r, sources)
+		for _, b := range sources {
+			for _, e := range b.events {
+				if keep == nil || keep(e.profile, e.time) {
+					want = append(want, e)
+				}
+			}
+		}
+		options.Keep = keep
+		slices.SortFunc(want, compareEvents)
+		id := ID{Event: 5, Shard: 3, Partition: Span(sources[0].Part.ID().Partition.First)}
+		header, rows, err := Merge(id, s.list(), options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		merged := opened(t, header, rows, want)
+		if merged.Part.ID() != id {
+			t.Fatalf("%+v", merged.Part.ID())
+		}
+		checkHeader(t, &merged)
+		checkEvents(t, r, &merged, merged.Part.Properties())
+		if err := Check(merged.Source); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ties == 0 {
+		t.Error("no two parts had events equal in profile and time")
+	}
+}
+
+// randomKeep leaves out some profiles, or what is before some time, or nothing, or all.
+func randomKeep(r *rand.Rand, sources []built) func(uint32, int64) bool {
+	switch r.IntN(4) {
+	case 0:
+		return nil
+	case 1:
+		return func(uint32, int64) bool { return false }
+	}
+	s := search{sources: sources}
+	horizon, modulus := s.border(r), 1+r.Uint32N(5)
+	return func(profile uint32, time int64) bool { return time >= horizon && profile%modulus != 1 }
+}
+
+// TestMergeSteps merges days into their span one after the other and at once: the same bytes.
+func TestMergeSteps(t *testing.T) {
+	r := seeded(t)
+	span := Span(600)
+	var days []Source
+	for day := range int32(5) {
+		p := Day(span.First + 3*day)
+		days = append(days, build(t, ID{Partition: p}, allProperties(), randomEvents(r, p, allProperties(), 1500)).Source)
+	}
+	id := ID{Partition: span}
+	header, rows, err := Merge(id, days, MergeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	so := []Source{days[0]}
+	for _, day := range days[1:] {
+		h, rs, err := Merge(id, append(so, day), MergeOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		so = []Source{opened(t, h, rs, nil).Source}
+	}
+	if err := sameParts(so[0], opened(t, header, rows, nil).Source); err != nil {
+		t.Error(err)
+	}
+}
+
+func sameParts(a, b Source) error {
+	if a.Part.n != b.Part.n || a.Part.starts != b.Part.starts {
+		return errors.New("events by chunk differ")
+	}
+	for column := range ownColumns + len(a.Part.properties) {
+		for block := range a.Part.blocks {
+			if err := sameAs(&a, &b, column, block); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func TestMergeRefuses(t *testing.T) {
+	day := Day(100)
+	part := func(id ID, properties ...Property) Source { return build(t, id, properties, nil).Source }
+	good := part(ID{Event: 1, Shard: 2, Partition: day}, Property{16, Code})
+	f := func(id ID, other Source, want string) {
+		t.Helper()
+		if _, _, err := Merge(id, []Source{good, other}, MergeOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	id := ID{Event: 1, Shard: 2, Partition: Span(100)}
+	f(id, part(ID{Event: 2, Shard: 2, Partition: day}), "belong")
+	f(id, part(ID{Event: 1, Shard: 3, Partition: day}), "belong")
+	f(id, part(ID{Event: 1, Shard: 2, Partition: Day(120)}), "belong")
+	f(ID{Event: 1, Shard: 2, Partition: Day(101)}, good, "belong")
+	f(ID{Event: 1, Shard: 2, Partition: Partition{1, 30}}, part(ID{Event: 1, Shard: 2, Partition: day}), "belong")
+	f(id, part(ID{Event: 1, Shard: 2, Partition: day}, Property{16, Int}), "rewrite")
+	broken := errors.New("gone")
+	bad := build(t, ID{Event: 1, Shard: 2, Partition: day}, nil, []event{{}, {}}[:0])
+	full := build(t, ID{Event: 1, Shard: 2, Partition: day}, nil, []event{{profile: 1, time: day.Start()}})
+	f(id, Source{full.Part, func(int) ([]byte, error) { return nil, broken }}, "gone")
+	f(id, Source{full.Part, func(int) ([]byte, error) { return make([]byte, 3), nil }}, "row 0")
+	if header, _, err := Merge(id, []Source{good, bad.Source}, MergeOptions{}); err != nil {
+		t.Error(err)
+	} else if p, err := Open(header); err != nil || p.Len() != 0 || p.Rows() != 0 || len(p.Properties()) != 1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+func TestPresenceAgainstModel(t *testing.T) {
+	r := seeded(t)
+	for range 30 {
+		sources := randomSources(t, r)
+		s := &search{sources: sources}
+		from, to := s.border(r), s.border(r)
+		var want []uint32
+		for _, b := range sources {
+			for _, e := range b.events {
+				if e.time >= from && e.time < to {
+					want = append(want, e.profile)
+				}
+			}
+		}
+		slices.Sort(want)
+		wantBytes, err := bitmap.EncodeOrdinals(nil, slices.Compact(want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Presence([]byte("before"), s.list(), from, to)
+		if err != nil || string(got) != "before"+string(wantBytes) {
+			t.Fatalf("the fragment differs: %v", err)
+		}
+	}
+}
