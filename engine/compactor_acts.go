@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/kantadb/kanta/engine/internal/base"
@@ -99,59 +100,66 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	return c.deleteObsolete()
 }
 
+// actOrder is the hash of an event's properties as the head and outcomes hold it: a signed
+// number in the order of the hashes.
+func actOrder(h *query.ActHash) int64 { return int64(h.Sum() ^ 1<<63) }
+
 // actHashes returns what computes the hashes of stored events: codes are read as the
 // texts they stand for.
 func actHashes(s *state, e *schema.Event) func(timeline.Source, []uint32, []int64) error {
 	return func(source timeline.Source, events []uint32, dst []int64) error {
 		var all timeline.Events
+		var h query.ActHash
 		for i, n := range events {
 			if err := timeline.BlockOf(source, int(n>>timeline.BlockBits)).Events(&all); err != nil {
 				return err
 			}
-			dst[i] = actHash(s, e, &all, int(n&(timeline.BlockSize-1)))
+			h.Reset()
+			for k := range all.Columns {
+				if p := e.ByID(all.Columns[k].ID); p != nil { // else it was dropped
+					hashStored(&h, s, p, &all.Columns[k], int(n&(timeline.BlockSize-1)))
+				}
+			}
+			dst[i] = actOrder(&h)
 		}
 		return nil
 	}
 }
 
-// actHash is the hash of event i's properties; see query.NumberTerm.
-func actHash(s *state, e *schema.Event, all *timeline.Events, i int) int64 {
-	h := int64(0)
-	for k := range all.Columns {
-		c := &all.Columns[k]
-		p := e.ByID(c.ID)
-		if p == nil {
-			continue // dropped
+// hashStored adds value i of a stored column.
+func hashStored(h *query.ActHash, s *state, p *schema.Attribute, c *timeline.Column, i int) {
+	switch c.Class {
+	case timeline.Set:
+		from := uint32(0)
+		if i > 0 {
+			from = c.Ends[i-1]
 		}
-		switch c.Class {
-		case timeline.Set:
-			from := uint32(0)
-			if i > 0 {
-				from = c.Ends[i-1]
-			}
-			for _, code := range c.Codes[from:c.Ends[i]] {
-				h += query.TextTerm(c.ID, []byte(s.Dicts[c.ID].String(code)))
-			}
-		case timeline.Text:
-			if c.Texts[i] != nil {
-				h += query.TextTerm(c.ID, c.Texts[i])
-			}
-		case timeline.Code:
-			if code := c.Codes[i]; code != schema.NoCode {
-				h += codeTerm(s, p, code)
-			}
+		h.Set(p.ID, textsOf(s, p.ID, c.Codes[from:c.Ends[i]]))
+	case timeline.Text:
+		if c.Texts[i] != nil {
+			h.Text(p.ID, string(c.Texts[i]))
+		}
+	case timeline.Code:
+		switch code := c.Codes[i]; {
+		case code == schema.NoCode:
+		case p.Kind == schema.Bool:
+			h.Ordered(p.ID, int64(code))
 		default:
-			if c.Present == nil || c.Present[i>>6]>>(i&63)&1 != 0 {
-				h += query.NumberTerm(c.ID, c.Ints[i])
-			}
+			h.Text(p.ID, s.Dicts[p.ID].String(code))
+		}
+	default:
+		if c.Present == nil || c.Present[i>>6]>>(i&63)&1 != 0 {
+			h.Ordered(p.ID, c.Ints[i])
 		}
 	}
-	return h
 }
 
-func codeTerm(s *state, p *schema.Attribute, code uint32) int64 {
-	if p.Kind == schema.Bool {
-		return query.NumberTerm(p.ID, int64(code))
+// textsOf returns the sorted elements that codes stand for.
+func textsOf(s *state, id schema.AttrID, codes []uint32) []string {
+	out := make([]string, len(codes))
+	for i, code := range codes {
+		out[i] = s.Dicts[id].String(code)
 	}
-	return query.TextTerm(p.ID, []byte(s.Dicts[p.ID].String(code)))
+	slices.Sort(out)
+	return out
 }

@@ -27,14 +27,14 @@ type Builder struct {
 	ops    []byte // finished ops
 	count  int    // of ops
 	rows   int    // of finished ops
-	cols   int    // of finished upserts
-	cells  int    // of finished upserts
-	open   *block // the upsert that rows are added to, or nil
+	cols   int    // of finished blocks
+	cells  int    // of finished blocks
+	open   *block // what rows are added to, or nil
 	origin origin // of its rows
 	row    Row
 	single rowBlock // the block of Upsert
 
-	body, block, tmp []byte // scratch: of an op, of an upsert, of a column
+	body, block, tmp []byte // scratch: of an op, of a block, of a column
 	err              error
 }
 
@@ -42,6 +42,7 @@ type Builder struct {
 func New() *Builder {
 	b := &Builder{}
 	b.row.b = b
+	b.single.code = OpUpsert
 	return b
 }
 
@@ -85,10 +86,11 @@ func (b *Builder) Tick() { b.op(OpTick, nil, 0) }
 
 // Change adds a step of the schema's evolution. Rows behind it may use it.
 func (b *Builder) Change(c schema.Change) {
-	c.Name, c.To, c.Attribute.Name = nfcString(c.Name), nfcString(c.To), nfcString(c.Attribute.Name)
+	c.Name, c.To, c.Attribute.Name, c.Event = nfcString(c.Name), nfcString(c.To), nfcString(c.Attribute.Name), nfcString(c.Event)
 	c.Attribute.ID = 0
 	body := append(b.body[:0], byte(c.Op))
-	body = appendString(appendString(body, c.Name), c.To)
+	body = appendString(appendString(appendString(body, c.Name), c.To), c.Event)
+	body = append(binary.AppendUvarint(body, uint64(c.Retention)), byte(c.Class))
 	body = schema.AppendAttribute(body, &c.Attribute)
 	b.body = body
 	if len(body) > MaxChangeBytes {
@@ -179,7 +181,7 @@ func (b *Builder) checkKey(key string) string {
 	return key
 }
 
-// op closes the open upsert and appends a finished op.
+// op closes the open block and appends a finished op.
 func (b *Builder) op(code OpCode, body []byte, rows int) {
 	b.flush()
 	b.appendOp(code, body, rows)
@@ -192,7 +194,7 @@ func (b *Builder) appendOp(code OpCode, body []byte, rows int) {
 	b.rows += rows
 }
 
-// use makes bl the open upsert.
+// use makes bl the open block.
 func (b *Builder) use(bl *block) {
 	if b.open != bl {
 		b.flush()
@@ -200,7 +202,7 @@ func (b *Builder) use(bl *block) {
 	}
 }
 
-// flush finishes the open upsert, if there is one.
+// flush finishes the open block, if there is one.
 func (b *Builder) flush() {
 	bl := b.open
 	if bl == nil {
@@ -216,7 +218,7 @@ func (b *Builder) flush() {
 			b.err = err
 		}
 		b.cols, b.cells = b.cols+cols, b.cells+cells
-		b.appendOp(OpUpsert, body, n)
+		b.appendOp(bl.code, body, n)
 	}
 	bl.reset()
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// column collects the cells of one column of an upsert block. Its slices keep their
+// column collects the cells of one column of a block. Its slices keep their
 // memory from block to block.
 type column struct {
 	name  string
@@ -29,7 +29,7 @@ type column struct {
 	index      []uint32
 	counts     []uint32 // elements per cell of a set
 	plain      stringList
-	spread     bool // strings go to plain: too many are distinct
+	spread     bool // strings go to plain: too many are distinct, or they are ids
 	plainBytes int  // what the strings of dict and index would take as a plain list
 }
 
@@ -42,7 +42,7 @@ const (
 )
 
 func (c *column) reset() {
-	c.cells, c.last, c.popped, c.sparse, c.spread, c.plainBytes = 0, -1, false, false, false, 0
+	c.cells, c.last, c.popped, c.sparse, c.spread, c.plainBytes = 0, -1, false, false, c.verb == VerbID, 0
 	c.present, c.ints, c.index, c.counts = c.present[:0], c.ints[:0], c.index[:0], c.counts[:0]
 	c.lo, c.hi = math.MaxInt64, math.MinInt64
 	c.dict.reset()
@@ -124,8 +124,11 @@ func (c *column) addString(row int, s []byte) {
 	}
 }
 
-// distinct reports whether too few strings repeat for a dictionary.
-func (c *column) distinct() bool { return c.dict.list.Len()*spreadDen > c.cells*spreadNum }
+// distinct reports whether too few strings repeat for a dictionary. Names of events always
+// stand in one.
+func (c *column) distinct() bool {
+	return c.verb != VerbEvent && c.dict.list.Len()*spreadDen > c.cells*spreadNum
+}
 
 func stringSize(s []byte) int { return uvarintLen(uint64(len(s))) + len(s) }
 
@@ -301,8 +304,9 @@ func (c *column) appendCodes(dst []byte, list stringList, counts []uint32) []byt
 	return appendUints(append(dst, byte(w)), c.index, w)
 }
 
-// block is an upsert block under construction.
+// block is an upsert, or events, under construction.
 type block struct {
+	code OpCode
 	keys stringList
 	cols []*column
 }

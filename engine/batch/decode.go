@@ -3,6 +3,7 @@ package batch
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"sync"
 	"unicode/utf8"
 
@@ -22,9 +23,9 @@ func Decode(b Batch) (*Decoded, error) { return new(Decoder).Decode(b) }
 type Decoder struct {
 	raw    []byte // decompressed payload
 	out    Decoded
-	blocks []*Block // made so far; out uses the first few
+	blocks []*EventBlock // made so far, of upserts too; out uses the first few
 	used   int
-	cols   int // of the batch's upserts, as cells
+	cols   int // of the batch's blocks, as cells
 	cells  int
 	ints   arena[int64]
 	uints  arena[uint32]
@@ -120,7 +121,9 @@ func (d *Decoder) op(r *reader, code OpCode) {
 	op := Op{Code: code, FirstRow: d.out.Rows}
 	switch code {
 	case OpUpsert:
-		op.Block = d.block(r)
+		op.Block = &d.block(r, code).Block
+	case OpEvents:
+		op.Events = d.events(r)
 	case OpDelete:
 		op.Keys = d.keys(r, r.count(2))
 	case OpSchemaChange:
@@ -163,7 +166,7 @@ func (d *Decoder) origin(r *reader) {
 	for _, run := range ops[len(ops)-2].Lines {
 		rows += run.Rows
 	}
-	if last := &ops[len(ops)-1]; last.Block == nil || last.Block.N != rows {
+	if last := &ops[len(ops)-1]; last.Block == nil && last.Events == nil || last.Rows() != rows {
 		r.fail("an origin of %d rows before op %d of %d", rows, last.Code, last.Rows())
 	}
 }
@@ -316,7 +319,15 @@ func (r *reader) change() (c schema.Change) {
 		return c
 	}
 	c.Op = schema.ChangeOp(r.byte())
-	c.Name, c.To = r.optional(), r.optional()
+	c.Name, c.To, c.Event = r.optional(), r.optional(), r.optional()
+	retention := r.uvarint()
+	c.Retention, c.Class = uint32(retention), schema.DataClass(r.byte())
+	if retention > math.MaxUint32 {
+		r.fail("a retention of %d days", retention)
+	}
+	if r.err == nil && c.Class > schema.Correspondence {
+		r.err = query.Errorf(query.CodeNewerFormat, "data class %d in a batch is not known to this version", c.Class)
+	}
 	if r.err != nil {
 		return c
 	}
@@ -347,9 +358,11 @@ func (r *reader) lineRuns() []LineRun {
 		rows, gap := r.uvarint(), r.uvarint()
 		if line += gap; rows == 0 || rows > MaxRaw || gap > most || line > most {
 			r.fail("a run of %d rows at line %d", rows, line)
+			return nil
 		}
-		runs = append(runs, LineRun{int(rows), line})
-		line += rows
+		run := LineRun{int(rows), line}
+		runs = append(runs, run)
+		line = run.last()
 	}
 	return runs
 }

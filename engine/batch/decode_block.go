@@ -10,16 +10,16 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// block decodes the body of an upsert.
-func (d *Decoder) block(r *reader) *Block {
+// block decodes the body of an upsert, or what events have in common with it.
+func (d *Decoder) block(r *reader, code OpCode) *EventBlock {
 	if d.used == len(d.blocks) {
-		d.blocks = append(d.blocks, new(Block))
+		d.blocks = append(d.blocks, new(EventBlock))
 	}
 	bl := d.blocks[d.used]
 	d.used++
-	*bl = Block{N: r.count(2), Columns: bl.Columns[:0]}
+	*bl = EventBlock{Block: Block{N: r.count(2), Columns: bl.Columns[:0]}}
 	if r.err == nil && bl.N == 0 {
-		r.fail("an upsert without rows")
+		r.fail("an op of no rows")
 	}
 	bl.Keys = d.keys(r, bl.N)
 	const leastColumn = 1 + 1 + 4 + 1 + 1 // name of one byte, verb to encoding, presence, length
@@ -28,9 +28,74 @@ func (d *Decoder) block(r *reader) *Block {
 		r.fail("more than %d columns", MaxColumns)
 	}
 	for i := 0; i < n && r.err == nil; i++ {
-		bl.Columns = append(bl.Columns, d.column(r, bl.N))
+		c := d.column(r, bl.N)
+		if r.err == nil && !c.Verb.in(code) {
+			r.fail("column %q: verb %d in op %d", c.Name, c.Verb, code)
+		}
+		bl.Columns = append(bl.Columns, c)
 	}
 	return bl
+}
+
+// events decodes the body of events.
+func (d *Decoder) events(r *reader) *EventBlock {
+	bl := d.block(r, OpEvents)
+	properties, times := bl.Columns[:0], 0
+	for i := 0; i < len(bl.Columns) && r.err == nil; i++ {
+		c := &bl.Columns[i]
+		switch c.Verb {
+		case VerbEvent:
+			bl.eventNames(r, c)
+		case VerbTime:
+			bl.Times = c.Ints
+			times++
+			if c.Name != timeColumn || c.M != bl.N {
+				r.fail("column %q: %d of %d times", c.Name, c.M, bl.N)
+			}
+		case VerbID:
+			bl.eventIDs(r, c)
+		default:
+			for _, p := range properties {
+				if p.Name == c.Name && p.Kind == c.Kind && p.Scale == c.Scale {
+					r.fail("property %q comes twice as %s", c.Name, c.Kind)
+				}
+			}
+			properties = append(properties, *c)
+		}
+	}
+	if r.err == nil && (bl.Event == nil || times != 1) {
+		r.fail("events without types, or with %d columns of times", times)
+	}
+	bl.Columns = properties
+	return bl
+}
+
+func (bl *EventBlock) eventNames(r *reader, c *BlockColumn) {
+	if c.Name != eventColumn || c.M != bl.N || c.Index == nil || bl.Event != nil {
+		r.fail("column %q of %d event types for %d rows, not in a dictionary, or a second one", c.Name, c.M, bl.N)
+		return
+	}
+	bl.Names, bl.Event = c.Dict, c.Index
+	for i := range c.Dict.Len() {
+		if err := schema.CheckName(string(c.Dict.At(i))); err != nil {
+			r.fail("an event type: %v", err)
+		}
+	}
+}
+
+func (bl *EventBlock) eventIDs(r *reader, c *BlockColumn) {
+	if c.Name != idColumn || c.Index != nil || bl.IDs != nil {
+		r.fail("column %q of ids, in a dictionary, or a second one", c.Name)
+		return
+	}
+	for i := range c.M {
+		if n := len(c.Plain.At(i)); n == 0 || n > MaxEventID {
+			r.fail("an id of %d bytes", n)
+			return
+		}
+	}
+	ids := *c // its place is given to a property
+	bl.IDs = &ids
 }
 
 // column decodes one column of a block of n rows.

@@ -14,16 +14,19 @@ type Decoded struct {
 	Rows          int // of all ops; see the package comment
 }
 
-// Values returns how many values the batch writes: cells, and for a set elements.
+// Values returns how many values the batch writes: cells, for a set elements, and for an
+// event also its time.
 func (d *Decoded) Values() int {
 	n := 0
 	for i := range d.Ops {
-		if bl := d.Ops[i].Block; bl != nil {
-			for j := range bl.Columns {
-				n += max(bl.Columns[j].M, len(bl.Columns[j].Index))
-			}
+		op := &d.Ops[i]
+		if op.Block != nil {
+			n += op.Block.values()
 		}
-		n += d.Ops[i].Keys.Len()
+		if op.Events != nil {
+			n += op.Events.values() + op.Events.N
+		}
+		n += op.Keys.Len()
 	}
 	return n
 }
@@ -36,9 +39,10 @@ type Op struct {
 	Text     string        // segment save
 	Keys     Strings       // delete, list put, list add, list remove
 	Block    *Block        // upsert
+	Events   *EventBlock   // events
 	Change   schema.Change // schema change
 	Bad      []BadRow      // quarantined
-	Lines    []LineRun     // origin: they have as many rows as the next op, an upsert
+	Lines    []LineRun     // origin: they have as many rows as the next op, an upsert or events
 }
 
 // LineRun is rows of an op that stand on consecutive lines of their source.
@@ -46,6 +50,9 @@ type LineRun struct {
 	Rows int
 	Line uint64 // of the first
 }
+
+// last returns the line of the last row.
+func (r LineRun) last() uint64 { return r.Line + uint64(r.Rows) - 1 }
 
 // Line returns the line of a row of the op behind an origin; row is below its rows.
 func (op *Op) Line(row int) uint64 {
@@ -60,8 +67,11 @@ func (op *Op) Line(row int) uint64 {
 
 // Rows returns how many rows the op has.
 func (op *Op) Rows() int {
-	if op.Block != nil {
+	switch {
+	case op.Block != nil:
 		return op.Block.N
+	case op.Events != nil:
+		return op.Events.N
 	}
 	return op.Keys.Len() + len(op.Bad)
 }
@@ -74,7 +84,27 @@ type Block struct {
 	Columns []BlockColumn
 }
 
-// BlockColumn is one column of an upsert. Its cells stand in the order of the rows
+func (bl *Block) values() int {
+	n := 0
+	for i := range bl.Columns {
+		n += max(bl.Columns[i].M, len(bl.Columns[i].Index))
+	}
+	return n
+}
+
+// EventBlock is events. Row i is an act of the profile Keys.At(i), which is of the type
+// Names.At(Event[i]) and happened at Times[i]; its properties are its cells in Columns,
+// all of verb set. A property may have several columns, each of another kind or scale, for
+// types whose properties of that name differ.
+type EventBlock struct {
+	Block
+	Names Strings      // the event types, ascending by bytes; some may have no row
+	Event []uint32     // per row the place of its type in Names
+	Times []int64      // per row milliseconds UTC, as schema.Timestamp has them
+	IDs   *BlockColumn // the ids, of 1 to MaxEventID bytes, in Plain; nil: no row has one
+}
+
+// BlockColumn is one column of an upsert or of events. Its cells stand in the order of the rows
 // that have one.
 type BlockColumn struct {
 	Name    string

@@ -13,8 +13,8 @@ import (
 // Further limits of a batch.
 const (
 	SafeRaw          = 480 << 10 // a batch of this raw size is never over MaxStored, however badly it compresses
-	MaxCells         = 4 << 20   // cells of all upserts: constant columns take no bytes but 8 in memory each
-	MaxColumns       = 1 << 17   // columns of all upserts, some 200 bytes in memory each
+	MaxCells         = 4 << 20   // cells of all blocks: constant columns take no bytes but 8 in memory each
+	MaxColumns       = 1 << 17   // columns of all blocks, some 200 bytes in memory each
 	MaxOps           = 1 << 15   // some 500 bytes in memory each
 	MaxChangeBytes   = 64 << 10  // one schema change
 	MaxQuarantineRaw = 1024      // bytes of a bad row that are kept, enough to find it again
@@ -37,10 +37,12 @@ const (
 	OpListDrop     OpCode = 9
 	OpQuarantined  OpCode = 10
 	OpTick         OpCode = 11
+	OpEvents       OpCode = 12
 	OpOrigin       OpCode = 20
 )
 
-// Verb says what a column of an upsert does with its cells. Codes are stored and append-only.
+// Verb says what a column of an upsert does with its cells, or what a column of events is.
+// Codes are stored and append-only.
 type Verb uint8
 
 // The verbs; see the package comment.
@@ -52,7 +54,25 @@ const (
 	VerbIncrement    Verb = 5
 	VerbExpect       Verb = 6
 	VerbExpectAbsent Verb = 7
+	VerbEvent        Verb = 8
+	VerbTime         Verb = 9
+	VerbID           Verb = 10
 )
+
+// The columns of events that are no properties have these names.
+const (
+	eventColumn = "event"
+	timeColumn  = "time"
+	idColumn    = "id"
+)
+
+// in reports whether an op may have columns of a verb.
+func (v Verb) in(code OpCode) bool {
+	if v > VerbExpectAbsent {
+		return code == OpEvents
+	}
+	return v == VerbSet || code == OpUpsert
+}
 
 // fits reports whether a verb may carry values of a kind. Verbs without values have kind Absent.
 func (v Verb) fits(k schema.Kind) bool {
@@ -65,6 +85,10 @@ func (v Verb) fits(k schema.Kind) bool {
 		return k == schema.Set
 	case VerbIncrement:
 		return k == schema.Int || k == schema.Float || k == schema.Decimal
+	case VerbEvent, VerbID:
+		return k == schema.String
+	case VerbTime:
+		return k == schema.Timestamp
 	}
 	return false
 }

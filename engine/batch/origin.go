@@ -6,7 +6,7 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// origin is where the rows of the open upsert come from.
+// origin is where the rows of the open block come from.
 type origin struct {
 	source string
 	runs   []LineRun
@@ -15,48 +15,53 @@ type origin struct {
 }
 
 // Origin says on which line of a source, such as a file, the row stands that was started
-// last, so that the quarantine can name it. Rows from two sources are two upserts. Either
-// all rows of an upsert have an origin or none has. Lines ascend.
+// last, so that the quarantine can name it. Rows from two sources are two ops. Either all
+// rows of an upsert, or of events, have an origin or none has. Lines do not descend.
 func (b *Builder) Origin(source string, line uint64) {
 	o := &b.origin
 	if b.open == nil || o.rows+1 != b.open.rows() {
 		b.fail("line %d of %q: an origin belongs to the row that was started last, and to all rows or none", line, source)
 		return
 	}
-	next := uint64(0)
-	if n := len(o.runs); n > 0 {
-		next = o.runs[n-1].Line + uint64(o.runs[n-1].Rows)
-	}
+	last := o.last()
 	switch {
 	case o.rows == 0:
 		o.source = shorten(source, schema.MaxNameBytes)
-	case line < next || o.source != source && o.source != shorten(source, schema.MaxNameBytes):
-		b.fail("line %d of %q: the rows of an upsert come from ascending lines of one source", line, source)
+	case line < last || o.source != source && o.source != shorten(source, schema.MaxNameBytes):
+		b.fail("line %d of %q: the rows of an op come from one source, and their lines do not descend", line, source)
 		return
 	}
 	o.rows++
-	if len(o.runs) > 0 && line == next {
+	if len(o.runs) > 0 && line == last+1 {
 		o.runs[len(o.runs)-1].Rows++
 		return
 	}
 	o.runs = append(o.runs, LineRun{1, line})
 }
 
-// appendOrigin adds the op that stands before an upsert of rows.
+// last returns the line of the last row, 0 if there is none.
+func (o *origin) last() uint64 {
+	if len(o.runs) == 0 {
+		return 0
+	}
+	return o.runs[len(o.runs)-1].last()
+}
+
+// appendOrigin adds the op that stands before a block of rows.
 func (b *Builder) appendOrigin(rows int) {
 	o := &b.origin
 	if o.rows == 0 {
 		return
 	}
 	if o.rows != rows {
-		b.fail("%d of %d rows of an upsert have an origin", o.rows, rows)
+		b.fail("%d of %d rows of an op have an origin", o.rows, rows)
 	}
 	body := appendString(o.body[:0], o.source)
 	body = binary.AppendUvarint(body, uint64(len(o.runs)))
-	next := uint64(0)
+	last := uint64(0)
 	for _, run := range o.runs {
-		body = binary.AppendUvarint(binary.AppendUvarint(body, uint64(run.Rows)), run.Line-next)
-		next = run.Line + uint64(run.Rows)
+		body = binary.AppendUvarint(binary.AppendUvarint(body, uint64(run.Rows)), run.Line-last)
+		last = run.last()
 	}
 	o.body = body
 	b.appendOp(OpOrigin, body, 0)

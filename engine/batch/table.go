@@ -23,12 +23,15 @@ type Table struct {
 
 // Table returns a table of these columns.
 func (b *Builder) Table(columns []Column) *Table {
-	t := &Table{b: b}
+	t := &Table{b: b, bl: block{code: OpUpsert}}
 	for _, def := range columns {
 		if def.Verb == 0 {
 			def.Verb = VerbSet
 		}
 		c := b.newColumn(new(column), def)
+		if !def.Verb.in(OpUpsert) {
+			b.fail("column %q: no column of an upsert has verb %d", def.Name, def.Verb)
+		}
 		if def.Kind == schema.Absent {
 			b.fail("column %q has no kind", def.Name)
 		}
