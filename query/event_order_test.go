@@ -1,32 +1,40 @@
 package query
 
 import (
+	"encoding/hex"
 	"testing"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// TestTerms pins the hash, which is a format.
-func TestTerms(t *testing.T) {
+// TestActHash pins the bytes that are hashed: they are a format.
+func TestActHash(t *testing.T) {
 	for _, c := range []struct {
 		v    schema.Value
-		want int64
+		want string
 	}{
-		{schema.Value{}, 0},
-		{schema.IntValue(7), NumberTerm(17, 7)},
-		{schema.BoolValue(true), NumberTerm(17, 1)},
-		{schema.StringValue("a"), TextTerm(17, []byte("a"))},
-		{schema.SetValue("b", "a"), TextTerm(17, []byte("a")) + TextTerm(17, []byte("b"))},
-		{schema.SetValue(), 0},
+		{schema.Value{}, ""},
+		{schema.IntValue(7), "11000000" + "0700000000000000"},
+		{schema.BoolValue(true), "11000000" + "0100000000000000"},
+		{schema.StringValue("ab"), "11000000" + "02000000" + "6162"},
+		{schema.SetValue("b", "a"), "11000000" + "02000000" + "01000000" + "61" + "01000000" + "62"},
+		{schema.SetValue(), ""},
 	} {
-		if got := ValueTerm(17, c.v); got != c.want {
-			t.Errorf("%v: %d, want %d", c.v, got, c.want)
+		var h ActHash
+		h.Value(17, c.v)
+		b, err := hex.DecodeString(c.want)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if n, s := NumberTerm(17, 7), TextTerm(17, []byte("a")); n != 4611654701708831972 || s != -4563369715003391834 {
-		t.Errorf("the terms of 7 and \"a\": %d, %d", n, s)
-	}
-	if NumberTerm(17, 7) == NumberTerm(18, 7) || TextTerm(17, nil) == NumberTerm(17, 0) {
-		t.Error("different properties have the same term")
+		if h.Sum() != xxhash.Sum64(b) {
+			t.Errorf("%v: hashed %x, want %x", c.v, h.bytes, b)
+		}
+		h.Ordered(18, 1)
+		h.Reset()
+		if h.Sum() != xxhash.Sum64(nil) {
+			t.Errorf("%v: Reset leaves %x", c.v, h.bytes)
+		}
 	}
 }
