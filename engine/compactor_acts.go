@@ -82,6 +82,9 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 		obsolete = append(obsolete, p.ID.Span())
 	}
 	c.db.publishBase(obsolete, func() { c.db.cache.ForgetParts(r.Gone) }, func(s *state) {
+		if s.Schema.EventByID(e.ID) == nil {
+			return // dropped meanwhile; the next opening deletes what was written
+		}
 		s.Acts = cloned(s.Acts)
 		units := append([]*base.ActUnit(nil), s.Acts[e.ID]...)
 		for len(units) <= id.shard {
@@ -111,6 +114,7 @@ func actHashes(s *state, e *schema.Event) func(timeline.Source, []uint32, []int6
 		var all timeline.Events
 		var h query.ActHash
 		for i, n := range events {
+			all.Reset(source.Part.Properties())
 			if err := timeline.BlockOf(source, int(n>>timeline.BlockBits)).Events(&all); err != nil {
 				return err
 			}

@@ -164,7 +164,7 @@ func (db *DB) outcome(r *request, err error) (batch.Result, error) {
 
 // check is stage 1: what can be told from the schema and the batch alone.
 func (r *request) check(s *state) error {
-	verdicts := quality.Check(r.decoded, s.Schema)
+	verdicts := quality.CheckAt(r.decoded, s.Schema, r.received)
 	if len(verdicts) == 0 {
 		return nil
 	}

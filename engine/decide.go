@@ -32,8 +32,11 @@ type decider struct {
 	ctx      context.Context
 	out      *decision
 	verdicts map[int]verdict
-	source   string    // of the batch
-	origin   *batch.Op // of the rows of the op at hand, or nil
+	source   string // of the batch
+	strict   bool
+	received int64              // of the record
+	claimed  map[eventID]uint64 // ids of events
+	origin   *batch.Op          // of the rows of the op at hand, or nil
 
 	created map[uint64]newKey      // keys that this batch creates, by hash
 	clashes map[string]uint32      // those whose hash an earlier one of the batch has

@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -62,10 +64,7 @@ func (d *decider) change(op *batch.Op) error {
 	if err := d.mayChange(c); err != nil {
 		return err
 	}
-	if c.Op == schema.Drop {
-		a := d.w.schema.Lookup(c.Name)
-		d.out.meta.dropped = append(d.out.meta.dropped, a.ID)
-	}
+	d.out.meta.dropped = append(d.out.meta.dropped, d.droppedBy(c)...)
 	cat := &catalog{next, d.w.segments, d.w.lists}
 	for _, name := range cat.SegmentNames() {
 		if _, err := d.w.db.compiler.Compile(cat.segments[name].text, cat, query.Env{}); err != nil {
@@ -78,6 +77,24 @@ func (d *decider) change(op *batch.Op) error {
 	return nil
 }
 
+// droppedBy returns the ids of what a change drops: an attribute, a property, or an event
+// type and its properties.
+func (d *decider) droppedBy(c schema.Change) (ids []schema.AttrID) {
+	switch c.Op {
+	case schema.Drop:
+		ids = append(ids, d.w.schema.Lookup(c.Name).ID)
+	case schema.DropProperty:
+		ids = append(ids, d.w.schema.LookupEvent(c.Event).Lookup(c.Name).ID)
+	case schema.DropEvent:
+		e := d.w.schema.LookupEvent(c.Event)
+		ids = append(ids, schema.AttrID(e.ID))
+		for i := range e.Properties {
+			ids = append(ids, e.Properties[i].ID)
+		}
+	}
+	return ids
+}
+
 // mayChange refuses changes that would need stored values to be rewritten or checked.
 func (d *decider) mayChange(c schema.Change) error {
 	a := d.w.schema.Lookup(c.Name)
@@ -86,6 +103,11 @@ func (d *decider) mayChange(c schema.Change) error {
 		if d.everWritten(a.ID) {
 			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("attribute %q has been written to; its storage cannot change any more", a.Name),
 				Hint: "add an attribute with the other storage and load the values into it"}
+		}
+	case schema.NarrowProperty:
+		if e := d.w.schema.LookupEvent(c.Event); d.everHappened(e.ID) {
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("there are events %q; their property %q cannot become narrower any more", e.Name, c.Name),
+				Hint: "add a property with the narrower definition"}
 		}
 	case schema.Narrow:
 		if c.Attribute.Unique && !a.Unique && d.everWritten(a.ID) {
@@ -102,6 +124,22 @@ func (d *decider) mayChange(c schema.Change) error {
 		}
 	}
 	return nil
+}
+
+// everHappened reports whether there is an event of a type.
+func (d *decider) everHappened(id schema.EventID) bool {
+	for _, u := range d.w.reading.Acts[id] {
+		if u != nil && len(u.Parts) > 0 {
+			return true
+		}
+	}
+	happened := errors.New("there is one")
+	for chunk := range d.w.view().Chunks() {
+		if d.w.reading.Tiers.EachActs(id, chunk, func(*head.Acts, int, bool) error { return happened }) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *decider) saveSegment(op *batch.Op) error {

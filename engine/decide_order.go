@@ -156,6 +156,7 @@ func (d *decider) forgetDropped() {
 	if len(d.out.meta.dropped) == 0 {
 		return
 	}
+	d.forgetDroppedActs()
 	for i := range d.out.outcome.Blocks {
 		b := &d.out.outcome.Blocks[i]
 		b.Columns = slices.DeleteFunc(b.Columns, func(c effect.Column) bool {
@@ -166,3 +167,13 @@ func (d *decider) forgetDropped() {
 
 // The engine's own attributes have ids below those of users'.
 const _ = uint(schema.FirstUserAttr - view.LiveAttr - 1)
+
+// forgetDroppedActs is forgetDropped of events and their properties.
+func (d *decider) forgetDroppedActs() {
+	o := &d.out.outcome
+	gone := func(id schema.AttrID) bool { return slices.Contains(d.out.meta.dropped, id) }
+	o.Acts = slices.DeleteFunc(o.Acts, func(a effect.Acts) bool { return gone(schema.AttrID(a.Event)) })
+	for i := range o.Acts {
+		o.Acts[i].Columns = slices.DeleteFunc(o.Acts[i].Columns, func(c effect.Column) bool { return gone(c.Attr) })
+	}
+}

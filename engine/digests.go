@@ -17,6 +17,7 @@ import (
 const (
 	digestLists = 0xF0
 	digestLive  = 0xF1
+	digestEvent = 0xF2
 )
 
 // Digests computes the digests of the current state: the base's sums, which folding
@@ -44,6 +45,15 @@ func (db *DB) Digests(ctx context.Context) (query.Digests, error) {
 				content.Add(digest.Named(attr.Name, uint8(attr.Kind), c))
 			}
 			replica.Add(digest.Named(fmt.Sprint(a.id), uint8(a.class), r))
+		}
+		for i := range s.Schema.Events {
+			e := &s.Schema.Events[i]
+			c, r, err := db.actSums(ctx, s, e)
+			if err != nil {
+				return out, err
+			}
+			content.Add(digest.Named(e.Name, digestEvent, c))
+			replica.Add(digest.Named(fmt.Sprint(e.ID), digestEvent, r))
 		}
 		out.Content, out.Replica = content.Bytes(), replica.Bytes()
 		return out, nil

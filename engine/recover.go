@@ -47,6 +47,7 @@ func (db *DB) recover() error {
 func (r *recovery) state() error {
 	w := r.w
 	w.seed = digest.String("index of " + r.db.kv.ID)
+	w.ids = eventIDs{kv: r.db.kv, seed: digest.String("event ids of " + r.db.kv.ID)}
 	b, err := r.db.kv.GetSealed(keys.Meta(metaState))
 	if err != nil {
 		return err

@@ -107,15 +107,23 @@ func (db *DB) publishDropped(ids []schema.AttrID, change func(s *state)) {
 	var spans []keys.Span
 	for _, id := range ids {
 		spans = append(spans, keys.BaseOf(uint32(id)), keys.TablesOf(uint32(id)))
+		for _, u := range db.current.Load().Acts[schema.EventID(id)] {
+			if u != nil {
+				spans = append(spans, u.Spans()...)
+			}
+		}
 	}
 	db.publishBase(spans, nil, func(s *state) {
 		change(s)
+		s.Acts, s.Tiers.Acts = cloned(s.Acts), cloned(s.Tiers.Acts)
 		s.Units, s.Tiers.Settled, s.Indexes, s.Dicts = cloned(s.Units), cloned(s.Tiers.Settled), cloned(s.Indexes), cloned(s.Dicts)
 		for _, id := range ids {
 			delete(s.Units, id)
 			delete(s.Tiers.Settled, id)
 			delete(s.Indexes, id)
 			delete(s.Dicts, id)
+			delete(s.Acts, schema.EventID(id))
+			delete(s.Tiers.Acts, schema.EventID(id))
 		}
 	})
 }

@@ -51,6 +51,7 @@ type writer struct {
 // ahead is the state as the group in the making leaves it; see state.
 type ahead struct {
 	seed     uint64
+	ids      eventIDs
 	schema   *schema.Schema
 	dicts    map[schema.AttrID]*dict.Dict
 	segments map[string]*segment
@@ -178,6 +179,7 @@ func (w *writer) commitBatches(group []*request) {
 		w.fail(err, applied)
 		return
 	}
+	w.ids.committed()
 	w.publish()
 }
 
@@ -247,9 +249,9 @@ func (w *writer) apply(r *request, kb *kv.Batch) bool {
 		return first != nil && first.Position.Applied > w.held.pos.Applied // of this group: its fate is ours
 	}
 	before := w.save()
-	d := &decider{w: w, ctx: r.ctx, out: &decision{}, source: r.decoded.Source, verdicts: r.verdicts}
+	d := &decider{w: w, ctx: r.ctx, out: &decision{}, source: r.decoded.Source, strict: r.decoded.Strict, received: max(w.received, r.received), verdicts: r.verdicts}
 	err := d.decide(r.decoded)
-	if err == nil && r.decoded.Strict && d.out.result.Accepted != uint64(r.decoded.Rows) {
+	if err == nil && r.decoded.Strict && d.out.result.Accepted+d.out.result.Duplicates != uint64(r.decoded.Rows) {
 		err = refusal(&d.out.result)
 	}
 	d.out.result.Received = uint64(r.decoded.Rows)
@@ -297,6 +299,8 @@ func (d *decider) decide(b *batch.Decoded) error {
 		switch op.Code {
 		case batch.OpUpsert:
 			err = d.upsert(op)
+		case batch.OpEvents:
+			err = d.events(op)
 		case batch.OpDelete:
 			err = d.delete(op)
 		case batch.OpSchemaChange:
@@ -526,6 +530,7 @@ func (w *writer) persist(d *decider, r *request, kb *kv.Batch) {
 		kb.Set(keys.Dict(uint32(a.attr), a.code), kv.Seal(nil, []byte(a.text)))
 	}
 	w.persistMeta(&d.out.meta, kb)
+	w.ids.persist(d.claimed, kb)
 	w.persistQuarantine(d.out, kb)
 	w.repeats.add(r.decoded, r.result, w.received, kb)
 }

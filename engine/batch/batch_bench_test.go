@@ -241,3 +241,54 @@ func BenchmarkRows(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRows, "ns/row")
 }
+
+// BenchmarkEvents makes and decodes events of two properties, with and without ids.
+func BenchmarkEvents(b *testing.B) {
+	rnd := rand.New(rand.NewPCG(1, 3))
+	var keys, ids [][]byte
+	types := [][]byte{[]byte("app_open"), []byte("view_item"), []byte("purchase")}
+	for range benchRows {
+		keys = append(keys, fmt.Appendf(nil, "user-%08d", rnd.IntN(1e7)))
+		ids = append(ids, fmt.Appendf(nil, "%016x", rnd.Uint64()))
+	}
+	item := []byte("item-000")
+	for _, how := range []string{"build", "build with ids", "decode", "decode with ids"} {
+		b.Run(how, func(b *testing.B) {
+			bld := New()
+			t := bld.Events([]Column{{Name: "item_id", Kind: schema.String}, {Name: "amount", Kind: schema.Decimal, Scale: 2}})
+			var d Decoder
+			var enc Batch
+			build := func() {
+				bld.Reset()
+				for i, key := range keys {
+					t.Row(key, types[i%3], 1767225600000+int64(i)*700)
+					if i%3 > 0 {
+						item[7] = '0' + byte(i%10)
+						t.Str(0, item)
+					}
+					if i%3 == 2 {
+						t.Int(1, int64(i%900)*10)
+					}
+					if how[len(how)-1] == 's' {
+						t.ID(ids[i])
+					}
+				}
+				var err error
+				if enc, err = bld.Encode(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			build()
+			b.ReportAllocs()
+			for b.Loop() {
+				if how[0] == 'b' {
+					build()
+				} else if _, err := d.Decode(enc); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRows, "ns/row")
+			b.ReportMetric(float64(len(enc))/benchRows, "B/row")
+		})
+	}
+}

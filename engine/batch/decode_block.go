@@ -41,6 +41,7 @@ func (d *Decoder) block(r *reader, code OpCode) *EventBlock {
 func (d *Decoder) events(r *reader) *EventBlock {
 	bl := d.block(r, OpEvents)
 	properties, times := bl.Columns[:0], 0
+	seen := make(map[Column]bool, len(bl.Columns))
 	for i := 0; i < len(bl.Columns) && r.err == nil; i++ {
 		c := &bl.Columns[i]
 		switch c.Verb {
@@ -55,11 +56,11 @@ func (d *Decoder) events(r *reader) *EventBlock {
 		case VerbID:
 			bl.eventIDs(r, c)
 		default:
-			for _, p := range properties {
-				if p.Name == c.Name && p.Kind == c.Kind && p.Scale == c.Scale {
-					r.fail("property %q comes twice as %s", c.Name, c.Kind)
-				}
+			p := Column{Name: c.Name, Kind: c.Kind, Scale: c.Scale}
+			if seen[p] {
+				r.fail("property %q comes twice as %s", c.Name, c.Kind)
 			}
+			seen[p] = true
 			properties = append(properties, *c)
 		}
 	}

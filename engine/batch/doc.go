@@ -27,8 +27,9 @@
 //	code  op              body
 //	 1    upsert          a block, see below
 //	 2    delete          uvarint n, n keys as a string list
-//	 3    schema change   1 byte schema.ChangeOp, strings Name and To, the attribute with
-//	                     id 0 in the form of schema.AppendAttribute; at most 64 KiB
+//	 3    schema change   1 byte schema.ChangeOp, strings Name, To and Event, uvarint retention,
+//	                     1 byte class, the attribute with id 0 in the form of
+//	                     schema.AppendAttribute; at most 64 KiB
 //	 4    segment save    strings name, text
 //	 5    segment drop    string name
 //	 6    list put        string name, uvarint n, keys: the list is exactly these
@@ -38,23 +39,25 @@
 //	10    quarantined     rows that could not be typed: string source name, uvarint n,
 //	                      n times (uvarint line, 1 byte reason, string detail, string raw text)
 //	11    tick            nothing; it only moves the received time
-//	12    events          reserved for the behaviour issue
+//	12    events          a block, see below
 //	13 .. 19              reserved: alias, merge, unmerge, consent, watch, erase, readmit
-//	20    origin          where the rows of the next op, an upsert, come from: string source
-//	                      name, uvarint n, n runs (uvarint rows, at least 1, uvarint gap): a
-//	                      run's rows stand on consecutive lines, the first of them gap lines
-//	                      behind the line after the last run's (behind line 0, for the first)
+//	20    origin          where the rows of the next op, an upsert or events, come from: string
+//	                      source name, uvarint n, n runs (uvarint rows, at least 1, uvarint
+//	                      gap): a run's rows stand on consecutive lines, the first of them gap
+//	                      lines behind the last line of the run before (behind line 0, for the
+//	                      first); 0 is the same line, which had several rows
 //
 //	string list: the n lengths as uvarints, then the bytes of all
 //
-//	upsert block
+//	block
 //	  uvarint      n rows (at least 1)
 //	  string list  n keys
 //	  uvarint      number of columns
 //	  columns:
-//	    string   attribute name
+//	    string   attribute or property name
 //	    1 byte   verb: 1 set, 2 unset, 3 add (set elements), 4 remove (set elements),
-//	             5 increment, 6 expect equal, 7 expect absent
+//	             5 increment, 6 expect equal, 7 expect absent; of events: 1 set,
+//	             8 event, 9 time, 10 id
 //	    1 byte   kind (0 for unset and expect absent), 1 byte scale (0 unless decimal)
 //	    1 byte   encoding
 //	    1 byte   presence: 0 all rows, 1 a bitmap of ceil(n/8) bytes follows (row i is bit i%8 of byte i/8)
@@ -71,7 +74,7 @@
 // Encodings 2 and 3 are of strings, 4 of sets, 1 of all other kinds, in their ordered
 // form (package schema). Increments are of int, float and decimal. A name has 1 to 128
 // bytes and no control character, a key 1 to 512 bytes, a quarantined row at most 512
-// bytes of detail and 1,024 of raw text. A batch has at most 2^15 ops, and in all upserts
+// bytes of detail and 1,024 of raw text. A batch has at most 2^15 ops, and in all blocks
 // together 2^17 columns and 2^22 cells. Everything that is text is UTF-8 in NFC: the
 // Builder sees to it, stage 1 of a write (package quality) rejects what is not.
 //
@@ -79,8 +82,20 @@
 // so may an attribute: a row that expects a value and then sets another has two columns
 // of it.
 //
-// A row number in results and verdicts counts the rows of all upsert, delete, list and
-// quarantined ops of the batch, from 0, in order. The other ops have no rows.
+// In a block of events the key is the profile's and a row is one act of it. Three columns have
+// fixed names, the others are the properties, no two of one name, kind and scale:
+//
+//	verb     name     kind       encoding  rows
+//	8 event  "event"  string     dict      all; each string is the name of an event type
+//	9 time   "time"   timestamp  ordered   all
+//	10 id    "id"     string     plain     any, 1 to 256 bytes; the column may be missing
+//	1 set    the property's, any kind      any
+//
+// Rows without ids that are equal in all are as many acts. An id is unique per (source, UTC
+// day of the time): a later event that has it is a duplicate, or conflicting.
+//
+// A row number in results and verdicts counts the rows of all upsert, events, delete, list
+// and quarantined ops of the batch, from 0, in order. The other ops have no rows.
 //
 // # Worked example
 //
@@ -105,4 +120,27 @@
 //	0e 02 04 03 6a 61 7a 7a 74 65 61  14 bytes: 2 strings, "jazz", "tea"
 //	02 01 00 01  2 elements, one byte each: jazz, tea
 //	02 05 01 03 64 61 6e  a delete of 5 bytes: 1 key, "dan"
+//
+// # Worked example of events
+//
+// No source. On 2026-01-01 ann views something at midnight UTC and bob a second and a half
+// later; a minute after midnight ann buys for 19.99, with the id o1.
+//
+//	4b 4e 54 42 01 00 00 00  magic, version 1, no codec, not strict
+//	64 00 00 00 64 00 00 00  100 bytes raw, 100 stored
+//	bc d3 f1 3a 84 54 e0 46  checksums of the payload and of the header
+//	00 00 00 01  no source, 1 op
+//	0c 5e  events of 94 bytes
+//	03 03 03 03 61 6e 6e 62 6f 62 61 6e 6e  3 rows: "ann", "bob", "ann"
+//	04  4 columns
+//	05 65 76 65 6e 74 08 05 00 03 00  "event": event, string, scale 0, dict, all rows
+//	0e 02 03 04 62 75 79 76 69 65 77  14 bytes: 2 strings, "buy", "view"
+//	01 01 01 00  one byte each: view, view, buy
+//	04 74 69 6d 65 09 07 00 01 00  "time": time, timestamp, scale 0, ordered, all rows
+//	0d 80 a0 d5 ed ee 66  13 bytes: from 1767225600000 ms on,
+//	02 00 00 dc 05 60 ea  two bytes each: +0, +1500, +60000
+//	02 69 64 0a 05 00 02 01 04  "id": id, string, scale 0, plain; row 2
+//	03 02 6f 31  3 bytes: "o1"
+//	06 61 6d 6f 75 6e 74 01 04 02 01 01 04  "amount": set, decimal, scale 2, ordered; row 2
+//	03 9e 1f 00  3 bytes: 1999 and no more
 package batch

@@ -38,13 +38,38 @@ func example(t testing.TB) (Batch, plainBatch) {
 	}}
 }
 
-// docBytes returns the bytes of the example in doc.go: hexadecimal pairs up to two spaces.
-func docBytes(t testing.TB) Batch {
+// exampleEvents is the second batch of the package comment.
+func exampleEvents(t testing.TB) (Batch, plainBatch) {
+	const start = 1767225600000 // 2026-01-01
+	b := New()
+	e := b.Events([]Column{{Name: "amount", Kind: schema.Decimal, Scale: 2}})
+	e.Row([]byte("ann"), []byte("view"), start)
+	e.Row([]byte("bob"), []byte("view"), start+1500)
+	e.Row([]byte("ann"), []byte("buy"), start+60000)
+	e.ID([]byte("o1"))
+	e.Int(0, 1999)
+	enc, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := func(key, event string, ms int64) plainRow {
+		return plainRow{key: key, cells: map[string][]plainCell{"<event>": {{VerbEvent, schema.StringValue(event)}}, "<time>": {{VerbTime, schema.TimestampValue(ms)}}}}
+	}
+	buy := row("ann", "buy", start+60000)
+	buy.cells["<id>"] = []plainCell{{VerbID, schema.StringValue("o1")}}
+	buy.cells["amount"] = []plainCell{{VerbSet, schema.DecimalValue(1999, 2)}}
+	return enc, plainBatch{ops: []plainOp{{code: OpEvents, rows: []plainRow{row("ann", "view", start), row("bob", "view", start+1500), buy}}}}
+}
+
+// docBytes returns the bytes of an example in doc.go, the lines with a tab behind its
+// heading: hexadecimal pairs up to two spaces.
+func docBytes(t testing.TB, heading string) Batch {
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, _ := strings.Cut(string(doc), "// # Worked example\n")
+	_, text, _ := strings.Cut(string(doc), "// # "+heading+"\n")
+	text, _, _ = strings.Cut(text, "// # ")
 	var out []byte
 	for line := range strings.Lines(text) {
 		line, ok := strings.CutPrefix(line, "//\t")
@@ -62,17 +87,19 @@ func docBytes(t testing.TB) Batch {
 }
 
 func TestGolden(t *testing.T) {
-	doc := docBytes(t)
-	enc, want := example(t)
-	if !bytes.Equal(doc, enc) {
-		t.Errorf("the doc's example is not what the builder makes:\n%s", hex.Dump(enc))
-	}
-	d, err := Decode(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := plain(t, d); !reflect.DeepEqual(got, want) {
-		diff(t, got, want)
+	for heading, example := range map[string]func(testing.TB) (Batch, plainBatch){"Worked example": example, "Worked example of events": exampleEvents} {
+		doc := docBytes(t, heading)
+		enc, want := example(t)
+		if !bytes.Equal(doc, enc) {
+			t.Errorf("the doc's example is not what the builder makes:\n%s", hex.Dump(enc))
+		}
+		d, err := Decode(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := plain(t, d); !reflect.DeepEqual(got, want) {
+			diff(t, got, want)
+		}
 	}
 }
 
@@ -105,7 +132,7 @@ func TestNewerVersion(t *testing.T) {
 		t.Errorf("version 0: %v", err)
 	}
 	b := New()
-	b.appendOp(OpTick+1, nil, 0)
+	b.appendOp(OpOrigin+1, nil, 0)
 	newer, err := b.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +145,13 @@ func TestNewerVersion(t *testing.T) {
 // TestDamage changes each byte and cuts at each length: always corrupt, but for the
 // version byte.
 func TestDamage(t *testing.T) {
-	enc, _ := example(t)
+	for _, example := range []func(testing.TB) (Batch, plainBatch){example, exampleEvents} {
+		enc, _ := example(t)
+		damage(t, enc)
+	}
+}
+
+func damage(t *testing.T, enc Batch) {
 	for i := range enc {
 		for _, bit := range []byte{1, 0x80} {
 			bad := bytes.Clone(enc)
@@ -223,8 +256,95 @@ func TestForged(t *testing.T) {
 			t.Errorf("origin, %s: %v", name, err)
 		}
 	}
-	if _, err := Decode(payload(0, 0, 0, 1, 12, 0)); code(err) != query.CodeNewerFormat {
-		t.Errorf("op 12: %v", err)
+	if _, err := Decode(payload(0, 0, 0, 1, 13, 0)); code(err) != query.CodeNewerFormat {
+		t.Errorf("op 13: %v", err)
+	}
+}
+
+// TestForgedEvents has blocks of events with right checksums that break one rule each.
+func TestForgedEvents(t *testing.T) {
+	column := func(name string, rest ...byte) []byte {
+		return append(append([]byte{byte(len(name))}, name...), rest...)
+	}
+	ints := func(kind byte) []byte { return []byte{1, kind, 0, 1, 0, 2, 10, 0} }
+	event := column("event", 8, 5, 0, 3, 0, 6, 1, 1, 'e', 1, 0, 0)
+	time := column("time", 9, 7, 0, 1, 0, 2, 10, 0)
+	id := column("id", 10, 5, 0, 2, 0, 4, 1, 1, 'x', 'y')
+	a := column("a", ints(2)...)
+	events := func(columns ...[]byte) Batch { // of two rows
+		body := append([]byte{2, 1, 1, 'k', 'l', byte(len(columns))}, slices.Concat(columns...)...)
+		return payload(append([]byte{0, 0, 0, 1, 12, byte(len(body))}, body...)...)
+	}
+	d, err := Decode(events(a, id, event, time, column("a", ints(7)...)))
+	if err != nil {
+		t.Fatalf("the good one: %v", err)
+	}
+	if bl := d.Ops[0].Events; bl.N != 2 || len(bl.Columns) != 2 || bl.Columns[1].Kind != schema.Timestamp || string(bl.IDs.Plain.At(1)) != "y" ||
+		!slices.Equal(bl.Times, []int64{5, 5}) || !slices.Equal(bl.Event, []uint32{0, 0}) || string(bl.Names.At(0)) != "e" || d.Rows != 2 || d.Values() != 2+2*2 {
+		t.Fatalf("the good one: %+v", bl)
+	}
+	for name, b := range map[string]Batch{
+		"no event":                  events(time, a),
+		"no time":                   events(event, a),
+		"two of event":              events(event, event, time),
+		"two of time":               events(event, time, time),
+		"two of id":                 events(event, time, id, id),
+		"event of another name":     events(column("evens", event[6:]...), time),
+		"time of another name":      events(event, column("tine", time[5:]...)),
+		"id of another name":        events(event, time, column("ib", id[3:]...)),
+		"event of ints":             events(column("event", 8, 2, 0, 1, 0, 2, 10, 0), time),
+		"event not in a dictionary": events(column("event", 8, 5, 0, 2, 0, 4, 1, 1, 'e', 'f'), time),
+		"event of some rows":        events(column("event", 8, 5, 0, 3, 1, 1, 5, 1, 1, 'e', 1, 0), time),
+		"event without a name":      events(column("event", 8, 5, 0, 3, 0, 5, 1, 0, 1, 0, 0), time),
+		"event with a line break":   events(column("event", 8, 5, 0, 3, 0, 6, 1, 1, '\n', 1, 0, 0), time),
+		"time of some rows":         events(event, column("time", 9, 7, 0, 1, 1, 1, 2, 10, 0)),
+		"time of dates":             events(event, column("time", 9, 6, 0, 1, 0, 2, 10, 0)),
+		"id in a dictionary":        events(event, time, column("id", 10, 5, 0, 3, 0, 6, 1, 1, 'e', 1, 0, 0)),
+		"empty id":                  events(event, time, column("id", 10, 5, 0, 2, 0, 3, 1, 0, 'x')),
+		"unset":                     events(event, time, column("a", 2, 0, 0, 0, 0, 0)),
+		"expect":                    events(event, time, column("a", 6, 2, 0, 1, 0, 2, 10, 0)),
+		"a property twice":          events(event, time, a, a),
+	} {
+		if _, err := Decode(b); code(err) != query.CodeCorrupt {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	long := column("id", append([]byte{10, 5, 0, 2, 1, 1, 0x83, 2, 0x81, 2}, bytes.Repeat([]byte{'x'}, 257)...)...)
+	body := append([]byte{2, 1, 1, 'k', 'l', 3}, slices.Concat(event, time, long)...)
+	b := payload(append(binary.AppendUvarint([]byte{0, 0, 0, 1, 12}, uint64(len(body))), body...)...)
+	if _, err := Decode(b); code(err) != query.CodeCorrupt || !strings.Contains(err.Error(), "an id of 257 bytes") {
+		t.Errorf("a long id: %v", err)
+	}
+	for name, p := range map[string][]byte{
+		"event in an upsert": event, "time in an upsert": time, "id in an upsert": id,
+	} {
+		body := append([]byte{2, 1, 1, 'k', 'l', 1}, p...)
+		if _, err := Decode(payload(append([]byte{0, 0, 0, 1, 1, byte(len(body))}, body...)...)); code(err) != query.CodeCorrupt {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestForgedChange has schema changes that no builder makes.
+func TestForgedChange(t *testing.T) {
+	change := func(before ...byte) Batch {
+		body := schema.AppendAttribute(before, &schema.Attribute{})
+		return payload(append([]byte{0, 0, 0, 1, 3, byte(len(body))}, body...)...)
+	}
+	if d, err := Decode(change(12, 0, 0, 1, 'e', 7, 6)); err != nil || !reflect.DeepEqual(d.Ops[0].Change, schema.Change{Op: schema.RedefineEvent, Event: "e", Retention: 7, Class: schema.Transaction}) {
+		t.Errorf("the good one: %+v, %v", d, err)
+	}
+	if _, err := Decode(change(12, 0, 0, 1, 'e', 7, 8)); code(err) != query.CodeNewerFormat {
+		t.Errorf("a class of a later version: %v", err)
+	}
+	for name, b := range map[string]Batch{
+		"op 0":                change(0, 0, 0, 1, 'e', 7, 6),
+		"retention past 2^32": change(12, 0, 0, 1, 'e', 0x80, 0x80, 0x80, 0x80, 0x10, 6),
+		"event not UTF-8":     change(12, 0, 0, 1, 0xff, 7, 6),
+	} {
+		if _, err := Decode(b); code(err) != query.CodeCorrupt {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -242,6 +362,10 @@ func TestForgedSizes(t *testing.T) {
 	p = append(binary.AppendUvarint(p, uint64(len(body))), body...)
 	if _, err := Decode(payload(p...)); code(err) != query.CodeCorrupt || !strings.Contains(err.Error(), "cells") {
 		t.Errorf("10^8 cells: %v", err)
+	}
+	p[4] = byte(OpEvents)
+	if _, err := Decode(payload(p...)); code(err) != query.CodeCorrupt || !strings.Contains(err.Error(), "cells") {
+		t.Errorf("10^8 cells of events: %v", err)
 	}
 	ticks := append([]byte{0, 0, 0}, binary.AppendUvarint(nil, MaxOps+1)...)
 	ticks = append(ticks, bytes.Repeat([]byte{11, 0}, MaxOps+1)...)
@@ -276,7 +400,22 @@ func TestMisuse(t *testing.T) {
 		"origin of some":      func(b *Builder) { b.Upsert("k"); b.Origin("f", 1); b.Upsert("l") },
 		"origin of the last":  func(b *Builder) { b.Upsert("k"); b.Upsert("l"); b.Origin("f", 1) },
 		"descending lines":    func(b *Builder) { b.Upsert("k"); b.Origin("f", 2); b.Upsert("l"); b.Origin("f", 1) },
-		"two sources":         func(b *Builder) { b.Upsert("k"); b.Origin("f", 2); b.Upsert("l"); b.Origin("g", 3) },
+		"event in a table":    func(b *Builder) { b.Table([]Column{{Name: "event", Kind: schema.String, Verb: VerbEvent}}) },
+		"expect of an event":  func(b *Builder) { b.Events([]Column{{Name: "n", Kind: schema.Int, Verb: VerbExpect}}) },
+		"property twice":      func(b *Builder) { b.Events([]Column{tab[0], tab[0]}) },
+		"property of no kind": func(b *Builder) { b.Events([]Column{{Name: "n"}}) },
+		"event without name":  func(b *Builder) { b.Events(nil).Row([]byte("k"), nil, 0) },
+		"event on two lines":  func(b *Builder) { b.Events(nil).Row([]byte("k"), []byte("a\nb"), 0) },
+		"event past 9999":     func(b *Builder) { b.Events(nil).Row([]byte("k"), []byte("e"), schema.MaxTimestamp+1) },
+		"event of nobody":     func(b *Builder) { b.Events(nil).Row(nil, []byte("e"), 0) },
+		"id before an event":  func(b *Builder) { b.Events(nil).ID([]byte("x")) },
+		"empty id":            func(b *Builder) { e := b.Events(nil); e.Row([]byte("k"), []byte("e"), 0); e.ID(nil) },
+		"long id": func(b *Builder) {
+			e := b.Events(nil)
+			e.Row([]byte("k"), []byte("e"), 0)
+			e.ID(make([]byte, MaxEventID+1))
+		},
+		"two sources": func(b *Builder) { b.Upsert("k"); b.Origin("f", 2); b.Upsert("l"); b.Origin("g", 3) },
 	} {
 		b := New()
 		use(b)
@@ -350,7 +489,7 @@ func TestQuarantineIsShortened(t *testing.T) {
 
 func TestReasons(t *testing.T) {
 	seen := map[string]bool{}
-	for r := ReasonNone; r <= ReasonSyntax; r++ {
+	for r := ReasonNone; r <= ReasonUnknownProperty; r++ {
 		if s := r.String(); s == "" || seen[s] {
 			t.Errorf("reason %d is %q", r, s)
 		} else {
@@ -368,12 +507,27 @@ func FuzzDecode(f *testing.F) {
 	enc, _ := example(f)
 	f.Add([]byte(enc), false)
 	f.Add([]byte(enc[headerSize:]), true)
+	events, _ := exampleEvents(f)
+	f.Add([]byte(events[headerSize:]), true)
 	b := New()
 	for i := range 300 {
 		b.Upsert(strings.Repeat("k", 1+i%5)).Set("s", schema.StringValue(strings.Repeat("v", i%7))).Set("i", schema.SetValue("a", strings.Repeat("b", i%3))).
 			Set("d", schema.DecimalValue(int64(i)*1000, 2)).Expect("n", schema.Value{})
 	}
+	e := b.Events([]Column{{Name: "s", Kind: schema.String}, {Name: "i", Kind: schema.Set}, {Name: "s", Kind: schema.Decimal, Scale: 2}})
+	for i := range 300 {
+		e.Row([]byte("k"), []byte{'a' + byte(i%3)}, int64(i)*1000)
+		b.Origin("f", uint64(i/2))
+		if i%4 == 0 {
+			e.Str(0, []byte{byte('a' + i%20)})
+			e.Elems(1, [][]byte{{'x'}, {byte('a' + i%7)}})
+			e.ID([]byte{'i', byte('a' + i%20)})
+		} else {
+			e.Int(2, int64(i))
+		}
+	}
 	b.Change(schema.Change{Op: schema.Drop, Name: "x"})
+	b.Change(schema.Change{Op: schema.AddProperty, Event: "e", Name: "x", Attribute: schema.Attribute{Kind: schema.Int}})
 	b.Quarantine("f", BadRow{1, ReasonKind, "d", "r"})
 	big, err := b.Encode()
 	if err != nil {

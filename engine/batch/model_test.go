@@ -95,6 +95,9 @@ func plain(t testing.TB, d *Decoded) plainBatch {
 		if op.Block != nil {
 			q.rows = plainRows(op.Block)
 		}
+		if op.Events != nil {
+			q.rows = plainEvents(op.Events)
+		}
 		for k := range q.rows {
 			if origin != nil {
 				q.rows[k].from = fmt.Sprint(origin.Name, ":", origin.Line(k))
@@ -148,6 +151,26 @@ func plainRows(bl *Block) []plainRow {
 	return rows
 }
 
+// plainEvents has the type, the time and the id of an event as cells with names that no
+// property has.
+func plainEvents(bl *EventBlock) []plainRow {
+	rows := plainRows(&bl.Block)
+	id := 0
+	for i := range rows {
+		cells := rows[i].cells
+		cells["<event>"] = []plainCell{{VerbEvent, schema.StringValue(string(bl.Names.At(int(bl.Event[i]))))}}
+		cells["<time>"] = []plainCell{{VerbTime, schema.TimestampValue(bl.Times[i])}}
+		if bl.IDs != nil && bl.IDs.Has(i) {
+			cells["<id>"] = []plainCell{{VerbID, schema.StringValue(string(bl.IDs.Plain.At(id)))}}
+			id++
+		}
+	}
+	if bl.IDs != nil && id != bl.IDs.M {
+		panic(fmt.Sprintf("%d ids, not %d", id, bl.IDs.M))
+	}
+	return rows
+}
+
 // maker makes random batches twice: in a Builder and as plain values.
 type maker struct {
 	rnd    *rand.Rand
@@ -155,6 +178,8 @@ type maker struct {
 	want   plainBatch
 	tables []*Table
 	defs   [][]Column
+	events []*EventTable
+	props  [][]Column // of events
 }
 
 var words = []string{"", "a", "b", "milan", "helsinki", "A\u030angstrom", "\u00c5ngstrom", "M\u00fcnchen", "日本", "x\xffy", strings.Repeat("long ", 60)}
@@ -246,12 +271,15 @@ func (m *maker) origin() func() string {
 	}
 	name, line := []string{"", "people.csv"}[m.rnd.IntN(2)], uint64(0)
 	return func() string {
-		if m.rnd.IntN(4) == 0 {
+		switch m.rnd.IntN(4) {
+		case 0:
 			line += uint64(m.rnd.IntN(1000))
+		case 1: // the same line once more
+		default:
+			line++
 		}
 		m.b.Origin(name, line)
-		line++
-		return fmt.Sprint(name, ":", line-1)
+		return fmt.Sprint(name, ":", line)
 	}
 }
 
@@ -347,6 +375,80 @@ func (m *maker) tableCell(t *Table, j int, def Column, want *plainRow, unique bo
 	want.cells[def.Name] = []plainCell{{verb, v}}
 }
 
+// acts adds events, in a table of an earlier batch if there is one.
+func (m *maker) acts(rows int) {
+	if n := len(m.want.ops); n > 0 && m.want.ops[n-1].code == OpEvents {
+		m.tick()
+	}
+	i := m.rnd.IntN(len(m.events) + 1)
+	if i == len(m.events) {
+		defs := []Column{{Name: "s", Kind: schema.String}, {Name: "s", Kind: schema.Int}, {Name: "set", Kind: schema.Set, Verb: VerbSet},
+			{Name: "d", Kind: schema.Decimal, Scale: 2}, {Name: "d", Kind: schema.Decimal, Scale: 3}, {Name: "time", Kind: schema.Date}, {Name: "event", Kind: schema.Float}}
+		m.rnd.Shuffle(len(defs), func(i, j int) { defs[i], defs[j] = defs[j], defs[i] })
+		m.props = append(m.props, defs[:m.rnd.IntN(len(defs)+1)])
+		m.events = append(m.events, m.b.Events(m.props[i]))
+	}
+	t, defs := m.events[i], m.props[i]
+	op := plainOp{code: OpEvents}
+	types := []string{"buy", "A\u030a", "Order Completed", "view", fmt.Sprint("rare ", m.rnd.IntN(1000))}[:1+m.rnd.IntN(5)]
+	sparse, unique, ids := m.rnd.IntN(3), m.rnd.IntN(3) == 0, m.rnd.IntN(3)
+	from := m.origin()
+	for range rows {
+		key, event, at := m.key(), types[m.rnd.IntN(len(types))], m.ordered(schema.Timestamp)
+		t.Row([]byte(key), []byte(event), at)
+		want := plainRow{key: norm.NFC.String(key), from: from(), cells: map[string][]plainCell{
+			"<event>": {{VerbEvent, schema.StringValue(norm.NFC.String(event))}}, "<time>": {{VerbTime, schema.TimestampValue(at)}}}}
+		for m.rnd.IntN(3) < ids && m.rnd.IntN(10) > 0 { // now and then an id twice
+			id := fmt.Sprint("e\u0301", m.rnd.IntN(50))
+			t.ID([]byte(id))
+			want.cells["<id>"] = []plainCell{{VerbID, schema.StringValue(norm.NFC.String(id))}}
+		}
+		for j, def := range defs {
+			for m.rnd.IntN(3) >= sparse || m.rnd.IntN(30) == 0 {
+				m.propertyCell(t, j, def, &want, unique)
+				if m.rnd.IntN(20) > 0 {
+					break
+				}
+			}
+		}
+		op.rows = append(op.rows, want)
+	}
+	m.want.ops = append(m.want.ops, op)
+}
+
+func (m *maker) propertyCell(t *EventTable, j int, def Column, want *plainRow, unique bool) {
+	v := m.value(def.Kind, def.Scale)
+	switch def.Kind {
+	case schema.String:
+		if unique {
+			v = schema.StringValue(fmt.Sprint("mail", m.rnd.Uint64()))
+		}
+		t.Str(j, []byte(v.Str()))
+		v = schema.StringValue(norm.NFC.String(v.Str()))
+	case schema.Set:
+		var elems [][]byte
+		for _, e := range v.Elements() {
+			elems = append(elems, []byte(e), []byte(e))
+		}
+		t.Elems(j, elems)
+		v = nfcSet(v.Elements())
+	default:
+		t.Int(j, v.Ordered())
+	}
+	var cells []plainCell // columns of one name in order of the columns
+	for k, other := range m.props[slices.Index(m.events, t)] {
+		for _, c := range want.cells[def.Name] {
+			if other.Name == def.Name && k != j && c.value.Kind() == other.Kind && c.value.Scale() == other.Scale {
+				cells = append(cells, c)
+			}
+		}
+		if k == j {
+			cells = append(cells, plainCell{VerbSet, v})
+		}
+	}
+	want.cells[def.Name] = cells
+}
+
 func (m *maker) tick() {
 	m.b.Tick()
 	m.want.ops = append(m.want.ops, plainOp{code: OpTick})
@@ -354,7 +456,7 @@ func (m *maker) tick() {
 
 // other adds an op that is no upsert.
 func (m *maker) other() {
-	op := plainOp{code: OpCode(2 + m.rnd.IntN(10))}
+	op := plainOp{code: OpCode(2 + m.rnd.IntN(10))} // delete to tick
 	name := []string{"vip", "A\u030a", "one two"}[m.rnd.IntN(3)]
 	keys := m.keys()
 	switch op.code {
@@ -362,9 +464,11 @@ func (m *maker) other() {
 		keys = append(keys, "gone")
 		m.b.Delete(keys...)
 	case OpSchemaChange:
-		op.change = schema.Change{Op: schema.ChangeOp(1 + m.rnd.IntN(7)), Name: "n", To: "m", Attribute: schema.Attribute{Name: "n",
+		op.change = schema.Change{Op: schema.ChangeOp(1 + m.rnd.IntN(18)), Name: "n", To: "m", Event: "Å", Retention: m.rnd.Uint32(), Class: schema.Activity, Attribute: schema.Attribute{Name: "n",
 			Kind: schema.String, Format: "email", Allowed: []schema.Value{schema.StringValue("x")}, PII: true}}
-		m.b.Change(op.change)
+		loose := op.change
+		loose.Event = "A\u030a"
+		m.b.Change(loose)
 	case OpSegmentSave:
 		op.text = m.word()
 		m.b.SaveSegment(name, op.text)
@@ -414,10 +518,12 @@ func TestRandom(t *testing.T) {
 			m.b.Source("source", m.want.run, m.want.sequence)
 		}
 		for range m.rnd.IntN(6) {
-			switch m.rnd.IntN(4) {
+			switch m.rnd.IntN(5) {
 			case 0:
 				m.upserts()
 			case 1:
+				m.acts(1 + m.rnd.IntN(60))
+			case 2:
 				rows := 1 + m.rnd.IntN(40)
 				if m.rnd.IntN(20) == 0 {
 					rows = 3000
@@ -460,10 +566,19 @@ func TestRandom(t *testing.T) {
 func checkUsed(t *testing.T, d *Decoded) {
 	t.Helper()
 	for _, op := range d.Ops {
-		if op.Block == nil {
+		bl := op.Block
+		if op.Events != nil {
+			bl = &op.Events.Block
+			for code := range op.Events.Names.Len() {
+				if !slices.Contains(op.Events.Event, uint32(code)) {
+					t.Fatalf("no event is a %q", op.Events.Names.At(code))
+				}
+			}
+		}
+		if bl == nil {
 			continue
 		}
-		for _, c := range op.Block.Columns {
+		for _, c := range bl.Columns {
 			for code := range c.Dict.Len() {
 				if !slices.Contains(c.Index, uint32(code)) {
 					t.Fatalf("column %q: nobody has %q", c.Name, c.Dict.At(code))

@@ -11,6 +11,7 @@ type origin struct {
 	source string
 	runs   []LineRun
 	rows   int
+	bytes  int    // that the runs take, but for the rows of the last
 	body   []byte // scratch
 }
 
@@ -36,6 +37,10 @@ func (b *Builder) Origin(source string, line uint64) {
 		o.runs[len(o.runs)-1].Rows++
 		return
 	}
+	if n := len(o.runs); n > 0 {
+		o.bytes += uvarintLen(uint64(o.runs[n-1].Rows))
+	}
+	o.bytes += uvarintLen(line - last)
 	o.runs = append(o.runs, LineRun{1, line})
 }
 
@@ -73,8 +78,8 @@ func (o *origin) size() int {
 	if o.rows == 0 {
 		return 0
 	}
-	const lengths = 1 + 3*binary.MaxVarintLen32 // code, body length, source, runs
-	return lengths + len(o.source) + len(o.runs)*(binary.MaxVarintLen32+binary.MaxVarintLen64)
+	const lengths = 1 + 4*binary.MaxVarintLen32 // code, body length, source, runs, rows of the last
+	return lengths + len(o.source) + o.bytes
 }
 
-func (o *origin) reset() { o.source, o.runs, o.rows = "", o.runs[:0], 0 }
+func (o *origin) reset() { o.source, o.runs, o.rows, o.bytes = "", o.runs[:0], 0, 0 }

@@ -24,12 +24,20 @@ type Verdict struct {
 // maxShown bounds what a detail shows of a value.
 const maxShown = 48
 
-// Check is stage 1 of a write: what can be told from a batch and a schema alone. It
-// returns one verdict for each row that must not be applied, the first by order of
-// columns, ascending by row. It checks
+// Check is [CheckAt] without a clock: no time is too far ahead.
+func Check(d *batch.Decoded, s *schema.Schema) []Verdict {
+	return CheckAt(d, s, schema.MaxTimestamp)
+}
+
+// CheckAt is stage 1 of a write: what can be told from a batch, a schema and the time at
+// which the batch was received, in milliseconds UTC, alone. It returns one verdict for each
+// row that must not be applied, the first by order of columns, ascending by row. It checks
 //
-//   - that each attribute exists and has the column's kind and scale. Nothing is
-//     converted here, not even an int to a decimal: that is the loader's work;
+//   - that each attribute, event type and property exists and has the column's kind and
+//     scale. Nothing is converted here, not even an int to a decimal: that is the
+//     loader's work;
+//   - that no event's time is more than [MaxAhead] after received, and that the event has
+//     the properties that are required;
 //   - that all text is UTF-8 in NFC. Nothing is normalised here: the batch's Builder
 //     normalises what it is given, so that a row which is not NFC was made by something else;
 //   - the lengths of strings and, of what a cell sets or adds, the bounds, the allowed
@@ -37,8 +45,8 @@ const maxShown = 48
 //
 // A schema change in the batch holds for the rows behind it, if it is possible; if it
 // is not, stage 2 says so. Values of personal attributes are not in the details.
-// Check is a pure function and keeps nothing of its arguments.
-func Check(d *batch.Decoded, s *schema.Schema) []Verdict {
+// It is a pure function and keeps nothing of its arguments.
+func CheckAt(d *batch.Decoded, s *schema.Schema, received int64) []Verdict {
 	c := checker{rows: d.Rows}
 	for i := range d.Ops {
 		op := &d.Ops[i]
@@ -49,14 +57,17 @@ func Check(d *batch.Decoded, s *schema.Schema) []Verdict {
 			}
 			continue
 		}
-		if op.Block == nil {
+		switch {
+		case op.Block != nil:
+			c.keys(op.Block.Keys)
+			for j := range op.Block.Columns {
+				col := &op.Block.Columns[j]
+				c.column(col, s.Lookup(col.Name), op.Block.N)
+			}
+		case op.Events != nil:
+			c.events(op.Events, s, received)
+		default:
 			c.keys(op.Keys)
-			continue
-		}
-		c.keys(op.Block.Keys)
-		for j := range op.Block.Columns {
-			col := &op.Block.Columns[j]
-			c.column(col, s.Lookup(col.Name), op.Block.N)
 		}
 	}
 	slices.SortFunc(c.out, func(a, b Verdict) int { return cmp.Compare(a.Row, b.Row) })
@@ -102,7 +113,7 @@ func (c *checker) keys(keys batch.Strings) {
 	}
 }
 
-// column checks a column of a block of n rows.
+// column checks a column of an upsert of n rows.
 func (c *checker) column(col *batch.BlockColumn, a *schema.Attribute, n int) {
 	switch {
 	case a == nil:
@@ -111,19 +122,24 @@ func (c *checker) column(col *batch.BlockColumn, a *schema.Attribute, n int) {
 	case col.Kind != a.Kind || col.Scale != a.Scale:
 		c.all(col, n, batch.ReasonKind, fmt.Sprintf("%s: %s given, the attribute is %s", a.Name, kindWords(col.Kind, col.Scale), kindWords(a.Kind, a.Scale)))
 	default:
-		r := newRules(a, col.Verb)
-		c.bad = c.bad[:0]
-		switch {
-		case col.Kind.Ordered():
-			c.ordered(col, &r)
-		case col.Kind == schema.Set:
-			c.sets(col, &r)
-		case col.Index != nil:
-			c.dictionary(col, &r)
-		default:
-			c.plain(col, &r)
-		}
-		c.rejectCells(col, n)
+		c.cells(col, a)
+		c.rejectCells(col, n, nil)
+	}
+}
+
+// cells finds the bad cells of a column whose kind and scale are those of a.
+func (c *checker) cells(col *batch.BlockColumn, a *schema.Attribute) {
+	r := newRules(a, col.Verb)
+	c.bad = c.bad[:0]
+	switch {
+	case col.Kind.Ordered():
+		c.ordered(col, &r)
+	case col.Kind == schema.Set:
+		c.sets(col, &r)
+	case col.Index != nil:
+		c.dictionary(col, &r)
+	default:
+		c.plain(col, &r)
 	}
 }
 
@@ -136,15 +152,17 @@ func (c *checker) all(col *batch.BlockColumn, n int, reason batch.Reason, detail
 	}
 }
 
-// rejectCells rejects the rows of the bad cells.
-func (c *checker) rejectCells(col *batch.BlockColumn, n int) {
+// rejectCells rejects the rows of the bad cells, of those that among admits (nil: all).
+func (c *checker) rejectCells(col *batch.BlockColumn, n int, among func(row int) bool) {
 	cell, next := 0, 0
 	for row := 0; row < n && next < len(c.bad); row++ {
 		if !col.Has(row) {
 			continue
 		}
 		if b := c.bad[next]; b.cell == cell {
-			c.reject(row, b.reason, b.detail)
+			if among == nil || among(row) {
+				c.reject(row, b.reason, b.detail)
+			}
 			next++
 		}
 		cell++

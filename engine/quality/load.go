@@ -30,16 +30,19 @@ type LoadOptions struct {
 	// Key names the column of the profiles' keys. It must be given. It is not loaded as an
 	// attribute too, unless the schema has one of its name.
 	Key string
-	// Columns gives columns the name of their attribute, where it is another one; ""
-	// means that the column is left out.
+	// Events says that the rows are events of the profiles. Nil: they are profiles.
+	Events *EventColumns
+	// Columns gives columns the name of their attribute or property, where it is another
+	// one; "" means that the column is left out.
 	Columns map[string]string
-	// RefuseUnknown makes a column without an attribute an error. Else it is ignored and reported.
+	// RefuseUnknown makes a column without an attribute, or without a property of any event
+	// type, an error. Else it is ignored and reported.
 	RefuseUnknown bool
 	// SetSeparator stands between the elements of a set; default schema.SetSeparator. It
 	// must be that of the rows' RowsOptions.
 	SetSeparator string
 	// EmptyUnsets makes an empty cell clear the stored value. Else it is left as it is.
-	// What is absent from a JSON object is left as it is in both cases.
+	// What is absent from a JSON object is left as it is in both cases. Not of events.
 	EmptyUnsets bool
 	// Zone is that of times that name none; nil is UTC.
 	Zone *time.Location
@@ -57,6 +60,21 @@ type LoadOptions struct {
 	BatchRows int
 }
 
+// EventColumns names the columns of events, beside the profiles' keys. They are not loaded as
+// properties too, unless the event type has one of their name.
+type EventColumns struct {
+	// Time is when it happened: a timestamp as schema.ParseValue reads it, or the time since
+	// 1970 as a number, whose digits tell its unit: 9 or 10, perhaps with a fraction, are
+	// seconds, 13 milliseconds, 16 microseconds, 19 nanoseconds. It must be given.
+	Time string
+	// Event is the column of the event types' names, Name is that of the type of all rows:
+	// one of the two must be given.
+	Event, Name string
+	// ID is an id of the event; "" if there is none. The n-th row of a JSON array of
+	// objects (see RowsOptions.Unnest) has the id of its line, "#" and n.
+	ID string
+}
+
 // Loaded is an encoded batch of consecutive rows.
 type Loaded struct {
 	Batch       batch.Batch // the callee's to keep
@@ -72,24 +90,25 @@ type Loaded struct {
 // FromSequence are in it.
 type LoadReport struct {
 	Rows        uint64 // Typed + Quarantined
-	Typed       uint64 // rows that became upserts; the store may still reject some of them
+	Typed       uint64 // rows that became upserts or events; the store may still reject some of them
 	Quarantined uint64 // rows that could not be typed
 	Reasons     map[batch.Reason]uint64
 	Batches     uint64 // emitted
 	Skipped     uint64 // rows of batches below FromSequence
-	// Overwritten counts typed rows whose key a later one has too; the later one wins.
+	// Overwritten counts typed profiles whose key a later one has too; the later one wins.
 	// It is exact (keys count as equal when their 64-bit hashes are), but not counted past
 	// 16,777,216 different keys: then it is what was seen until there.
 	Overwritten      uint64
 	OverwrittenKnown bool
-	Unknown          []string       // columns without an attribute, in order
+	Unknown          []string       // columns without an attribute or property, in order
 	Examples         []batch.BadRow // the first bad rows, at most 10
 }
 
-// Load makes batches of upserts from rows and gives them to emit in order of the rows,
-// one at a time, on the caller's goroutine. Rows that cannot be typed, or break the
-// attribute's rules, go into the quarantine of the same batch with line, reason and raw
-// text. The batches and their sequences are a function of the rows, the schema and the
+// Load makes batches of upserts, or of events, from rows and gives them to emit in order of
+// the rows, one at a time, on the caller's goroutine. Rows that cannot be typed, or break
+// the rules of the schema, go into the quarantine of the same batch with line, reason and
+// raw text; so do events of an unknown type and those with a cell for a property that
+// others have and their type has not. The batches and their sequences are a function of the rows, the schema and the
 // options; Parallelism changes nothing of them.
 //
 // Load reads ahead by a few batches on goroutines of its own, which have ended when it
@@ -97,8 +116,8 @@ type LoadReport struct {
 // stops it and is returned as it is; an error of rows is returned after the batches of
 // the rows before. It fails with CodeInvalid on options out of range, an input without
 // columns or rows, and two columns for one attribute, and with CodeUnknownName when there
-// is no such key column, column to rename, attribute to rename it to, or (with
-// RefuseUnknown) attribute of a column. The report is valid in any case.
+// is no such column, attribute to rename it to, event type, or (with RefuseUnknown)
+// attribute of a column. The report is valid in any case.
 func Load(ctx context.Context, rows Rows, s *schema.Schema, o LoadOptions, emit func(Loaded) error) (LoadReport, error) {
 	l := loader{o: o, rows: rows, report: LoadReport{Reasons: map[batch.Reason]uint64{}, OverwrittenKnown: true}}
 	err := l.o.complete()
@@ -134,9 +153,20 @@ func (o *LoadOptions) complete() error {
 		o.Parallelism = runtime.GOMAXPROCS(0)
 	}
 	o.Key = norm.NFC.String(o.Key)
+	if o.Events != nil {
+		nfc := norm.NFC.String
+		e := EventColumns{Time: nfc(o.Events.Time), Event: nfc(o.Events.Event), Name: nfc(o.Events.Name), ID: nfc(o.Events.ID)}
+		o.Events = &e // the caller's stays as it is
+	}
 	switch {
 	case o.Key == "":
 		return invalid(o, "no column is named for the key: name the one that has the profiles' ids")
+	case o.Events != nil && o.Events.Time == "":
+		return invalid(o, "no column is named for the time: name the one that says when it happened")
+	case o.Events != nil && (o.Events.Event == "") == (o.Events.Name == ""):
+		return invalid(o, "either the column of the event types is named, or the event type of all rows")
+	case o.Events != nil && o.EmptyUnsets:
+		return invalid(o, "an empty cell of an event unsets nothing: leave that option out")
 	case o.BatchRows < 1 || o.BatchRows > maxLoadRows:
 		return invalid(o, "batches of %d rows: they have 1 to %d", o.BatchRows, maxLoadRows)
 	case o.Parallelism < 0:

@@ -27,6 +27,7 @@ type chunkRow struct {
 	end    uint32    // of all it has in text: cells that do not stand in raw come behind it
 	cells  uint32    // where its cells end
 	line   int       // where its text starts
+	part   int       // of the line, from 1, if it has several rows; else 0
 	offset int64     // where it ends, in bytes of the input's text
 	bad    *RowError // why it could not be read, or nil
 }
@@ -67,16 +68,26 @@ func (l *loader) readRow(c *loadChunk) error {
 		}
 		l.plan = plan
 	}
-	c.add(l.rows.Raw(), cells, l.plan, chunkRow{line: line, offset: l.rows.Offset()})
+	r := chunkRow{line: line, offset: l.rows.Offset()}
+	if n, ok := l.rows.(*ndjsonRows); ok {
+		r.part = n.part()
+	}
+	c.add(l.rows.Raw(), cells, l.plan, r)
 	return nil
 }
 
-// add copies a row. Most cells stand in its raw text and are not copied again: two
-// slices of one array have capacities that differ by the distance of their starts.
+// add copies a row, but for the raw text if it is that of the row before. Most cells
+// stand in the raw text and are not copied again: two slices of one array have capacities
+// that differ by the distance of their starts.
 func (c *loadChunk) add(raw []byte, cells [][]byte, plan *loadPlan, r chunkRow) {
 	start := len(c.text)
-	c.text = append(c.text, raw...)
-	r.raw = span{uint32(start), uint32(len(c.text))}
+	if n := len(c.rows); r.part > 1 && n > 0 && c.rows[n-1].line == r.line && c.rows[n-1].bad == nil {
+		r.raw = c.rows[n-1].raw
+		start = int(r.raw.start)
+	} else {
+		c.text = append(c.text, raw...)
+		r.raw = span{uint32(start), uint32(len(c.text))}
+	}
 	if plan != nil {
 		for i := range plan.fields {
 			cell := cells[plan.fields[i].cell]

@@ -46,8 +46,14 @@ func SourceOf(input io.Reader, s *schema.Schema, r *RowsOptions, o *LoadOptions)
 	for _, column := range slices.Sorted(maps.Keys(options.Columns)) {
 		text(column, options.Columns[column])
 	}
+	if e := options.Events; e != nil {
+		text("events", e.Time, e.Event, e.Name, e.ID)
+	}
 	if r == nil {
 		r = &RowsOptions{}
+	}
+	if r.Unnest {
+		text("unnest")
 	}
 	text("rows", string(r.Encoding), r.SetSeparator)
 	if d := r.Dialect; d != nil {

@@ -25,11 +25,13 @@ type loadWorker struct {
 	o         *LoadOptions
 	separator []byte
 	builder   *batch.Builder
-	plan      *loadPlan // of table
+	plan      *loadPlan // of table or events
 	table     *batch.Table
+	events    *batch.EventTable
 
 	typed    []typedCell // of the row at hand
 	elements [][]byte    // of its sets
+	act      act         // if it is an event
 	bad      []batch.BadRow
 }
 
@@ -37,7 +39,7 @@ type loadWorker struct {
 type typedCell struct {
 	column int // of the table
 	unset  bool
-	kind   schema.Kind
+	attr   *schema.Attribute
 	number int64  // ordered kinds
 	text   []byte // strings
 	from   int    // sets: the place of its elements
@@ -59,11 +61,11 @@ func (w *loadWorker) do(job *loadJob) error {
 	job.parts, job.hashes = job.parts[:0], job.hashes[:0]
 	if c := &job.chunk; w.plan != c.plan {
 		w.plan = c.plan
-		columns := make([]batch.Column, 0, len(c.plan.fields)-1)
-		for i := range c.plan.fields[1:] {
-			columns = append(columns, c.plan.fields[1+i].column)
+		if c.plan.events != nil {
+			w.events = w.builder.Events(c.plan.table)
+		} else {
+			w.table = w.builder.Table(c.plan.table)
 		}
-		w.table = w.builder.Table(columns)
 	}
 	return w.encode(job, 0, len(job.chunk.rows), "")
 }
@@ -138,39 +140,71 @@ func (w *loadWorker) row(job *loadJob, i int) problem {
 	case len(key) > batch.MaxKeyBytes:
 		return problem{batch.ReasonTooLong, fmt.Sprintf("%s: a key of %d bytes; it has at most %d", w.o.Key, len(key), batch.MaxKeyBytes)}
 	}
+	of := 0 // which of a field's values it is
+	if w.plan.events != nil {
+		if p := w.actOf(c, r, cells, plain); p.reason != batch.ReasonNone {
+			return p
+		}
+		of = w.act.of
+	}
+	if p := w.values(c, cells, plain, of); p.reason != batch.ReasonNone {
+		return p
+	}
+	if w.plan.events == nil {
+		w.table.Row(key)
+		put(w.table, w.typed, w.elements)
+		job.hashes = append(job.hashes, xxhash.Sum64(key))
+	} else {
+		w.putAct(key)
+	}
+	w.builder.Origin(w.o.File, uint64(r.line))
+	return problem{}
+}
+
+// values types the attributes or properties of a row.
+func (w *loadWorker) values(c *loadChunk, cells []span, plain bool, of int) problem {
 	w.typed, w.elements = w.typed[:0], w.elements[:0]
-	for j := 1; j < len(cells); j++ {
+	for j := w.plan.first(); j < len(cells); j++ {
+		f := &w.plan.fields[j]
+		v := &f.values[of]
 		switch s := cells[j]; {
 		case s == absent:
 		case s.start == s.end:
 			if w.o.EmptyUnsets {
-				w.typed = append(w.typed, typedCell{column: j - 1, unset: true})
+				w.typed = append(w.typed, typedCell{column: v.column, unset: true, attr: v.rules.attr})
 			}
-		default:
-			if p := w.cell(j, c.cell(s, plain)); p.reason != batch.ReasonNone {
+		case v.rules.attr != nil:
+			if p := w.cell(v, c.cell(s, plain)); p.reason != batch.ReasonNone {
 				return p
 			}
+		case !f.also:
+			return problem{batch.ReasonUnknownProperty, unknownProperty(&w.plan.events.list[of], f.name())}
 		}
 	}
-	w.put(key)
-	w.builder.Origin(w.o.File, uint64(r.line))
-	job.hashes = append(job.hashes, xxhash.Sum64(key))
 	return problem{}
 }
 
-// put adds the typed cells as a row of the table.
-func (w *loadWorker) put(key []byte) {
-	w.table.Row(key)
-	for i := range w.typed {
-		switch t := &w.typed[i]; {
+// cells are what takes the cells of a row: a table of profiles or of events.
+type cells interface {
+	Int(column int, ordered int64)
+	Str(column int, s []byte)
+	Elems(column int, elements [][]byte)
+}
+
+// put gives the typed cells to the row that was started last.
+func put[T cells](to T, typed []typedCell, elements [][]byte) {
+	for i := range typed {
+		switch t := &typed[i]; {
 		case t.unset:
-			w.table.Unset(t.column)
-		case t.kind == schema.String:
-			w.table.Str(t.column, t.text)
-		case t.kind == schema.Set:
-			w.table.Elems(t.column, w.elements[t.from:t.to])
+			if table, ok := any(to).(*batch.Table); ok {
+				table.Unset(t.column)
+			}
+		case t.attr.Kind == schema.String:
+			to.Str(t.column, t.text)
+		case t.attr.Kind == schema.Set:
+			to.Elems(t.column, elements[t.from:t.to])
 		default:
-			w.table.Int(t.column, t.number)
+			to.Int(t.column, t.number)
 		}
 	}
 }
@@ -187,12 +221,12 @@ func (c *loadChunk) cell(s span, plain bool) []byte {
 	return norm.NFC.Bytes(text)
 }
 
-// cell types a text that is not empty as a value of field j.
-func (w *loadWorker) cell(j int, text []byte) problem {
-	f := &w.plan.fields[j]
-	t := typedCell{column: j - 1, kind: f.column.Kind}
+// cell types a text that is not empty.
+func (w *loadWorker) cell(f *loadValue, text []byte) problem {
+	a := f.rules.attr
+	t := typedCell{column: f.column, attr: a}
 	switch {
-	case t.kind == schema.String:
+	case a.Kind == schema.String:
 		t.text = text
 		if len(text) > schema.MaxStringBytes {
 			return f.unparsed(text, schema.TooLong)
@@ -202,14 +236,14 @@ func (w *loadWorker) cell(j int, text []byte) problem {
 				return problem{reason, detail}
 			}
 		}
-	case t.kind == schema.Set:
+	case a.Kind == schema.Set:
 		t.from = len(w.elements)
 		if p := w.set(f, text); p.reason != batch.ReasonNone {
 			return p
 		}
 		t.to = len(w.elements)
 	default:
-		n, err := schema.ParseOrdered(t.kind, f.column.Scale, text, w.o.Zone)
+		n, err := schema.ParseOrdered(a.Kind, a.Scale, text, w.o.Zone)
 		if err != nil {
 			return f.unparsed(text, err)
 		}
@@ -225,7 +259,7 @@ func (w *loadWorker) cell(j int, text []byte) problem {
 }
 
 // set cuts a text into w.elements, as schema.ParseSet does.
-func (w *loadWorker) set(f *loadField, text []byte) problem {
+func (w *loadWorker) set(f *loadValue, text []byte) problem {
 	all := text
 	before := len(w.elements)
 	for len(text) > 0 {
@@ -258,9 +292,12 @@ func (w *loadWorker) set(f *loadField, text []byte) problem {
 	return problem{}
 }
 
-// unparsed says why a text is no value of the field's kind.
-func (f *loadField) unparsed(text []byte, err error) problem {
-	detail := f.rules.detail("%s: %v", f.rules.show(string(text)), err)
+// unparsed says why a text is no value of the attribute's kind.
+func (f *loadValue) unparsed(text []byte, err error) problem {
+	return unparsed(f.rules.detail("%s: %v", f.rules.show(string(text)), err), err)
+}
+
+func unparsed(detail string, err error) problem {
 	var e schema.ValueError
 	errors.As(err, &e)
 	switch e {

@@ -56,6 +56,10 @@ type RowsOptions struct {
 	Encoding Encoding
 	// SetSeparator joins the elements of a JSON array into a cell. Default schema.SetSeparator.
 	SetSeparator string
+	// Unnest makes rows of a JSON array of objects, such as the lines of an order: each has
+	// the members of one of them, under the array's name and a dot, and all members around
+	// the array. A line has at most one such array. Else its row cannot be read.
+	Unnest bool
 }
 
 // RowError says why a row cannot be read. Reading goes on after it.
@@ -116,11 +120,7 @@ func openText(text *bufio.Reader, d *Dialect, opt *RowsOptions) (Rows, error) {
 	}
 	lines := lineReader{src: text, replaced: d.Encoding != UTF8}
 	if d.Format == NDJSON {
-		separator := opt.SetSeparator
-		if separator == "" {
-			separator = schema.SetSeparator
-		}
-		return newNDJSON(lines, separator, sample), nil
+		return newNDJSON(lines, opt, sample), nil
 	}
 	return newCSV(lines, d)
 }

@@ -17,10 +17,12 @@ const maxJSONDepth = 16
 
 // ndjsonRows reads one JSON object per line. Members of nested objects become columns
 // with dotted names, arrays become sets, their elements joined by the separator.
-// Numbers keep their text.
+// Numbers keep their text. See RowsOptions for arrays of objects.
 type ndjsonRows struct {
 	lineReader
 	separator string
+	unnest    bool
+	nested    nestedRows
 	columns   []string
 	arrays    []bool         // columns that were an array at least once
 	index     map[string]int // from the name as it stands in the text, not normalised
@@ -31,8 +33,11 @@ type ndjsonRows struct {
 }
 
 // newNDJSON learns the columns of the sample, so that they are known before the first row.
-func newNDJSON(lines lineReader, separator string, sample []byte) *ndjsonRows {
-	n := &ndjsonRows{lineReader: lines, separator: separator, index: map[string]int{}}
+func newNDJSON(lines lineReader, opt *RowsOptions, sample []byte) *ndjsonRows {
+	n := &ndjsonRows{lineReader: lines, separator: opt.SetSeparator, unnest: opt.Unnest, index: map[string]int{}}
+	if n.separator == "" {
+		n.separator = schema.SetSeparator
+	}
 	for {
 		line, rest, found := bytes.Cut(sample, []byte{'\n'})
 		if !found {
@@ -40,6 +45,9 @@ func newNDJSON(lines lineReader, separator string, sample []byte) *ndjsonRows {
 		}
 		sample = rest
 		n.parse(bytes.TrimSpace(line)) // a bad row is reported when it is read
+		for n.nested.rest != nil {
+			n.nextNested()
+		}
 	}
 	return n
 }
@@ -53,6 +61,12 @@ func (n *ndjsonRows) isSet(column int) bool { return n.arrays[column] }
 // Next implements Rows.
 func (n *ndjsonRows) Next() ([][]byte, int, error) {
 	for {
+		if n.nested.rest != nil {
+			if reason, problem := n.nextNested(); problem != "" {
+				return nil, n.line, n.bad(n.line, reason, n.raw, "%s", problem)
+			}
+			return n.cells, n.line, nil
+		}
 		line := n.line + 1
 		size, err := n.newline(0)
 		if err == errLongRow {
@@ -76,7 +90,9 @@ func (n *ndjsonRows) Next() ([][]byte, int, error) {
 		if reason, problem := n.parse(text); problem != "" {
 			return nil, line, n.bad(line, reason, n.raw, "%s", problem)
 		}
-		return n.cells, line, nil
+		if n.nested.rest == nil {
+			return n.cells, line, nil
+		}
 	}
 }
 
@@ -85,16 +101,23 @@ func (n *ndjsonRows) parse(text []byte) (batch.Reason, string) {
 	for i := range n.cells {
 		n.cells[i], n.set[i] = nil, false
 	}
-	n.scratch, n.name = n.scratch[:0], n.name[:0]
+	n.scratch, n.name, n.nested = n.scratch[:0], n.name[:0], nestedRows{cells: n.nested.cells[:0]}
 	if len(text) == 0 || text[0] != '{' || !json.Valid(text) {
 		return batch.ReasonSyntax, "not one JSON object on the line" + jsonProblem(text)
 	}
-	reason := batch.ReasonSyntax
 	_, problem := n.object(text, 1)
-	if problem == tooLong {
-		reason = batch.ReasonTooLong
+	if problem != "" {
+		n.nested.rest = nil
 	}
-	return reason, problem
+	n.nested.scratch = len(n.scratch)
+	return parseReason(problem), problem
+}
+
+func parseReason(problem string) batch.Reason {
+	if problem == tooLong {
+		return batch.ReasonTooLong
+	}
+	return batch.ReasonSyntax
 }
 
 func jsonProblem(text []byte) string {
@@ -126,6 +149,12 @@ func (n *ndjsonRows) object(text []byte, depth int) (rest []byte, problem string
 				return nil, problem
 			}
 		case '[':
+			if n.unnest && skipSpace(text[1:])[0] == '{' {
+				if text, problem = n.nest(text, depth); problem != "" {
+					return nil, problem
+				}
+				break
+			}
 			if value, text, problem = n.array(text); problem != "" {
 				return nil, problem
 			}
@@ -163,6 +192,9 @@ func (n *ndjsonRows) put(value []byte, array bool) (problem string) {
 	}
 	n.arrays[i] = n.arrays[i] || array
 	n.cells[i], n.set[i] = value, true
+	if n.nested.part > 0 {
+		n.nested.cells = append(n.nested.cells, i)
+	}
 	return ""
 }
 

@@ -318,8 +318,9 @@ func FuzzOpenRows(f *testing.F) {
 	f.Add([]byte("{\"a\":{\"b\":[1,null,\"x\\u00e4\"]}}\n{}\n"))
 	f.Add([]byte("\xff\xfea\x00,\x00b\x00\n\x00"))
 	f.Add([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte("{\"a\":[{\"b\":1},{\"b\":[2],\"c\\n\":\"]\"}],\"d\":4}\n{}\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		rows, _, err := OpenRows(bytes.NewReader(in), nil)
+		rows, _, err := OpenRows(bytes.NewReader(in), &RowsOptions{Unnest: true})
 		if err != nil {
 			return
 		}
@@ -445,7 +446,7 @@ func TestNDJSONDifferential(t *testing.T) {
 			t.Fatal(err)
 		}
 		flat("", back, want)
-		rows := newNDJSON(lineReader{src: bytes.NewReader(line), buf: make([]byte, 8)}, "|", nil)
+		rows := newNDJSON(lineReader{src: bytes.NewReader(line), buf: make([]byte, 8)}, &RowsOptions{Unnest: r.IntN(2) == 0}, nil)
 		cells, _, err := rows.Next()
 		if err != nil {
 			if strings.Contains(err.Error(), "control character") {

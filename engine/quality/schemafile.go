@@ -24,6 +24,16 @@ const maxSchemaFile = 16 << 20
 var attributeKeys = [...]string{"name", "kind", "scale", "storage", "class", "allowed", "min", "max",
 	"format", "required", "unique", "pii", "history", "deprecated"}
 
+// eventKeys are the keys of an [[event]] table.
+var eventKeys = [...]string{"name", "class", "retention_days", "deprecated", "property"}
+
+// The tables of a schema file.
+const (
+	attributeTable = "attribute"
+	eventTable     = "event"
+	propertyTable  = "event.property"
+)
+
 var storageNames = [...]string{"dictionary", "inline"}
 
 var classNames = [...]string{"", "acquisition", "demographic", "technographic", "psychographic", "activity",
@@ -32,7 +42,8 @@ var classNames = [...]string{"", "acquisition", "demographic", "technographic", 
 // SchemaFileError is one thing that is wrong in a schema file.
 type SchemaFileError struct {
 	Line    int    // from 1; 0 if it is not known
-	Name    string // the attribute; "" if it has none
+	Event   string // the event type, or whose property it is
+	Name    string // the attribute or property; "" if it has none
 	Problem string
 	Advice  string
 }
@@ -40,7 +51,12 @@ type SchemaFileError struct {
 // Error returns one line.
 func (e *SchemaFileError) Error() string {
 	out := e.Problem
-	if e.Name != "" {
+	switch {
+	case e.Event != "" && e.Name != "":
+		out = fmt.Sprintf("property %q of event %q: %s", e.Name, e.Event, out)
+	case e.Event != "":
+		out = fmt.Sprintf("event %q: %s", e.Event, out)
+	case e.Name != "":
 		out = fmt.Sprintf("attribute %q: %s", e.Name, out)
 	}
 	if e.Line > 0 {
@@ -52,10 +68,29 @@ func (e *SchemaFileError) Error() string {
 	return out
 }
 
-// ReadSchemaFile reads a schema file. Everything that is wrong is reported, as joined
-// [SchemaFileError]s. The attributes are valid, their names distinct and all texts NFC;
-// they have no ids. The form stands at [WriteSchemaFile].
+// Definitions are what a schema file says: attributes and event types, without ids.
+type Definitions struct {
+	Attributes []schema.Attribute
+	Events     []schema.Event
+}
+
+// ReadSchemaFile is [ReadDefinitions] for a caller who takes attributes only: a file with
+// events is an error.
 func ReadSchemaFile(r io.Reader) ([]schema.Attribute, error) {
+	d, err := ReadDefinitions(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(d.Events) > 0 {
+		return nil, &SchemaFileError{Event: d.Events[0].Name, Problem: "only attributes can be read here", Advice: "put the events in a file of their own"}
+	}
+	return d.Attributes, nil
+}
+
+// ReadDefinitions reads a schema file. Everything that is wrong is reported, as joined
+// [SchemaFileError]s. The definitions are valid, their names distinct and all texts NFC.
+// The form stands at [WriteSchemaFile].
+func ReadDefinitions(r io.Reader) (*Definitions, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxSchemaFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read: %w", err)
@@ -76,36 +111,70 @@ func ReadSchemaFile(r io.Reader) ([]schema.Attribute, error) {
 	return f.read(doc)
 }
 
-// fileReader turns the tables of a schema file into attributes.
+// fileReader turns the tables of a schema file into definitions.
 type fileReader struct {
 	places []place
-	table  int    // of the attribute that is read
-	name   string // its name
+	at     place  // of the table that is read
+	event  string // the event type that is read, or "" for an attribute
+	name   string // of the attribute or property that is read
 	errs   []error
 }
 
 func (f *fileReader) fail(key, advice, format string, args ...any) {
-	bad := &SchemaFileError{Name: f.name, Problem: fmt.Sprintf(format, args...), Advice: advice}
-	if f.table < len(f.places) {
-		bad.Line = f.places[f.table].line(key)
-	}
-	f.errs = append(f.errs, bad)
+	f.errs = append(f.errs, &SchemaFileError{Line: f.at.line(key), Event: f.event, Name: f.name,
+		Problem: fmt.Sprintf(format, args...), Advice: advice})
 }
 
-func (f *fileReader) read(doc map[string]any) ([]schema.Attribute, error) {
-	var attributes []schema.Attribute
+func (f *fileReader) read(doc map[string]any) (*Definitions, error) {
 	for _, key := range sortedKeys(doc) {
-		if key != "attribute" {
-			return nil, &SchemaFileError{Problem: fmt.Sprintf("unknown key %q", key), Advice: "a schema file has [[attribute]] tables only"}
+		if key != attributeTable && key != eventTable {
+			return nil, &SchemaFileError{Problem: fmt.Sprintf("unknown key %q", key), Advice: "a schema file has [[attribute]] and [[event]] tables only"}
 		}
 	}
-	tables, ok := doc["attribute"].([]map[string]any)
-	if _, some := doc["attribute"]; some && !ok {
-		return nil, &SchemaFileError{Problem: "attribute is not a list of tables", Advice: "write [[attribute]], with two brackets"}
-	}
+	out := &Definitions{}
+	out.Attributes = f.attributes(doc, attributeTable, tablesOf(f.places, attributeTable), func(a *schema.Attribute) error { return a.Validate() })
+	events := f.tables(doc, eventTable)
 	seen := map[string]bool{}
-	for i, table := range tables {
-		f.table, f.name = i, ""
+	for i, table := range events {
+		places := eventPlaces(f.places, i)
+		f.at, f.name = place{}, ""
+		if len(places) > 0 {
+			f.at = places[0]
+		}
+		e := f.eventType(table, seen)
+		f.event = e.Name
+		e.Properties = f.attributes(table, "property", tablesOf(places, propertyTable), func(p *schema.Attribute) error {
+			return (&schema.Event{Name: "e", Properties: []schema.Attribute{*p}}).Validate()
+		})
+		out.Events = append(out.Events, e)
+	}
+	if len(f.errs) > 0 {
+		return nil, errors.Join(f.errs...)
+	}
+	return out, nil
+}
+
+// tables returns the list of tables that stands at a key.
+func (f *fileReader) tables(doc map[string]any, key string) []map[string]any {
+	tables, ok := doc[key].([]map[string]any)
+	if _, some := doc[key]; some && !ok {
+		header := key
+		if key == "property" {
+			header = propertyTable
+		}
+		f.fail(key, fmt.Sprintf("write [[%s]], with two brackets", header), "%s is not a list of tables", header)
+	}
+	return tables
+}
+
+// attributes reads the attributes, or the properties of an event type, that stand at a key.
+func (f *fileReader) attributes(doc map[string]any, key string, places []place, validate func(*schema.Attribute) error) (out []schema.Attribute) {
+	seen := map[string]bool{}
+	for i, table := range f.tables(doc, key) {
+		f.at, f.name = place{}, ""
+		if i < len(places) {
+			f.at = places[i]
+		}
 		before := len(f.errs)
 		a := f.attribute(table)
 		if seen[a.Name] && a.Name != "" {
@@ -113,39 +182,76 @@ func (f *fileReader) read(doc map[string]any) ([]schema.Attribute, error) {
 		}
 		seen[a.Name] = true
 		var bad *schema.ChangeError
-		if len(f.errs) == before && errors.As(a.Validate(), &bad) {
+		if len(f.errs) == before && errors.As(validate(&a), &bad) {
 			f.fail("", bad.Advice, "%s", bad.Problem)
 		}
-		attributes = append(attributes, a)
+		out = append(out, a)
 	}
-	if len(f.errs) > 0 {
-		return nil, errors.Join(f.errs...)
+	return out
+}
+
+// eventType reads an [[event]] table without its properties.
+func (f *fileReader) eventType(table map[string]any, seen map[string]bool) (e schema.Event) {
+	before := len(f.errs)
+	f.event = ""
+	e.Name = norm.NFC.String(f.text(table, "name"))
+	f.event = e.Name
+	f.keys(table, eventKeys[:])
+	if _, ok := table["name"]; !ok {
+		f.fail("", `add name = "..."`, "the event has no name")
 	}
-	return attributes, nil
+	e.Class, e.Deprecated = f.class(table), f.bool(table, "deprecated")
+	if days, ok := table["retention_days"]; ok {
+		n, whole := days.(int64)
+		if !whole || n < 1 || n > schema.MaxRetention {
+			f.fail("retention_days", "write a number of days, or leave it out to keep its acts for ever", "a retention of %v days", days)
+		}
+		e.Retention = uint32(n)
+	}
+	if seen[e.Name] && e.Name != "" {
+		f.fail("name", "rename or remove one", "the name comes twice")
+	}
+	seen[e.Name] = true
+	var bad *schema.ChangeError
+	if len(f.errs) == before && errors.As(e.Validate(), &bad) {
+		f.fail("", bad.Advice, "%s", bad.Problem)
+	}
+	return e
+}
+
+// keys reports keys that a table does not have.
+func (f *fileReader) keys(table map[string]any, known []string) {
+	for _, key := range sortedKeys(table) {
+		if !slices.Contains(known, key) {
+			f.fail(key, nearest(key, known), "unknown key %q", key)
+		}
+	}
+}
+
+func (f *fileReader) class(table map[string]any) schema.DataClass {
+	class, ok := table["class"]
+	if !ok {
+		return schema.ClassNone
+	}
+	i := slices.Index(classNames[1:], f.text(table, "class"))
+	if i < 0 {
+		f.fail("class", nearest(fmt.Sprint(class), classNames[1:]), "there is no class %q", fmt.Sprint(class))
+	}
+	return schema.DataClass(i + 1)
 }
 
 func (f *fileReader) attribute(table map[string]any) (a schema.Attribute) {
 	f.name = norm.NFC.String(f.text(table, "name"))
 	a.Name = f.name
-	for _, key := range sortedKeys(table) {
-		if !slices.Contains(attributeKeys[:], key) {
-			f.fail(key, nearest(key, attributeKeys[:]), "unknown key %q", key)
-		}
-	}
+	f.keys(table, attributeKeys[:])
 	if _, ok := table["name"]; !ok {
-		f.fail("", `add name = "..."`, "the attribute has no name")
+		f.fail("", `add name = "..."`, "the %s has no name", f.what())
 	}
 	f.kind(&a, table)
 	a.Format = norm.NFC.String(f.text(table, "format"))
 	a.Required, a.Unique, a.PII = f.bool(table, "required"), f.bool(table, "unique"), f.bool(table, "pii")
 	a.History, a.Deprecated = f.bool(table, "history"), f.bool(table, "deprecated")
-	if class, ok := table["class"]; ok {
-		i := slices.Index(classNames[1:], f.text(table, "class"))
-		if i < 0 {
-			f.fail("class", nearest(fmt.Sprint(class), classNames[1:]), "there is no class %q", fmt.Sprint(class))
-		}
-		a.Class = schema.DataClass(i + 1)
-	}
+	a.Class = f.class(table)
 	if storage, ok := table["storage"]; ok {
 		i := slices.Index(storageNames[:], f.text(table, "storage"))
 		if i < 0 {
@@ -169,10 +275,18 @@ func (f *fileReader) attribute(table map[string]any) (a schema.Attribute) {
 	return a
 }
 
+// what says what is read, for people.
+func (f *fileReader) what() string {
+	if f.event != "" {
+		return "property"
+	}
+	return "attribute"
+}
+
 func (f *fileReader) kind(a *schema.Attribute, table map[string]any) {
 	name, ok := table["kind"]
 	if !ok {
-		f.fail("", `add kind = "..."`, "the attribute has no kind")
+		f.fail("", `add kind = "..."`, "the %s has no kind", f.what())
 		return
 	}
 	text := f.text(table, "kind")

@@ -5,9 +5,10 @@ import (
 	"strings"
 )
 
-// place is where an [[attribute]] table and its keys stand in a schema file. The TOML
-// library does not say: it names no line for what it has parsed.
+// place is where a table and its keys stand in a schema file. The TOML library does not
+// say: it names no line for what it has parsed. The zero place is not known.
 type place struct {
+	table  string // as between the brackets
 	header int
 	keys   map[string]int
 }
@@ -17,6 +18,34 @@ func (p place) line(key string) int {
 		return line
 	}
 	return p.header
+}
+
+// tablesOf returns the places of the tables of a name.
+func tablesOf(places []place, table string) (out []place) {
+	for _, p := range places {
+		if p.table == table {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// eventPlaces returns the places of event type i, counted from 0, and of what is in it.
+func eventPlaces(places []place, i int) []place {
+	for len(places) > 0 {
+		end := 1
+		for end < len(places) && strings.HasPrefix(places[end].table, eventTable+".") {
+			end++
+		}
+		if places[0].table == eventTable {
+			if i == 0 {
+				return places[:end]
+			}
+			i--
+		}
+		places = places[end:]
+	}
+	return nil
 }
 
 // locate finds the tables of a file that is valid TOML. Tables in another notation than
@@ -29,7 +58,8 @@ func locate(text []byte) []place {
 		if quote == "" {
 			switch {
 			case strings.HasPrefix(line, "[["):
-				places = append(places, place{header: i + 1, keys: map[string]int{}})
+				table, _, _ := strings.Cut(line[2:], "]]")
+				places = append(places, place{table: strings.ReplaceAll(table, " ", ""), header: i + 1, keys: map[string]int{}})
 			case len(places) > 0 && !strings.HasPrefix(line, "#"):
 				if key, _, ok := strings.Cut(line, "="); ok {
 					key = strings.Trim(strings.TrimSpace(key), `"'`)

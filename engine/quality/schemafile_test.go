@@ -56,7 +56,38 @@ name = "score"
 kind = "float"
 min = -1.5
 max = 2.0
+
+[[event]]
+name = "purchase"
+class = "transaction"
+retention_days = 730
+deprecated = true
+
+[[event.property]]
+name = "amount"
+kind = "decimal"
+scale = 2
+min = "0.00"
+required = true
+
+[[event.property]]
+name = "coupon"
+kind = "string"
+storage = "inline"
+
+[[event]]
+name = "Order Completed"
 `
+
+func exampleEvents() []schema.Event {
+	return []schema.Event{
+		{Name: "purchase", Class: schema.Transaction, Retention: 730, Deprecated: true, Properties: []schema.Attribute{
+			{Name: "amount", Kind: schema.Decimal, Scale: 2, Min: schema.DecimalValue(0, 2), Required: true},
+			{Name: "coupon", Kind: schema.String, Storage: schema.StorageInline},
+		}},
+		{Name: "Order Completed"},
+	}
+}
 
 func exampleAttributes() []schema.Attribute {
 	text := schema.StringValue
@@ -83,15 +114,28 @@ func requireSame(t testing.TB, got, want []schema.Attribute) {
 	}
 }
 
+func requireSameEvents(t testing.TB, got, want []schema.Event) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d events, want %d", len(got), len(want))
+	}
+	for i := range want {
+		requireSame(t, got[i].Properties, want[i].Properties)
+		if g, w := got[i], want[i]; g.Name != w.Name || g.Class != w.Class || g.Retention != w.Retention || g.Deprecated != w.Deprecated {
+			t.Fatalf("event %d: got %+v, want %+v", i, g, w)
+		}
+	}
+}
+
 func TestSchemaFileGolden(t *testing.T) {
-	want := exampleAttributes()
-	got, err := ReadSchemaFile(strings.NewReader(fileExample))
+	got, err := ReadDefinitions(strings.NewReader(fileExample))
 	if err != nil {
 		t.Fatal(err)
 	}
-	requireSame(t, got, want)
+	requireSame(t, got.Attributes, exampleAttributes())
+	requireSameEvents(t, got.Events, exampleEvents())
 	var b bytes.Buffer
-	if err := WriteSchemaFile(&b, schema.New(1, 0, want)); err != nil {
+	if err := WriteSchemaFile(&b, schema.New(1, 0, exampleAttributes(), exampleEvents()...)); err != nil {
 		t.Fatal(err)
 	}
 	if written := "# the customers\n" + b.String(); written != fileExample {
@@ -158,9 +202,23 @@ func TestSchemaFileErrors(t *testing.T) {
 		{table + "kind = \"int\"\n" + table + "kind = \"int\"", `line 5: attribute "x": the name comes twice`},
 		{"version = 1\n", `unknown key "version"`},
 		{"[attribute]\nname = \"x\"\n", "attribute is not a list of tables"},
+		{"[[event]]\nname = \"e\"\nretention_day = 3", `line 3: event "e": unknown key "retention_day" (did you mean "retention_days"?)`},
+		{"[[event]]\nclass = \"activity\"", `line 1: the event has no name`},
+		{"[[event]]\nname = \"e\"\nclass = \"active\"", `line 3: event "e": there is no class "active"`},
+		{"[[event]]\nname = \"e\"\nretention_days = 0", `line 3: event "e": a retention of 0 days`},
+		{"[[event]]\nname = \"e\"\nretention_days = 4000000", `a retention of 4000000 days`},
+		{"[[event]]\nname = \"e\"\n[[event]]\nname = \"e\"", `line 4: event "e": the name comes twice`},
+		{"[[event]]\nname = \"\"", "line 1: the name is empty"},
+		{"[[event]]\nname = \"e\"\nproperty = \"amount\"", `line 3: event "e": event.property is not a list of tables`},
+		{"[[event]]\nname = \"e\"\n[[event.property]]\nkind = \"int\"", `line 3: event "e": the property has no name`},
+		{"[event]\nname = \"x\"\n", "event is not a list of tables"},
+		{table + "kind = \"int\"\n[[event]]\nname = \"e\"\n[[event.property]]\nname = \"x\"\nkind = \"int\"\n" +
+			"[[event]]\nname = \"f\"\n\n[[ event . property ]]\nname = \"x\"\nkind = \"int\"\nunique = true", `line 12: property "x" of event "f": a property cannot be unique`},
+		{"[[event]]\nname = \"e\"\n[[event.property]]\nname = \"ts\"\nkind = \"int\"", `line 3: property "ts" of event "e": "ts" is the time of every event`},
+		{"[[event]]\nname = \"e\"\n[[event.property]]\nname = \"x\"\nkind = \"int\"\n[[event.property]]\nname = \"x\"\nkind = \"int\"", `line 7: property "x" of event "e": the name comes twice`},
 		{table + "kind = \"int\"\nfrmat = \"\"\"\nmin = 3\n\"\"\"\nmix = 4", `line 7: attribute "x": unknown key "mix" (did you mean "min"?)`},
 	} {
-		_, err := ReadSchemaFile(strings.NewReader(c.text))
+		_, err := ReadDefinitions(strings.NewReader(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want %q", c.text, err, c.want)
 		}
@@ -215,21 +273,47 @@ func randomAttributes(r *rand.Rand, n int) []schema.Attribute {
 	return out
 }
 
+// randomEvents makes definitions that are valid.
+func randomEvents(r *rand.Rand, n int) (out []schema.Event) {
+	for i := range n {
+		e := schema.Event{Name: fmt.Sprintf("%s %d", []string{"e", "\"", "[[event]]", "é"}[r.IntN(4)], i), Class: schema.DataClass(r.IntN(8)),
+			Retention: uint32(r.IntN(3) * r.IntN(1000)), Deprecated: r.IntN(4) == 0}
+		for _, p := range randomAttributes(r, r.IntN(4)) {
+			p.Unique, p.History = false, false
+			e.Properties = append(e.Properties, p)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
 func TestSchemaFileRoundTrip(t *testing.T) {
 	const seed = 24
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 300 {
-		want := randomAttributes(r, r.IntN(8))
+		want := Definitions{randomAttributes(r, r.IntN(8)), randomEvents(r, r.IntN(4))}
 		var b bytes.Buffer
-		if err := WriteAttributes(&b, want); err != nil {
+		if err := want.Write(&b); err != nil {
 			t.Fatal(err)
 		}
-		got, err := ReadSchemaFile(&b)
+		got, err := ReadDefinitions(&b)
 		if err != nil {
 			t.Fatalf("%v of %+v", err, want)
 		}
-		requireSame(t, got, want)
+		requireSame(t, got.Attributes, want.Attributes)
+		requireSameEvents(t, got.Events, want.Events)
+	}
+}
+
+// TestSchemaFileAttributes: who asks for attributes only is not given half a file.
+func TestSchemaFileAttributes(t *testing.T) {
+	attributes, events, _ := strings.Cut(fileExample, "[[event]]")
+	if got, err := ReadSchemaFile(strings.NewReader(attributes)); err != nil || len(got) != 7 {
+		t.Error(got, err)
+	}
+	if _, err := ReadSchemaFile(strings.NewReader("[[event]]" + events)); err == nil || !strings.Contains(err.Error(), `event "purchase": only attributes`) {
+		t.Error(err)
 	}
 }
 
@@ -277,8 +361,66 @@ func TestDiffCases(t *testing.T) {
 	}
 }
 
-// TestDiffApplies brings random schemas to random files: after the changes the schema
-// has what the file says, and a second Diff finds nothing.
+func TestDiffEvents(t *testing.T) {
+	old := schema.New(3, 30, []schema.Attribute{{ID: 16, Name: "age", Kind: schema.Int}},
+		schema.Event{ID: 17, Name: "buy", Retention: 30, Properties: []schema.Attribute{{ID: 18, Name: "amount", Kind: schema.Int, Max: schema.IntValue(9)}, {ID: 19, Name: "item", Kind: schema.String}}},
+		schema.Event{ID: 20, Name: "view", Deprecated: true})
+	buy := func(edit func(*schema.Event)) []schema.Event {
+		e := old.Events[0]
+		e.Properties = append([]schema.Attribute{}, e.Properties...)
+		edit(&e)
+		return []schema.Event{e}
+	}
+	for _, c := range []struct {
+		name  string
+		want  []schema.Event
+		steps string
+		drops string
+	}{
+		{"nothing", nil, "", "drop age, drop event buy, drop event view"},
+		{"the same", old.Events, "", "drop age"},
+		{"add", []schema.Event{{Name: "new", Properties: []schema.Attribute{{Name: "x", Kind: schema.Int}}}}, "add event new, add property new.x", "drop age, drop event buy, drop event view"},
+		{"add a deprecated one", []schema.Event{{Name: "new", Deprecated: true}}, "add event new, deprecate event new", "drop age, drop event buy, drop event view"},
+		{"retention", buy(func(e *schema.Event) { e.Retention = 0 }), "redefine event buy", "drop age, drop event view"},
+		{"class", buy(func(e *schema.Event) { e.Class = schema.Transaction }), "redefine event buy", "drop age, drop event view"},
+		{"deprecate", buy(func(e *schema.Event) { e.Deprecated = true }), "deprecate event buy", "drop age, drop event view"},
+		{"no longer deprecated", []schema.Event{{Name: "view"}}, "redefine event view", "drop age, drop event buy"},
+		{"still deprecated", []schema.Event{{Name: "view", Class: schema.Activity, Deprecated: true}}, "redefine event view, deprecate event view", "drop age, drop event buy"},
+		{"widen", buy(func(e *schema.Event) { e.Properties[0].Max = schema.Value{} }), "widen property buy.amount", "drop age, drop event view"},
+		{"narrow and deprecate", buy(func(e *schema.Event) {
+			e.Properties[0].Max = schema.IntValue(1)
+			e.Properties[0].Deprecated = true
+		}), "narrow property buy.amount, deprecate property buy.amount", "drop age, drop event view"},
+		{"fewer properties", buy(func(e *schema.Event) { e.Properties = e.Properties[1:] }), "", "drop age, drop property buy.amount, drop event view"},
+		{"another kind", buy(func(e *schema.Event) { e.Properties[0].Kind = schema.Float }), `property "amount" of event "buy": it is int in the store and float in the file (kinds never change`, ""},
+		{"another storage", buy(func(e *schema.Event) { e.Properties[1].Storage = schema.StorageInline }), "it is dictionary in the store and inline in the file", ""},
+		{"invalid", buy(func(e *schema.Event) { e.Properties[0].Unique = true }), "a property cannot be unique", ""},
+	} {
+		list := func(changes []schema.Change) string {
+			var steps []string
+			for _, change := range changes {
+				name := change.Event + "." + change.Name
+				steps = append(steps, change.Op.String()+" "+strings.Trim(name, "."))
+			}
+			return strings.Join(steps, ", ")
+		}
+		d := Definitions{Events: c.want}
+		changes, err := d.Diff(old)
+		got := list(changes)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != c.steps && (err == nil || !strings.Contains(got, c.steps)) {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.steps)
+		}
+		if drops := list(d.Drops(old)); err == nil && drops != c.drops {
+			t.Errorf("%s: got %q, want %q", c.name, drops, c.drops)
+		}
+	}
+}
+
+// TestDiffApplies brings random schemas to random files: after the changes and the drops
+// the schema has what the file says, and a second Diff finds nothing.
 func TestDiffApplies(t *testing.T) {
 	const seed = 25
 	t.Logf("seed %d", seed)
@@ -286,30 +428,30 @@ func TestDiffApplies(t *testing.T) {
 	applied := 0
 	for range 400 {
 		s := schema.New(0, 0, nil)
-		from := randomAttributes(r, 6)
-		want := randomAttributes(r, 6)
-		for i := range want { // most of them keep the kind, or nothing would be left to compare
-			want[i].Name = from[i].Name
-			if r.IntN(4) > 0 && want[i].Kind != from[i].Kind || want[i].Scale != from[i].Scale {
-				want[i] = from[i]
-				want[i].Class, want[i].History, want[i].Deprecated = schema.Activity, true, !from[i].Deprecated
-			}
+		from := Definitions{randomAttributes(r, 6), randomEvents(r, 3)}
+		want := Definitions{randomAttributes(r, 6), randomEvents(r, 3)}
+		alike(r, from.Attributes, want.Attributes, false)
+		for i := range want.Events { // names of properties are numbered
+			e, f := &want.Events[i], &from.Events[i]
+			e.Name = f.Name
+			alike(r, f.Properties[:min(len(e.Properties), len(f.Properties))], e.Properties, true)
 		}
 		for range 2 {
-			changes, err := Diff(s, from)
+			changes, err := from.Diff(s)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, c := range changes {
+			for _, c := range append(changes, from.Drops(s)...) {
 				if s, err = s.Apply(c); err != nil {
 					t.Fatalf("%+v: %v", c, err)
 				}
 			}
-			if again, err := Diff(s, from); err != nil || len(again) > 0 {
+			if again, err := from.Diff(s); err != nil || len(again) > 0 || len(from.Drops(s)) > 0 {
 				t.Fatalf("a second time: %+v, %v", again, err)
 			}
-			requireSame(t, s.Attributes, from)
-			if _, err := Diff(s, want); err != nil {
+			requireSame(t, s.Attributes, from.Attributes)
+			requireSameEvents(t, s.Events, from.Events)
+			if _, err := want.Diff(s); err != nil {
 				var bad *schema.ChangeError
 				if !errors.As(err, &bad) {
 					t.Fatal(err)
@@ -325,23 +467,37 @@ func TestDiffApplies(t *testing.T) {
 	}
 }
 
+// alike gives wanted attributes the names of those that are there, and most of them the
+// kind, or nothing would be left to compare.
+func alike(r *rand.Rand, from, want []schema.Attribute, properties bool) {
+	for i := range from {
+		want[i].Name = from[i].Name
+		other := want[i].Kind != from[i].Kind || want[i].Scale != from[i].Scale || properties && want[i].Storage != from[i].Storage
+		if other && r.IntN(8) > 0 {
+			want[i] = from[i]
+			want[i].Class, want[i].History, want[i].Deprecated = schema.Activity, !properties, !from[i].Deprecated
+		}
+	}
+}
+
 func FuzzSchemaFile(f *testing.F) {
 	f.Add(fileExample)
 	f.Add("[[attribute]]\nname = \"x\"\nkind = \"date\"\nallowed = [2024-01-01, \"2024-01-02\"]\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		got, err := ReadSchemaFile(strings.NewReader(text))
+		got, err := ReadDefinitions(strings.NewReader(text))
 		if err != nil {
 			return
 		}
 		var b bytes.Buffer
-		if err := WriteAttributes(&b, got); err != nil {
+		if err := got.Write(&b); err != nil {
 			t.Fatal(err)
 		}
 		written := b.String()
-		again, err := ReadSchemaFile(&b)
+		again, err := ReadDefinitions(&b)
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, written)
 		}
-		requireSame(t, again, got)
+		requireSame(t, again.Attributes, got.Attributes)
+		requireSameEvents(t, again.Events, got.Events)
 	})
 }

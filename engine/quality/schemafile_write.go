@@ -12,7 +12,9 @@ import (
 
 // WriteSchemaFile writes a schema as a schema file, which [ReadSchemaFile] reads back the
 // same but for ids. It is TOML: one [[attribute]] table for each attribute, in the order
-// of their ids, with these keys, of which name and kind must be there:
+// of their ids, and then one [[event]] table for each event type, behind each of which its
+// properties stand as [[event.property]] tables. An attribute and a property have these
+// keys, of which name and kind must be there:
 //
 //	name        text, at most 128 bytes
 //	kind        "bool", "int", "float", "decimal", "string", "date", "timestamp", "set<string>"
@@ -24,41 +26,77 @@ import (
 //	min, max    inclusive bounds of int, float, decimal, date, timestamp
 //	format      name of a format of strings
 //	required    true or false (default), as are the following
-//	unique
+//	unique      not of a property
 //	pii
-//	history
+//	history     not of a property
 //	deprecated
+//
+// An event type has
+//
+//	name            text, at most 128 bytes; must be there
+//	class           as above
+//	retention_days  for how many days its acts are seen; without it, for ever
+//	deprecated      true or false (default)
 //
 // A value is a TOML value of its kind or a text as a CSV cell has it; decimals, dates and
 // timestamps are written as texts.
 func WriteSchemaFile(w io.Writer, s *schema.Schema) error {
-	return WriteAttributes(w, s.Attributes)
+	return (&Definitions{s.Attributes, s.Events}).Write(w)
 }
 
 // WriteAttributes writes attributes as [WriteSchemaFile] does, in their order.
 func WriteAttributes(w io.Writer, attributes []schema.Attribute) error {
+	return (&Definitions{Attributes: attributes}).Write(w)
+}
+
+// Write writes definitions as [WriteSchemaFile] does, in their order.
+func (d *Definitions) Write(w io.Writer) error {
 	var b bytes.Buffer
-	for i := range attributes {
-		if i > 0 {
+	header := func(table string) {
+		if b.Len() > 0 {
 			b.WriteByte('\n')
 		}
-		writeAttribute(&b, &attributes[i])
+		fmt.Fprintf(&b, "[[%s]]\n", table)
+	}
+	for i := range d.Attributes {
+		header(attributeTable)
+		writeAttribute(&b, &d.Attributes[i])
+	}
+	for i := range d.Events {
+		e := &d.Events[i]
+		header(eventTable)
+		fmt.Fprintf(&b, "name = %s\n", tomlText(e.Name))
+		writeClass(&b, e.Class)
+		if e.Retention > 0 {
+			fmt.Fprintf(&b, "retention_days = %d\n", e.Retention)
+		}
+		if e.Deprecated {
+			b.WriteString("deprecated = true\n")
+		}
+		for j := range e.Properties {
+			header(propertyTable)
+			writeAttribute(&b, &e.Properties[j])
+		}
 	}
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
+func writeClass(b *bytes.Buffer, class schema.DataClass) {
+	if class != schema.ClassNone && int(class) < len(classNames) {
+		fmt.Fprintf(b, "class = %s\n", tomlText(classNames[class]))
+	}
+}
+
 func writeAttribute(b *bytes.Buffer, a *schema.Attribute) {
-	fmt.Fprintf(b, "[[attribute]]\nname = %s\nkind = %s\n", tomlText(a.Name), tomlText(a.Kind.String()))
+	fmt.Fprintf(b, "name = %s\nkind = %s\n", tomlText(a.Name), tomlText(a.Kind.String()))
 	if a.Kind == schema.Decimal {
 		fmt.Fprintf(b, "scale = %d\n", a.Scale)
 	}
 	if a.Storage == schema.StorageInline {
 		fmt.Fprintf(b, "storage = %s\n", tomlText(storageNames[a.Storage]))
 	}
-	if a.Class != schema.ClassNone && int(a.Class) < len(classNames) {
-		fmt.Fprintf(b, "class = %s\n", tomlText(classNames[a.Class]))
-	}
+	writeClass(b, a.Class)
 	if len(a.Allowed) > 0 {
 		list := make([]string, len(a.Allowed))
 		for i, v := range a.Allowed {

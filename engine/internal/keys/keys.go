@@ -18,7 +18,8 @@
 //	0x11    attr 4, ^generation 8, kind 1, page 4    key table of an attribute
 //	0x20    event 4, shard 4, ^generation 8          manifest of an event type's parts, sealed
 //	0x21    partition 5, event 4, shard 4, part 8, kind 1, row 4   part of package timeline
-//	0x22 .. 0x2F reserved for events
+//	0x22    day 4, hash 16                           id of an event, sealed; the day as in a partition
+//	0x23 .. 0x2F reserved for events
 //
 // The generation is stored inverted, so that the newest of a unit comes first. Kinds of
 // the base: 0 manifest, 1 fragment of a code, 2 fragment of "has a value", 3 column
@@ -59,6 +60,7 @@ const (
 	pTable      = 0x11
 	pActs       = 0x20
 	pPart       = 0x21
+	pEventID    = 0x22
 )
 
 // Span is a half-open range of keys.
@@ -320,3 +322,13 @@ func ParsePart(k []byte) (p Part, kind Kind, row uint32, ok bool) {
 	p = Part{int32(binary.BigEndian.Uint32(k[1:]) - 1<<31), k[5], binary.BigEndian.Uint32(k[6:]), binary.BigEndian.Uint32(k[10:]), binary.BigEndian.Uint64(k[14:])}
 	return p, Kind(k[22]), binary.BigEndian.Uint32(k[23:]), true
 }
+
+// EventID is the key of an event's id, whose hash has 128 bits.
+func EventID(day int32, hi, lo uint64) []byte {
+	k := make([]byte, 0, 21)
+	k = binary.BigEndian.AppendUint32(append(k, pEventID), uint32(day)+1<<31)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(k, hi), lo)
+}
+
+// EventIDs spans the ids of the days from first to before end.
+func EventIDs(first, end int32) Span { return Span{EventID(first, 0, 0), EventID(end, 0, 0)} }

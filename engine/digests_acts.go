@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/kantadb/kanta/engine/internal/base"
+	"github.com/kantadb/kanta/engine/internal/digest"
+	"github.com/kantadb/kanta/engine/internal/head"
+	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
+)
+
+// actSums returns the content and replica sums of the events of one type: those of the
+// parts, less the events of the dead that are still in them, and those of the head.
+func (db *DB) actSums(ctx context.Context, s *state, e *schema.Event) (content, replica digest.Sum, err error) {
+	for _, u := range s.Acts[e.ID] {
+		if u != nil {
+			content.Add(u.Content)
+			replica.Add(u.Replica)
+		}
+	}
+	v := view.View{S: &s.State}
+	c := v.NewCursor()
+	sum := &actSum{db: db, s: s, e: e, cursor: c, content: &content, replica: &replica}
+	for chunk := range v.Chunks() {
+		if err := ctx.Err(); err != nil {
+			return content, replica, err
+		}
+		live, err := c.Exists(schema.KeyAttr, chunk, &sum.live)
+		if err != nil {
+			return content, replica, err
+		}
+		if err := sum.chunk(chunk, live); err != nil {
+			return content, replica, err
+		}
+	}
+	return content, replica, nil
+}
+
+// actSum corrects the sums of one event type chunk by chunk.
+type actSum struct {
+	db               *DB
+	s                *state
+	e                *schema.Event
+	cursor           *view.Cursor
+	scan             timeline.Cursor
+	live, dead       bitmap.Words
+	content, replica *digest.Sum
+}
+
+func (x *actSum) chunk(chunk int, live bitmap.Set) error {
+	x.dead.Fill()
+	x.dead.AndNot(live)
+	if err := x.subtractDead(chunk); err != nil {
+		return err
+	}
+	return x.s.Tiers.EachActs(x.e.ID, chunk, func(a *head.Acts, n int, _ bool) error {
+		for i := range n {
+			if live.Contains(a.Ords[i]) {
+				c, r, err := x.fact(chunk, a.Ords[i], a.Times[i], a.Hashes[i])
+				if err != nil {
+					return err
+				}
+				x.content.Add(c)
+				x.replica.Add(r)
+			}
+		}
+		return nil
+	})
+}
+
+// fact returns what an event adds to the sums.
+func (x *actSum) fact(chunk int, ord uint16, time, hash int64) (content, replica digest.Sum, err error) {
+	var who [1]uint64
+	err = x.db.hashKeys(x.cursor, chunk, []uint16{ord}, who[:])
+	what := base.ActFact(time, hash)
+	return digest.Fact(who[0], what), digest.Fact(uint64(chunk)<<bitmap.ChunkBits|uint64(ord), what), err
+}
+
+// subtractDead takes the stored events of the dead away.
+func (x *actSum) subtractDead(chunk int) error {
+	units := x.s.Acts[x.e.ID]
+	shard := chunk / bitmap.ShardChunks
+	if shard >= len(units) || units[shard] == nil {
+		return nil
+	}
+	var sources []timeline.Source
+	for _, p := range units[shard].Parts {
+		source, err := p.Source()
+		if err != nil {
+			return err
+		}
+		sources = append(sources, source)
+	}
+	hash := actHashes(x.s, x.e)
+	var times [timeline.BlockSize]int64
+	x.scan.Reset(sources, timeline.Scan{Chunk: chunk % bitmap.ShardChunks, From: schema.MinTimestamp, To: schema.MaxTimestamp + 1, Within: &x.dead})
+	for x.scan.Next() {
+		b := &x.scan.Batch
+		if err := b.Times(times[:]); err != nil {
+			return err
+		}
+		for i, ord := range b.Profiles {
+			for k := b.Starts[i]; k < b.Ends[i]; k++ {
+				var h [1]int64
+				if err := hash(b.Source, []uint32{uint32(b.Index)<<timeline.BlockBits | uint32(k)}, h[:]); err != nil {
+					return err
+				}
+				c, r, err := x.fact(chunk, ord, times[k], h[0])
+				if err != nil {
+					return err
+				}
+				x.content.Sub(c)
+				x.replica.Sub(r)
+			}
+		}
+	}
+	return x.scan.Err()
+}
