@@ -119,6 +119,10 @@ func TestActModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.compare("compacted")
+	report, err := m.db.Check(t.Context(), nil)
+	if err != nil || len(report.Problems) > 0 {
+		t.Fatalf("%v %q", err, report.Problems)
+	}
 	m.sameContent()
 }
 

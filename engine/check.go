@@ -60,6 +60,9 @@ func (c *checker) run(ctx context.Context) error {
 	for _, a := range attrs {
 		c.total += uint64(len(c.s.Units[a.id]))
 	}
+	for _, units := range c.s.Acts {
+		c.total += uint64(len(units))
+	}
 	c.total += 2
 	for _, a := range attrs {
 		for shard, u := range c.s.Units[a.id] {
@@ -78,6 +81,9 @@ func (c *checker) run(ctx context.Context) error {
 				c.problem("%s: %s", c.name(a.id), p)
 			}
 		}
+	}
+	if err := c.acts(ctx); err != nil {
+		return err
 	}
 	c.step("log")
 	if err := c.log(ctx); err != nil {

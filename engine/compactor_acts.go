@@ -118,16 +118,21 @@ func actHashes(s *state, e *schema.Event) func(timeline.Source, []uint32, []int6
 			if err := timeline.BlockOf(source, int(n>>timeline.BlockBits)).Events(&all); err != nil {
 				return err
 			}
-			h.Reset()
-			for k := range all.Columns {
-				if p := e.ByID(all.Columns[k].ID); p != nil { // else it was dropped
-					hashStored(&h, s, p, &all.Columns[k], int(n&(timeline.BlockSize-1)))
-				}
-			}
-			dst[i] = actOrder(&h)
+			dst[i] = storedOrder(&h, s, e, &all, int(n&(timeline.BlockSize-1)))
 		}
 		return nil
 	}
+}
+
+// storedOrder returns the hash of stored event i.
+func storedOrder(h *query.ActHash, s *state, e *schema.Event, all *timeline.Events, i int) int64 {
+	h.Reset()
+	for k := range all.Columns {
+		if p := e.ByID(all.Columns[k].ID); p != nil { // else it was dropped
+			hashStored(h, s, p, &all.Columns[k], i)
+		}
+	}
+	return actOrder(h)
 }
 
 // hashStored adds value i of a stored column.

@@ -170,7 +170,7 @@ func (o *oracle) interpret(x *syntax.Expr, facts []*fact, i int) outcome {
 			}
 		}
 		panic(fmt.Sprintf("%s reads the attribute %d", x.Text, id))
-	}, func(name string) bool {
+	}, nobodyActs, func(name string) bool {
 		for _, f := range facts {
 			if f.Name == name && f.Attribute.ID == 0 {
 				return f.value(i).Bool()
@@ -188,6 +188,9 @@ func (o *oracle) interpret(x *syntax.Expr, facts []*fact, i int) outcome {
 	return out
 }
 
+// nobodyActs gives the acts of everybody: this oracle is about attributes.
+func nobodyActs(schema.EventID) []query.Act { return nil }
+
 // interpretWhole evaluates the whole text for one profile: the tables of this file are
 // held against CEL's own logic.
 func (o *oracle) interpretWhole(x *syntax.Expr, i int) query.Truth {
@@ -198,7 +201,7 @@ func (o *oracle) interpretWhole(x *syntax.Expr, i int) query.Truth {
 			}
 		}
 		return schema.Value{}
-	}, func(name string) bool {
+	}, nobodyActs, func(name string) bool {
 		for _, f := range o.lists {
 			if f.Name == name {
 				return f.value(i).Bool()

@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 
+	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -34,6 +36,7 @@ func (db *DB) Stats(ctx context.Context) (query.Stats, error) {
 				out.BaseBytes["columns"] -= u.Columns
 			}
 		}
+		db.actStats(s, &out)
 		for _, x := range s.Indexes {
 			out.BaseBytes["indexes"] += int64(8 * x.Entries)
 			out.HeadBytes += x.Delta.MemBytes()
@@ -86,5 +89,40 @@ func (db *DB) writeStats(out *query.Stats) {
 			}
 		}
 		out.Amplification = float64(sum) / float64(b)
+	}
+}
+
+// actStats counts the events: those in parts, and those in the head.
+func (db *DB) actStats(s *state, out *query.Stats) {
+	out.EventTypes = len(s.Schema.Events)
+	for _, units := range s.Acts {
+		for _, u := range units {
+			if u == nil {
+				continue
+			}
+			for _, p := range u.Parts {
+				out.Events += p.Events
+				out.BaseBytes["events"] += p.Bytes
+			}
+		}
+	}
+	for _, chunks := range s.Tiers.Acts {
+		for _, runs := range chunks {
+			for _, a := range runs {
+				out.Events += uint64(a.Len())
+				out.HeadBytes += a.Bytes()
+			}
+		}
+	}
+	chunks := (view.View{S: &s.State}).Chunks()
+	for i := range s.Schema.Events {
+		for chunk := range chunks {
+			_ = s.Tiers.EachActs(s.Schema.Events[i].ID, chunk, func(_ *head.Acts, n int, sorted bool) error {
+				if !sorted {
+					out.Events += uint64(n)
+				}
+				return nil
+			})
+		}
 	}
 }

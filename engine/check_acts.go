@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kantadb/kanta/engine/internal/base"
+	"github.com/kantadb/kanta/engine/internal/digest"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
+	"github.com/kantadb/kanta/query"
+)
+
+// acts verifies the parts of all event types: that each is as its writer makes it, and
+// that the sums of their manifests are those of their events.
+func (c *checker) acts(ctx context.Context) error {
+	for i := range c.s.Schema.Events {
+		e := &c.s.Schema.Events[i]
+		for shard, u := range c.s.Acts[e.ID] {
+			if u == nil {
+				continue
+			}
+			c.step(fmt.Sprintf("event %q, shard %d", e.Name, shard))
+			if err := c.actUnit(ctx, e, shard, u); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *checker) actUnit(ctx context.Context, e *schema.Event, shard int, u *base.ActUnit) error {
+	x := &actChecker{s: c.s, e: e, who: readKeyHashes(c.s, shard), base: uint64(shard) << bitmap.ShardBits}
+	for _, p := range u.Parts {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c.report.Values++
+		source, err := p.Source()
+		if err == nil {
+			c.report.Values += uint64(source.Part.Rows())
+			if err = timeline.Check(source); err == nil {
+				err = x.part(source)
+			}
+		}
+		if err != nil {
+			c.problem("event %q: part %d of shard %d, day %d: %v", e.Name, p.ID.Number, shard, p.ID.FirstDay, err)
+		}
+	}
+	c.report.Derived++
+	if x.content != u.Content || x.replica != u.Replica {
+		c.problem("event %q, shard %d: the digest in the manifest is not that of the events", e.Name, shard)
+	}
+	return nil
+}
+
+// actChecker computes the sums of an event type in one shard.
+type actChecker struct {
+	s                *state
+	e                *schema.Event
+	who              func(ords []uint32, dst []uint64) error
+	base             uint64
+	content, replica digest.Sum
+	events           timeline.Events
+	hashes           []uint64
+	hash             query.ActHash
+}
+
+func (x *actChecker) part(source timeline.Source) error {
+	for i := range source.Part.Blocks() {
+		x.events.Reset(source.Part.Properties())
+		if err := timeline.BlockOf(source, i).Events(&x.events); err != nil {
+			return err
+		}
+		n := x.events.Len()
+		x.hashes = append(x.hashes[:0], make([]uint64, n)...)
+		if err := x.who(x.events.Profiles, x.hashes); err != nil {
+			return err
+		}
+		for k := range n {
+			what := base.ActFact(x.events.Times[k], storedOrder(&x.hash, x.s, x.e, &x.events, k))
+			x.content.Add(digest.Fact(x.hashes[k], what))
+			x.replica.Add(digest.Fact(x.base|uint64(x.events.Profiles[k]), what))
+		}
+	}
+	return nil
+}
