@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -113,6 +114,7 @@ func TestActModel(t *testing.T) {
 		if m.r.IntN(4) == 0 {
 			m.compare(fmt.Sprint("step ", step))
 		}
+		m.timeline(fmt.Sprint("step ", step))
 	}
 	m.compare("end")
 	if err := m.db.Compact(t.Context()); err != nil {
@@ -285,6 +287,63 @@ func (m *actModel) read() []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// timeline reads one profile's events page by page.
+func (m *actModel) timeline(name string) {
+	m.t.Helper()
+	key := m.key()
+	o := &query.TimelineOptions{Limit: 1 + m.r.IntN(4)}
+	var want []modelAct
+	wanted := func(a modelAct) bool { return a.key == key }
+	if m.r.IntN(2) == 0 {
+		o.From, o.To, o.Events = time.UnixMilli(70*actDay), time.UnixMilli(95*actDay), []string{"buy"}
+		wanted = func(a modelAct) bool {
+			return a.key == key && a.event == "buy" && a.time >= 70*actDay && a.time < 95*actDay
+		}
+	}
+	for _, a := range m.list {
+		if wanted(a) {
+			want = append(want, a)
+		}
+	}
+	slices.SortStableFunc(want, func(a, b modelAct) int {
+		return cmp.Or(cmp.Compare(b.time, a.time), cmp.Compare(b.event, a.event))
+	})
+	var got []modelAct
+	for {
+		page, err := m.db.Timeline(m.t.Context(), key, o)
+		if errors.Is(err, &query.Error{Code: query.CodeUnknownName}) && len(want) == 0 {
+			return
+		}
+		if err != nil || len(page.Events) > o.Limit {
+			m.t.Fatalf("%s: %d events, %v", name, len(page.Events), err)
+		}
+		for _, e := range page.Events {
+			a := modelAct{key: key, event: e.Event, time: e.Time.UnixMilli()}
+			for _, p := range e.Properties {
+				a.props += " " + p.Name + "=" + p.Value.String()
+			}
+			got = append(got, a)
+		}
+		if o.After = page.Next; o.After == "" {
+			break
+		}
+	}
+	same := len(got) == len(want)
+	for i := 0; same && i < len(got); i++ {
+		same = got[i].event == want[i].event && got[i].time == want[i].time
+	}
+	text := func(list []modelAct) (out []string) {
+		for _, a := range list {
+			out = append(out, fmt.Sprint(a))
+		}
+		slices.Sort(out)
+		return out
+	}
+	if !same || !slices.Equal(text(got), text(want)) {
+		m.t.Fatalf("%s: the timeline of %s is\n%q, want\n%q", name, key, text(got), text(want))
+	}
 }
 
 func propsOf(s *state, e *schema.Event, b *query.EventBlock, n int) (out string) {

@@ -351,9 +351,14 @@ func (n *snapshot) profile(ctx context.Context, attr schema.AttrID, value []byte
 	slices.Sort(p.Lists)
 	p.Position, p.Now = n.s.pos, n.db.now(o)
 	env := query.Env{Now: p.Now}
-	p.Segments, err = n.segmentsOf(ctx, query.NewPerson(v, &p, lists, env), env)
+	if p.Segments, err = n.segmentsOf(ctx, query.NewPerson(v, &p, lists, env), env); err != nil {
+		return p, err
+	}
+	if p.Events, err = n.recent(ctx, ords[0], p.Now); err != nil {
+		return p, err
+	}
 	p.Elapsed = time.Since(start)
-	return p, err
+	return p, nil
 }
 
 // segmentsOf names the saved segments that a profile is in.

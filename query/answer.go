@@ -88,7 +88,8 @@ type Profile struct {
 	Ordinal  uint32
 	Values   []AttributeValue // absent ones are left out
 	Lists    []string
-	Segments []string // the saved segments the profile is in, by name
+	Segments []string        // the saved segments the profile is in, by name
+	Events   []TimelineEvent // the last RecentEvents up to now, the newest first
 	Answer
 }
 

@@ -19,6 +19,7 @@ type Snapshot interface {
 	Breakdown(ctx context.Context, expr, attribute string, o *BreakdownOptions) (Breakdown, error)
 	Profile(ctx context.Context, key string, o *Options) (Profile, error)
 	ProfileBy(ctx context.Context, attribute, value string, o *Options) (Profile, error)
+	Timeline(ctx context.Context, key string, o *TimelineOptions) (Timeline, error)
 	Values(ctx context.Context, attribute, prefix string, limit int) ([]ValueCount, error)
 	Plan(ctx context.Context, expr string, o *Options) (Plan, error)
 	Explain(ctx context.Context, expr string, o *Options) (Explanation, error)

@@ -1,0 +1,269 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// TimelineOptions shape a listing of one profile's events.
+type TimelineOptions struct {
+	Options
+	From, To time.Time // From <= time < To; zero: no bound. No listing reaches past now
+	Events   []string  // of these types only; empty: of all
+	Limit    int       // at most so many; 0: DefaultTimeline
+	After    string    // Timeline.Next of the page before
+}
+
+// RecentEvents is how many events a Profile shows.
+const RecentEvents = 20
+
+// Limits of a timeline.
+const (
+	DefaultTimeline = 100
+	MaxTimeline     = 100_000 // they are held in memory to be sorted
+)
+
+// Timeline is events of one profile, the newest first; of the same time, in the order of
+// their types' names, backwards, and of what they say.
+type Timeline struct {
+	Events []TimelineEvent
+	Next   string // continues the listing; "" at its end
+	Answer
+}
+
+// TimelineEvent is one event of a profile.
+type TimelineEvent struct {
+	Event      string
+	Time       time.Time
+	Properties []AttributeValue // in the schema's order; absent ones are left out
+
+	hash uint64
+}
+
+// firstWindow is how far back a timeline looks first: as many parts as a month has. If
+// that is not enough it looks widen times further, and so on.
+const (
+	firstWindow = 30 * 24 * time.Hour
+	widen       = 12
+)
+
+// TimelineOf lists events of a living profile. The caller has resolved the event types:
+// events are those to list, now the instant of the question.
+func TimelineOf(ctx context.Context, view View, ordinal uint32, events []*schema.Event, now time.Time, o *TimelineOptions) (Timeline, error) {
+	limit := o.Limit
+	switch {
+	case limit == 0:
+		limit = DefaultTimeline
+	case limit < 0 || limit > MaxTimeline:
+		return Timeline{}, Errorf(CodeInvalid, "a limit of %d events; it is 1 to %d", limit, MaxTimeline)
+	}
+	from, to := int64(schema.MinTimestamp), now.UnixMilli()+1
+	if !o.From.IsZero() {
+		from = ceilMilli(o.From)
+	}
+	if !o.To.IsZero() {
+		to = min(to, ceilMilli(o.To))
+	}
+	start := timelinePlace{time: to, name: "\xff"}
+	if o.After != "" {
+		var err error
+		if start, err = parseTimelinePlace(o.After); err != nil {
+			return Timeline{}, err
+		}
+		to = min(to, start.time+1)
+	}
+	r := timelineReader{view: view, cur: view.Cursor(), ordinal: ordinal}
+	defer r.cur.Close()
+	out := Timeline{}
+	for span := firstWindow.Milliseconds(); to > from && len(out.Events) <= limit; span *= widen {
+		if err := ctx.Err(); err != nil {
+			return out, err
+		}
+		lo := from
+		if to-span > from && span > 0 && to-span < to {
+			lo = to - span
+		}
+		page, err := r.window(events, lo, to)
+		if err != nil {
+			return out, err
+		}
+		out.Events = append(out.Events, start.behind(page)...)
+		to = lo
+	}
+	if len(out.Events) > limit {
+		out.Events = out.Events[:limit]
+		out.Next = start.next(out.Events).text()
+	}
+	out.BytesRead = r.cur.BytesRead()
+	return out, nil
+}
+
+// ceilMilli returns the first whole millisecond that is not before t.
+func ceilMilli(t time.Time) int64 {
+	ms := t.UnixMilli()
+	if t.After(time.UnixMilli(ms)) {
+		ms++
+	}
+	return ms
+}
+
+// timelineReader reads one profile's events.
+type timelineReader struct {
+	view    View
+	cur     Cursor
+	ordinal uint32
+	hash    ActHash
+}
+
+// window returns the events with from <= time < to, the newest first.
+func (r *timelineReader) window(events []*schema.Event, from, to int64) ([]TimelineEvent, error) {
+	cur, ok := r.cur.(EventCursor)
+	if !ok {
+		return nil, Errorf(CodeInternal, "this view has no events")
+	}
+	defer r.cur.Release()
+	who := bitmap.FromArray([]uint16{uint16(r.ordinal)})
+	var out []TimelineEvent
+	for _, e := range events {
+		scan := &EventScan{Event: e.ID, From: from, To: to, Times: true}
+		for i := range e.Properties {
+			scan.Properties = append(scan.Properties, e.Properties[i].ID)
+		}
+		err := cur.Events(scan, int(r.ordinal>>bitmap.ChunkBits), &who, func(b *EventBlock) error {
+			for i, o := range b.Ords {
+				if o != uint16(r.ordinal) {
+					continue
+				}
+				t, err := r.event(e, b, i)
+				if err != nil {
+					return err
+				}
+				out = append(out, t)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(out, func(a, b TimelineEvent) int {
+		return -cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Event, b.Event), cmp.Compare(a.hash, b.hash))
+	})
+	return out, nil
+}
+
+// event makes event i of a block, whose columns are all of the type's properties.
+func (r *timelineReader) event(e *schema.Event, b *EventBlock, i int) (TimelineEvent, error) {
+	out := TimelineEvent{Event: e.Name, Time: time.UnixMilli(b.Times[i]).UTC()}
+	r.hash.Reset()
+	for k := range e.Properties {
+		p := &e.Properties[k]
+		v, err := blockValue(r.view, p, &b.Columns[k], i)
+		if err != nil {
+			return out, err
+		}
+		r.hash.Value(p.ID, v)
+		if !v.IsAbsent() && (p.Kind != schema.Set || len(v.Elements()) > 0) {
+			out.Properties = append(out.Properties, AttributeValue{Name: p.Name, Value: v})
+		}
+	}
+	out.hash = r.hash.Sum()
+	return out, nil
+}
+
+// blockValue returns value i of a column of a block.
+func blockValue(view View, p *schema.Attribute, c *EventColumn, i int) (schema.Value, error) {
+	switch {
+	case p.Kind == schema.Set:
+		from := uint32(0)
+		if i > 0 {
+			from = c.Sets.Ends[i-1]
+		}
+		var elements []string
+		for _, code := range c.Sets.Codes[from:c.Sets.Ends[i]] {
+			v, err := codeValue(view, p, code)
+			if err != nil {
+				return v, err
+			}
+			elements = append(elements, v.Str())
+		}
+		return schema.SetValue(elements...), nil
+	case p.Coded():
+		return codeValue(view, p, c.Codes[i])
+	case c.Present != nil && c.Present[i>>6]>>(i&63)&1 == 0:
+		return schema.Value{}, nil
+	case p.Kind == schema.String:
+		return schema.StringValue(string(c.Texts[i])), nil
+	}
+	return schema.FromOrdered(p.Kind, p.Scale, c.Ints[i]), nil
+}
+
+// timelinePlace is where a timeline goes on: behind skip events that are equal in time,
+// type and hash. Its text is opaque: unpadded base64url of 1 byte version, 1, then 8 bytes
+// time, 8 bytes hash and 4 bytes skip, little endian, and the type's name.
+type timelinePlace struct {
+	time int64
+	name string
+	hash uint64
+	skip uint32
+}
+
+const timelineVersion = 1
+
+func (p timelinePlace) compare(e *TimelineEvent) int {
+	return cmp.Or(cmp.Compare(p.time, e.Time.UnixMilli()), cmp.Compare(p.name, e.Event), cmp.Compare(p.hash, e.hash))
+}
+
+// behind returns the events of a page, newest first, that come behind the place.
+func (p timelinePlace) behind(page []TimelineEvent) []TimelineEvent {
+	equal := uint32(0)
+	for i := range page {
+		switch c := p.compare(&page[i]); {
+		case c > 0:
+			return page[i:]
+		case c == 0:
+			if equal++; equal > p.skip {
+				return page[i:]
+			}
+		}
+	}
+	return nil
+}
+
+// next returns the place behind the last event of a page that began at p.
+func (p timelinePlace) next(page []TimelineEvent) timelinePlace {
+	last := &page[len(page)-1]
+	q := timelinePlace{time: last.Time.UnixMilli(), name: last.Event, hash: last.hash}
+	for i := len(page) - 1; i >= 0 && q.compare(&page[i]) == 0; i-- {
+		q.skip++
+	}
+	if p.time == q.time && p.name == q.name && p.hash == q.hash {
+		q.skip += p.skip
+	}
+	return q
+}
+
+func (p timelinePlace) text() string {
+	b := binary.LittleEndian.AppendUint64([]byte{timelineVersion}, uint64(p.time))
+	b = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint64(b, p.hash), p.skip)
+	return base64.RawURLEncoding.EncodeToString(append(b, p.name...))
+}
+
+func parseTimelinePlace(text string) (timelinePlace, error) {
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	switch {
+	case err != nil || len(b) < 1:
+	case b[0] != timelineVersion:
+		return timelinePlace{}, Errorf(CodeNewerFormat, "the cursor has format %d, this version knows %d", b[0], timelineVersion)
+	case len(b) > 21 && len(b) <= 21+schema.MaxNameBytes:
+		return timelinePlace{int64(binary.LittleEndian.Uint64(b[1:])), string(b[21:]), binary.LittleEndian.Uint64(b[9:]), binary.LittleEndian.Uint32(b[17:])}, nil
+	}
+	return timelinePlace{}, Errorf(CodeInvalid, "this is not a cursor of a timeline")
+}
