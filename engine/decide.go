@@ -316,7 +316,5 @@ func (d *decider) reject(row int, reason batch.Reason, detail string, raw func()
 		}
 		d.out.bad = append(d.out.bad, badRow{batch.BadRow{Line: line, Reason: reason, Detail: detail, Raw: raw()}, source})
 	}
-	if len(r.Rejected) < batch.MaxRejected {
-		r.Rejected = append(r.Rejected, batch.Rejected{Row: row, Reason: reason, Detail: detail})
-	}
+	r.Reject(row, reason, detail)
 }

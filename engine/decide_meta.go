@@ -376,8 +376,6 @@ func (d *decider) quarantined(op *batch.Op) {
 	r.Quarantined += uint64(len(op.Bad))
 	for i, bad := range op.Bad {
 		d.out.bad = append(d.out.bad, badRow{bad, source})
-		if len(r.Rejected) < batch.MaxRejected {
-			r.Rejected = append(r.Rejected, batch.Rejected{Row: op.FirstRow + i, Reason: bad.Reason, Detail: bad.Detail})
-		}
+		r.Reject(op.FirstRow+i, bad.Reason, bad.Detail)
 	}
 }

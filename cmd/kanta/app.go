@@ -55,6 +55,7 @@ type store interface {
 	Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error)
 	Profile(ctx context.Context, key string, o *query.Options) (query.Profile, error)
 	ProfileBy(ctx context.Context, attribute, value string, o *query.Options) (query.Profile, error)
+	Timeline(ctx context.Context, key string, o *query.TimelineOptions) (query.Timeline, error)
 	Values(ctx context.Context, attribute, prefix string, limit int) ([]query.ValueCount, error)
 	Plan(ctx context.Context, expr string, o *query.Options) (query.Plan, error)
 	Explain(ctx context.Context, expr string, o *query.Options) (query.Explanation, error)
@@ -160,13 +161,19 @@ func (f *questionFlags) add(c *cobra.Command) {
 }
 
 func (f *questionFlags) options() (query.Options, error) {
-	if f.now == "" {
-		return query.Options{}, nil
+	t, err := parseInstant("--now", f.now)
+	return query.Options{Now: t}, err
+}
+
+// parseInstant reads the time that a flag gives, the zero time if it is not given.
+func parseInstant(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
 	}
 	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(layout, f.now); err == nil {
-			return query.Options{Now: t.UTC()}, nil
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC(), nil
 		}
 	}
-	return query.Options{}, &usageError{fmt.Errorf("--now %s: that is no time; write 2026-01-31 or 2026-01-31T12:00:00Z", f.now)}
+	return time.Time{}, &usageError{fmt.Errorf("%s %s: that is no time; write 2026-01-31 or 2026-01-31T12:00:00Z", flag, text)}
 }

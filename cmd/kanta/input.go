@@ -114,11 +114,12 @@ type rowFlags struct {
 	key       string
 	separator string
 	encoding  string
+	events    bool // the rows are events: arrays of objects become several
 }
 
 // rowsOptions returns how the input's rows are to be read.
 func (in *input) rowsOptions(f *rowFlags) *quality.RowsOptions {
-	return &quality.RowsOptions{Dialect: in.dialect, Encoding: quality.Encoding(f.encoding), SetSeparator: f.separator}
+	return &quality.RowsOptions{Dialect: in.dialect, Encoding: quality.Encoding(f.encoding), SetSeparator: f.separator, Unnest: f.events}
 }
 
 // prepare finds out how the input is written and goes back to its start. A CSV file has

@@ -18,15 +18,15 @@ import (
 func newLoad(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "load",
-		Short: "Load people from files",
+		Short: "Load people, or what they did, from files",
 		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newLoadProfiles(a))
+	c.AddCommand(newLoadProfiles(a), newLoadEvents(a))
 	return c
 }
 
-// loadFlags are the flags of kanta load profiles.
+// loadFlags are the flags of kanta load.
 type loadFlags struct {
 	rowFlags
 	schema string
@@ -66,25 +66,35 @@ was loaded before therefore changes nothing, unless --again is given.
 			if err != nil {
 				return err
 			}
-			for _, name := range args { // before a store is made for nothing
-				if _, err := os.Stat(name); name != "-" && err != nil {
-					return &inputError{name, errors.Unwrap(err)}
-				}
-			}
-			return a.withDryStore(f.dry, func(s store) error {
-				l := &load{app: a, store: s, flags: &f, options: o}
-				return errors.Join(l.files(c.Context(), args), l.dropPlanned())
-			})
+			return a.load(c.Context(), &f, o, args)
 		},
 	}
 	f.add(c)
-	c.Flags().StringVar(&f.schema, "schema", "", "a schema file to apply first; without it, unknown columns are inferred")
 	c.Flags().StringVar(&f.empty, "empty", "keep", "what an empty cell does: keep the stored value, or unset it")
+	f.addLoad(c)
+	return c
+}
+
+// addLoad adds the flags that both kinds of rows have.
+func (f *loadFlags) addLoad(c *cobra.Command) {
+	c.Flags().StringVar(&f.schema, "schema", "", "a schema file to apply first; without it, unknown columns are inferred")
 	c.Flags().StringVar(&f.zone, "zone", "UTC", "the zone of times that name none, such as Europe/Helsinki")
 	c.Flags().BoolVar(&f.dry, "dry-run", false, "decide and tell, change nothing")
 	c.Flags().BoolVar(&f.strict, "strict", false, "end with exit code 5 if a row was quarantined or refused")
 	c.Flags().BoolVar(&f.again, "again", false, "load a file once more that was loaded before")
-	return c
+}
+
+// load loads files.
+func (a *app) load(ctx context.Context, f *loadFlags, o quality.LoadOptions, names []string) error {
+	for _, name := range names { // before a store is made for nothing
+		if _, err := os.Stat(name); name != "-" && err != nil {
+			return &inputError{name, errors.Unwrap(err)}
+		}
+	}
+	return a.withDryStore(f.dry, func(s store) error {
+		l := &load{app: a, store: s, flags: f, options: o}
+		return errors.Join(l.files(ctx, names), l.dropPlanned())
+	})
 }
 
 // options checks the flags.
@@ -94,7 +104,7 @@ func (f *loadFlags) options() (quality.LoadOptions, error) {
 		return o, err
 	}
 	switch f.empty {
-	case "keep":
+	case "keep", "":
 	case "unset":
 		o.EmptyUnsets = true
 	default:
@@ -151,12 +161,12 @@ func (l *load) files(ctx context.Context, names []string) error {
 	return nil
 }
 
-func (l *load) applyFile(ctx context.Context, want []schema.Attribute) error {
+func (l *load) applyFile(ctx context.Context, want *quality.Definitions) error {
 	before, err := l.store.Schema(ctx)
 	if err != nil {
 		return err
 	}
-	changes, err := quality.Diff(before, want)
+	changes, err := want.Diff(before)
 	if err != nil {
 		return err
 	}
@@ -177,9 +187,9 @@ func (l *load) evolve(ctx context.Context, before *schema.Schema, changes []sche
 	if l.planned, err = l.openDir("", true); err != nil {
 		return nil, err
 	}
-	var all []schema.Change
-	for _, at := range after.Attributes {
-		all = append(all, schema.Change{Op: schema.AddAttribute, Name: at.Name, Attribute: at})
+	all, err := (&quality.Definitions{Attributes: after.Attributes, Events: after.Events}).Diff(schema.New(0, 0, nil))
+	if err != nil {
+		return nil, err
 	}
 	return change(ctx, l.planned, schema.New(0, 0, nil), all, false)
 }
@@ -211,7 +221,11 @@ func (l *load) file(ctx context.Context, name string) error {
 	if err := in.prepare(&l.flags.rowFlags); err != nil {
 		return err
 	}
-	sch, err := l.schemaFor(ctx, in)
+	schemaFor := l.schemaFor
+	if l.options.Events != nil {
+		schemaFor = l.eventSchemaFor
+	}
+	sch, err := schemaFor(ctx, in)
 	if err != nil {
 		return err
 	}

@@ -121,14 +121,13 @@ func (d *loaded) add(res *batch.Result) {
 	d.Quarantined += res.Quarantined
 	d.Refused += res.Refused
 	d.Duplicates += res.Duplicates
+	for reason, n := range res.Reasons {
+		d.Reasons[reason.String()] += n
+	}
 	for _, rej := range res.Rejected {
-		d.Reasons[rej.Reason.String()]++
 		if len(d.rejected) < maxExamples {
 			d.rejected = append(d.rejected, fmt.Sprintf("%s: %s", rej.Reason, rej.Detail))
 		}
-	}
-	if rest := res.Quarantined + res.Refused - uint64(len(res.Rejected)); len(res.Rejected) == batch.MaxRejected && rest > 0 {
-		d.Reasons["not told apart"] += rest
 	}
 }
 

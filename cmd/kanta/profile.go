@@ -16,9 +16,11 @@ func newProfile(a *app) *cobra.Command {
 		Use:   "profile KEY | --by ATTRIBUTE=VALUE",
 		Short: "All that is known of one person",
 		Long: `All that is known of one person: the values, the lists and the saved segments the
-person is in. --by names a unique attribute instead of the key.
+person is in, and the last events (kanta timeline lists all). --by names a unique
+attribute instead of the key.
 
---json: {"key":"...","attributes":{"a":...},"lists":["..."],"segments":["..."],"position":"E.N","now":"...",...}`,
+--json: {"key":"...","attributes":{"a":...},"lists":["..."],"segments":["..."],
+"events":[{"time":"...","event":"...","properties":{"p":...}}],"position":"E.N","now":"...",...}`,
 		Example: "  kanta profile user-00000042\n  kanta profile --by email=ada@example.org",
 		Args:    rangeArgs(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -63,8 +65,9 @@ func (a *app) printProfile(p *query.Profile) error {
 			Attributes map[string]json.RawMessage `json:"attributes"`
 			Lists      []string                   `json:"lists"`
 			Segments   []string                   `json:"segments"`
+			Events     []eventJSON                `json:"events"`
 			answerJSON
-		}{p.Key, values, append([]string{}, p.Lists...), append([]string{}, p.Segments...), answerOf(p.Answer)})
+		}{p.Key, values, append([]string{}, p.Lists...), append([]string{}, p.Segments...), eventsOf(p.Events), answerOf(p.Answer)})
 	}
 	t := a.newTable("", "")
 	t.add("key", p.Key)
@@ -77,5 +80,8 @@ func (a *app) printProfile(p *query.Profile) error {
 	for _, name := range p.Segments {
 		t.add("(segment)", name)
 	}
-	return t.write(a.out)
+	if err := t.write(a.out); err != nil || len(p.Events) == 0 {
+		return err
+	}
+	return a.eventTable(p.Events)
 }

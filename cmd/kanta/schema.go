@@ -111,13 +111,26 @@ of each column, and why its kind was chosen, to standard error. The store is not
 // add adds the flags.
 func (f *rowFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.key, "key", "", "the column that identifies a person (must be given)")
+	f.addFormat(c)
+}
+
+// addFormat adds the flags that say how rows are written.
+func (f *rowFlags) addFormat(c *cobra.Command) {
 	c.Flags().StringVar(&f.separator, "set-separator", schema.SetSeparator, "what stands between the elements of a set")
 	c.Flags().StringVar(&f.encoding, "encoding", "", "of the text, if it is not UTF-8: utf-16le, utf-16be, windows-1252 or iso-8859-1")
 }
 
+// keyFlag is the name of the flag of the key's column.
+func (f *rowFlags) keyFlag() string {
+	if f.events {
+		return "profile"
+	}
+	return "key"
+}
+
 func (f *rowFlags) check() error {
 	if f.key == "" {
-		return usagef("--key is missing: name the column that identifies a person, such as --key id")
+		return usagef("--%s is missing: name the column that identifies a person, such as --%s id", f.keyFlag(), f.keyFlag())
 	}
 	if f.separator == "" {
 		return usagef("--set-separator must not be empty")
@@ -174,6 +187,11 @@ func (a *app) explainInferred(name string, report *quality.InferReport, columns 
 		fmt.Fprintf(a.err, ", of which %s cannot be read (the first: %v)", count(report.Bad), report.BadRow)
 	}
 	fmt.Fprintln(a.err)
+	a.explainColumns(columns)
+}
+
+// explainColumns prints what was seen of columns.
+func (a *app) explainColumns(columns []quality.InferColumn) {
 	t := a.newTable("", "", "", "")
 	t.terminal = true // aligned also in a log: it is for people only
 	for i := range columns {
@@ -273,25 +291,25 @@ file does not have stay. A definition becomes narrower only if every stored valu
 	return c
 }
 
-func (a *app) readSchema(name string) ([]schema.Attribute, error) {
+func (a *app) readSchema(name string) (*quality.Definitions, error) {
 	in, err := a.openInput(name)
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	want, err := quality.ReadSchemaFile(in)
+	want, err := quality.ReadDefinitions(in)
 	if err != nil {
 		return nil, &inputError{in.name, err}
 	}
 	return want, nil
 }
 
-func (a *app) applySchema(ctx context.Context, s store, want []schema.Attribute, dry bool) error {
+func (a *app) applySchema(ctx context.Context, s store, want *quality.Definitions, dry bool) error {
 	before, err := s.Schema(ctx)
 	if err != nil {
 		return err
 	}
-	changes, err := quality.Diff(before, want)
+	changes, err := want.Diff(before)
 	if err != nil {
 		return err
 	}
@@ -300,36 +318,50 @@ func (a *app) applySchema(ctx context.Context, s store, want []schema.Attribute,
 		return err
 	}
 	if a.json {
-		return a.printChanges(changes, quality.OnlyInStore(before, want), after.Version, dry)
+		return a.printChanges(changes, onlyInStore(before, want), after.Version, dry)
 	}
 	verb := "changed"
 	if dry {
 		verb = "would change"
 	}
 	writeChanges(a.out, changes)
-	for _, name := range quality.OnlyInStore(before, want) {
+	for _, name := range onlyInStore(before, want) {
 		fmt.Fprintf(a.out, "stays\t%s\tnot in the file\n", printable(name))
 	}
-	fmt.Fprintf(a.err, "%d attributes %s; the schema has version %d\n", len(changes), verb, after.Version)
+	fmt.Fprintf(a.err, "%d definitions %s; the schema has version %d\n", len(changes), verb, after.Version)
 	return nil
 }
 
 func writeChanges(w io.Writer, changes []schema.Change) {
 	for _, c := range changes {
 		text := ""
-		if c.Op == schema.AddAttribute {
+		if c.Op == schema.AddAttribute || c.Op == schema.AddProperty {
 			text = kindText(&c.Attribute)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\n", c.Op, printable(changed(c)), text)
 	}
 }
 
-// changed returns the name of the attribute that a change is about.
+// changed returns the name of what a change is about: an attribute, an event type, or
+// event.property.
 func changed(c schema.Change) string {
-	if c.Name != "" {
+	switch {
+	case c.Event != "" && c.Name != "":
+		return c.Event + "." + c.Name
+	case c.Event != "":
+		return c.Event
+	case c.Name != "":
 		return c.Name
 	}
 	return c.Attribute.Name
+}
+
+// onlyInStore names what the store has and the file has not.
+func onlyInStore(s *schema.Schema, want *quality.Definitions) (names []string) {
+	for _, c := range want.Drops(s) {
+		names = append(names, changed(c))
+	}
+	return names
 }
 
 func (a *app) printChanges(changes []schema.Change, only []string, version uint64, dry bool) error {

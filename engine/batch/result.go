@@ -64,9 +64,21 @@ type Result struct {
 	Quarantined uint64
 	Duplicates  uint64
 	Refused     uint64
-	Created     uint64     // accepted rows that created a profile
-	Rejected    []Rejected // the quarantined and refused rows, at most MaxRejected of them
-	Repeated    bool       // this (source, run, sequence) had been applied before
+	Created     uint64            // accepted rows that created a profile
+	Reasons     map[Reason]uint64 // how many rows were quarantined or refused for each; nil for a repeat
+	Rejected    []Rejected        // the quarantined and refused rows, at most MaxRejected of them
+	Repeated    bool              // this (source, run, sequence) had been applied before
+}
+
+// Reject counts a row that was not applied; whether as quarantined or refused, the caller says.
+func (r *Result) Reject(row int, why Reason, detail string) {
+	if r.Reasons == nil {
+		r.Reasons = map[Reason]uint64{}
+	}
+	r.Reasons[why]++
+	if len(r.Rejected) < MaxRejected {
+		r.Rejected = append(r.Rejected, Rejected{Row: row, Reason: why, Detail: detail})
+	}
 }
 
 // MaxRejected bounds Result.Rejected: the rest are in the quarantine and in the counters.

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kantadb/kanta/engine/quality"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+func newLoadEvents(a *app) *cobra.Command {
+	f := loadFlags{rowFlags: rowFlags{events: true}}
+	var e quality.EventColumns
+	c := &cobra.Command{
+		Use:   "events FILE... --profile COLUMN --event COLUMN --time COLUMN",
+		Short: "Load what people did: CSV or NDJSON, plain or compressed; - is standard input",
+		Long: `Load events from CSV or NDJSON files, plain or compressed with gzip or zstd; - is
+standard input. Each row is an act of a person at a time; the person is created if there is
+none with the key. --event names the column of the types of event; where all rows are of one
+type, --event-name names that instead. Times are RFC 3339, or like 2026-01-31 12:00:00 in the
+zone of --zone, or seconds, milli-, micro- or nanoseconds since 1970. Of a JSON array of
+objects, such as the lines of an order, each becomes an event.
+
+With --id an event is kept once per id, source and UTC day, whichever file brings it again;
+without it equal rows are acts that happened twice. A row that does not fit is quarantined
+with its reason: see kanta quarantine list.
+
+Without --schema the event types and properties that the store does not know are inferred
+from the file and added, and it is said what was inferred and why. With it, the schema file
+is applied first and other columns are left out.
+
+A load that was killed is resumed by the same command, as that of profiles is.
+
+--json: as kanta load profiles.`,
+		Example: `  kanta load events orders.csv --profile customer --event-name purchase --time ordered_at --id order_id
+  zcat clicks.ndjson.gz | kanta load events - --profile user --event type --time ts`,
+		Args: rangeArgs(1, many),
+		RunE: func(c *cobra.Command, args []string) error {
+			if (e.Event == "") == (e.Name == "") || e.Time == "" {
+				return usagef("name the time's column with --time, and the type of event with --event COLUMN or --event-name NAME")
+			}
+			o, err := f.options()
+			if err != nil {
+				return err
+			}
+			o.Events = &e
+			return a.load(c.Context(), &f, o, args)
+		},
+	}
+	c.Flags().StringVar(&f.key, "profile", "", "the column of the people's keys")
+	c.Flags().StringVar(&e.Event, "event", "", "the column of the types of event")
+	c.Flags().StringVar(&e.Name, "event-name", "", "the type of event of all rows")
+	c.Flags().StringVar(&e.Time, "time", "", "the column of the times")
+	c.Flags().StringVar(&e.ID, "id", "", "the column of ids of events")
+	f.addFormat(c)
+	f.addLoad(c)
+	return c
+}
+
+// eventSchemaFor returns the schema to load a file of events with. Unless a schema file
+// was given, it adds what the store does not know.
+func (l *load) eventSchemaFor(ctx context.Context, in *input) (*schema.Schema, error) {
+	sch, err := l.target().Schema(ctx)
+	if err != nil || l.flags.schema != "" {
+		return sch, err
+	}
+	rows, err := in.rows(&l.flags.rowFlags)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	limit := quality.InferRows
+	if !in.resumable() {
+		limit = streamInferRows
+	}
+	events, report, err := quality.InferEvents(rows, l.flags.key, *l.options.Events, limit)
+	if err == nil && report.Rows == 0 {
+		err = errors.New("there are no rows behind the header; nothing can be said of their kinds")
+	}
+	if err != nil {
+		return nil, &inputError{in.name, err}
+	}
+	if err := in.rewind(); err != nil {
+		return nil, err
+	}
+	// What the store knows stays as it is, whatever this file looks like.
+	var changes []schema.Change
+	for i := range events {
+		e := &events[i]
+		known := sch.LookupEvent(e.Name)
+		if known == nil {
+			changes = append(changes, schema.Change{Op: schema.AddEvent, Event: e.Name})
+		}
+		var seen []quality.InferColumn
+		for j := range e.Properties {
+			p := e.Properties[j]
+			if known != nil && known.Lookup(p.Name) != nil {
+				continue
+			}
+			changes = append(changes, schema.Change{Op: schema.AddProperty, Event: e.Name, Name: p.Name, Attribute: p})
+			seen = append(seen, report.Events[i].Columns[j])
+		}
+		if known == nil || len(seen) > 0 {
+			l.explainEvent(in.name, e.Name, report.Events[i].Rows, seen)
+		}
+	}
+	if len(changes) == 0 {
+		return sch, nil
+	}
+	return l.evolve(ctx, sch, changes)
+}
+
+// explainEvent tells people what was seen of a type of event.
+func (a *app) explainEvent(file, event string, rows int, columns []quality.InferColumn) {
+	if a.json {
+		return
+	}
+	fmt.Fprintf(a.err, "%s: event %q, %s of the rows looked at\n", file, printable(event), count(rows))
+	a.explainColumns(columns)
+}
