@@ -27,6 +27,8 @@ type actModel struct {
 	ids  map[string]string // by source, day and id: the content
 	now  time.Time
 	run  uint64
+
+	asked int // expressions compared with the interpreter
 }
 
 type modelAct struct {
@@ -115,6 +117,7 @@ func TestActModel(t *testing.T) {
 			m.compare(fmt.Sprint("step ", step))
 		}
 		m.timeline(fmt.Sprint("step ", step))
+		m.ask(fmt.Sprint("step ", step))
 	}
 	m.compare("end")
 	if err := m.db.Compact(t.Context()); err != nil {
@@ -126,6 +129,7 @@ func TestActModel(t *testing.T) {
 		t.Fatalf("%v %q", err, report.Problems)
 	}
 	m.sameContent()
+	t.Logf("%d events, %d expressions compared", len(m.list), m.asked)
 }
 
 func (m *actModel) key() string { return fmt.Sprint("k", m.r.IntN(60)) }
