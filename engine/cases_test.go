@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -166,7 +167,7 @@ func (c *caseRun) run(name, rest, input string) string {
 	c.t.Helper()
 	commands := map[string]func(rest, input string) (string, error){
 		"schema": c.schema, "drop": c.drop, "rename": c.rename,
-		"load": c.load, "delete": c.delete, "unset": c.unset, "add": c.add, "remove": c.add, "increment": c.increment,
+		"load": c.load, "events": c.events, "timeline": c.timeline, "delete": c.delete, "unset": c.unset, "add": c.add, "remove": c.add, "increment": c.increment,
 		"list": c.list, "segment": c.segment,
 		"count": c.count, "truth": c.truth, "members": c.members, "breakdown": c.breakdown, "values": c.valuesOf,
 		"profile": c.profile, "lists": c.lists, "segments": c.segments, "quarantine": c.quarantine, "error": c.failure, "explain": c.explain,
@@ -225,7 +226,7 @@ func (c *caseRun) outcome(raw batch.Batch) (string, error) {
 }
 
 func (c *caseRun) schema(_, input string) (string, error) {
-	want, err := quality.ReadSchemaFile(strings.NewReader(input))
+	want, err := quality.ReadDefinitions(strings.NewReader(input))
 	if err != nil {
 		return "", err
 	}
@@ -233,7 +234,7 @@ func (c *caseRun) schema(_, input string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	changes, err := quality.Diff(old, want)
+	changes, err := want.Diff(old)
 	if err != nil {
 		return "", err
 	}
@@ -267,7 +268,60 @@ func (c *caseRun) load(rest, input string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = rows.Close() }()
-	o := quality.LoadOptions{File: "people.csv", Key: key, EmptyUnsets: option == "empty cells unset", Parallelism: 1}
+	return c.loadRows(rows, s, quality.LoadOptions{File: "people.csv", Key: key, EmptyUnsets: option == "empty cells unset", Parallelism: 1})
+}
+
+// events: [ids]: rows of CSV with the columns who, event, time and, with ids, id
+func (c *caseRun) events(rest, input string) (string, error) {
+	s, err := c.Schema(c.t.Context())
+	if err != nil {
+		return "", err
+	}
+	d := quality.Dialect{Format: quality.CSV, Encoding: quality.UTF8, Delimiter: ',', Header: true}
+	rows, _, err := quality.OpenRows(strings.NewReader(input), &quality.RowsOptions{Dialect: &d})
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = rows.Close() }()
+	columns := &quality.EventColumns{Time: "time", Event: "event"}
+	if rest == "ids" {
+		columns.ID = "id"
+	}
+	return c.loadRows(rows, s, quality.LoadOptions{File: "acts.csv", Key: "who", Events: columns, Parallelism: 1})
+}
+
+// timeline: KEY [limit N]
+func (c *caseRun) timeline(rest, _ string) (string, error) {
+	key, limit, _ := strings.Cut(rest, " limit ")
+	o := &query.TimelineOptions{}
+	if limit != "" {
+		if _, err := fmt.Sscan(limit, &o.Limit); err != nil {
+			return "", err
+		}
+	}
+	var rows [][]string
+	for {
+		page, err := c.Timeline(c.t.Context(), key, o)
+		if err != nil {
+			return "", err
+		}
+		for _, e := range page.Events {
+			row := []string{e.Time.Format(time.RFC3339Nano), e.Event, ""}
+			for _, p := range e.Properties {
+				row[2] += p.Name + "=" + p.Value.String() + " "
+			}
+			row[2] = strings.TrimSpace(row[2])
+			rows = append(rows, row)
+		}
+		if o.After = page.Next; o.After == "" {
+			return table(rows), nil
+		}
+		rows = append(rows, []string{"more:"})
+	}
+}
+
+// loadRows loads rows and tells the outcome.
+func (c *caseRun) loadRows(rows quality.Rows, s *schema.Schema, o quality.LoadOptions) (string, error) {
 	var out string
 	report, err := quality.Load(c.t.Context(), rows, s, o, func(l quality.Loaded) error {
 		text, err := c.outcome(l.Batch)
