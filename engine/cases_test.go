@@ -313,7 +313,9 @@ func (c *caseRun) timeline(rest, _ string) (string, error) {
 			row[2] = strings.TrimSpace(row[2])
 			rows = append(rows, row)
 		}
-		if o.After = page.Next; o.After == "" {
+		if o.After = page.Next; o.After == "" && len(rows) == 0 {
+			return "no events\n", nil
+		} else if o.After == "" {
 			return table(rows), nil
 		}
 		rows = append(rows, []string{"more:"})
