@@ -115,10 +115,12 @@ func actHashes(s *state, e *schema.Event) func(timeline.Source, []uint32, []int6
 		var h query.ActHash
 		for i, n := range events {
 			all.Reset(source.Part.Properties())
-			if err := timeline.BlockOf(source, int(n>>timeline.BlockBits)).Events(&all); err != nil {
+			b, k := timeline.BlockOf(source, int(n>>timeline.BlockBits)), int(n&(timeline.BlockSize-1))
+			b.From, b.To = k, k+1
+			if err := b.Events(&all); err != nil {
 				return err
 			}
-			dst[i] = storedOrder(&h, s, e, &all, int(n&(timeline.BlockSize-1)))
+			dst[i] = storedOrder(&h, s, e, &all, 0)
 		}
 		return nil
 	}

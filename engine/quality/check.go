@@ -24,11 +24,6 @@ type Verdict struct {
 // maxShown bounds what a detail shows of a value.
 const maxShown = 48
 
-// Check is [CheckAt] without a clock: no time is too far ahead.
-func Check(d *batch.Decoded, s *schema.Schema) []Verdict {
-	return CheckAt(d, s, schema.MaxTimestamp)
-}
-
 // CheckAt is stage 1 of a write: what can be told from a batch, a schema and the time at
 // which the batch was received, in milliseconds UTC, alone. It returns one verdict for each
 // row that must not be applied, the first by order of columns, ascending by row. It checks

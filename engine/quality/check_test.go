@@ -67,7 +67,7 @@ func check(t testing.TB, s *schema.Schema, build func(b *batch.Builder)) []Verdi
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Check(d, s)
+	return CheckAt(d, s, schema.MaxTimestamp)
 }
 
 func TestCheck(t *testing.T) {
@@ -191,7 +191,7 @@ func TestCheckNFC(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Verdict{{0, batch.ReasonEncoding, "note: \"A\u030a\" is not in normal form (NFC)"}, {1, batch.ReasonEncoding, "key: is not in normal form (NFC)"}}
-	if got := Check(d, s); !reflect.DeepEqual(got, want) {
+	if got := CheckAt(d, s, schema.MaxTimestamp); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
@@ -437,7 +437,7 @@ func TestCheckRandom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, want := Check(d, s), naive(d, s)
+		got, want := CheckAt(d, s, schema.MaxTimestamp), naive(d, s)
 		last := -1
 		for _, v := range got {
 			if v.Row <= last || want[v.Row] != v.Reason || v.Detail == "" {
@@ -610,7 +610,7 @@ func BenchmarkCheck(b *testing.B) {
 		}
 		b.Run(fmt.Sprintf("mails=%v", mails), func(b *testing.B) {
 			for b.Loop() {
-				if v := Check(d, s); v != nil {
+				if v := CheckAt(d, s, schema.MaxTimestamp); v != nil {
 					b.Fatal(v[0])
 				}
 			}

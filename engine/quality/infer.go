@@ -61,52 +61,78 @@ type InferColumn struct {
 //
 // It fails when there is no column of that key, and as rows.Next does.
 func Infer(rows Rows, key string, limit int) ([]schema.Attribute, *InferReport, error) {
-	if limit <= 0 {
-		limit = InferRows
-	}
 	report := &InferReport{}
 	var columns []*column
-	for report.Rows < limit {
-		cells, line, err := rows.Next()
-		if err == io.EOF {
-			break
-		}
-		var bad *RowError
-		if err != nil && !errors.As(err, &bad) {
-			return nil, nil, err
-		}
-		report.Rows++
-		if bad != nil {
-			if report.Bad++; report.Bad == 1 {
-				report.BadRow = bad
-			}
-			continue
-		}
+	err := report.read(rows, limit, func(cells [][]byte, line int) error {
 		for i, cell := range cells {
 			if i == len(columns) {
 				columns = append(columns, newColumn(rows.Columns()[i], report.Rows-1-report.Bad))
 			}
 			columns[i].add(cell, line)
 		}
-	}
+		return nil
+	})
 	names := rows.Columns()
-	if !slices.Contains(names, key) {
-		return nil, nil, fmt.Errorf("there is no column %q for the key: the columns are %s", key, strings.Join(names, ", "))
+	if err == nil {
+		err = hasColumn(names, key, "for the key")
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	for i := len(columns); i < len(names); i++ {
 		columns = append(columns, newColumn(names[i], report.Rows-report.Bad))
 	}
-	sets, _ := rows.(interface{ isSet(column int) bool })
 	var attributes []schema.Attribute
 	for i, c := range columns {
 		if names[i] == key {
 			continue
 		}
-		found := c.conclude(sets != nil && sets.isSet(i))
+		found := c.conclude(fromArrays(rows, i))
 		attributes = append(attributes, found.Attribute)
 		report.Columns = append(report.Columns, found)
 	}
 	return attributes, report, nil
+}
+
+// read reads up to limit rows and gives the good ones to use.
+func (r *InferReport) read(rows Rows, limit int, use func(cells [][]byte, line int) error) error {
+	if limit <= 0 {
+		limit = InferRows
+	}
+	for r.Rows < limit {
+		cells, line, err := rows.Next()
+		if err == io.EOF {
+			return nil
+		}
+		var bad *RowError
+		if err != nil && !errors.As(err, &bad) {
+			return err
+		}
+		r.Rows++
+		if bad != nil {
+			if r.Bad++; r.Bad == 1 {
+				r.BadRow = bad
+			}
+			continue
+		}
+		if err := use(cells, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hasColumn(columns []string, name, what string) error {
+	if slices.Contains(columns, name) {
+		return nil
+	}
+	return fmt.Errorf("there is no column %q %s: the columns are %s", name, what, strings.Join(columns, ", "))
+}
+
+// fromArrays reports whether the cells of a column came from arrays.
+func fromArrays(rows Rows, column int) bool {
+	n, ok := rows.(*ndjsonRows)
+	return ok && n.arrays[column]
 }
 
 // words splits a column's name at everything that is no letter or digit, and at a

@@ -170,14 +170,7 @@ func (c *column) conclude(array bool) InferColumn {
 		return out
 	}
 	if f, why, ok := c.form(); ok {
-		a.Kind = formKinds[f]
-		if f == formDecimal {
-			a.Scale = uint8(c.places)
-		}
-		if a.Kind != schema.Bool {
-			out.Min = schema.FromOrdered(a.Kind, a.Scale, c.min[f])
-			out.Max = schema.FromOrdered(a.Kind, a.Scale, c.max[f])
-		}
+		c.take(&out, f)
 		out.Why = why
 		return out
 	}
@@ -194,6 +187,23 @@ func (c *column) conclude(array bool) InferColumn {
 	out.Why += c.almost()
 	return out
 }
+
+// take makes the attribute one of a form that all cells have.
+func (c *column) take(out *InferColumn, f form) {
+	a := &out.Attribute
+	a.Kind, out.Min, out.Max = formKinds[f], schema.Value{}, schema.Value{}
+	if f == formDecimal {
+		a.Scale = uint8(c.places)
+	}
+	if a.Kind != schema.Bool {
+		out.Min = schema.FromOrdered(a.Kind, a.Scale, c.min[f])
+		out.Max = schema.FromOrdered(a.Kind, a.Scale, c.max[f])
+	}
+}
+
+// padded reports whether all cells are numbers but some of them start with a zero, so
+// that all are codes.
+func (c *column) padded() bool { return c.zeros > 0 && c.fits[formFloat]+c.zeros == c.seen }
 
 // personal reports whether the name is a person's and the cells can be: not all of them
 // are true and false, dates or times.
@@ -229,7 +239,7 @@ func (c *column) almost() string {
 	if codes(c.name) {
 		return "; the name says that its numbers are codes"
 	}
-	if c.zeros > 0 && c.fits[formFloat]+c.zeros == c.seen {
+	if c.padded() {
 		return fmt.Sprintf("; %d numbers start with a zero, so they are codes (first %q, line %d)", c.zeros, c.zero.text, c.zero.line)
 	}
 	for f := range forms {

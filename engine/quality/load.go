@@ -108,7 +108,8 @@ type LoadReport struct {
 // the rows, one at a time, on the caller's goroutine. Rows that cannot be typed, or break
 // the rules of the schema, go into the quarantine of the same batch with line, reason and
 // raw text; so do events of an unknown type and those with a cell for a property that
-// others have and their type has not. The batches and their sequences are a function of the rows, the schema and the
+// others have and their type has not. Whether a time is too far ahead only the store can
+// say, which knows when it received it. The batches and their sequences are a function of the rows, the schema and the
 // options; Parallelism changes nothing of them.
 //
 // Load reads ahead by a few batches on goroutines of its own, which have ended when it

@@ -129,6 +129,84 @@ func BenchmarkLoadRead(b *testing.B) {
 	b.ReportMetric((cpuSeconds(b)-cpu)*1e9/float64(b.N)/n, "cpu-ns/row")
 }
 
+// eventWorkload writes events, with an id or without, in about the shares of package bench.
+func eventWorkload(n int, ids bool) ([]byte, *schema.Schema) {
+	rnd := rand.New(rand.NewPCG(1, 3))
+	s := schema.New(0, 0, nil)
+	var changes []schema.Change
+	types := []string{"app_open", "view_item", "purchase", "search"}
+	for i, name := range types {
+		changes = append(changes, schema.Change{Op: schema.AddEvent, Event: name})
+		for j, p := range []schema.Attribute{{Name: "category", Kind: schema.String}, {Name: "item_id", Kind: schema.String}, {Name: "amount", Kind: schema.Decimal, Scale: 2}} {
+			if i == 2 || i == 1 && j < 2 {
+				changes = append(changes, schema.Change{Op: schema.AddProperty, Event: name, Attribute: p})
+			}
+		}
+	}
+	for _, c := range changes {
+		var err error
+		if s, err = s.Apply(c); err != nil {
+			panic(err)
+		}
+	}
+	var out bytes.Buffer
+	out.WriteString("key,event,time,category,item_id,amount")
+	if ids {
+		out.WriteString(",id")
+	}
+	at := 1_760_000_000_000
+	for range n {
+		of := []int{0, 0, 0, 1, 1, 2, 3}[rnd.IntN(7)]
+		at += rnd.IntN(200)
+		fmt.Fprintf(&out, "\nuser-%08d,%s,%s,", int(1e7*math.Pow(rnd.Float64(), 2.5)), types[of], schema.TimestampValue(int64(at)))
+		switch of {
+		case 1:
+			fmt.Fprintf(&out, "c%d,item-%04d,", rnd.IntN(40), rnd.IntN(5000))
+		case 2:
+			fmt.Fprintf(&out, "c%d,item-%04d,%.2f", rnd.IntN(40), rnd.IntN(5000), math.Exp(3.2+0.9*rnd.NormFloat64()))
+		default:
+			out.WriteString(",,")
+		}
+		if ids {
+			fmt.Fprintf(&out, ",%016x", rnd.Uint64())
+		}
+	}
+	return out.Bytes(), s
+}
+
+// BenchmarkLoadEvents is BenchmarkLoad of events.
+func BenchmarkLoadEvents(b *testing.B) {
+	const n = 100_000
+	for _, id := range []string{"", "id"} {
+		b.Run("id="+id, func(b *testing.B) {
+			text, s := eventWorkload(n, id != "")
+			b.SetBytes(int64(len(text)))
+			cpu, size := cpuSeconds(b), 0
+			for b.Loop() {
+				rows, _, err := OpenRows(bytes.NewReader(text), nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				size = 0
+				o := LoadOptions{Key: "key", Source: "bench", Events: &EventColumns{Time: "time", Event: "event", ID: id}}
+				report, err := Load(context.Background(), rows, s, o, func(l Loaded) error {
+					size += len(l.Batch)
+					return nil
+				})
+				if err != nil || report.Typed != n {
+					b.Fatal(report, err)
+				}
+				if err := rows.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric((cpuSeconds(b)-cpu)*1e9/float64(b.N)/n, "cpu-ns/row")
+			b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "rows/s")
+			b.ReportMetric(float64(size)/n, "B/row")
+		})
+	}
+}
+
 func BenchmarkSourceOf(b *testing.B) {
 	text, s := workload(20_000)
 	b.SetBytes(int64(len(text)))

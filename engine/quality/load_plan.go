@@ -30,6 +30,7 @@ type loadPlan struct {
 // loadField is one cell of a row.
 type loadField struct {
 	cell   int         // its place in the row
+	name   string      // of the attribute or property
 	also   bool        // the column is one that each row has: not all event types make a property of it
 	values []loadValue // of an attribute: one; of properties: one for each event type; of what each row has: none
 }
@@ -45,8 +46,9 @@ type loadValue struct {
 type eventPlan struct {
 	types    map[string]int // places among the schema's event types, by name
 	required [][]*schema.Attribute
-	named    int // the type of all rows; -1: it stands in a column
-	time     int // places among the fields
+	named    int    // the type of all rows; -1: it stands in a column
+	name     []byte // its name
+	time     int    // places among the fields
 	event    int
 	id       int // -1: there is none
 	list     []schema.Event
@@ -144,7 +146,7 @@ func (p *planner) events(plan *loadPlan, columns []string) error {
 		e.types[of.Name], e.required = i, append(e.required, required)
 	}
 	if i, ok := e.types[o.Name]; ok {
-		e.named = i
+		e.named, e.name = i, []byte(o.Name)
 	} else if o.Name != "" {
 		err := query.Errorf(query.CodeUnknownName, "%s: there is no event %q in the schema", p.o.File, o.Name)
 		err.Hint = "add the event to the schema, or correct the name"
@@ -230,7 +232,7 @@ func (p *planner) add(plan *loadPlan, i int, column string) error {
 			plan.table = append(plan.table, c)
 		}
 	}
-	plan.fields = append(plan.fields, loadField{cell: i, also: also, values: values})
+	plan.fields = append(plan.fields, loadField{cell: i, name: name, also: also, values: values})
 	return nil
 }
 

@@ -57,6 +57,9 @@ func flatten(t testing.TB, batches []batch.Batch) (good, bad []string) {
 			if op.Block != nil {
 				good = append(good, flattenBlock(op.Block)...)
 			}
+			if op.Events != nil {
+				good = append(good, flattenEvents(op.Events)...)
+			}
 		}
 	}
 	return good, bad
@@ -112,7 +115,7 @@ func batchesOf(list []Loaded) (out []batch.Batch) {
 	return out
 }
 
-// slowLoad is the reference: encoding/csv, schema.ParseValue, and a batch per cell to ask Check.
+// slowLoad is the reference: encoding/csv, schema.ParseValue, and a batch per cell to ask CheckAt.
 // It returns the one batch of all good rows and the bad rows.
 func slowLoad(t testing.TB, text string, s *schema.Schema, o LoadOptions) (batch.Batch, []batch.BadRow) {
 	t.Helper()
@@ -214,7 +217,7 @@ func slowRow(t testing.TB, header, record []string, s *schema.Schema, o LoadOpti
 			if err != nil {
 				t.Fatal(err)
 			}
-			if verdicts := Check(d, s); len(verdicts) > 0 {
+			if verdicts := CheckAt(d, s, schema.MaxTimestamp); len(verdicts) > 0 {
 				return nil, verdicts[0].Reason, verdicts[0].Detail
 			}
 		}
@@ -434,7 +437,7 @@ func TestLoadDeterministic(t *testing.T) {
 		}
 		for _, l := range want {
 			d, err := batch.Decode(l.Batch)
-			if err != nil || d.Source != "file 1" || d.Run != 3 || d.Sequence != l.Sequence || d.Rows != l.Rows || len(Check(d, s)) != 0 {
+			if err != nil || d.Source != "file 1" || d.Run != 3 || d.Sequence != l.Sequence || d.Rows != l.Rows || len(CheckAt(d, s, schema.MaxTimestamp)) != 0 {
 				t.Fatalf("%v: batch %+v decodes to %s %d %d with %d rows", err, l.Sequence, d.Source, d.Run, d.Sequence, d.Rows)
 			}
 		}
@@ -704,12 +707,14 @@ func TestSourceOf(t *testing.T) {
 		seen[name] = true
 	}
 	for _, o := range []LoadOptions{{Key: "id2"}, {Key: "id", SetSeparator: ";"}, {Key: "id", EmptyUnsets: true}, {Key: "id", RefuseUnknown: true}, {Key: "id", BatchRows: 5},
-		{Key: "id", Zone: time.FixedZone("EET", 7200)}, {Key: "id", Columns: map[string]string{"a": "b"}}, {Key: "id", Columns: map[string]string{"a": "b", "c": "d"}}, {Key: "id", Columns: map[string]string{"ab": ""}}} {
+		{Key: "id", Zone: time.FixedZone("EET", 7200)}, {Key: "id", Columns: map[string]string{"a": "b"}}, {Key: "id", Columns: map[string]string{"a": "b", "c": "d"}}, {Key: "id", Columns: map[string]string{"ab": ""}},
+		{Key: "id", Events: &EventColumns{Time: "a", Event: "b"}}, {Key: "id", Events: &EventColumns{Time: "b", Event: "a"}}, {Key: "id", Events: &EventColumns{Time: "a", Name: "b"}},
+		{Key: "id", Events: &EventColumns{Time: "a", Event: "b", ID: "c"}}} {
 		add(of("id\n", s, nil, o))
 	}
 	add(of("id\n\n", s, nil, base))
 	add(of("id\n", testSchema(), nil, base))
-	for _, r := range []RowsOptions{{Encoding: Latin1}, {SetSeparator: ";"}, {Dialect: &Dialect{}}, {Dialect: &Dialect{Delimiter: ';'}}, {Dialect: &Dialect{Header: true}}, {Dialect: &Dialect{Trim: true}}} {
+	for _, r := range []RowsOptions{{Encoding: Latin1}, {SetSeparator: ";"}, {Dialect: &Dialect{}}, {Dialect: &Dialect{Delimiter: ';'}}, {Dialect: &Dialect{Header: true}}, {Dialect: &Dialect{Trim: true}}, {Unnest: true}} {
 		add(of("id\n", s, &r, base))
 	}
 	if _, err := SourceOf(&failingReader{strings.NewReader("x"), io.ErrUnexpectedEOF}, s, nil, &LoadOptions{Key: "id", File: "f"}); !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -732,42 +737,47 @@ func FuzzLoad(f *testing.F) {
 		if err != nil || len(rows.Columns()) == 0 {
 			return
 		}
-		o := LoadOptions{Key: rows.Columns()[0], EmptyUnsets: unset, BatchRows: 3}
-		if err := o.complete(); err != nil {
-			t.Fatal(err)
-		}
-		l := loader{o: o, rows: rows, next: 1, planner: planner{o: &o, schema: s, taken: map[string]string{}}, report: LoadReport{Reasons: map[batch.Reason]uint64{}}}
-		if l.plan, err = l.planner.extend(nil, rows.Columns()); err != nil {
-			t.Fatal(err)
-		}
-		w, job, seen := newLoadWorker(&l.o), &loadJob{}, 0
-		for more := true; more; {
-			if more, err = l.fill(&job.chunk); err != nil {
-				t.Fatal(err)
-			}
-			if len(job.chunk.rows) == 0 {
-				break
-			}
-			if err := w.do(job); err != nil {
-				t.Fatal(err)
-			}
-			err := l.deliver(job, func(l Loaded) error {
-				d, err := batch.Decode(l.Batch)
-				if err != nil || d.Rows != l.Rows {
-					t.Fatal(err)
-				}
-				if verdicts := Check(d, s); len(verdicts) > 0 {
-					t.Fatalf("stage 1 rejects %+v", verdicts)
-				}
-				seen += d.Rows
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		if r := l.report; r.Rows != r.Typed+r.Quarantined || r.Rows != uint64(seen) || r.Rows != l.next-1 {
-			t.Fatalf("%d rows emitted, %d read, report %+v", seen, l.next-1, r)
-		}
+		loadAll(t, rows, s, LoadOptions{Key: rows.Columns()[0], EmptyUnsets: unset, BatchRows: 3})
 	})
+}
+
+// loadAll loads rows without goroutines and looks at what comes out.
+func loadAll(t *testing.T, rows Rows, s *schema.Schema, o LoadOptions) {
+	if err := o.complete(); err != nil {
+		t.Fatal(err)
+	}
+	l := loader{o: o, rows: rows, next: 1, planner: planner{o: &o, schema: s, taken: map[string]string{}}, report: LoadReport{Reasons: map[batch.Reason]uint64{}}}
+	var err error
+	if l.plan, err = l.planner.extend(nil, rows.Columns()); err != nil {
+		t.Fatal(err)
+	}
+	w, job, seen := newLoadWorker(&l.o), &loadJob{}, 0
+	for more := true; more; {
+		if more, err = l.fill(&job.chunk); err != nil {
+			t.Fatal(err)
+		}
+		if len(job.chunk.rows) == 0 {
+			break
+		}
+		if err := w.do(job); err != nil {
+			t.Fatal(err)
+		}
+		err := l.deliver(job, func(l Loaded) error {
+			d, err := batch.Decode(l.Batch)
+			if err != nil || d.Rows != l.Rows {
+				t.Fatal(err)
+			}
+			if verdicts := CheckAt(d, s, schema.MaxTimestamp); len(verdicts) > 0 {
+				t.Fatalf("stage 1 rejects %+v", verdicts)
+			}
+			seen += d.Rows
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := l.report; r.Rows != r.Typed+r.Quarantined || r.Rows != uint64(seen) || r.Rows != l.next-1 {
+		t.Fatalf("%d rows emitted, %d read, report %+v", seen, l.next-1, r)
+	}
 }

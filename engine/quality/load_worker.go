@@ -31,7 +31,7 @@ type loadWorker struct {
 
 	typed    []typedCell // of the row at hand
 	elements [][]byte    // of its sets
-	act      act         // if it is an event
+	id       []byte      // scratch
 	bad      []batch.BadRow
 }
 
@@ -140,28 +140,23 @@ func (w *loadWorker) row(job *loadJob, i int) problem {
 	case len(key) > batch.MaxKeyBytes:
 		return problem{batch.ReasonTooLong, fmt.Sprintf("%s: a key of %d bytes; it has at most %d", w.o.Key, len(key), batch.MaxKeyBytes)}
 	}
-	of := 0 // which of a field's values it is
 	if w.plan.events != nil {
-		if p := w.actOf(c, r, cells, plain); p.reason != batch.ReasonNone {
+		if p := w.event(c, i, key, cells, plain); p.reason != batch.ReasonNone {
 			return p
 		}
-		of = w.act.of
-	}
-	if p := w.values(c, cells, plain, of); p.reason != batch.ReasonNone {
-		return p
-	}
-	if w.plan.events == nil {
-		w.table.Row(key)
-		put(w.table, w.typed, w.elements)
-		job.hashes = append(job.hashes, xxhash.Sum64(key))
 	} else {
-		w.putAct(key)
+		if p := w.values(c, cells, plain, 0); p.reason != batch.ReasonNone {
+			return p
+		}
+		w.table.Row(key)
+		w.put(w.table)
+		job.hashes = append(job.hashes, xxhash.Sum64(key))
 	}
 	w.builder.Origin(w.o.File, uint64(r.line))
 	return problem{}
 }
 
-// values types the attributes or properties of a row.
+// values types the attributes of a row, or the properties of event type of.
 func (w *loadWorker) values(c *loadChunk, cells []span, plain bool, of int) problem {
 	w.typed, w.elements = w.typed[:0], w.elements[:0]
 	for j := w.plan.first(); j < len(cells); j++ {
@@ -178,31 +173,29 @@ func (w *loadWorker) values(c *loadChunk, cells []span, plain bool, of int) prob
 				return p
 			}
 		case !f.also:
-			return problem{batch.ReasonUnknownProperty, unknownProperty(&w.plan.events.list[of], f.name())}
+			return problem{batch.ReasonUnknownProperty, unknownProperty(&w.plan.events.list[of], f.name)}
 		}
 	}
 	return problem{}
 }
 
-// cells are what takes the cells of a row: a table of profiles or of events.
-type cells interface {
+// rowTable takes the cells of a row: a table of profiles or of events.
+type rowTable interface {
 	Int(column int, ordered int64)
 	Str(column int, s []byte)
 	Elems(column int, elements [][]byte)
 }
 
 // put gives the typed cells to the row that was started last.
-func put[T cells](to T, typed []typedCell, elements [][]byte) {
-	for i := range typed {
-		switch t := &typed[i]; {
+func (w *loadWorker) put(to rowTable) {
+	for i := range w.typed {
+		switch t := &w.typed[i]; {
 		case t.unset:
-			if table, ok := any(to).(*batch.Table); ok {
-				table.Unset(t.column)
-			}
+			w.table.Unset(t.column) // events unset nothing
 		case t.attr.Kind == schema.String:
 			to.Str(t.column, t.text)
 		case t.attr.Kind == schema.Set:
-			to.Elems(t.column, elements[t.from:t.to])
+			to.Elems(t.column, w.elements[t.from:t.to])
 		default:
 			to.Int(t.column, t.number)
 		}
@@ -314,7 +307,7 @@ func unparsed(detail string, err error) problem {
 }
 
 // number checks a value of an ordered kind, given in its ordered form. Its words are
-// those of Check.
+// those of CheckAt.
 func (r *rules) number(n int64) problem {
 	if n >= r.lo && n <= r.hi && (r.ints == nil || contains(r.ints, n)) {
 		return problem{}

@@ -110,8 +110,9 @@ func openText(text *bufio.Reader, d *Dialect, opt *RowsOptions) (Rows, error) {
 	if err != nil && err != io.EOF {
 		return nil, fmt.Errorf("read: %w", err)
 	}
+	whole := err == io.EOF
 	if opt.Dialect == nil {
-		err = sniffText(sample, err == io.EOF, d)
+		err = sniffText(sample, whole, d)
 	} else {
 		err = d.complete(sample)
 	}
@@ -120,7 +121,7 @@ func openText(text *bufio.Reader, d *Dialect, opt *RowsOptions) (Rows, error) {
 	}
 	lines := lineReader{src: text, replaced: d.Encoding != UTF8}
 	if d.Format == NDJSON {
-		return newNDJSON(lines, opt, sample), nil
+		return newNDJSON(lines, opt, sample, whole), nil
 	}
 	return newCSV(lines, d)
 }

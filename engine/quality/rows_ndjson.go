@@ -33,14 +33,15 @@ type ndjsonRows struct {
 }
 
 // newNDJSON learns the columns of the sample, so that they are known before the first row.
-func newNDJSON(lines lineReader, opt *RowsOptions, sample []byte) *ndjsonRows {
+// whole says that the sample is all there is; else its last line may be cut anywhere.
+func newNDJSON(lines lineReader, opt *RowsOptions, sample []byte, whole bool) *ndjsonRows {
 	n := &ndjsonRows{lineReader: lines, separator: opt.SetSeparator, unnest: opt.Unnest, index: map[string]int{}}
 	if n.separator == "" {
 		n.separator = schema.SetSeparator
 	}
-	for {
+	for len(sample) > 0 {
 		line, rest, found := bytes.Cut(sample, []byte{'\n'})
-		if !found {
+		if !found && !whole {
 			break
 		}
 		sample = rest
@@ -54,9 +55,6 @@ func newNDJSON(lines lineReader, opt *RowsOptions, sample []byte) *ndjsonRows {
 
 // Columns implements Rows.
 func (n *ndjsonRows) Columns() []string { return n.columns }
-
-// isSet reports whether a column's cells came from arrays.
-func (n *ndjsonRows) isSet(column int) bool { return n.arrays[column] }
 
 // Next implements Rows.
 func (n *ndjsonRows) Next() ([][]byte, int, error) {

@@ -368,6 +368,9 @@ func TestNDJSONCases(t *testing.T) {
 			t.Errorf("%s: got %q, columns %q", c.name, got, columns)
 		}
 	}
+	if columns := open(t, `{"a":1}`+"\n"+`{"b":1}`, nil).Columns(); fmt.Sprint(columns) != "[a b]" {
+		t.Errorf("columns of a text without a last line end: %q", columns)
+	}
 	rows := open(t, "{\"a\":[\"x|y\",\"z\"]}\n", &RowsOptions{SetSeparator: ";"})
 	if got := readAll(t, rows); got[0] != "1: x|y;z" {
 		t.Errorf("another separator: %q", got)
@@ -446,7 +449,7 @@ func TestNDJSONDifferential(t *testing.T) {
 			t.Fatal(err)
 		}
 		flat("", back, want)
-		rows := newNDJSON(lineReader{src: bytes.NewReader(line), buf: make([]byte, 8)}, &RowsOptions{Unnest: r.IntN(2) == 0}, nil)
+		rows := newNDJSON(lineReader{src: bytes.NewReader(line), buf: make([]byte, 8)}, &RowsOptions{Unnest: r.IntN(2) == 0}, nil, false)
 		cells, _, err := rows.Next()
 		if err != nil {
 			if strings.Contains(err.Error(), "control character") {

@@ -38,6 +38,12 @@ type Block struct {
 	mem      *scratch
 }
 
+// BlockOf returns block i of a part, with all its events, for reading them without a
+// [Cursor]: that is the way to read many. To read one event, set From and To to it.
+func BlockOf(s Source, i int) *Block {
+	return &Block{Source: s, Index: i, To: s.Part.events(i), mem: &scratch{}}
+}
+
 // scratch is the memory of reading, for one goroutine.
 type scratch struct {
 	numbers  [BlockSize]uint64 // stored numbers, of any width

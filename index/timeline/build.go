@@ -236,7 +236,7 @@ func appendPresence(dst []byte, present []uint64, count, n int) []byte {
 	return dst
 }
 
-// ints encodes numbers as multiples of their greatest common unit above the least.
+// ints encodes numbers.
 func (b *Builder) ints(column int, values []int64, present []uint64) piece {
 	b.dense = b.dense[:0]
 	least := int64(math.MaxInt64)
@@ -249,22 +249,7 @@ func (b *Builder) ints(column int, values []int64, present []uint64) piece {
 	if len(b.dense) == 0 {
 		return piece{}
 	}
-	unit := uint64(0)
-	for i, v := range b.dense {
-		b.dense[i] = v - uint64(least)
-		if unit != 1 {
-			unit = gcd(unit, b.dense[i])
-		}
-	}
-	return b.numbers(column, len(values), least, max(unit, 1), present)
-}
-
-// gcd returns the greatest common divisor; that of 0 and a number is the number.
-func gcd(a, b uint64) uint64 {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
+	return b.numbers(column, len(values), frameOf(b.dense, least, true), present)
 }
 
 func (b *Builder) codes(column int, c *Column) piece {
@@ -279,20 +264,11 @@ func (b *Builder) codes(column int, c *Column) piece {
 	if len(b.dense) == 0 {
 		return piece{}
 	}
-	for i := range b.dense {
-		b.dense[i] -= least
-	}
-	return b.numbers(column, len(c.Codes), int64(least), 1, c.Present)
+	return b.numbers(column, len(c.Codes), frameOf(b.dense, int64(least), false), c.Present)
 }
 
-// numbers encodes the dense numbers above least.
-func (b *Builder) numbers(column, n int, least int64, unit uint64, present []uint64) piece {
-	if unit > 1 {
-		for i := range b.dense {
-			b.dense[i] /= unit
-		}
-	}
-	out := pieceOf(len(b.dense), least, slices.Max(b.dense), unit)
+// numbers encodes the dense numbers.
+func (b *Builder) numbers(column, n int, out piece, present []uint64) piece {
 	buf := &b.buffers[column]
 	start := len(buf.bytes)
 	buf.bytes = appendPresence(buf.bytes, present, len(b.dense), n)

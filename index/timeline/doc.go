@@ -94,24 +94,25 @@
 //	 0  4   magic "KNTL"
 //	 4  1   version: 1
 //	 5  1   0
-//	 6  2   number of properties
+//	 6  2   number of properties, at most 256
 //	 8  4   CRC-32C of bytes 0 to 7 and of bytes 12 to the end
-//	12  4   0
-//	16  8   unit: the greatest number of ms that all times are multiples of
-//	24  512 mask of the ordinals, of the block's 4,096, that have an event
+//	12  512 mask of the ordinals, of the block's 4,096, that have an event
 //	    columns, of those ordinals, in order:
 //	        count of events
-//	        first time / unit
-//	        (last time - first time) / unit, where count > 1
+//	        first time
+//	        last time - first time, where count > 1
 //	    properties, ids ascending:
-//	        4 bytes id, 1 byte: 1 if there are sums, else 0
+//	        uvarint id, 1 byte: 1 if there are sums, else 0
 //	        columns: count - p, p being the count of events that have a value
 //	            least value, where p > 0
 //	            greatest - least modulo 2^64, where p > 1
 //	            if there are sums, where p > 1: their low 64 bits;
 //	            their high 64 bits, less -1 if the low ones, as a signed number, are negative
+//	    8 zero bytes
 //
-// A column is 4 bytes length and a block of ints of package column, none absent.
+// A column without numbers takes no bytes. Any other is varint min, uvarint top, uvarint
+// unit if top is not 0 (else it is 1), and (number - min) / unit, packed in the width that
+// top needs.
 //
 // # Example
 //
@@ -146,26 +147,19 @@
 // The facts of the first block of ordinals, with the sum of property 17. The header, and the
 // mask, of which 504 bytes 0 are left out here:
 //
-//	4b 4e 54 4c 01 00 01 00  da e4 f2 6e 00 00 00 00   magic, version, 1 property, CRC
-//	10 27 00 00 00 00 00 00  08 00 00 00 00 00 00 00   unit 10 s; ordinal 3
+//	4b 4e 54 4c 01 00 01 00  a9 23 ff 71   magic, version, 1 property, CRC
+//	08 00 00 00 00 00 00 00                ordinal 3
 //
 // The columns:
 //
-//	20 00 00 00 4b 4e 54 43 01 01 01 00 8e d6 ec ee   count
-//	00 00 01 00 02 00 00 00 00 00 00 00 02 00 00 00 00 00 00 00
-//	20 00 00 00 4b 4e 54 43 01 01 01 00 df ef dc 1a   first
-//	00 00 01 00 c1 70 88 0a 00 00 00 00 c1 70 88 0a 00 00 00 00
-//	20 00 00 00 4b 4e 54 43 01 01 01 00 92 1f 49 c1   last - first
-//	00 00 01 00 05 00 00 00 00 00 00 00 05 00 00 00 00 00 00 00
-//	11 00 00 00 01                                    property 17, with sums
-//	20 00 00 00 4b 4e 54 43 01 01 01 00 cd 41 60 9d   no event is without a value
-//	00 00 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
-//	20 00 00 00 4b 4e 54 43 01 01 01 00 3f 74 b7 44   least: 999
-//	00 00 01 00 e7 03 00 00 00 00 00 00 e7 03 00 00 00 00 00 00
-//	20 00 00 00 4b 4e 54 43 01 01 01 00 de 96 cc a0   greatest - least: 1000
-//	00 00 01 00 e8 03 00 00 00 00 00 00 e8 03 00 00 00 00 00 00
-//	20 00 00 00 4b 4e 54 43 01 01 01 00 6b c2 21 53   sum, low: 2998
-//	00 00 01 00 b6 0b 00 00 00 00 00 00 b6 0b 00 00 00 00 00 00
-//	20 00 00 00 4b 4e 54 43 01 01 01 00 cd 41 60 9d   sum, high
-//	00 00 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+//	04 00                   count: 2
+//	a0 cc a3 9b ee 66 00    first: 1767139210000
+//	a0 8d 06 00             last - first: 50000
+//	11 01                   property 17, with sums
+//	00 00                   no event is without a value
+//	ce 0f 00                least: 999
+//	d0 0f 00                greatest - least: 1000
+//	ec 2e 00                sum, low: 2998
+//	00 00                   sum, high
+//	00 00 00 00 00 00 00 00
 package timeline

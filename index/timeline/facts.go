@@ -1,7 +1,10 @@
 package timeline
 
 import (
+	"cmp"
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -34,6 +37,10 @@ type FactsProperty struct {
 	Summed bool
 }
 
+// MaxFactsProperties bounds the properties that facts are kept of: each may take 160 KiB in
+// memory per block, of a few bytes stored.
+const MaxFactsProperties = 256
+
 // blocksPerChunk is how many blocks of facts a chunk has.
 const blocksPerChunk = bitmap.ChunkSize / BlockSize
 
@@ -44,6 +51,9 @@ const FactsBlocks = bitmap.ShardSize / BlockSize
 // shard. Properties are by ascending id.
 func CollectFacts(sources []Source, chunk int, properties []FactsProperty) ([blocksPerChunk]*Facts, error) {
 	var facts [blocksPerChunk]*Facts
+	if len(properties) > MaxFactsProperties {
+		return facts, fmt.Errorf("timeline: facts of %d properties, at most %d: keep them of those that are asked for", len(properties), MaxFactsProperties)
+	}
 	var who bitmap.Words
 	var c Cursor
 	scan := Scan{Chunk: chunk, From: math.MinInt64, To: math.MaxInt64}
@@ -103,32 +113,28 @@ func (f *Facts) Len() int { return len(f.Count) }
 // block, and whether it has an event.
 func (f *Facts) Slot(profile int) (int, bool) { return f.Present.rank(profile), f.Present.Has(profile) }
 
-// Merge returns the facts of the events that f and g are about, who have no event in
-// common, and the same properties: those of a new part and those of all before.
+// Merge returns the facts of the events that f and g are about, which have no event in
+// common: those of a new part and those of all before. A property that one of them does
+// not have is one that none of its events has.
 func (f *Facts) Merge(g *Facts) *Facts {
 	out := &Facts{}
-	for i, p := range f.Properties {
-		out.Properties = append(out.Properties, PropertyFacts{FactsProperty: p.FactsProperty})
-		_ = g.Properties[i]
+	for _, p := range slices.Concat(f.Properties, g.Properties) {
+		if out.property(p.ID) == nil {
+			out.Properties = append(out.Properties, PropertyFacts{FactsProperty: p.FactsProperty})
+		}
 	}
+	slices.SortFunc(out.Properties, func(p, q PropertyFacts) int { return cmp.Compare(p.ID, q.ID) })
 	a, b := 0, 0
 	for w := range out.Present {
 		out.Present[w] = f.Present[w] | g.Present[w]
 		for rest := out.Present[w]; rest != 0; rest &= rest - 1 {
-			bit := rest & -rest
-			inF, inG := f.Present[w]&bit != 0, g.Present[w]&bit != 0
-			switch {
-			case inF && inG:
-				out.appendBoth(f, a, g, b)
-			case inF:
-				out.appendOne(f, a)
-			default:
-				out.appendOne(g, b)
-			}
-			if inF {
+			out.appendNone()
+			if bit := rest & -rest; f.Present[w]&bit != 0 {
+				out.addLast(f, a)
 				a++
 			}
-			if inG {
+			if bit := rest & -rest; g.Present[w]&bit != 0 {
+				out.addLast(g, b)
 				b++
 			}
 		}
@@ -136,36 +142,46 @@ func (f *Facts) Merge(g *Facts) *Facts {
 	return out
 }
 
-// appendOne appends what f has at i.
-func (f *Facts) appendOne(g *Facts, i int) {
-	f.Count, f.First, f.Last = append(f.Count, g.Count[i]), append(f.First, g.First[i]), append(f.Last, g.Last[i])
+// property returns the facts of a property, nil if there are none.
+func (f *Facts) property(id schema.AttrID) *PropertyFacts {
+	for i := range f.Properties {
+		if f.Properties[i].ID == id {
+			return &f.Properties[i]
+		}
+	}
+	return nil
+}
+
+// appendNone appends the facts of no event.
+func (f *Facts) appendNone() {
+	f.Count, f.First, f.Last = append(f.Count, 0), append(f.First, math.MaxInt64), append(f.Last, math.MinInt64)
 	for k := range f.Properties {
-		p, q := &f.Properties[k], &g.Properties[k]
-		p.Count, p.Min, p.Max = append(p.Count, q.Count[i]), append(p.Min, q.Min[i]), append(p.Max, q.Max[i])
+		p := &f.Properties[k]
+		p.Count, p.Min, p.Max = append(p.Count, 0), append(p.Min, 0), append(p.Max, 0)
 		if p.Summed {
-			p.Sum = append(p.Sum, q.Sum[i])
+			p.Sum = append(p.Sum, Int128{})
 		}
 	}
 }
 
-// appendBoth appends what g has at i and h at j of one profile.
-func (f *Facts) appendBoth(g *Facts, i int, h *Facts, j int) {
-	f.appendOne(g, i)
+// addLast adds what g has at i to the last profile of f.
+func (f *Facts) addLast(g *Facts, i int) {
 	last := f.Len() - 1
-	f.Count[last] += h.Count[j]
-	f.First[last], f.Last[last] = min(f.First[last], h.First[j]), max(f.Last[last], h.Last[j])
+	f.Count[last] += g.Count[i]
+	f.First[last], f.Last[last] = min(f.First[last], g.First[i]), max(f.Last[last], g.Last[i])
 	for k := range f.Properties {
-		p, q := &f.Properties[k], &h.Properties[k]
-		switch {
-		case q.Count[j] == 0:
+		p := &f.Properties[k]
+		q := g.property(p.ID)
+		if q == nil || q.Count[i] == 0 {
 			continue
-		case p.Count[last] == 0:
-			p.Min[last], p.Max[last] = q.Min[j], q.Max[j]
 		}
-		p.Count[last] += q.Count[j]
-		p.Min[last], p.Max[last] = min(p.Min[last], q.Min[j]), max(p.Max[last], q.Max[j])
+		if p.Count[last] == 0 {
+			p.Min[last], p.Max[last] = q.Min[i], q.Max[i]
+		}
+		p.Count[last] += q.Count[i]
+		p.Min[last], p.Max[last] = min(p.Min[last], q.Min[i]), max(p.Max[last], q.Max[i])
 		if p.Summed {
-			p.Sum[last] = p.Sum[last].Plus(q.Sum[j])
+			p.Sum[last] = p.Sum[last].Plus(q.Sum[i])
 		}
 	}
 }

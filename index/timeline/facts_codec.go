@@ -5,72 +5,53 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/kantadb/kanta/index/column"
 	"github.com/kantadb/kanta/index/schema"
 )
 
 const (
 	factsMagic   = "KNTL"
 	factsVersion = 1
-	factsFixed   = 24 + BlockSize/8 // bytes before the columns
+	factsFixed   = 12 + BlockSize/8 // bytes before the columns
 )
 
 // Append appends the stored form of the facts to dst.
-func (f *Facts) Append(dst []byte) []byte { return f.append(dst, f.unit()) }
-
-// append appends the stored form with times in a unit.
-func (f *Facts) append(dst []byte, unit int64) []byte {
+func (f *Facts) Append(dst []byte) []byte {
 	start := len(dst)
 	dst = append(dst, factsMagic...)
 	dst = append(dst, factsVersion, 0)
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(f.Properties)))
-	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(unit))
+	dst = append(dst, 0, 0, 0, 0)
 	dst = appendMask(dst, f.Present[:], BlockSize)
-	var first, spans []int64
-	for i, t := range f.First {
-		first = append(first, t/unit)
-		if f.Count[i] > 1 {
-			spans = append(spans, (f.Last[i]-t)/unit)
+	var spans []int64
+	for i, n := range f.Count {
+		if n > 1 {
+			spans = append(spans, f.Last[i]-f.First[i])
 		}
 	}
-	dst = appendInts(appendInts(appendInts(dst, f.Count), first), spans)
+	dst = appendInts(appendInts(appendInts(dst, f.Count), f.First), spans)
 	for i := range f.Properties {
 		dst = f.Properties[i].append(dst, f.Count)
 	}
+	dst = append(dst, make([]byte, slack)...)
 	binary.LittleEndian.PutUint32(dst[start+8:], checksum(dst[start:]))
 	return dst
 }
 
-// unit returns the greatest number of ms that all times are multiples of.
-func (f *Facts) unit() int64 {
-	unit := uint64(0)
-	for i, t := range f.First {
-		if unit == 1 {
-			break
-		}
-		unit = gcd(gcd(unit, magnitude(t)), magnitude(f.Last[i]))
-	}
-	return int64(max(unit, 1))
-}
-
-func magnitude(v int64) uint64 {
-	if v < 0 {
-		return -uint64(v)
-	}
-	return uint64(v)
-}
-
 func appendInts(dst []byte, values []int64) []byte {
-	at := len(dst)
-	dst = column.EncodeInts(append(dst, 0, 0, 0, 0), values, nil)
-	binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
-	return dst
+	if len(values) == 0 {
+		return dst
+	}
+	numbers, least := make([]uint64, len(values)), int64(math.MaxInt64)
+	for i, v := range values {
+		numbers[i], least = uint64(v), min(least, v)
+	}
+	p := frameOf(numbers, least, true)
+	return pack(p.appendFrame(dst, 0, true), numbers, int(p.width))
 }
 
 // append appends the facts of one property; counts are those of the events.
 func (p *PropertyFacts) append(dst []byte, counts []int64) []byte {
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(p.ID))
+	dst = binary.AppendUvarint(dst, uint64(p.ID))
 	flags := byte(0)
 	if p.Summed {
 		flags = 1
@@ -109,36 +90,34 @@ func DecodeFacts(b []byte) (*Facts, error) {
 	if checksum(b) != binary.LittleEndian.Uint32(b[8:]) {
 		return nil, corrupt("checksum of facts")
 	}
-	unit := int64(binary.LittleEndian.Uint64(b[16:]))
-	if b[4] != factsVersion || b[5] != 0 || binary.LittleEndian.Uint32(b[12:]) != 0 || unit < 1 {
+	if b[4] != factsVersion || b[5] != 0 {
 		return nil, corrupt("header of facts")
 	}
 	f := &Facts{}
 	for i := range f.Present {
-		f.Present[i] = binary.LittleEndian.Uint64(b[24+8*i:])
+		f.Present[i] = binary.LittleEndian.Uint64(b[12+8*i:])
 	}
-	d := &factsDecoder{b: b[factsFixed:]}
-	n := f.Present.Count()
-	f.Count = d.ints(n, 1, math.MaxInt64)
-	f.First, f.Last = d.times(f.Count, unit)
-	properties := int(binary.LittleEndian.Uint16(b[6:]))
+	properties := binary.LittleEndian.Uint16(b[6:])
+	if properties > MaxFactsProperties {
+		return nil, corrupt("facts of %d properties", properties)
+	}
+	d := &factsDecoder{decoder{what: "facts", b: b[factsFixed:]}}
+	f.Count = d.ints(f.Present.Count(), 1, math.MaxInt64)
+	f.First, f.Last = d.times(f.Count)
 	last := int64(-1)
 	for range properties {
 		p := d.property(f.Count)
-		if d.err == nil && int64(p.ID) <= last {
-			d.fail("properties out of order")
-		}
 		if d.err != nil {
 			return nil, d.err
+		}
+		if int64(p.ID) <= last {
+			return nil, corrupt("facts: property %d comes after %d", p.ID, last)
 		}
 		last = int64(p.ID)
 		f.Properties = append(f.Properties, p)
 	}
-	if d.err == nil && len(d.b) > 0 {
-		d.fail("bytes too many")
-	}
-	if d.err == nil && f.unit() != unit {
-		d.fail("unit")
+	if d.err == nil && string(d.b) != string(make([]byte, slack)) {
+		d.fail("the end")
 	}
 	if d.err != nil {
 		return nil, d.err
@@ -146,52 +125,37 @@ func DecodeFacts(b []byte) (*Facts, error) {
 	return f, nil
 }
 
-// factsDecoder reads columns. The first thing that does not fit is its error; it yields
-// zeros from there on.
-type factsDecoder struct {
-	b   []byte
-	err error
-}
-
-func (d *factsDecoder) fail(what string) {
-	if d.err == nil {
-		d.err = corrupt("facts: %s", what)
-		d.b = nil
-	}
-}
-
-// bytes reads n bytes, nil if there are not so many.
-func (d *factsDecoder) bytes(n int) []byte {
-	if n > len(d.b) {
-		d.fail("they end early")
-		return nil
-	}
-	out := d.b[:n]
-	d.b = d.b[n:]
-	return out
-}
+// factsDecoder reads columns. After an error it yields zeros.
+type factsDecoder struct{ decoder }
 
 // ints reads a column of n numbers, all at least lo and at most hi.
 func (d *factsDecoder) ints(n int, lo, hi int64) []int64 {
-	out := make([]int64, 0, n)
-	size := d.bytes(4)
-	if size == nil {
-		return out[:n]
+	out := make([]int64, n)
+	if n == 0 || d.err != nil {
+		return out
 	}
-	block := d.bytes(int(binary.LittleEndian.Uint32(size)))
+	p := d.frame(n, 0, hi, true)
+	size := packedSize(n, int(p.width))
+	if d.err == nil && len(d.b) < size+slack {
+		d.fail("they end early")
+	}
+	if d.err == nil && p.min < lo {
+		d.fail("a number of %d, at least %d", p.min, lo)
+	}
 	if d.err != nil {
-		return out[:n]
+		return out
 	}
-	c, err := column.DecodeInts(block)
-	if err != nil {
-		d.fail(err.Error())
-		return out[:n]
+	numbers := make([]uint64, n)
+	unpack(numbers, d.b, 0, int(p.width))
+	d.b = d.b[size:]
+	for i, v := range numbers {
+		if v > p.top {
+			d.fail("a number above %d", p.max())
+			break
+		}
+		out[i] = p.min + int64(v*p.unit)
 	}
-	if c.Len() != n || c.CountPresent() != n || n > 0 && (c.Min() < lo || c.Max() > hi) {
-		d.fail("a column of other numbers")
-		return out[:n]
-	}
-	return c.Append(out, nil)
+	return out
 }
 
 // atLeast returns how many numbers are at least k.
@@ -204,17 +168,15 @@ func atLeast(numbers []int64, k int64) (n int) {
 	return n
 }
 
-// times reads the first and the last times, which are multiples of unit.
-func (d *factsDecoder) times(counts []int64, unit int64) (first, last []int64) {
+// times reads the first and the last times.
+func (d *factsDecoder) times(counts []int64) (first, last []int64) {
 	start, end := firstDay*msPerDay, (lastDay+1)*msPerDay
-	first = d.ints(len(counts), start/unit, (end-1)/unit)
-	spans := d.ints(atLeast(counts, 2), 0, (end-start)/unit)
+	first = d.ints(len(counts), start, end-1)
+	spans := d.ints(atLeast(counts, 2), 0, end-start)
 	last = make([]int64, len(counts))
 	for i, n := range counts {
-		first[i] *= unit
-		last[i] = first[i]
-		if n > 1 {
-			last[i] += spans[0] * unit
+		if last[i] = first[i]; n > 1 {
+			last[i] += spans[0]
 			spans = spans[1:]
 		}
 		if last[i] >= end {
@@ -227,13 +189,10 @@ func (d *factsDecoder) times(counts []int64, unit int64) (first, last []int64) {
 // property reads the facts of one property.
 func (d *factsDecoder) property(counts []int64) PropertyFacts {
 	p := PropertyFacts{Count: make([]int64, len(counts)), Min: make([]int64, len(counts)), Max: make([]int64, len(counts))}
-	head := d.bytes(5)
-	if head == nil {
-		return p
-	}
-	p.ID, p.Summed = schema.AttrID(binary.LittleEndian.Uint32(head)), head[4] == 1
-	if head[4] > 1 {
-		d.fail("flags of a property")
+	p.ID = schema.AttrID(d.uvarint(math.MaxUint32))
+	sums := d.byte()
+	if p.Summed = sums == 1; sums > 1 {
+		d.fail("%d sums of property %d", sums, p.ID)
 	}
 	missing := d.ints(len(counts), 0, math.MaxInt64)
 	for i, n := range missing {

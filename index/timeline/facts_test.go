@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
 )
 
 func TestFactsAgainstModel(t *testing.T) {
 	r := seeded(t)
 	properties := []FactsProperty{{17, true}, {20, false}, {1000, true}}
-	for range 20 {
+	for range rounds(20) {
 		sources := randomSources(t, r)
 		s := &search{sources: sources}
 		for chunk := range bitmap.ShardChunks {
@@ -32,7 +33,8 @@ func TestFactsAgainstModel(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, one := range s.list()[1:] {
-				more, err := CollectFacts([]Source{one}, chunk, properties)
+				own := slices.DeleteFunc(slices.Clone(properties), func(p FactsProperty) bool { return one.Part.columnOf(p.ID) < 0 })
+				more, err := CollectFacts([]Source{one}, chunk, own)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -162,7 +164,7 @@ func randomFacts(r *rand.Rand, one int) *Facts {
 	return f
 }
 
-func TestFactsHostile(t *testing.T) {
+func TestFactsDamage(t *testing.T) {
 	r := seeded(t)
 	f := randomFacts(r, 40)
 	checkStored(t, f)
@@ -173,9 +175,9 @@ func TestFactsHostile(t *testing.T) {
 		t.Errorf("version+1: %v", err)
 	}
 	for range 300 {
-		bad := slices.Clone(good)
-		bad[r.IntN(len(bad))] ^= 1 << r.IntN(8)
-		if _, err := DecodeFacts(bad); err == nil {
+		flipped := slices.Clone(good)
+		flipped[r.IntN(len(flipped))] ^= 1 << r.IntN(8)
+		if _, err := DecodeFacts(flipped); err == nil {
 			t.Error("a flipped bit is not seen")
 		}
 		if _, err := DecodeFacts(good[:r.IntN(len(good))]); !errors.Is(err, ErrCorrupt) {
@@ -185,30 +187,72 @@ func TestFactsHostile(t *testing.T) {
 	if _, err := DecodeFacts(append(slices.Clone(good), 0)); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a byte more: %v", err)
 	}
-	even := &Facts{Present: Mask{1}, Count: []int64{2}, First: []int64{2000}, Last: []int64{4000}}
-	if _, err := DecodeFacts(even.append(nil, 1000)); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("a unit that is not the greatest: %v", err)
+}
+
+// oneProfile are facts of ordinal 0.
+func oneProfile(count, first, last int64, properties ...PropertyFacts) *Facts {
+	return &Facts{Present: Mask{1}, Count: []int64{count}, First: []int64{first}, Last: []int64{last}, Properties: properties}
+}
+
+// oneProperty are facts of a property of one profile.
+func oneProperty(id schema.AttrID, count, least, most int64) PropertyFacts {
+	return PropertyFacts{FactsProperty: FactsProperty{ID: id}, Count: []int64{count}, Min: []int64{least}, Max: []int64{most}}
+}
+
+// TestFactsContradict has facts that cannot be.
+func TestFactsContradict(t *testing.T) {
+	bad := func(what string, f *Facts) {
+		t.Helper()
+		if _, err := DecodeFacts(f.Append(nil)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
-	even.Last[0] = (lastDay + 1) * msPerDay
-	if _, err := DecodeFacts(even.Append(nil)); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("a time past the year 9999: %v", err)
+	checkStored(t, oneProfile(2, 2000, 4000, oneProperty(17, 2, 4, 5), oneProperty(18, 0, 0, 0)))
+	bad("no events", oneProfile(0, 0, 0))
+	bad("a time before the year 1", oneProfile(1, firstDay*msPerDay-1, 0))
+	bad("a time past the year 9999", oneProfile(2, 0, (lastDay+1)*msPerDay))
+	bad("the last before the first", oneProfile(2, 2000, 1000))
+	bad("a least value above the greatest", oneProfile(2, 0, 0, oneProperty(17, 2, 5, 4)))
+	bad("more values than events", oneProfile(2, 0, 0, oneProperty(17, 3, 5, 6)))
+	bad("less than no values", oneProfile(2, 0, 0, oneProperty(17, -1, 5, 6)))
+	bad("a property twice", oneProfile(2, 0, 0, oneProperty(17, 2, 5, 6), oneProperty(17, 2, 5, 6)))
+	many := oneProfile(2, 0, 0)
+	for i := range MaxFactsProperties + 1 {
+		many.Properties = append(many.Properties, oneProperty(schema.AttrID(i), 2, 5, 6))
 	}
+	bad("too many properties", many)
+}
+
+// TestFactsHostile has bytes with a good checksum and bad content.
+func TestFactsHostile(t *testing.T) {
+	resealed := func(what string, b []byte) {
+		t.Helper()
+		binary.LittleEndian.PutUint32(b[8:], checksum(b))
+		if _, err := DecodeFacts(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	good := randomFacts(seeded(t), 40).Append(nil)
+	three := (&Facts{Present: Mask{7}, Count: []int64{1, 3, 2}, First: []int64{0, 0, 0}, Last: []int64{0, 5, 9}}).Append(nil)
+	resealed("no end", slices.Clone(three[:len(three)-slack]))
+	three[factsFixed+3] |= 3 << 2 // counts are packed as 0, 2, 1
+	resealed("a number above top", three)
+	summed := oneProfile(1, 0, 0, oneProperty(17, 1, 5, 5)).Append(nil)
+	summed[factsFixed+5] = 2
+	resealed("sums", summed)
 	for name, change := range map[string]func(b []byte){
-		"reserved":      func(b []byte) { b[5] = 1 },
-		"reserved too":  func(b []byte) { b[12] = 1 },
-		"unit 0":        func(b []byte) { clear(b[16:24]) },
-		"unit negative": func(b []byte) { b[23] = 0x80 },
-		"one more":      func(b []byte) { b[24] ^= 1 },
-		"properties":    func(b []byte) { b[6] = 3 },
-		"fewer":         func(b []byte) { b[6] = 1 },
-		"long column":   func(b []byte) { b[factsFixed+3] = 0xff },
+		"reserved":     func(b []byte) { b[5] = 1 },
+		"one more":     func(b []byte) { b[12] ^= 1 },
+		"properties":   func(b []byte) { b[6] = 3 },
+		"fewer":        func(b []byte) { b[6] = 1 },
+		"the end":      func(b []byte) { b[len(b)-1] = 1 },
+		"above top":    func(b []byte) { b[factsFixed+1]-- }, // counts are 1 to 3, so top is 2 and becomes 1
+		"below 1":      func(b []byte) { b[factsFixed] = 0 },
+		"a long width": func(b []byte) { b[factsFixed+1] = 0x7f },
 	} {
 		b := slices.Clone(good)
 		change(b)
-		binary.LittleEndian.PutUint32(b[8:], checksum(b))
-		if _, err := DecodeFacts(b); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("%s: %v", name, err)
-		}
+		resealed(name, b)
 	}
 }
 
@@ -233,7 +277,7 @@ func FuzzFacts(f *testing.F) {
 		if err != nil || !reflect.DeepEqual(normal(facts), normal(again)) {
 			t.Fatal("stored again they differ", err)
 		}
-		if got := facts.Merge(&Facts{Properties: facts.Properties}); !reflect.DeepEqual(normal(facts), normal(got)) {
+		if got := (&Facts{}).Merge(facts); !reflect.DeepEqual(normal(facts), normal(got)) {
 			t.Fatal("merged with none they differ")
 		}
 	})

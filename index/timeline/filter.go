@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"fmt"
 	"slices"
 	"unsafe"
 
@@ -109,6 +110,9 @@ func (c *Condition) where(b *Block, yes, no *Mask) error {
 			no.fill(b.From, b.To)
 		}
 		return nil
+	}
+	if class := b.Source.Part.class(column); class > Int && !c.has {
+		return fmt.Errorf("timeline: property %d of event %d is of class %d and has no number to compare", c.property, b.Source.Part.id.Event, class)
 	}
 	p := &b.Source.Part.column(column)[b.Index]
 	if n := int(p.count); n == 0 || n == b.Source.Part.events(b.Index) && c.decided(p) {

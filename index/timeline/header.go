@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
-	"math/bits"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -89,12 +88,7 @@ func appendPiece(dst []byte, part *Part, column int, p *piece) []byte {
 	if class == Text || class == Set {
 		return binary.AppendUvarint(dst, uint64(p.size))
 	}
-	dst = binary.AppendVarint(dst, p.min-part.origin(column))
-	dst = binary.AppendUvarint(dst, p.top)
-	if class == Int && p.top > 0 {
-		dst = binary.AppendUvarint(dst, p.unit)
-	}
-	return dst
+	return p.appendFrame(dst, part.origin(column), class == Int)
 }
 
 // origin is what the least value of a column is counted from.
@@ -124,7 +118,7 @@ func Open(b []byte) (*Part, error) {
 	}
 	p.n = int(u32(24))
 	p.blocks = (p.n + BlockSize - 1) / BlockSize
-	d := &decoder{b: b[fixedBytes:]}
+	d := &decoder{what: "header", b: b[fixedBytes:]}
 	// The least there is: 2 bytes per property, 1 per chunk, 4 + 3 + 1 per block and property.
 	properties := int(binary.LittleEndian.Uint16(b[6:]))
 	if len(d.b) < 2*properties+bitmap.ShardChunks+p.blocks*(7+properties) {
@@ -151,46 +145,6 @@ func Open(b []byte) (*Part, error) {
 		return nil, d.err
 	}
 	return p, nil
-}
-
-// decoder reads what has no fixed length. The first thing that does not fit is its error;
-// it yields zeros from there on.
-type decoder struct {
-	b   []byte
-	err error
-}
-
-func (d *decoder) fail(format string, args ...any) {
-	if d.err == nil {
-		d.err = corrupt("header: "+format, args...)
-		d.b = nil
-	}
-}
-
-// uvarint reads a number that is at most top.
-func (d *decoder) uvarint(top uint64) uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 || v > top || n > 1 && d.b[n-1] == 0 {
-		d.fail("a number is missing, above %d or longer than it must be", top)
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) varint() int64 {
-	u := d.uvarint(math.MaxUint64)
-	return int64(u>>1) ^ -int64(u&1)
-}
-
-func (d *decoder) byte() byte {
-	if len(d.b) == 0 {
-		d.fail("it ends early")
-		return 0
-	}
-	v := d.b[0]
-	d.b = d.b[1:]
-	return v
 }
 
 func (p *Part) readProperties(d *decoder, n int) {
@@ -242,10 +196,6 @@ func (p *Part) inChunk(profile uint64, event int) bool {
 	return int(p.starts[chunk]) <= event && event < int(p.starts[chunk+1])
 }
 
-func pieceOf(count int, least int64, top, unit uint64) piece {
-	return piece{count: uint16(count), min: least, top: top, unit: unit, width: uint8(widthOf(top))}
-}
-
 // maskSize returns the bytes of a mask over n events, if there is one.
 func maskSize(there bool, n int) int {
 	if !there {
@@ -268,22 +218,17 @@ func (p *Part) readPiece(d *decoder, column, block int) {
 		*out = piece{count: uint16(count), size: uint32(d.uvarint(math.MaxInt32))}
 		return
 	}
-	least, top, unit := p.origin(column)+d.varint(), d.uvarint(math.MaxUint64), uint64(1)
-	if class == Int && top > 0 {
-		unit = d.uvarint(math.MaxUint64)
-	}
-	*out = pieceOf(count, least, top, unit)
-	out.size = uint32(maskSize(count < n, n) + packedSize(count, int(out.width)))
-	over, span := bits.Mul64(top, unit)
-	room := uint64(math.MaxInt64) - uint64(least)
+	most := int64(math.MaxInt64)
 	if class == Code {
-		room = uint64(schema.NoCode) - 1 - uint64(least)
+		most = schema.NoCode - 1
 	}
-	if over != 0 || span > room || unit == 0 || class == Code && (least < 0 || least >= schema.NoCode) {
-		d.fail("the bounds of column %d in block %d", column, block)
+	*out = d.frame(count, p.origin(column), most, class == Int)
+	out.size = uint32(maskSize(count < n, n) + packedSize(count, int(out.width)))
+	if class == Code && out.min < 0 {
+		d.fail("a code below 0 in column %d", column)
 	}
 	start, end := p.id.Partition.times()
-	if column == timeColumn && (count != n || least < start || least >= end || out.max() < least || out.max() >= end) {
+	if column == timeColumn && (count != n || out.min < start || out.max() >= end) {
 		d.fail("the times of block %d", block)
 	}
 }

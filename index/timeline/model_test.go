@@ -23,6 +23,14 @@ func seeded(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 1))
 }
 
+// rounds is how often a random test is repeated: less in the short form of the tests.
+func rounds(n int) int {
+	if testing.Short() {
+		return (n + 7) / 8
+	}
+	return n
+}
+
 // value is the obvious form of a property's value; none of its fields is set if it is absent.
 type value struct {
 	ok   bool
@@ -254,9 +262,7 @@ func opened(t testing.TB, header []byte, rows [][]byte, events []event) built {
 }
 
 // block returns a whole block for reading.
-func (b *built) block(i int) *Block {
-	return &Block{Source: b.Source, Index: i, To: b.Part.events(i), mem: &scratch{}}
-}
+func (b *built) block(i int) *Block { return BlockOf(b.Source, i) }
 
 // randomBuilt returns a random part of a shard.
 func randomBuilt(t testing.TB, r *rand.Rand, p Partition) built {

@@ -137,8 +137,6 @@ type piece struct {
 	width uint8
 }
 
-func (p *piece) max() int64 { return p.min + int64(p.top*p.unit) }
-
 // row is a stored value that holds pieces.
 type row struct {
 	crc  uint32
