@@ -49,7 +49,7 @@ type ActPart struct {
 	Bytes       int64
 
 	cache  *Cache
-	header slot[timeline.Part]
+	source slot[timeline.Source]
 	rows   []slot[[]byte]
 }
 
@@ -158,21 +158,23 @@ func (p *ActPart) Partition() timeline.Partition {
 
 // Source returns the part for reading: its header is loaded, rows are when they are read.
 func (p *ActPart) Source() (timeline.Source, error) {
-	h := p.header.get()
-	if h == nil {
-		ok, err := p.cache.store.View(p.ID.Row(keys.Header, 0), func(v []byte) (err error) {
-			h, err = timeline.Open(v)
-			return err
-		})
-		if err == nil && (!ok || h.Rows() != len(p.rows) || uint64(h.Len()) != p.Events) {
-			err = query.Errorf(query.CodeCorrupt, "it is missing, or not the one that the manifest names")
-		}
-		if err != nil {
-			return timeline.Source{}, p.damaged("header", err)
-		}
-		keep(p.cache, &p.header, h, int64(h.MemBytes()))
+	if s := p.source.get(); s != nil {
+		return *s, nil
 	}
-	return timeline.Source{Part: h, Row: func(i int) ([]byte, error) { return p.row(h, i) }}, nil
+	var h *timeline.Part
+	ok, err := p.cache.store.View(p.ID.Row(keys.Header, 0), func(v []byte) (err error) {
+		h, err = timeline.Open(v)
+		return err
+	})
+	if err == nil && (!ok || h.Rows() != len(p.rows) || uint64(h.Len()) != p.Events) {
+		err = query.Errorf(query.CodeCorrupt, "it is missing, or not the one that the manifest names")
+	}
+	if err != nil {
+		return timeline.Source{}, p.damaged("header", err)
+	}
+	s := &timeline.Source{Part: h, Row: func(i int) ([]byte, error) { return p.row(h, i) }}
+	keep(p.cache, &p.source, s, int64(h.MemBytes()))
+	return *s, nil
 }
 
 func (p *ActPart) row(h *timeline.Part, i int) ([]byte, error) {
@@ -200,8 +202,8 @@ func (p *ActPart) damaged(what string, err error) error {
 
 // forget returns the part's slots that have something, emptied.
 func (p *ActPart) forget(gone map[any]bool) {
-	if p.header.p.Swap(nil) != nil {
-		gone[&p.header] = true
+	if p.source.p.Swap(nil) != nil {
+		gone[&p.source] = true
 	}
 	for i := range p.rows {
 		if p.rows[i].p.Swap(nil) != nil {

@@ -24,7 +24,7 @@ type ActJob struct {
 	Table  *head.EventTable
 	Runs   [][]*head.Acts // by chunk of the shard
 	Folded uint64         // the position the runs stand for
-	Closed int32          // days before it are over: their parts are merged into spans of 30 days
+	Closed int32          // days before it are over: their parts are merged into those of spans of 30 days
 
 	Who  func(ords []uint32, dst []uint64) error                     // as in Job
 	Hash func(s timeline.Source, events []uint32, dst []int64) error // the hashes of events of a part
@@ -281,18 +281,11 @@ func (f *actFolder) add(partition timeline.Partition, header []byte, rows [][]by
 func (f *actFolder) merge(ctx context.Context) error {
 	groups := map[timeline.Partition][]*ActPart{}
 	for _, p := range f.unit.Parts {
-		span := timeline.Span(p.ID.FirstDay)
-		if span.First+span.Days <= f.job.Closed {
-			groups[span] = append(groups[span], p)
-		} else {
-			groups[p.Partition()] = append(groups[p.Partition()], p)
-		}
+		target := f.target(p)
+		groups[target] = append(groups[target], p)
 	}
 	for _, p := range slices.Clone(f.unit.Parts) { // in the order of parts: the numbers of new ones must not depend on a map's
-		target := p.Partition()
-		if span := timeline.Span(p.ID.FirstDay); span.First+span.Days <= f.job.Closed {
-			target = span
-		}
+		target := f.target(p)
 		parts := groups[target]
 		delete(groups, target)
 		if !due(target, parts) {
@@ -308,21 +301,30 @@ func (f *actFolder) merge(ctx context.Context) error {
 	return nil
 }
 
-// due reports whether parts are to be merged: many of one partition, or days of a span
-// that is over, unless it is a few late events beside the span's own part.
+// target returns what a part is merged into: a day that is over into its span, which may
+// not be over itself, a day that is not with other parts of the day.
+func (f *actFolder) target(p *ActPart) timeline.Partition {
+	if p.ID.Days == 1 && p.ID.FirstDay >= f.job.Closed {
+		return p.Partition()
+	}
+	return timeline.Span(p.ID.FirstDay)
+}
+
+// due reports whether parts are to be merged: there are many, and what comes to a span is
+// a good part of it. A few late events are not worth writing it again, until there are
+// very many of them.
 func due(target timeline.Partition, parts []*ActPart) bool {
-	if len(parts) < 2 || target.Days == 1 {
+	if len(parts) < mergeFrom || target.Days == 1 {
 		return len(parts) >= mergeFrom
 	}
-	whole, late := uint64(0), uint64(0)
+	whole, more := uint64(0), uint64(0)
 	for _, p := range parts {
 		if p.Partition() == target {
-			whole += p.Events
-		} else {
-			late += p.Events
+			whole = max(whole, p.Events)
 		}
+		more += p.Events
 	}
-	return len(parts) >= mergeFrom || late*4 >= whole
+	return (more-whole)*4 >= whole || len(parts) >= 4*mergeFrom
 }
 
 func (f *actFolder) mergeInto(target timeline.Partition, parts []*ActPart) error {

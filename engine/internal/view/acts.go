@@ -2,6 +2,7 @@ package view
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/effect"
@@ -27,8 +28,10 @@ func (s *State) Horizon(e *schema.Event) int64 {
 	return (int64(timeline.DayOf(s.Received)) - int64(e.Retention)) * day
 }
 
-// actReader is what a cursor needs to read events. It is made when it is first needed:
-// the scratch takes some 200 KiB.
+// actReaders keeps readers for other cursors: the scratch takes some 200 KiB.
+var actReaders = sync.Pool{New: func() any { return new(actReader) }} //tidy:constant
+
+// actReader is what a cursor needs to read events, from the first that it reads on.
 type actReader struct {
 	scan    timeline.Cursor
 	parts   []*base.ActPart
@@ -46,6 +49,14 @@ type actReader struct {
 	mask    timeline.Mask
 }
 
+// forget lets go of what belongs to a state.
+func (r *actReader) forget() {
+	r.scan.Reset(nil, timeline.Scan{})
+	clear(r.parts[:cap(r.parts)])
+	clear(r.sources[:cap(r.sources)])
+	r.block = query.EventBlock{Columns: r.block.Columns[:0]}
+}
+
 type actColumn struct {
 	present []uint64
 	codes   []uint32
@@ -61,7 +72,7 @@ func (c *Cursor) Events(scan *query.EventScan, chunk int, within *bitmap.Set, f 
 		return query.Errorf(query.CodeInternal, "there is no event type %d", scan.Event)
 	}
 	if c.acts == nil {
-		c.acts = &actReader{}
+		c.acts, _ = actReaders.Get().(*actReader)
 	}
 	r := c.acts
 	from := max(scan.From, c.s.Horizon(e))
@@ -142,14 +153,7 @@ func (r *actReader) stored(c *Cursor, e *schema.Event, scan *query.EventScan, fr
 
 // load makes the block of what the scan found in one stored block.
 func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Batch) error {
-	r.sel, r.ords = r.sel[:0], r.ords[:0]
-	for i, p := range b.Profiles {
-		for k := b.Starts[i]; k < b.Ends[i]; k++ {
-			if b.Hits == nil || b.Hits.Has(int(k)) {
-				r.sel, r.ords = append(r.sel, k), append(r.ords, p)
-			}
-		}
-	}
+	r.selectRuns(b, scan)
 	r.block = query.EventBlock{Ords: r.ords, Sorted: true, Columns: r.block.Columns[:0]}
 	if scan.Times {
 		if err := b.Times(r.numbers[:]); err != nil {
@@ -166,6 +170,40 @@ func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Bat
 		r.block.Columns = append(r.block.Columns, r.columns[i].view())
 	}
 	return nil
+}
+
+// selectRuns fills ords and sel with the events that are meant. Sel stays empty if nothing
+// of the events is read but whose they are.
+func (r *actReader) selectRuns(b *timeline.Batch, scan *query.EventScan) {
+	r.ords = slices.Grow(r.ords[:0], blockSize)[:blockSize]
+	n := 0
+	if b.Counts == nil {
+		for i, p := range b.Profiles {
+			for range b.Ends[i] - b.Starts[i] {
+				r.ords[n] = p
+				n++
+			}
+		}
+	} else {
+		for i, p := range b.Profiles {
+			for range b.Counts[i] {
+				r.ords[n] = p
+				n++
+			}
+		}
+	}
+	r.ords, r.sel = r.ords[:n], r.sel[:0]
+	if !scan.Times && len(scan.Properties) == 0 {
+		return
+	}
+	r.sel = slices.Grow(r.sel, n)
+	for i, from := range b.Starts[:len(b.Profiles)] {
+		for k := from; k < b.Ends[i]; k++ {
+			if b.Hits == nil || b.Hits.Has(int(k)) {
+				r.sel = append(r.sel, k)
+			}
+		}
+	}
 }
 
 func (m *actColumn) view() query.EventColumn {

@@ -513,7 +513,13 @@ func (c *Cursor) BytesRead() uint64 { return c.bytes + c.scratch.Bytes }
 func (c *Cursor) Release() {}
 
 // Close ends the cursor.
-func (c *Cursor) Close() {}
+func (c *Cursor) Close() {
+	if r := c.acts; r != nil {
+		c.acts = nil
+		r.forget()
+		actReaders.Put(r)
+	}
+}
 
 // Lookup finds the living profile with a key, whose hash the caller has.
 func (c *Cursor) Lookup(hash uint64, key []byte) (ord uint32, ok bool, err error) {
