@@ -42,8 +42,7 @@ func (g *Generator) AppendCSV(dst []byte, p *Profile) []byte {
 		case schema.Bool:
 			dst = strconv.AppendBool(dst, n != 0)
 		case schema.Decimal:
-			dst = strconv.AppendInt(dst, n/100, 10)
-			dst = append(dst, '.', byte('0'+n/10%10), byte('0'+n%10))
+			dst = appendCents(dst, n)
 		case schema.Set:
 			dst = g.appendSet(dst, p)
 		default:
@@ -51,6 +50,11 @@ func (g *Generator) AppendCSV(dst []byte, p *Profile) []byte {
 		}
 	}
 	return append(dst, '\n')
+}
+
+// appendCents appends an amount of money, which is not negative.
+func appendCents(dst []byte, n int64) []byte {
+	return append(strconv.AppendInt(dst, n/100, 10), '.', byte('0'+n/10%10), byte('0'+n%10))
 }
 
 func (g *Generator) appendSet(dst []byte, p *Profile) []byte {
@@ -92,47 +96,23 @@ func (g *Generator) Count(ctx context.Context) (Expected, error) {
 	return tally.Expected(), nil
 }
 
-// generate makes all profiles, block by block on several goroutines, and gives emit
-// what appendRow made of each block, in order, on the caller's goroutine. Goroutine k
-// of n makes the blocks k, k+n, ...: no block waits for another's writer.
+// generate makes all profiles and gives emit what appendRow made of each block, in order.
 func (g *Generator) generate(ctx context.Context, appendRow func([]byte, *Profile) []byte, emit func([]byte) error) (*Tally, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	n := uint64(g.opt.Parallelism)
-	made := make([]chan []byte, n)
-	used := make([]chan []byte, n) // blocks that were emitted, to be filled again
-	tallies := make([]*Tally, n)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	for k := range n {
-		made[k], used[k], tallies[k] = make(chan []byte, 2), make(chan []byte, 2), g.NewTally()
-		used[k] <- nil
-		used[k] <- nil
-		wg.Go(func() {
-			for from := k * blockRows; from < g.opt.Profiles; from += n * blockRows {
-				var block []byte
-				select {
-				case block = <-used[k]:
-				case <-ctx.Done():
-					return
-				}
-				block = g.makeBlock(block[:0], from, appendRow, tallies[k])
-				made[k] <- block // never waits: there are two blocks in all
-			}
-		})
+	tallies := make([]*Tally, g.opt.Parallelism)
+	for k := range tallies {
+		tallies[k] = g.NewTally()
 	}
-	for from := uint64(0); from < g.opt.Profiles; from += blockRows {
-		k := from / blockRows % n
-		select {
-		case block := <-made[k]:
-			if err := emit(block); err != nil {
-				return nil, err
-			}
-			used[k] <- block
-		case <-ctx.Done():
-			return nil, ctx.Err()
+	err := g.inOrder(ctx, 0, g.opt.Profiles, func(k int, dst []byte, from, to uint64) []byte {
+		var p Profile
+		for number := from; number < to; number++ {
+			g.Profile(number, &p)
+			tallies[k].Add(&p)
+			dst = appendRow(dst, &p)
 		}
+		return dst
+	}, emit)
+	if err != nil {
+		return nil, err
 	}
 	for _, t := range tallies[1:] {
 		tallies[0].Merge(t)
@@ -140,12 +120,46 @@ func (g *Generator) generate(ctx context.Context, appendRow func([]byte, *Profil
 	return tallies[0], nil
 }
 
-func (g *Generator) makeBlock(dst []byte, from uint64, appendRow func([]byte, *Profile) []byte, tally *Tally) []byte {
-	var p Profile
-	for number := from; number < min(from+blockRows, g.opt.Profiles); number++ {
-		g.Profile(number, &p)
-		tally.Add(&p)
-		dst = appendRow(dst, &p)
+// inOrder has blocks of numbers of [first, end) turned into bytes by several goroutines,
+// each with its own k, and gives emit those of each block, in order, on the caller's
+// goroutine. Goroutine k of n makes the blocks k, k+n, ...: no block waits for another's
+// writer.
+func (g *Generator) inOrder(ctx context.Context, first, end uint64, makeBlock func(k int, dst []byte, from, to uint64) []byte, emit func([]byte) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	n := uint64(g.opt.Parallelism)
+	made := make([]chan []byte, n)
+	used := make([]chan []byte, n) // blocks that were emitted, to be filled again
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for k := range n {
+		made[k], used[k] = make(chan []byte, 2), make(chan []byte, 2)
+		used[k] <- nil
+		used[k] <- nil
+		wg.Go(func() {
+			for from := first + k*blockRows; from < end; from += n * blockRows {
+				var block []byte
+				select {
+				case block = <-used[k]:
+				case <-ctx.Done():
+					return
+				}
+				made[k] <- makeBlock(int(k), block[:0], from, min(from+blockRows, end)) // never waits: there are two blocks in all
+			}
+		})
 	}
-	return dst
+	for from := first; from < end; from += blockRows {
+		k := (from - first) / blockRows % n
+		select {
+		case block := <-made[k]:
+			if err := emit(block); err != nil {
+				return err
+			}
+			used[k] <- block
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }

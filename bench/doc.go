@@ -1,15 +1,16 @@
 // Package bench is the workload that Kanta is measured with: customers whose
-// attributes are drawn from given distributions, the questions asked of them, and the
-// right answers, counted in plain Go while the customers are made.
+// attributes and acts are drawn from given distributions, the questions asked of them,
+// and the right answers: about attributes counted in plain Go while the customers are
+// made, about acts, where these are few, by [Behaviour].
 //
 // [Run] generates, loads, asks and writes; kanta bench prints its [Report]. The command
 // in the folder duckdb, a module of its own, asks DuckDB the same beside Kanta.
 //
 // # Same data everywhere
 //
-// A profile is a function of (seed, number) and of nothing else: profiles can be made
-// in any order and by any number of goroutines, and the bytes that are written are the
-// same on every machine. Draws come from a counter-based generator (the output
+// A profile is a function of (seed, number) and of nothing else, an event one of (seed,
+// number, how many profiles, how many events): they can be made in any order and by any
+// number of goroutines, and the bytes that are written are the same on every machine. Draws come from a counter-based generator (the output
 // function of splitmix64 at seed, profile and draw number), discrete distributions are
 // alias tables of integers, and exp, log and the normal quantile are our own, written
 // so that no compiler fuses a multiplication with an addition.
@@ -44,9 +45,34 @@
 // Whether a value is absent is a draw of its own, so data with and without absent
 // values differ in nothing else.
 //
+// # Events
+//
+// Events lie in the 90 days before now, 2026-01-01T00:00:00Z. Their numbers are in order of
+// time. An hour has its share of them by its weight: 1 + 0.6 sin(2 pi (hour - 14) / 24), a
+// quarter more at the end of the 90 days than at their beginning, 1.3 times that on
+// Saturdays and Sundays (UTC). Within an hour of n events, event i lies in the i-th of n
+// equal parts.
+//
+// Who it is: the profile of the rank floor(profiles u^2.5), so that a tenth of the profiles
+// have 40 % of the events, and the ranks are scattered over the keys by a permutation. What
+// it is, in percent:
+//
+//	app_open 45, view_item 25, search 8, add_to_cart 6, purchase 3, watch 4, share 1.5,
+//	review 0.8, support_ticket 0.4, email_open 4, push_click 2, uninstall 0.3
+//
+//	category  string   Zipf(40, 0.8): c0, c1, ...; half the time the profile's favourite instead, of which all 40 are as frequent
+//	item_id   string   Zipf(5000, 0.9): item-0000, ...
+//	amount    decimal  scale 2, exp(3.2 + 0.9 z) + 0.99
+//	channel   string   Zipf(5, 1.0): app, web, email, store, partner
+//
+// Every event has a channel; view_item, add_to_cart, purchase, watch and review have a category
+// and an item, purchase an amount. An event may be given an id in the form of a UUID, to keep it once.
+//
 // # Numbers of draws
 //
 // Attribute number a (from 0, in the order above) takes draw 2a for its value and
-// 2a+1 for its absence; interests takes draws 128 and up. Changing any of this
-// changes the data, and with it every published figure.
+// 2a+1 for its absence; interests takes draws 128 and up. An event takes draw 0 for its
+// time, 1 for its profile, 2 for its type, 3 for whether the category is the favourite, 4 for
+// another one, 5 for the item, 6 for the amount, 7 for the channel, 8 and 9 for the id.
+// Changing any of this changes the data, and with it every published figure.
 package bench

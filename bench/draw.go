@@ -2,8 +2,17 @@ package bench
 
 import "math/bits"
 
-// Domains keep the draws of different things apart. Events will have their own.
-const domainProfile, domainSegment, domainMix = 1, 2, 3
+// Domains keep the draws of different things apart.
+const (
+	domainProfile   = 1
+	domainSegment   = 2
+	domainMix       = 3
+	domainEvent     = 4 // by number of the event
+	domainLive      = 5 // by number of the event
+	domainFavourite = 6 // by number of the profile
+	domainScatter   = 7 // one for all
+	domainQuestion  = 8 // by number of the asking
+)
 
 const golden = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio, as splitmix64 has it
 

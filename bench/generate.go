@@ -8,20 +8,25 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
+// EventsPerProfile is how many events the workload has for each profile.
+const EventsPerProfile = 10
+
 // Options say which data is generated.
 type Options struct {
 	Profiles    uint64 // how many profiles there are
+	Events      uint64 // how many events they have together; 0: none
 	Seed        uint64 // another seed is other data; 0 is a seed like any other
 	WithAbsent  bool   // leave values out as the package comment says; else every value is there
-	Parallelism int    // goroutines that make profiles; 0: one per processor
+	Parallelism int    // goroutines that make them; 0: one per processor
 }
 
-// Generator makes the profiles of the workload. It is immutable and safe for
+// Generator makes the profiles and events of the workload. It is immutable and safe for
 // concurrent use.
 type Generator struct {
 	opt     Options
 	columns [NumAttributes]column
 	draws   alias // how many interests are drawn
+	events  eventTables
 }
 
 // New returns the generator of a workload.
@@ -29,7 +34,7 @@ func New(opt Options) *Generator {
 	if opt.Parallelism <= 0 {
 		opt.Parallelism = runtime.GOMAXPROCS(0)
 	}
-	return &Generator{opt: opt, columns: columns(), draws: interestDraws()}
+	return &Generator{opt: opt, columns: columns(), draws: interestDraws(), events: newEventTables(&opt)}
 }
 
 // Options returns the options the generator was made with, defaults filled in.

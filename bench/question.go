@@ -107,8 +107,10 @@ func (g *Generator) Mix(i uint64) Condition {
 }
 
 // AnyKey returns the key of a random profile, another one for another i.
-func (g *Generator) AnyKey(i uint64) string {
-	return Key(newStream(g.opt.Seed, domainMix, i).below(9, g.opt.Profiles))
+func (g *Generator) AnyKey(i uint64) string { return Key(g.anyProfile(i)) }
+
+func (g *Generator) anyProfile(i uint64) uint64 {
+	return newStream(g.opt.Seed, domainMix, i).below(9, g.opt.Profiles)
 }
 
 // anyWord returns one of an attribute's words, all equally probable.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/kantadb/kanta/engine/batch"
@@ -22,6 +23,7 @@ type Store interface {
 	Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error)
 	Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error)
 	Profile(ctx context.Context, key string, o *query.Options) (query.Profile, error)
+	Timeline(ctx context.Context, key string, o *query.TimelineOptions) (query.Timeline, error)
 	Stats(ctx context.Context) (query.Stats, error)
 	Compact(ctx context.Context) error
 	Close() error
@@ -35,7 +37,7 @@ const (
 
 // RunOptions say what is measured.
 type RunOptions struct {
-	Data     Options // Profiles and Seed; WithAbsent as they say
+	Data     Options // Profiles, Events and Seed; WithAbsent as they say
 	Dir      string  // an empty directory for the data and the stores; its store "csv" stays
 	Open     func(dir string) (Store, error)
 	Runs     int               // measured askings of each question, at least 1; 0: DefaultRuns
@@ -46,9 +48,9 @@ type RunOptions struct {
 	Progress func(what string) // what begins now; may be nil
 }
 
-// LoadFigure is one way of loading all profiles.
+// LoadFigure is one way of loading all profiles, or events.
 type LoadFigure struct {
-	How           string // "csv" or "batches"
+	How           string // "csv" or "batches", "events, ..."
 	Rows          uint64
 	Took          time.Duration // until everything was acknowledged
 	Compact       time.Duration // then, until everything was folded
@@ -63,7 +65,7 @@ type Figure struct {
 	Count    uint64 // of the last run
 	Unknown  uint64
 	Bytes    uint64  // looked at by the last run
-	Checked  bool    // Count and Unknown were compared with what the generator counted
+	Checked  bool    // Count and Unknown were compared with what is right
 	PerSec   float64 // MIX8: questions per second; else 0
 }
 
@@ -91,8 +93,8 @@ func (r *Report) Roofline(f Figure) time.Duration {
 	return 0
 }
 
-// Run generates, loads and asks. An answer that differs from what the generator counted
-// is an error. The report holds what was measured until then.
+// Run generates, loads and asks. An answer that differs from what the generator counted,
+// or from [Behaviour] where the events are few, is an error. The report holds what was measured until then.
 func Run(ctx context.Context, o RunOptions) (report Report, err error) {
 	if o.Runs <= 0 {
 		o.Runs = DefaultRuns
@@ -128,6 +130,11 @@ func Run(ctx context.Context, o RunOptions) (report Report, err error) {
 	if err := r.ask(ctx, s); err != nil {
 		return report, err
 	}
+	if o.Data.Events > 0 {
+		if err := r.askEvents(ctx, Asker{s}); err != nil {
+			return report, err
+		}
+	}
 	if report.Stats, err = s.Stats(ctx); err != nil {
 		return report, err
 	}
@@ -148,6 +155,7 @@ type runner struct {
 	g        *Generator
 	expected Expected
 	report   *Report
+	live     atomic.Uint64 // number of the next event that arrives
 }
 
 // open opens a new store and adds the attributes.

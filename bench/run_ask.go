@@ -18,20 +18,20 @@ func (r *runner) ask(ctx context.Context, s Store) error {
 		var err error
 		switch q.Kind {
 		case AskCount:
-			err = r.measure(ctx, q.Name, countOf(a, q.Text))
+			err = r.measure(ctx, q.Name, countOf(a, q.Text), r.known(q.Name))
 		case AskBreakdown:
-			err = r.measure(ctx, q.Name, r.breakdownOf(a, q))
+			err = r.measure(ctx, q.Name, r.breakdownOf(a, q), r.known(q.Name))
 		case AskMembers:
-			if err = r.measure(ctx, q.Name+" ids", func(ctx context.Context) (Answer, error) { return a.IDs(ctx, q.Text) }); err == nil {
-				err = r.measure(ctx, q.Name+" keys", func(ctx context.Context) (Answer, error) { return a.Keys(ctx, q.Text) })
+			if err = r.measure(ctx, q.Name+" ids", func(ctx context.Context, _ uint64) (Answer, error) { return a.IDs(ctx, q.Text) }, nil); err == nil {
+				err = r.measure(ctx, q.Name+" keys", func(ctx context.Context, _ uint64) (Answer, error) { return a.Keys(ctx, q.Text) }, nil)
 			}
 		case AskSegments:
-			if err = r.measure(ctx, "profile", r.profileOf(a)); err == nil {
+			if err = r.measure(ctx, "profile", r.profileOf(a), nil); err == nil {
 				r.Progress(fmt.Sprintf("saving %d segments", r.Segments))
 				err = r.g.SaveSegments(ctx, s, r.Segments)
 			}
 			if err == nil {
-				err = r.measure(ctx, q.Name, r.profileOf(a))
+				err = r.measure(ctx, q.Name, r.profileOf(a), nil)
 			}
 		case AskMix:
 			err = r.mix(ctx, a)
@@ -43,30 +43,40 @@ func (r *runner) ask(ctx context.Context, s Store) error {
 	return nil
 }
 
-// measure asks a question again and again and compares the answer with the known one.
-func (r *runner) measure(ctx context.Context, name string, ask func(context.Context) (Answer, error)) error {
-	var a Answer
-	var err error
+// measure asks a question again and again, each time with a smaller i, 0 in the end, and
+// compares the answers with those that right gives, unless it is nil.
+func (r *runner) measure(ctx context.Context, name string, ask func(ctx context.Context, i uint64) (Answer, error), right func(i uint64) Known) error {
+	f := Figure{Name: name, Runs: r.Runs, Checked: right != nil}
 	took := make([]time.Duration, 0, r.Runs)
-	for i := range WarmUps + r.Runs {
+	for i := uint64(WarmUps + r.Runs); i > 0; i-- {
 		start := time.Now()
-		if a, err = ask(ctx); err != nil {
+		a, err := ask(ctx, i-1)
+		if err != nil {
 			return err
 		}
-		if i >= WarmUps {
+		if i <= uint64(r.Runs) {
 			took = append(took, time.Since(start))
 		}
-	}
-	f := Figure{Name: name, Runs: r.Runs, Count: a.Count, Unknown: a.Unknown, Bytes: a.Bytes}
-	f.P50, f.P95 = Percentiles(took)
-	if known, ok := r.expected.Answer(name); ok {
-		if known.True != a.Count || known.Unknown != a.Unknown {
-			return fmt.Errorf("%d people and %d unknown; right is %d and %d", a.Count, a.Unknown, known.True, known.Unknown)
+		if right != nil {
+			if k := right(i - 1); k.True != a.Count || k.Unknown != a.Unknown {
+				return fmt.Errorf("%d people and %d unknown; right is %d and %d", a.Count, a.Unknown, k.True, k.Unknown)
+			}
 		}
-		f.Checked = true
+		f.Count, f.Unknown, f.Bytes = a.Count, a.Unknown, a.Bytes
 	}
+	f.P50, f.P95 = Percentiles(took)
 	r.report.Questions = append(r.report.Questions, f)
 	return nil
+}
+
+// known returns what gives the answer to a question that the generator counted, nil if it
+// did not.
+func (r *runner) known(name string) func(uint64) Known {
+	k, ok := r.expected.Answer(name)
+	if !ok {
+		return nil
+	}
+	return func(uint64) Known { return k }
 }
 
 // Percentiles sorts what several runs took, at least one, and returns their median and
@@ -76,13 +86,13 @@ func Percentiles(took []time.Duration) (p50, p95 time.Duration) {
 	return took[len(took)/2], took[len(took)*95/100]
 }
 
-func countOf(a Asker, text string) func(context.Context) (Answer, error) {
-	return func(ctx context.Context) (Answer, error) { return a.Count(ctx, text) }
+func countOf(a Asker, text string) func(context.Context, uint64) (Answer, error) {
+	return func(ctx context.Context, _ uint64) (Answer, error) { return a.Count(ctx, text) }
 }
 
 // breakdownOf also compares the rows with those of the generator.
-func (r *runner) breakdownOf(a Asker, q Question) func(context.Context) (Answer, error) {
-	return func(ctx context.Context) (Answer, error) {
+func (r *runner) breakdownOf(a Asker, q Question) func(context.Context, uint64) (Answer, error) {
+	return func(ctx context.Context, _ uint64) (Answer, error) {
 		b, err := a.Breakdown(ctx, q)
 		if err != nil {
 			return b, err
@@ -96,12 +106,8 @@ func (r *runner) breakdownOf(a Asker, q Question) func(context.Context) (Answer,
 }
 
 // profileOf reads a profile, another one each time.
-func (r *runner) profileOf(a Asker) func(context.Context) (Answer, error) {
-	i := uint64(0)
-	return func(ctx context.Context) (Answer, error) {
-		i++
-		return a.Profile(ctx, r.g.AnyKey(i))
-	}
+func (r *runner) profileOf(a Asker) func(context.Context, uint64) (Answer, error) {
+	return func(ctx context.Context, i uint64) (Answer, error) { return a.Profile(ctx, r.g.AnyKey(i)) }
 }
 
 // segmentsOfBatch is how many segments are saved together.

@@ -30,19 +30,29 @@ type ColdFigure struct {
 // coldRuns is how often each cold question is asked, each time by a new process.
 const coldRuns = 3
 
-// probes returns a question of few conditions and one of many, for where there is no
-// time for all.
-func probes() []Question { return []Question{questionNamed("Q2"), questionNamed("Q3")} }
+// probes names a question of few conditions and one of many, for where there is no time for
+// all; with events, also one that folds and one that takes events in their order.
+func (r *runner) probes() []string {
+	if r.Data.Events > 0 {
+		return []string{"Q2", "Q3", "Q9", "Q12"}
+	}
+	return []string{"Q2", "Q3"}
+}
 
-// questionNamed returns a question that counts by its name; its Text is empty if there
-// is none.
-func questionNamed(name string) Question {
+// questionNamed returns the condition of a question that counts by its name; the Text is
+// empty if there is none.
+func questionNamed(name string) Condition {
 	for _, q := range Questions() {
 		if q.Name == name && q.Kind == AskCount {
-			return q
+			return q.Condition
 		}
 	}
-	return Question{}
+	for _, q := range EventQuestions() {
+		if q.Name == name {
+			return q.Condition
+		}
+	}
+	return Condition{}
 }
 
 // AskFirst drops a store's files from the page cache, opens it, asks the question with
@@ -72,20 +82,20 @@ func AskFirst(ctx context.Context, open func(dir string) (Store, error), dir, qu
 // store. It returns what stands for the closed store.
 func (r *runner) cold(ctx context.Context, s Store) (Store, error) {
 	var right []Answer
-	for _, q := range probes() {
-		a, err := Asker{s}.Count(ctx, q.Text)
+	for _, name := range r.probes() {
+		a, err := Asker{s}.Count(ctx, questionNamed(name).Text)
 		if err != nil {
-			return s, fmt.Errorf("%s: %w", q.Name, err)
+			return s, fmt.Errorf("%s: %w", name, err)
 		}
 		right = append(right, a)
 	}
 	if err := s.Close(); err != nil {
 		return closed{}, err
 	}
-	for i, q := range probes() {
-		r.Progress("asking " + q.Name + " in a new process")
-		if err := r.coldQuestion(ctx, q.Name, right[i]); err != nil {
-			return closed{}, fmt.Errorf("%s in a new process: %w", q.Name, err)
+	for i, name := range r.probes() {
+		r.Progress("asking " + name + " in a new process")
+		if err := r.coldQuestion(ctx, name, right[i]); err != nil {
+			return closed{}, fmt.Errorf("%s in a new process: %w", name, err)
 		}
 	}
 	return closed{}, nil

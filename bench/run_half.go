@@ -11,14 +11,14 @@ type HalfFigure struct {
 	Rows      uint64
 	Took      time.Duration
 	P50, P99  time.Duration // of one batch alone, from when it was due until it was durable
-	Questions []Figure      // Q2 and Q3, asked in turn by one client during the writes
+	Questions []Figure      // asked in turn by one client during the writes
 }
 
-func (r *runner) half(ctx context.Context, s Store, u upsert, flat WriteFigure) (*HalfFigure, error) {
+func (r *runner) half(ctx context.Context, s Store, u writeKind, flat WriteFigure) (*HalfFigure, error) {
 	batches := float64(flat.Rows) / float64(u.rows)
 	u.every = time.Duration(2 * float64(u.writers) * float64(flat.Took) / batches)
-	r.Progress("changing " + u.how + ", at half the rate")
-	alone, err := r.upsert(ctx, s, u)
+	r.Progress("writing " + u.how + ", at half the rate")
+	alone, err := r.writeAll(ctx, s, u)
 	if err != nil {
 		return nil, err
 	}
@@ -28,29 +28,28 @@ func (r *runner) half(ctx context.Context, s Store, u upsert, flat WriteFigure) 
 	return h, err
 }
 
-// askDuring asks Q2 and Q3 in turn for as long as a kind of write goes on.
-func (r *runner) askDuring(ctx context.Context, s Store, u upsert) ([]Figure, error) {
+// askDuring asks questions in turn for as long as a kind of write goes on.
+func (r *runner) askDuring(ctx context.Context, s Store, u writeKind) ([]Figure, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	wrote := make(chan error, 1)
 	go func() {
-		_, err := r.upsert(ctx, s, u)
+		_, err := r.writeAll(ctx, s, u)
 		wrote <- err
 		close(wrote)
 	}()
 	defer func() { <-wrote }()
 	defer cancel()
-	questions := probes()
-	took := make([][]time.Duration, len(questions))
-	figures := make([]Figure, len(questions))
+	took := make([][]time.Duration, len(u.meanwhile))
+	figures := make([]Figure, len(u.meanwhile))
 	for {
-		for i, q := range questions {
+		for i, name := range u.meanwhile {
 			start := time.Now()
-			a, err := Asker{s}.Count(ctx, q.Text)
+			a, err := Asker{s}.Count(ctx, questionNamed(name).Text)
 			if err != nil {
 				return nil, err
 			}
 			took[i] = append(took[i], time.Since(start))
-			figures[i] = Figure{Name: q.Name + " during writes", Count: a.Count, Unknown: a.Unknown, Bytes: a.Bytes}
+			figures[i] = Figure{Name: name + " during writes", Count: a.Count, Unknown: a.Unknown, Bytes: a.Bytes}
 		}
 		select {
 		case err := <-wrote:

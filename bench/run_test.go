@@ -24,15 +24,17 @@ func openEngine(dir string) (Store, error) {
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	var steps int
-	report, err := Run(context.Background(), RunOptions{Data: Options{Profiles: 12_345, Seed: 4, WithAbsent: true}, Dir: dir, Open: openEngine,
-		Runs: 2, Mix: 50 * time.Millisecond, Segments: 20, Write: 100 * time.Millisecond, First: firstHere, Progress: func(string) { steps++ }})
+	report, err := Run(context.Background(), RunOptions{Data: Options{Profiles: 12_345, Events: 20_000, Seed: 4, WithAbsent: true}, Dir: dir, Open: openEngine,
+		Runs: 2, Mix: 50 * time.Millisecond, Segments: 20, Write: 60 * time.Millisecond, First: firstHere, Progress: func(string) { steps++ }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Loads) != 2 || report.Loads[0].How != "batches" || report.Loads[1].How != "csv" || report.Loads[1].Rows != 12_345 {
+	loads := len(eventLoads())
+	if len(report.Loads) != 3+loads || report.Loads[0].How != "batches" || report.Loads[1+loads].How != "csv" || report.Loads[1+loads].Rows != 12_345 ||
+		report.Loads[2+loads].Rows != 20_000 || report.Loads[1].Rows != 20_000/uint64(loads) {
 		t.Errorf("loads: %+v", report.Loads)
 	}
-	if len(report.Writes) != len(upserts()) {
+	if len(report.Writes) != 5 {
 		t.Errorf("writes: %+v", report.Writes)
 	}
 	for _, l := range report.Loads {
@@ -46,7 +48,7 @@ func TestRun(t *testing.T) {
 		} else if !single {
 			checkHalf(t, &w)
 		}
-		if w.Rows == 0 || w.P99 < w.P50 || w.Reopen <= 0 || len(w.Questions) != 3 {
+		if w.Rows == 0 || w.P99 < w.P50 || w.Reopen <= 0 || len(w.Questions) != map[bool]int{false: 3, true: 5}[strings.HasPrefix(w.How, "events")] {
 			t.Errorf("%+v", w)
 		}
 	}
@@ -59,13 +61,13 @@ func TestRun(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if checked != counted || len(report.Questions) != 11 || steps < 10 {
+	if checked != counted+6 || len(report.Questions) != 17 || steps < 10 {
 		t.Errorf("%d of %d questions were checked, %d steps", checked, len(report.Questions), steps)
 	}
-	if report.Stats.Profiles != 12_345 || report.Stats.Segments != 20 {
+	if report.Stats.Profiles != 12_345 || report.Stats.Events != 20_000 || report.Stats.BaseBytes["events"] == 0 || report.Stats.Segments != 20 {
 		t.Errorf("%+v", report.Stats)
 	}
-	if report.Bandwidth <= 0 || (len(report.Cold) == 2) != dropsCache {
+	if report.Bandwidth <= 0 || (len(report.Cold) == 4) != dropsCache {
 		t.Errorf("%g bytes per second, cold %+v", report.Bandwidth, report.Cold)
 	}
 	for _, c := range report.Cold {
@@ -92,7 +94,7 @@ func checkHalf(t *testing.T, w *WriteFigure) {
 	if h.Rows == 0 || float64(h.Rows) > due {
 		t.Errorf("%s: %d rows in %v at half of the rate of %d in %v", w.How, h.Rows, h.Took, w.Rows, w.Took)
 	}
-	if h.P50 <= 0 || h.P99 < h.P50 || len(h.Questions) != 2 {
+	if h.P50 <= 0 || h.P99 < h.P50 || len(h.Questions) == 0 || h.Questions[0].Name != map[bool]string{false: "Q2", true: "Q9"}[strings.HasPrefix(w.How, "events")]+" during writes" {
 		t.Errorf("%s: %+v", w.How, h)
 	}
 	for _, q := range h.Questions {
@@ -102,24 +104,65 @@ func checkHalf(t *testing.T, w *WriteFigure) {
 	}
 }
 
-// wrongStore counts one person too many.
-type wrongStore struct{ Store }
+// wrongStore counts one person too many when it is asked about something, and an event too
+// few if that is nothing.
+type wrongStore struct {
+	Store
+	about string
+}
 
 func (s wrongStore) Count(ctx context.Context, expr string, o *query.Options) (query.Count, error) {
 	n, err := s.Store.Count(ctx, expr, o)
-	n.Count++
+	if s.about != "" && strings.Contains(expr, s.about) {
+		n.Count++
+	}
 	return n, err
+}
+
+func (s wrongStore) Timeline(ctx context.Context, key string, o *query.TimelineOptions) (query.Timeline, error) {
+	t, err := s.Store.Timeline(ctx, key, o)
+	if s.about == "" && len(t.Events) > 0 {
+		t.Events = t.Events[1:]
+	}
+	return t, err
+}
+
+// TestEventChecks makes sure that wrong answers about events are noticed.
+func TestEventChecks(t *testing.T) {
+	ctx := t.Context()
+	s, err := openEngine("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := runner{RunOptions: RunOptions{Data: Options{Profiles: 100, Events: 3000}, Runs: 1, Progress: func(string) {}}, report: &Report{}}
+	r.g = New(r.Data)
+	if err := errors.Join(r.g.AddSchema(ctx, s), r.applyAll(ctx, s, 0, 100, 100, r.g.profiles), r.applyAll(ctx, s, 0, 3000, 1000, r.g.eventFiller(true))); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.askEvents(ctx, Asker{s}); err != nil || len(r.report.Questions) != 6 || !r.report.Questions[5].Checked {
+		t.Errorf("%v, %+v", err, r.report.Questions)
+	}
+	for about, name := range map[string]string{"purchase": "Q8", "100.00": "Q9", "view_item.in_last(days(14))": "Q10", "country": "Q11", "sequence": "Q12", "": "Q16"} {
+		if err := r.askEvents(ctx, Asker{wrongStore{s, about}}); err == nil || !strings.HasPrefix(err.Error(), name+": ") {
+			t.Errorf("a wrong answer to %s was not noticed: %v", name, err)
+		}
+	}
+	if err := r.applyAll(ctx, s, 0, 1000, 1000, r.g.eventFiller(true)); err == nil || !strings.Contains(err.Error(), "1000 are duplicates") {
+		t.Errorf("events that were there already: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestRunChecks makes sure that a wrong answer ends a run, and so does the end of the context.
 func TestRunChecks(t *testing.T) {
-	o := RunOptions{Data: Options{Profiles: 1000}, Open: func(dir string) (Store, error) {
+	o := RunOptions{Data: Options{Profiles: 1000}, Dir: t.TempDir(), Open: func(dir string) (Store, error) {
 		s, err := openEngine(dir)
-		return wrongStore{s}, err
+		return wrongStore{s, "country"}, err
 	}}
-	o.Dir = t.TempDir()
-	if _, err := Run(context.Background(), o); err == nil {
-		t.Error("a wrong count was not noticed")
+	if _, err := Run(t.Context(), o); err == nil || !strings.HasPrefix(err.Error(), "Q1: ") {
+		t.Errorf("a wrong count was not noticed: %v", err)
 	}
 	o.Dir = t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -146,7 +189,7 @@ func TestAskFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := runner{RunOptions: RunOptions{Data: g.opt, First: firstHere, Dir: filepath.Dir(dir)}, g: g}
-	if err := errors.Join(g.AddSchema(ctx, s), r.applyAll(ctx, s), s.Close()); err != nil {
+	if err := errors.Join(g.AddSchema(ctx, s), r.applyAll(ctx, s, 0, 5000, batchRows, g.profiles), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	e, err := g.Count(ctx)

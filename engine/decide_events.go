@@ -264,7 +264,11 @@ func (d *decider) eventProfiles(b *eventBlock) (fresh []int, err error) {
 func (d *decider) claimID(b *eventBlock, row int, id []byte) error {
 	e := b.types[b.op.Event[row]]
 	content := eventContent(b.ords[row], e.ID, b.op.Times[row], b.hashes[row])
-	first, seen, err := d.w.ids.claim(d, d.source, timeline.DayOf(b.op.Times[row]), id, content)
+	source := b.op.IDSource
+	if source == "" {
+		source = d.source
+	}
+	first, seen, err := d.w.ids.claim(d, source, timeline.DayOf(b.op.Times[row]), id, content)
 	switch {
 	case !seen:
 	case first == content:

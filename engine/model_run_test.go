@@ -230,7 +230,16 @@ func (p *pair) compareResult(steps []step, got batch.Result, err error, want bat
 	if err != nil {
 		p.t.Fatalf("%+v\n%v; want %+v", steps, err, want)
 	}
-	got.Rejected = nil
+	if got.Reasons != nil { // a repeat has none
+		sum := uint64(0)
+		for _, n := range got.Reasons {
+			sum += n
+		}
+		if sum != got.Quarantined+got.Refused {
+			p.t.Errorf("%+v: the reasons count %d", got, sum)
+		}
+	}
+	got.Rejected, got.Reasons = nil, nil
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		p.t.Fatalf("%+v\ngot  %+v\nwant %+v", steps, got, want)
 	}

@@ -76,7 +76,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if out.SnapshotMaxAge == 0 {
 		out.SnapshotMaxAge = time.Hour
 	}
-	out.limits.ensureDefaults()
+	out.limits.ensureDefaults(out.Memory)
 	if out.Clock == nil {
 		out.Clock = time.Now
 	}

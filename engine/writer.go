@@ -260,7 +260,7 @@ func (w *writer) apply(r *request, kb *kv.Batch) bool {
 		r.err = err
 		d.rollback(before)
 		if err != nil {
-			r.result = batch.Result{Received: r.result.Received, Refused: r.result.Received, Rejected: r.result.Rejected}
+			r.result = batch.Result{Received: r.result.Received, Refused: r.result.Received, Reasons: r.result.Reasons, Rejected: r.result.Rejected}
 		}
 		return false
 	}

@@ -55,6 +55,7 @@ type worker struct {
 	trace     bool        // measure bytes per node
 	gather    gatherer
 	residuals map[*residualOp]*residualState
+	events    *eventWork // nil until it is needed
 	total     tally
 }
 
@@ -111,7 +112,12 @@ func (w *worker) begin(chunk int) error {
 // eval evaluates a node.
 func (w *worker) eval(ctx context.Context, o *op, within *bitmap.Set) (pair, error) {
 	if o.leaf == nil {
-		w.stats[o.id].chunks++
+		st := &w.stats[o.id]
+		st.chunks++
+		if w.trace && len(o.kids) == 0 {
+			before := w.cur.BytesRead()
+			defer func() { st.bytes += w.cur.BytesRead() - before }()
+		}
 		return o.inner.eval(ctx, w, within)
 	}
 	yes, known, exact, err := w.read(ctx, o, within)

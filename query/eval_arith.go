@@ -18,6 +18,8 @@ type compareOp struct {
 	isFloat bool
 	lScale  uint8 // decimals may meet at different scales: they are compared exactly
 	rScale  uint8
+	folds   []*foldTerm
+	columns bool // there are attributes in it
 }
 
 // state says whether a term has a value for a profile. The larger one wins when terms meet.
@@ -50,10 +52,76 @@ func (g *gatherer) vector() *vector {
 }
 
 func (c *compareOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pair, error) {
-	out := w.outcome()
+	out, who := w.outcome(), w.undecided(within)
+	if len(c.folds) > 0 {
+		e := w.eventsOf(within)
+		defer e.release(e.mark())
+		var err error
+		if who, err = c.fold(ctx, w, within, &out); err != nil {
+			return pair{}, err
+		}
+	}
+	err := c.each(ctx, w, who, &out)
+	return out.pair(), err
+}
+
+// fold works out the folds and returns whom to compare. Where nothing but folds is
+// compared, the outcome is the same for all who have no event in any: it is that of one of
+// them, and the others are not looked at.
+func (c *compareOp) fold(ctx context.Context, w *worker, within *bitmap.Set, out *outcome) (bitmap.Set, error) {
+	some := w.cleared()
+	for _, f := range c.folds {
+		if err := f.run(ctx, w, within); err != nil {
+			return bitmap.Set{}, err
+		}
+		some.Or(bitmap.FromWords(&w.events.folds[f].who))
+	}
+	who := w.undecided(within)
+	if c.columns {
+		return who, nil
+	}
+	active := bitmap.FromWords(some)
+	idle := bitmap.AndNot(who, active, w.grab())
+	if idle.IsEmpty() {
+		return who, nil
+	}
+	one := w.outcome()
+	if err := c.each(ctx, w, bitmap.FromArray([]uint16{least(idle)}), &one); err != nil {
+		return bitmap.Set{}, err
+	}
+	switch r := one.pair(); {
+	case r.yes.Form != bitmap.Empty:
+		out.yes.Or(idle)
+	case !r.exact:
+		out.maybe.Or(idle)
+		out.exact = false
+		if r.fail.Form != bitmap.Empty {
+			out.fail.Or(idle)
+		}
+	}
+	return bitmap.And(who, active, w.grab()), nil
+}
+
+// least returns the first element of a set that is not empty.
+func least(s bitmap.Set) uint16 {
+	switch s.Form {
+	case bitmap.Sparse:
+		return s.Array[0]
+	case bitmap.Dense:
+		for i, word := range s.Words {
+			if word != 0 {
+				return uint16(i<<6 | bits.TrailingZeros64(word))
+			}
+		}
+	}
+	return 0
+}
+
+// each compares for each profile of a set.
+func (c *compareOp) each(ctx context.Context, w *worker, who bitmap.Set, out *outcome) error {
 	l, r := w.gather.vector(), w.gather.vector()
 	defer func() { w.gather.depth -= 2 }()
-	err := w.gather.each(ctx, w.undecided(within), func(ords []uint16) error {
+	return w.gather.each(ctx, who, func(ords []uint16) error {
 		if err := c.l.eval(w, ords, l); err != nil {
 			return err
 		}
@@ -74,7 +142,6 @@ func (c *compareOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pa
 		}
 		return nil
 	})
-	return out.pair(), err
 }
 
 func (c *compareOp) holds(l, r *vector, i int) bool {

@@ -74,7 +74,7 @@ func describe(n Node) string {
 func TestRandomTrees(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	views, trees, size := 51, 100, 120
+	views, trees, size := 25, 80, 120
 	if testing.Short() {
 		views = 10
 	}
@@ -89,7 +89,7 @@ func TestRandomTrees(t *testing.T) {
 			unknowns += want.counts.unknown
 			c := &checker{t: t, r: r, v: v, tree: n, want: want}
 			if c.check(j, kinds); t.Failed() {
-				t.Fatalf("seed %d, view %d, tree %d: %s", seed, i, j, describe(n))
+				t.Fatalf("seed %d, view %d, tree %d: %.2000s", seed, i, j, describe(n))
 			}
 		}
 		if n := v.cursors.Load(); n != 0 {
@@ -117,7 +117,7 @@ func TestRandomTreesDense(t *testing.T) {
 			n := randomTree(r, v.schema, r.IntN(4))
 			c := &checker{t: t, r: r, v: v, tree: n, want: reference(v, n), alike: true}
 			if c.check(j, map[string]int{}); t.Failed() {
-				t.Fatalf("seed %d, view %d, tree %d: %s", seed, i, j, describe(n))
+				t.Fatalf("seed %d, view %d, tree %d: %.2000s", seed, i, j, describe(n))
 			}
 		}
 	}
@@ -136,16 +136,24 @@ type checker struct {
 	alike bool // keys are not unique
 }
 
-func (c *checker) check(j int, kinds map[string]int) {
+// prepare notes the methods of the plan.
+func (c *checker) prepare(kinds map[string]int) bool {
 	p, err := Prepare(context.Background(), c.tree, c.v)
 	if err != nil {
 		c.t.Error(err)
-		return
+		return false
 	}
 	for _, o := range p.ops {
 		kinds[o.method]++
 	}
-	c.p, c.o = p, Options{Parallelism: 1 + c.r.IntN(3)}
+	c.p, c.o = p, Options{Now: time.UnixMilli(memNow), Parallelism: 1 + c.r.IntN(3)}
+	return true
+}
+
+func (c *checker) check(j int, kinds map[string]int) {
+	if !c.prepare(kinds) {
+		return
+	}
 	c.sets()
 	c.counts()
 	if j%4 == 0 {
@@ -160,7 +168,7 @@ func (c *checker) check(j int, kinds map[string]int) {
 // sets checks the truth of every profile.
 func (c *checker) sets() {
 	got := make(map[uint32]Truth)
-	_, err := runAll(context.Background(), c.v, c.p, Options{Parallelism: 1}, false, func() visitor {
+	_, err := runAll(context.Background(), c.v, c.p, Options{Now: c.o.Now, Parallelism: 1}, false, func() visitor {
 		return func(ctx context.Context, w *worker) error {
 			r, err := w.members(ctx, c.p)
 			if err != nil {

@@ -29,12 +29,14 @@ type memView struct {
 	failAt   int64  // the read that fails; 0: none
 	reads    atomic.Int64
 	cursors  atomic.Int64 // open
+	events   memEvents
 }
 
 type memProfile struct {
 	key    string
 	values map[schema.AttrID]schema.Value
 	lists  []uint32
+	events map[schema.EventID][]memAct // in any order
 }
 
 type memText struct {
@@ -60,11 +62,17 @@ func newMemView(s *schema.Schema, profiles map[uint32]*memProfile, chunks int, e
 	for _, a := range s.Attributes {
 		v.codes[a.ID] = map[string]uint32{}
 	}
+	for _, e := range s.Events {
+		for _, a := range e.Properties {
+			v.codes[a.ID] = map[string]uint32{}
+		}
+	}
 	for i := range 600 { // a dictionary keeps strings that nobody has any more
 		v.codesOf(*s.ByID(aMany), schema.StringValue(fmt.Sprintf("m%03d", i*7%600)))
 	}
 	for _, o := range v.ords {
 		v.index(o, profiles[o])
+		v.indexActs(profiles[o])
 	}
 	return v
 }
@@ -336,7 +344,7 @@ const (
 )
 
 func memSchema() *schema.Schema {
-	return schema.New(1, aTotal+1, []schema.Attribute{
+	return schema.New(1, pEnd, []schema.Attribute{
 		{ID: aBool, Name: "opt_in", Kind: schema.Bool},
 		{ID: aPlan, Name: "plan", Kind: schema.String},
 		{ID: aCity, Name: "Home city", Kind: schema.String},
@@ -351,7 +359,7 @@ func memSchema() *schema.Schema {
 		{ID: aTags, Name: "tags", Kind: schema.Set},
 		{ID: aMany, Name: "many", Kind: schema.String},
 		{ID: aTotal, Name: "country", Kind: schema.String},
-	})
+	}, memEventTypes()...)
 }
 
 var wideInts = []int64{0, 1, -1, 2, 3, 1 << 62, -1 << 62, 1<<63 - 1, -1 << 63, 3037000500, 1 << 32}
@@ -417,6 +425,7 @@ func randomView(r *rand.Rand, size int) *memView {
 					p.lists = append(p.lists, l)
 				}
 			}
+			p.events = randomActs(r)
 			if r.IntN(20) > 0 { // else the ordinal is a deleted profile's
 				profiles[o] = p
 			}
@@ -431,6 +440,9 @@ func randomView(r *rand.Rand, size int) *memView {
 // one of a few.
 func denseView(r *rand.Rand) *memView {
 	small := randomView(r, 90)
+	for _, o := range small.ords[2:] { // some 1,500 have events, which is enough to be slow
+		small.profiles[o].events = nil
+	}
 	profiles := map[uint32]*memProfile{}
 	o := uint32(bitmap.ChunkSize)
 	for o < 2*bitmap.ChunkSize+500 {

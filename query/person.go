@@ -19,6 +19,7 @@ type Person struct {
 	ordinal uint32
 	values  map[schema.AttrID]schema.Value
 	lists   []uint32
+	work    *worker // nil until it is needed
 }
 
 // NewPerson makes a Person of what [ProfileOf] returned for an ordinal.
@@ -47,9 +48,12 @@ func (p *Person) Is(ctx context.Context, n Node) (Truth, error) {
 		return negated(t), err
 	case *Segment:
 		return p.Is(ctx, n.Of)
-	case *Compare:
-		return p.compare(ctx, n)
+	case *Compare, *Any, *Sequence, *OneIs, *AverageIs:
+		return p.evaluate(ctx, n)
 	case *Residual:
+		if len(n.Events) > 0 {
+			return p.evaluate(ctx, n)
+		}
 		values := make([]schema.Value, len(n.Attrs))
 		for i, a := range n.Attrs {
 			values[i] = p.value(a)
@@ -176,14 +180,19 @@ func matchText(n *Match, s string) (Truth, error) {
 	return truth(re.MatchString(s)), nil
 }
 
-// compare has arithmetic done where it is defined: by the evaluator, for this one profile.
-func (p *Person) compare(ctx context.Context, n *Compare) (Truth, error) {
+// evaluate has arithmetic and events done where they are defined: by the evaluator, for
+// this one profile. The worker's buffers serve all nodes.
+func (p *Person) evaluate(ctx context.Context, n Node) (Truth, error) {
 	prepared, err := Prepare(ctx, n, p.view)
 	if err != nil {
 		return Unknown, err
 	}
-	w := &worker{view: p.view, cur: p.view.Cursor(), env: p.env, stats: make([]nodeStats, len(prepared.ops))}
-	defer w.cur.Close()
+	if p.work == nil {
+		p.work = &worker{view: p.view, env: p.env}
+	}
+	w := p.work
+	w.cur, w.stats = p.view.Cursor(), make([]nodeStats, len(prepared.ops))
+	defer w.forget()
 	if err := w.begin(int(p.ordinal >> bitmap.ChunkBits)); err != nil {
 		return Unknown, err
 	}
@@ -198,4 +207,14 @@ func (p *Person) compare(ctx context.Context, n *Compare) (Truth, error) {
 		return Unknown, nil
 	}
 	return False, nil
+}
+
+// forget ends the worker's cursor and drops what belongs to one expression.
+func (w *worker) forget() {
+	w.cur.Close()
+	clear(w.residuals)
+	if w.events != nil {
+		clear(w.events.lists)
+		clear(w.events.folds)
+	}
 }

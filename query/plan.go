@@ -50,16 +50,20 @@ type op struct {
 func Prepare(ctx context.Context, root Node, view View) (*Prepared, error) {
 	p := &Prepared{schema: view.Schema()}
 	p.living, p.isExact = view.ExistsCount(schema.KeyAttr)
-	b := &planner{ctx: ctx, view: view, p: p}
+	return (&planner{ctx: ctx, view: view, p: p}).prepare(root)
+}
+
+// prepare plans the whole of the planner's Prepared.
+func (b *planner) prepare(root Node) (*Prepared, error) {
 	n, err := simplify(root)
 	if err != nil {
 		return nil, err
 	}
-	if p.root, err = b.build(n); err != nil {
+	if b.p.root, err = b.build(n); err != nil {
 		return nil, err
 	}
-	p.number(p.root)
-	return p, nil
+	b.p.number(b.p.root)
+	return b.p, nil
 }
 
 func (p *Prepared) number(o *op) {
@@ -90,9 +94,10 @@ const (
 
 // planner builds the ops of one Prepared.
 type planner struct {
-	ctx  context.Context // of Prepare
-	view View
-	p    *Prepared
+	ctx    context.Context // of Prepare
+	view   View
+	p      *Prepared
+	events *eventView // the view, if it is one of events; else nil
 }
 
 func (b *planner) build(n Node) (*op, error) {
@@ -124,6 +129,14 @@ func (b *planner) build(n Node) (*op, error) {
 		}
 		return &op{node: n, span: n.Span, method: "segment", share: k.share, cost: k.cost, narrow: k.narrow,
 			inner: &segmentOp{k}, kids: []*op{k}}, nil
+	case *Any:
+		return b.anyEvent(n)
+	case *Sequence:
+		return b.sequence(n)
+	case *OneIs:
+		return b.oneIs(n)
+	case *AverageIs:
+		return b.averageIs(n)
 	}
 	return b.buildLeaf(n)
 }

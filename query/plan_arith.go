@@ -10,6 +10,9 @@ func (b *planner) compare(n *Compare) (*op, error) {
 	if n.Op > GE {
 		return nil, Errorf(CodeInternal, "no comparison has the number %d", n.Op)
 	}
+	if list, lo, hi, not, ok := countRange(n); ok {
+		return b.countIs(n, list, lo, hi, not)
+	}
 	c := &arithCompiler{b: b, at: n.Span}
 	l, lt, err := c.compile(n.L)
 	if err != nil {
@@ -22,8 +25,16 @@ func (b *planner) compare(n *Compare) (*op, error) {
 	if lt.kind != rt.kind {
 		return nil, c.errorf("a %s is compared with a %s", lt.kind, rt.kind)
 	}
-	return &op{node: n, span: n.Span, method: "columns", share: shareCompare, cost: costGather * float64(1+c.columns), narrow: true,
-		inner: &compareOp{op: n.Op, l: l, r: r, isFloat: lt.kind == schema.Float, lScale: lt.scale, rScale: rt.scale}}, nil
+	o := &op{node: n, span: n.Span, method: "columns", share: shareCompare, cost: costGather * float64(1+c.columns), narrow: true,
+		inner: &compareOp{op: n.Op, l: l, r: r, isFloat: lt.kind == schema.Float, lScale: lt.scale, rScale: rt.scale,
+			folds: c.folds, columns: c.columns > 0}}
+	switch {
+	case len(c.folds) > 0 && c.columns > 0:
+		o.method, o.cost = "events and columns", o.cost+c.cost
+	case len(c.folds) > 0:
+		o.method, o.cost = "events", c.cost
+	}
+	return o, nil
 }
 
 // arithType is the type of an arithmetic expression.
@@ -37,6 +48,8 @@ type arithCompiler struct {
 	b       *planner
 	at      Span
 	columns int
+	folds   []*foldTerm
+	cost    float64 // of the folds, in microseconds per chunk
 }
 
 func (c *arithCompiler) errorf(format string, args ...any) error {
@@ -65,6 +78,8 @@ func (c *arithCompiler) compile(n Arith) (term, arithType, error) {
 		return c.negate(n)
 	case *Convert:
 		return c.convert(n)
+	case *Fold:
+		return c.fold(n)
 	}
 	return nil, arithType{}, Errorf(CodeInternal, "no plan for arithmetic of type %T", n)
 }

@@ -49,17 +49,22 @@ func label(s *schema.Schema, n Node) string {
 		}
 		return named(s, n.Attr) + call + list(n.Values, strconv.Quote) + ")"
 	case *Compare:
-		ops := [...]string{"==", "!=", "<", "<=", ">", ">="}
-		return arithLabel(s, n.L) + " " + ops[n.Op] + " " + arithLabel(s, n.R)
+		return arithLabel(s, n.L) + comparisons[n.Op] + arithLabel(s, n.R)
 	case *Residual:
 		var of []string
 		for _, id := range n.Attrs {
 			of = append(of, named(s, id))
 		}
+		for _, id := range n.Events {
+			of = append(of, eventNamed(s, id))
+		}
 		return "computed from " + strings.Join(of, ", ")
 	}
-	return fmt.Sprintf("%T", n)
+	return eventLabel(s, n)
 }
+
+// comparisons are the texts of [CompareOp].
+var comparisons = [...]string{" == ", " != ", " < ", " <= ", " > ", " >= "}
 
 func list[T any](values []T, text func(T) string) string {
 	var out []string
@@ -73,21 +78,35 @@ func list[T any](values []T, text func(T) string) string {
 	return "[" + strings.Join(out, ", ") + "]"
 }
 
+// described returns an attribute, or a property of an event, and what stands for whose it is.
+func described(s *schema.Schema, id schema.AttrID) (a schema.Attribute, of string, err error) {
+	if id == schema.TimeProperty {
+		return timeAttribute, "e", nil
+	}
+	if _, p := s.Property(id); p != nil {
+		return *p, "e", nil
+	}
+	a, err = attribute(s, id)
+	return a, "p", err
+}
+
 // named returns an attribute as an expression writes it.
 func named(s *schema.Schema, id schema.AttrID) string {
-	a, err := attribute(s, id)
-	if err != nil {
+	a, of, err := described(s, id)
+	switch {
+	case err != nil:
 		return fmt.Sprintf("attribute %d", id)
-	}
-	if bare(a.Name) {
+	case !bare(a.Name):
+		return of + "[" + strconv.Quote(a.Name) + "]"
+	case of == "p":
 		return a.Name
 	}
-	return "p[" + strconv.Quote(a.Name) + "]"
+	return of + "." + a.Name
 }
 
 // placed is named with the profile before it, as has() wants it.
 func placed(s *schema.Schema, id schema.AttrID) string {
-	if n := named(s, id); !strings.HasPrefix(n, "p[") {
+	if n := named(s, id); bare(n) {
 		return "p." + n
 	} else {
 		return n
@@ -119,7 +138,7 @@ func literal(v schema.Value) string {
 
 func rangeLabel(s *schema.Schema, n *Range) string {
 	name := named(s, n.Attr)
-	a, err := attribute(s, n.Attr)
+	a, _, err := described(s, n.Attr)
 	if err != nil {
 		return name
 	}
@@ -174,6 +193,8 @@ func arithLabel(s *schema.Schema, n Arith) string {
 			name = "double"
 		}
 		return name + "(" + arithLabel(s, n.Of) + ")"
+	case *Fold:
+		return foldLabel(s, n)
 	}
 	return fmt.Sprintf("%T", n)
 }

@@ -115,6 +115,8 @@ func (b *planner) in(n *In) (*op, error) {
 	switch {
 	case a.Kind == schema.Set:
 		return nil, typeError(n.Span, "an equality", a)
+	case a.Inline() && b.events != nil:
+		return b.inTexts(n, a), nil
 	case a.Inline():
 		return b.inInline(n, a), nil
 	case a.Coded():
@@ -140,6 +142,16 @@ func (b *planner) inInline(n *In, a schema.Attribute) *op {
 	b.p.finds = append(b.p.finds, f)
 	return &op{node: n, span: n.Span, method: "find", share: b.part(uint64(len(n.Values))), cost: costRow,
 		attr: a.ID, nullable: b.nullable(a.ID), leaf: findLeaf{len(b.p.finds) - 1}}
+}
+
+// inTexts plans equality with inline strings of events, of which there is no value index.
+func (b *planner) inTexts(n *In, a schema.Attribute) *op {
+	wanted := make(map[string]bool, len(n.Values))
+	for _, v := range n.Values {
+		wanted[v.Str()] = true
+	}
+	return &op{node: n, span: n.Span, method: "text of each", share: shareMatch, cost: costStrings, narrow: true, attr: a.ID,
+		nullable: b.nullable(a.ID), leaf: &textLeaf{a.ID, func(s []byte) bool { return wanted[string(s)] }}}
 }
 
 // codesOf returns the sorted codes of values of a coded scalar attribute; strings that
@@ -344,6 +356,13 @@ func (b *planner) residual(n *Residual) (*op, error) {
 		return nil, Errorf(CodeInternal, "a residual without a function")
 	}
 	r := &residualOp{truth: n.Eval}
+	for _, id := range n.Events {
+		l, err := b.acts(id, n.Span)
+		if err != nil {
+			return nil, err
+		}
+		r.events = append(r.events, l)
+	}
 	for _, id := range n.Attrs {
 		a, err := b.attribute(id, n.Span)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kantadb/kanta/index/schema"
 )
@@ -45,13 +46,19 @@ func refEval(v *memView, n Node, p *memProfile) (t Truth, failed bool) {
 		for _, a := range n.Attrs {
 			values = append(values, refValue(v, a, p))
 		}
-		t, failed = n.Eval(values, nil, Env{})
+		var acts [][]Act
+		for _, id := range n.Events {
+			acts = append(acts, refActs(v, id, p))
+		}
+		t, failed = n.Eval(values, acts, Env{Now: time.UnixMilli(memNow).UTC()})
 		if failed {
 			t = Unknown
 		}
 		return t, failed
 	case *Compare:
 		return refCompare(v, n, p)
+	case *Any, *Sequence, *OneIs, *AverageIs:
+		return refEvent(v, n, p)
 	}
 	return refTest(v, n, p), false
 }
@@ -84,7 +91,7 @@ func refValue(v *memView, id schema.AttrID, p *memProfile) schema.Value {
 		return schema.StringValue(p.key)
 	}
 	val := p.values[id]
-	if a := v.schema.ByID(id); val.IsAbsent() && a.Kind == schema.Set {
+	if a, _, _ := described(v.schema, id); val.IsAbsent() && a.Kind == schema.Set {
 		return schema.SetValue()
 	}
 	return val
@@ -241,6 +248,8 @@ func refArith(v *memView, n Arith, p *memProfile) refNumber {
 			}
 		}
 		return x.fit()
+	case *Fold:
+		return refFold(v, n, p)
 	}
 	panic(fmt.Sprintf("no reference for %T", n))
 }
@@ -306,7 +315,9 @@ func randomTrees(r *rand.Rand, s *schema.Schema, depth int) []Node {
 func randomLeaf(r *rand.Rand, s *schema.Schema) Node {
 	a := s.Attributes[r.IntN(len(s.Attributes))]
 	at := Span{r.IntN(20) + 1, r.IntN(20) + 30}
-	switch r.IntN(16) {
+	switch r.IntN(22) {
+	case 16, 17, 18, 19, 20, 21:
+		return randomEventNode(r, s, at)
 	case 0:
 		if r.IntN(3) > 0 {
 			return &Const{Truth(r.IntN(3))}

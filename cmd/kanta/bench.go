@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kantadb/kanta/bench"
+	"github.com/kantadb/kanta/query"
 )
 
 func newBench(a *app) *cobra.Command {
@@ -21,9 +22,15 @@ func newBench(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure: generate people, load them, ask the questions of the workload",
-		Long: `Measure this machine: make people up, load them through batches and from CSV, ask the
-questions of the workload, compare the answers with what the generator counted, and
-print medians, 95th percentiles, memory and disk. Without --keep in a temporary directory.
+		Long: `Measure this machine: make people and what they did up, load all through batches and
+from CSV, ask the questions of the workload, compare the answers with what the generator
+counted, and print medians, 95th percentiles, memory and disk. Without --keep in a
+temporary directory.
+
+Of the events, five ways of loading take a fifth each into one store, the oldest first; then
+a CSV file of all of them is loaded into the store that is asked. Questions about events
+have other constants each time. Their answers are compared where there are at most 200,000
+events. Durable events are written in batches of 1,000 as they would arrive in the last hour.
 
 A question's roofline is the time in which this machine streams the bytes that it looked
 at from memory. With --memory the store keeps to a budget.
@@ -34,7 +41,7 @@ at from memory. With --memory the store keeps to a budget.
 "rows_per_second","p50_us","p99_us","amplification","head_values","reopen_us",
 "questions","half":{"rows_per_second","p50_us","p99_us","questions"}}],
 "cold":[{"name","open_us","p50_us","runs"}],"bytes_per_second":N,"disk_bytes":N,
-"bytes_per_profile":N,"peak_resident_bytes":N,"memory_budget":N}`,
+"bytes_per_profile":N,"events":N,"bytes_per_event":N,"peak_resident_bytes":N,"memory_budget":N}`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if first != "" {
@@ -42,6 +49,9 @@ at from memory. With --memory the store keeps to a budget.
 			}
 			if o.Data.Profiles == 0 {
 				return usagef("--profiles 0: nothing to measure")
+			}
+			if !c.Flags().Changed("events") {
+				o.Data.Events = bench.EventsPerProfile * o.Data.Profiles
 			}
 			if o.Dir, err = benchDir(keep); err != nil {
 				return err
@@ -65,11 +75,12 @@ at from memory. With --memory the store keeps to a budget.
 		},
 	}
 	c.Flags().Uint64Var(&o.Data.Profiles, "profiles", 1_000_000, "how many people to make up")
+	c.Flags().Uint64Var(&o.Data.Events, "events", 0, "how many events to make up; 0: none (default 10 for each of the people)")
 	c.Flags().Uint64Var(&o.Data.Seed, "seed", 0, "another seed is other people")
 	c.Flags().IntVar(&o.Runs, "runs", bench.DefaultRuns, "how often to ask each question")
 	c.Flags().IntVar(&o.Segments, "segments", 0, "how many segments to save for Q17 (default 1000)")
 	c.Flags().DurationVar(&o.Mix, "mix", 2*time.Second, "how long to ask MIX8")
-	c.Flags().DurationVar(&o.Write, "write", 3*time.Second, "how long each kind of durable change goes on; negative: not at all")
+	c.Flags().DurationVar(&o.Write, "write", 3*time.Second, "how long each kind of durable write goes on; negative: not at all")
 	c.Flags().BoolVar(&cold, "cold", false, "also ask in new processes, with the store's files out of the page cache")
 	c.Flags().StringVar(&first, "first", "", "what --cold starts: ask the store of --db one question")
 	_ = c.Flags().MarkHidden("first") // fails only for a flag that does not exist
@@ -125,6 +136,11 @@ func (a *app) askFirstElsewhere(ctx context.Context, dir, question string) (benc
 	return bench.First(first), err
 }
 
+// perEvent is how many bytes the parts have for an event, before the store's compression.
+func perEvent(s *query.Stats) float64 {
+	return float64(s.BaseBytes["events"]) / float64(max(1, s.Events))
+}
+
 func (a *app) printBench(o *bench.RunOptions, r *bench.Report) error {
 	perProfile := r.Stats.DiskBytes / int64(max(1, r.Stats.Profiles))
 	if a.json {
@@ -158,6 +174,9 @@ func (a *app) printBench(o *bench.RunOptions, r *bench.Report) error {
 	f := a.facts()
 	f.add("disk", f.bytes(r.Stats.DiskBytes))
 	f.add("disk bytes per profile", perProfile)
+	if r.Stats.Events > 0 {
+		f.add("bytes per event, in parts", fmt.Sprintf("%.1f", perEvent(&r.Stats)))
+	}
 	if r.PeakBytes > 0 {
 		f.add("largest resident memory", f.bytes(r.PeakBytes))
 	}
@@ -195,7 +214,7 @@ func (a *app) printWrites(writes []bench.WriteFigure) error {
 	if len(writes) == 0 {
 		return nil
 	}
-	t := a.newTable("durable changes", "#rows/s", "#p50", "#p99", "#written per byte", "#values in head", "#opening")
+	t := a.newTable("durable writes", "#rows/s", "#p50", "#p99", "#written per byte", "#values in head", "#opening")
 	for _, w := range writes {
 		t.add(w.How, perSecond(w.Rows, w.Took), t.micros(w.P50), t.micros(w.P99), fmt.Sprintf("%.1f", w.Amplification), w.HeadValues, t.micros(w.Reopen))
 	}
@@ -282,10 +301,12 @@ func (a *app) printBenchJSON(o *bench.RunOptions, r *bench.Report, perProfile in
 		Bandwidth  int64               `json:"bytes_per_second"`
 		Disk       int64               `json:"disk_bytes"`
 		PerProfile int64               `json:"bytes_per_profile"`
+		Events     uint64              `json:"events"`
+		PerEvent   float64             `json:"bytes_per_event,omitempty"`
 		Peak       int64               `json:"peak_resident_bytes,omitempty"`
 		Budget     int64               `json:"memory_budget"`
 	}{Profiles: o.Data.Profiles, Seed: o.Data.Seed, Loads: []benchLoadJSON{}, Questions: questionsJSON(r, r.Questions), Writes: []benchWriteJSON{},
-		Cold: []benchColdJSON{}, Bandwidth: int64(r.Bandwidth), Disk: r.Stats.DiskBytes, PerProfile: perProfile, Peak: r.PeakBytes, Budget: r.Stats.MemoryBudget}
+		Cold: []benchColdJSON{}, Bandwidth: int64(r.Bandwidth), Disk: r.Stats.DiskBytes, PerProfile: perProfile, Events: o.Data.Events, PerEvent: perEvent(&r.Stats), Peak: r.PeakBytes, Budget: r.Stats.MemoryBudget}
 	for _, l := range r.Loads {
 		out.Loads = append(out.Loads, benchLoadJSON{l.How, l.Rows, l.Took.Microseconds(), perSecond(l.Rows, l.Took), l.Compact.Microseconds(), l.Amplification})
 	}

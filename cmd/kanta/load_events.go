@@ -24,8 +24,9 @@ type, --event-name names that instead. Times are RFC 3339, or like 2026-01-31 12
 zone of --zone, or seconds, milli-, micro- or nanoseconds since 1970. Of a JSON array of
 objects, such as the lines of an order, each becomes an event.
 
-With --id an event is kept once per id, source and UTC day, whichever file brings it again;
-without it equal rows are acts that happened twice. A row that does not fit is quarantined
+With --id an event is kept once per id and UTC day, whichever file brings it again; ids of
+systems that number their events by themselves are kept apart by --id-source. Without ids
+equal rows are acts that happened twice. A row that does not fit is quarantined
 with its reason: see kanta quarantine list.
 
 Without --schema the event types and properties that the store does not know are inferred
@@ -55,6 +56,7 @@ A load that was killed is resumed by the same command, as that of profiles is.
 	c.Flags().StringVar(&e.Name, "event-name", "", "the type of event of all rows")
 	c.Flags().StringVar(&e.Time, "time", "", "the column of the times")
 	c.Flags().StringVar(&e.ID, "id", "", "the column of ids of events")
+	c.Flags().StringVar(&e.IDSource, "id-source", "files", "whose ids they are")
 	f.addFormat(c)
 	f.addLoad(c)
 	return c

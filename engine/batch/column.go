@@ -307,6 +307,7 @@ func (c *column) appendCodes(dst []byte, list stringList, counts []uint32) []byt
 // block is an upsert, or events, under construction.
 type block struct {
 	code OpCode
+	ids  string // events: whose ids they have
 	keys stringList
 	cols []*column
 }
@@ -323,7 +324,7 @@ func (bl *block) reset() {
 // size returns the encoded size of the op, a few bytes too many at most.
 func (bl *block) size() int {
 	const lengths = 1 + 3*binary.MaxVarintLen32 // code, body length, rows, columns
-	size := lengths + bl.keys.size()
+	size := lengths + bl.keys.size() + stringSize([]byte(bl.ids))
 	for _, c := range bl.cols {
 		if c.cells > 0 {
 			size += c.size(bl.rows())
@@ -339,6 +340,9 @@ func (bl *block) append(dst []byte, tmp *[]byte) (_ []byte, cols, cells int, err
 		if c.cells > 0 {
 			cols++
 		}
+	}
+	if bl.code == OpEvents {
+		dst = appendString(dst, bl.ids)
 	}
 	dst = binary.AppendUvarint(dst, uint64(n))
 	dst = bl.keys.append(dst)

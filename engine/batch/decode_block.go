@@ -39,7 +39,9 @@ func (d *Decoder) block(r *reader, code OpCode) *EventBlock {
 
 // events decodes the body of events.
 func (d *Decoder) events(r *reader) *EventBlock {
+	ids := r.optional()
 	bl := d.block(r, OpEvents)
+	bl.IDSource = ids
 	properties, times := bl.Columns[:0], 0
 	seen := make(map[Column]bool, len(bl.Columns))
 	for i := 0; i < len(bl.Columns) && r.err == nil; i++ {

@@ -98,10 +98,11 @@ func (bl *Block) values() int {
 // types whose properties of that name differ.
 type EventBlock struct {
 	Block
-	Names Strings      // the event types, ascending by bytes; some may have no row
-	Event []uint32     // per row the place of its type in Names
-	Times []int64      // per row milliseconds UTC, as schema.Timestamp has them
-	IDs   *BlockColumn // the ids, of 1 to MaxEventID bytes, in Plain; nil: no row has one
+	Names    Strings      // the event types, ascending by bytes; some may have no row
+	Event    []uint32     // per row the place of its type in Names
+	Times    []int64      // per row milliseconds UTC, as schema.Timestamp has them
+	IDSource string       // whose ids they are; "" is the batch's source
+	IDs      *BlockColumn // the ids, of 1 to MaxEventID bytes, in Plain; nil: no row has one
 }
 
 // BlockColumn is one column of an upsert or of events. Its cells stand in the order of the rows

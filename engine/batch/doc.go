@@ -39,7 +39,7 @@
 //	10    quarantined     rows that could not be typed: string source name, uvarint n,
 //	                      n times (uvarint line, 1 byte reason, string detail, string raw text)
 //	11    tick            nothing; it only moves the received time
-//	12    events          a block, see below
+//	12    events          string whose ids they have ("": the source's), a block, see below
 //	13 .. 19              reserved: alias, merge, unmerge, consent, watch, erase, readmit
 //	20    origin          where the rows of the next op, an upsert or events, come from: string
 //	                      source name, uvarint n, n runs (uvarint rows, at least 1, uvarint
@@ -127,10 +127,10 @@
 // later; a minute after midnight ann buys for 19.99, with the id o1.
 //
 //	4b 4e 54 42 01 00 00 00  magic, version 1, no codec, not strict
-//	64 00 00 00 64 00 00 00  100 bytes raw, 100 stored
-//	bc d3 f1 3a 84 54 e0 46  checksums of the payload and of the header
+//	65 00 00 00 65 00 00 00  101 bytes raw, 101 stored
+//	99 f0 07 5b 19 26 7d fa  checksums of the payload and of the header
 //	00 00 00 01  no source, 1 op
-//	0c 5e  events of 94 bytes
+//	0c 5f 00  events of 95 bytes, with the ids of the source
 //	03 03 03 03 61 6e 6e 62 6f 62 61 6e 6e  3 rows: "ann", "bob", "ann"
 //	04  4 columns
 //	05 65 76 65 6e 74 08 05 00 03 00  "event": event, string, scale 0, dict, all rows

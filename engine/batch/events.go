@@ -50,6 +50,17 @@ func (b *Builder) Events(columns []Column) *EventTable {
 	return t
 }
 
+// IDSource names whose ids the events have: an id is unique among those of one source and
+// day. Without it they are of the batch's [Builder.Source]. It has at most
+// schema.MaxNameBytes and holds for all batches that the table is used for.
+func (t *EventTable) IDSource(name string) {
+	if name = nfcString(name); len(name) > schema.MaxNameBytes {
+		t.table.b.fail("the source of ids has at most %d bytes, not %d", schema.MaxNameBytes, len(name))
+		return
+	}
+	t.table.bl.ids = name
+}
+
 // Row starts an event of a profile, which is created if there is none. The key has 1 to
 // [MaxKeyBytes] bytes, event is the name of an event type, time is in milliseconds UTC.
 func (t *EventTable) Row(key, event []byte, time int64) {

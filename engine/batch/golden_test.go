@@ -272,7 +272,7 @@ func TestForgedEvents(t *testing.T) {
 	id := column("id", 10, 5, 0, 2, 0, 4, 1, 1, 'x', 'y')
 	a := column("a", ints(2)...)
 	events := func(columns ...[]byte) Batch { // of two rows
-		body := append([]byte{2, 1, 1, 'k', 'l', byte(len(columns))}, slices.Concat(columns...)...)
+		body := append([]byte{1, 'f', 2, 1, 1, 'k', 'l', byte(len(columns))}, slices.Concat(columns...)...) // ids of f
 		return payload(append([]byte{0, 0, 0, 1, 12, byte(len(body))}, body...)...)
 	}
 	d, err := Decode(events(a, id, event, time, column("a", ints(7)...)))
@@ -280,7 +280,7 @@ func TestForgedEvents(t *testing.T) {
 		t.Fatalf("the good one: %v", err)
 	}
 	if bl := d.Ops[0].Events; bl.N != 2 || len(bl.Columns) != 2 || bl.Columns[1].Kind != schema.Timestamp || string(bl.IDs.Plain.At(1)) != "y" ||
-		!slices.Equal(bl.Times, []int64{5, 5}) || !slices.Equal(bl.Event, []uint32{0, 0}) || string(bl.Names.At(0)) != "e" || d.Rows != 2 || d.Values() != 2+2*2 {
+		!slices.Equal(bl.Times, []int64{5, 5}) || !slices.Equal(bl.Event, []uint32{0, 0}) || string(bl.Names.At(0)) != "e" || d.Rows != 2 || d.Values() != 2+2*2 || bl.IDSource != "f" {
 		t.Fatalf("the good one: %+v", bl)
 	}
 	for name, b := range map[string]Batch{
@@ -310,7 +310,7 @@ func TestForgedEvents(t *testing.T) {
 		}
 	}
 	long := column("id", append([]byte{10, 5, 0, 2, 1, 1, 0x83, 2, 0x81, 2}, bytes.Repeat([]byte{'x'}, 257)...)...)
-	body := append([]byte{2, 1, 1, 'k', 'l', 3}, slices.Concat(event, time, long)...)
+	body := append([]byte{0, 2, 1, 1, 'k', 'l', 3}, slices.Concat(event, time, long)...)
 	b := payload(append(binary.AppendUvarint([]byte{0, 0, 0, 1, 12}, uint64(len(body))), body...)...)
 	if _, err := Decode(b); code(err) != query.CodeCorrupt || !strings.Contains(err.Error(), "an id of 257 bytes") {
 		t.Errorf("a long id: %v", err)
@@ -363,7 +363,8 @@ func TestForgedSizes(t *testing.T) {
 	if _, err := Decode(payload(p...)); code(err) != query.CodeCorrupt || !strings.Contains(err.Error(), "cells") {
 		t.Errorf("10^8 cells: %v", err)
 	}
-	p[4] = byte(OpEvents)
+	p = append([]byte{0, 0, 0, 1, byte(OpEvents)}, binary.AppendUvarint(nil, uint64(len(body)+1))...)
+	p = append(append(p, 0), body...)
 	if _, err := Decode(payload(p...)); code(err) != query.CodeCorrupt || !strings.Contains(err.Error(), "cells") {
 		t.Errorf("10^8 cells of events: %v", err)
 	}

@@ -70,6 +70,8 @@ type EventColumns struct {
 	// Event is the column of the event types' names, Name is that of the type of all rows:
 	// one of the two must be given.
 	Event, Name string
+	// IDSource is whose ids they are: see batch.EventTable.IDSource.
+	IDSource string
 	// ID is an id of the event; "" if there is none. The n-th row of a JSON array of
 	// objects (see RowsOptions.Unnest) has the id of its line, "#" and n.
 	ID string

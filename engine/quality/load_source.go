@@ -47,7 +47,7 @@ func SourceOf(input io.Reader, s *schema.Schema, r *RowsOptions, o *LoadOptions)
 		text(column, options.Columns[column])
 	}
 	if e := options.Events; e != nil {
-		text("events", e.Time, e.Event, e.Name, e.ID)
+		text("events", e.Time, e.Event, e.Name, e.ID, e.IDSource)
 	}
 	if r == nil {
 		r = &RowsOptions{}

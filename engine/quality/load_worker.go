@@ -63,6 +63,7 @@ func (w *loadWorker) do(job *loadJob) error {
 		w.plan = c.plan
 		if c.plan.events != nil {
 			w.events = w.builder.Events(c.plan.table)
+			w.events.IDSource(w.o.Events.IDSource)
 		} else {
 			w.table = w.builder.Table(c.plan.table)
 		}

@@ -40,6 +40,9 @@ func (w *walker) arith(e ast.Expr) (term, bool) {
 	if readsNothing(e) {
 		return w.literal(e)
 	}
+	if t, ok := w.fold(e); ok {
+		return t, true
+	}
 	if a := w.attr(e); a != nil {
 		t := term{of: &query.Column{Attr: a.ID, Kind: a.Kind, Scale: a.Scale}, kind: a.Kind, scale: int(a.Scale)}
 		return t, a.Kind.Ordered() && a.Kind != schema.Bool

@@ -53,7 +53,12 @@ func (w *walker) comparison(e ast.Expr, fn string, l, r ast.Expr) query.Node {
 		return nil
 	}
 	if d, ok := v.(date); ok {
-		return w.compareLocalDate(e, fn, l, d)
+		if n := w.compareLocalDate(e, fn, l, d); n != nil {
+			return n
+		}
+	}
+	if n := w.compareAverage(e, fn, l, v); n != nil {
+		return n
 	}
 	return w.compareConstant(e, fn, l, v)
 }
@@ -287,7 +292,7 @@ func (w *walker) compareConstant(e ast.Expr, fn string, l ast.Expr, v ref.Val) q
 	n := &query.Compare{Span: w.span(e), L: x.of}
 	set := func(op query.CompareOp, c int64) query.Node {
 		n.Op, n.R = op, &query.Literal{Value: schema.FromOrdered(x.kind, uint8(x.scale), c)}
-		return n
+		return countIsZero(n)
 	}
 	if fn == operators.Equals {
 		if c, ok := b.exactly(&schema.Attribute{Kind: x.kind}); ok {

@@ -39,11 +39,12 @@ type Expr struct {
 	Text     string
 	Root     query.Node
 	Uses     Uses
-	ReadsNow bool // now or today is read, also by a segment: Root holds for one Env only
+	ReadsNow bool // now, today or events are read, also by a segment: Root holds for one Env only
 
 	env      *environment
 	src      *source
 	checked  *ast.AST
+	verbs    map[int64]*verb // what is said of events, by node
 	segments map[string]*Expr
 	nodes    int // of the tree and of all segments, as often as they are named
 
@@ -127,7 +128,7 @@ func (c *compilation) text(text string) (*Expr, error) {
 	}
 	info := parsed.SourceInfo()
 	l := &elaborator{fac: ast.NewExprFactory(), ast: info, src: src, sch: c.env.schema, cat: c.cat, zones: c.base.zones,
-		next: ast.MaxID(parsed)}
+		next: ast.MaxID(parsed), verbs: map[int64]*verb{}, times: map[int64]kind{}}
 	root, _ := l.expr(parsed.Expr())
 	if l.err != nil {
 		return nil, l.err
@@ -140,11 +141,12 @@ func (c *compilation) text(text string) (*Expr, error) {
 		return nil, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("the expression is of type %s, not true or false", typeName(t)),
 			Hint: "compare it with something", Source: text, Span: src.span(info, checked.Expr())}
 	}
-	e.checked, e.Uses, e.ReadsNow = checked, l.uses, l.now
+	e.checked, e.Uses, e.ReadsNow, e.verbs = checked, l.uses, l.now, l.verbs
 	if err := c.segments(e); err != nil {
 		return nil, err
 	}
 	w := &walker{expr: e, cat: c.cat, zones: c.base.zones, now: c.now}
+	w.windows()
 	root2 := w.node(checked.Expr())
 	if w.err != nil {
 		return nil, w.err

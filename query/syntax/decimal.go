@@ -187,11 +187,13 @@ func (d decimal) Negate() ref.Val { return stored(d.neg()) }
 
 // Compare implements traits.Comparer; it is exact over scales.
 func (d decimal) Compare(other ref.Val) ref.Val {
-	o, ok := other.(decimal)
-	if !ok {
-		return types.MaybeNoSuchOverloadErr(other)
+	switch o := other.(type) {
+	case decimal:
+		return types.Int(d.cmp(o.number))
+	case average:
+		return o.Compare(d).(types.Int).Negate()
 	}
-	return types.Int(d.cmp(o.number))
+	return types.MaybeNoSuchOverloadErr(other)
 }
 
 // Equal implements ref.Val.

@@ -40,7 +40,7 @@ func TestDecimalRewrite(t *testing.T) {
 			if got, _ := evaluate(e.Root, p); got != want {
 				t.Fatalf("seed %d: %s with %s is %v, want %v; plan %s", seed, expr, v, got, want, Print(e.Root, w.schema))
 			}
-			if got, _ := e.Interpret(p.value, p.inList, testNow); got != want {
+			if got, _ := e.Interpret(p.value, p.act, p.inList, testNow); got != want {
 				t.Fatalf("seed %d: %s with %s is interpreted as %v, want %v", seed, expr, v, got, want)
 			}
 		}

@@ -9,6 +9,9 @@
 //	country            an attribute whose name is a plain word that CEL does not use itself
 //	p.country          the same
 //	p["Order total"]   any attribute
+//	purchase           the events of a type, whose name is a plain word that no attribute has
+//	ev.purchase        the same
+//	ev["Any name"]     the events of any type
 //	now                the instant of the question, whole milliseconds, UTC
 //
 // # Constructs
@@ -34,8 +37,8 @@
 //	"x" in interests                    the set holds x                          false: a set is
 //	interests.hasAny(["x", "y"])        the set holds one of them                never absent,
 //	interests.hasAll(["x", "y"])        the set holds all of them                only empty
-//	interests.exists(e, e.contains("")) some element satisfies the condition
-//	interests.all(e, ...)               every element does; true if there is none
+//	interests.exists(x, x.contains("")) some element satisfies the condition
+//	interests.all(x, ...)               every element does; true if there is none
 //	size(interests)  size(s)            elements of a set, characters of a       0; unknown
 //	                                    string
 //	a + b  a - b  a * b  a / b  a % b   arithmetic, see below; + joins strings   unknown
@@ -82,6 +85,69 @@
 // likewise for every comparison of one attribute and durations with a constant, so that
 // no difference overflows.
 //
+// # Events
+//
+// The name of an event is an event list: the profile's events of that type up to now, in
+// order of (time, hash of the properties). No list reaches past now, none is true or false
+// by itself. These make a list of a list; all of them may follow one another:
+//
+//	construct                           which events
+//	l.in_last(d)                        later than now - d, up to now: (now - d, now]
+//	l.between(t1, t2)                   from t1, itself included, to t2, itself not: [t1, t2)
+//	l.at_hours(8, 20, "Europe/Rome")    while a clock on the wall shows 8:00 or later, but not
+//	                                    20:00 yet; 22, 6 goes over midnight; 0 to 23, to 24
+//	l.on_weekdays(["mon", "Sunday"],    on these days of the week there: English names, or
+//	    "Europe/Rome")                  their first three letters, in any case
+//	l.filter(e, condition)              for which the condition is true
+//	a.then(b, d)                        those of b that have some event of a in [tb - d, tb),
+//	                                    tb being the event's own time
+//
+// And these make a value of a list:
+//
+//	construct                           meaning                                  of no event
+//	l.any()                             there is one                             false
+//	l.exists(e, condition)              there is one for which it is true        false
+//	l.all(e, condition)                 there is none for which it is false      true
+//	l.count()                           how many                                 0
+//	l.sum(e, number)                    of all                                   0
+//	l.min(e, number)  l.max(e, number)  the least, the greatest; also of dates   absent
+//	                                    and times
+//	l.avg(e, number)                    the average                              absent
+//	l.distinct(e, e.category)           how many different values                0
+//	l.distinct_days("Europe/Rome")      on how many different days there         0
+//	l.first().amount  l.last().ts       of the earliest, of the latest event     absent
+//	has(l.first().coupon)               whether that event has a value           unknown
+//	sequence(d, [a, b, c]).any()        there are events ta < tb < tc, with      false
+//	                                    tc - ta <= d; up to 20 lists
+//
+// e is any name for the event that is looked at: e.amount and e["any name"] are its
+// properties, which are what attributes are above, e.ts is its time. (A property that is
+// called ts is e["ts"].) A condition and a number may read attributes too, but no other
+// event list. A whole event has no value, only its parts have.
+//
+// An event for which a condition is unknown is not let through by filter and counts
+// neither for exists nor against all: only known conditions decide. An event for which a
+// number is absent, or its calculation has no result, does not count for sum, min, max,
+// avg; one without the property not for distinct. So any, exists, all, count, distinct and
+// sequence are never unknown, and now - app_open.last().ts > days(14) is unknown for who
+// never opened.
+//
+// The sum of ints and of decimals is exact inside, and an error where the result leaves
+// the kind; a decimal sum keeps the scale of the number. A sum of floats is exact inside
+// and rounded once, so that no order changes it, and never -0; with a NaN it is NaN, and so
+// are min and max, for which -0 is less than 0. The average of ints or decimals is exact
+// where == != < <= > >= compare it with a written number: l.avg(e, e.amount) > 10.5 is
+// sum > 10.5 * count. Else, and of floats always, it is the sum as a float divided by the
+// count.
+//
+// Times are whole milliseconds. Windows and durations that are the same for everybody have
+// to be longer than nothing and are computed at now. Those that differ from profile to
+// profile, such as l.between(signup, signup + days(30)) or a zone that is an attribute, are
+// interpreted: one that ends before it begins lets nothing through, and where one is absent
+// whatever is asked of the list is unknown. Hours and days of the week are those of the
+// local time: the hour that the clocks skip never comes, the one that they repeat comes
+// twice.
+//
 // # What becomes of it
 //
 // A test of one attribute against a constant becomes an indexed node (In, Range, Match,
@@ -89,4 +155,11 @@
 // left becomes Residual, which CEL's interpreter evaluates for one profile at a time. All
 // constants are computed first, at now. [Print] shows the tree. Compile's limits are the
 // Max constants.
+//
+// Of events, any, exists, all and the comparison of a count with nothing become Any, a
+// sequence Sequence, numbers Fold within Compare, an average compared with a written number
+// AverageIs, other tests of the first or the last event OneIs. A condition that is not
+// about the event alone, or that has no plan as an attribute's would have none, makes
+// the whole comparison a Residual. A bound on e.ts within filter becomes the list's window.
+// A text that reads events always depends on now.
 package syntax

@@ -31,21 +31,25 @@ const (
 	aTime
 	aDuration
 	aSet
-	aProfile
+	anAverage // of ints or decimals: exact where it meets a written number, else a float
+	anEventList
+	anEvent
+	aSequence
 )
 
 // info is what the elaboration knows of a subexpression.
 type info struct {
 	kind    kind
-	scale   int     // of a decimal that comes from an attribute
-	literal bool    // number literals and + - * / % over them: its kind follows from what it meets
-	exact   *number // a literal's value, nil if it has none (a division)
-	fixed   bool    // reads no attribute
+	scale   int           // of a decimal that comes from an attribute
+	literal bool          // number literals and + - * / % over them: its kind follows from what it meets
+	exact   *number       // a literal's value, nil if it has none (a division)
+	fixed   bool          // reads no attribute and no event
+	event   *schema.Event // of an event or an event list
 }
 
 // elaborator turns a parsed tree into one that CEL can check: names become fields of
-// p, numbers meet numbers of their own kind, in_segment and in_list get the profile.
-// The first error wins.
+// p, numbers meet numbers of their own kind, in_segment and in_list get the profile,
+// event lists become comprehensions. The first error wins.
 type elaborator struct {
 	fac   ast.ExprFactory
 	ast   *ast.SourceInfo
@@ -53,8 +57,10 @@ type elaborator struct {
 	sch   *schema.Schema
 	cat   Catalog
 	zones *zones
-	next  int64    // the next free node id
-	vars  []string // variables of the macros around
+	next  int64           // the next free node id
+	vars  []variable      // of the macros around
+	verbs map[int64]*verb // of event lists, by node
+	times map[int64]kind  // the nodes that are a date or an instant and no calculation
 	uses  Uses
 	now   bool
 	err   *query.Error
@@ -76,7 +82,15 @@ func (l *elaborator) id(like int64) int64 {
 	return l.next
 }
 
+// expr elaborates what has to be a single value.
 func (l *elaborator) expr(e ast.Expr) (ast.Expr, info) {
+	out, t := l.operand(e)
+	l.value(e, t)
+	return out, t
+}
+
+// operand elaborates anything, event lists too.
+func (l *elaborator) operand(e ast.Expr) (ast.Expr, info) {
 	if l.err != nil {
 		return e, info{}
 	}
@@ -91,8 +105,6 @@ func (l *elaborator) expr(e ast.Expr) (ast.Expr, info) {
 		return l.call(e)
 	case ast.ListKind:
 		return l.list(e)
-	case ast.ComprehensionKind:
-		return l.comprehension(e)
 	case ast.MapKind, ast.StructKind:
 		l.fail(e, query.CodeSyntax, "", "{...} has no meaning here")
 	default:
@@ -132,36 +144,59 @@ func (l *elaborator) literal(e ast.Expr) (ast.Expr, info) {
 
 func (l *elaborator) ident(e ast.Expr) (ast.Expr, info) {
 	name := strings.TrimPrefix(e.AsIdent(), ".")
-	for _, v := range l.vars {
-		if v == name {
-			return e, info{}
-		}
+	if v := l.variable(name); v != nil && v.event != nil {
+		return l.fac.NewIdent(e.ID(), itemVar), info{kind: anEvent, event: v.event}
+	} else if v != nil {
+		return l.fac.NewIdent(e.ID(), itemVar), info{kind: aString}
 	}
-	switch {
-	case strings.HasPrefix(name, "@"): // the accumulator of a macro
-		return e, info{}
-	case name == "p":
+	switch name {
+	case "p":
 		l.fail(e, query.CodeType, `write p.name or p["any name"]`, "p is a whole profile")
 		return e, info{}
-	case name == "now":
+	case "ev":
+		l.fail(e, query.CodeType, `write ev["any name"]`, "ev is all events")
+		return e, info{}
+	case "now":
 		l.now = true
 		return e, info{kind: aTime, fixed: true}
 	}
-	return l.attribute(e, l.fac.NewIdent(l.id(e.ID()), "p"), name, false)
+	name = norm.NFC.String(name)
+	isAttribute, isEvent := l.sch.Lookup(name) != nil, l.sch.LookupEvent(name) != nil
+	switch {
+	case isAttribute && isEvent:
+		l.fail(e, query.CodeUnknownName, fmt.Sprintf("write p[%q] or ev[%q]", name, name), "%q is an attribute and an event", name)
+		return e, info{}
+	case isEvent:
+		return l.events(e, nodes{l, e}.ident("ev"), name, false)
+	}
+	return l.attribute(e, nodes{l, e}.ident("p"), name, false)
+}
+
+// variable returns the variable of a macro around, or nil.
+func (l *elaborator) variable(name string) *variable {
+	for i := range l.vars {
+		if l.vars[i].name == name {
+			return &l.vars[i]
+		}
+	}
+	return nil
 }
 
 // attribute makes p.name, or a test of its presence.
 func (l *elaborator) attribute(e, p ast.Expr, name string, test bool) (ast.Expr, info) {
 	name = norm.NFC.String(name)
 	a := l.sch.Lookup(name)
-	if a == nil {
+	switch {
+	case a == nil && test && l.sch.LookupEvent(name) != nil:
+		l.hasEvent(e)
+		return e, info{}
+	case a == nil:
 		l.unknownName(e, name)
 		return e, info{}
-	}
-	if test {
+	case test:
 		return l.fac.NewPresenceTest(e.ID(), p, name), info{kind: aBool}
 	}
-	return l.fac.NewSelect(e.ID(), p, name), info{kind: kindOf(a.Kind), scale: int(a.Scale)}
+	return l.column(e, p, a)
 }
 
 func kindOf(k schema.Kind) kind {
@@ -188,27 +223,63 @@ func kindOf(k schema.Kind) kind {
 
 func (l *elaborator) selection(e ast.Expr) (ast.Expr, info) {
 	s := e.AsSelect()
-	if op := s.Operand(); op.Kind() == ast.IdentKind && op.AsIdent() == "p" && !l.shadowed("p") {
-		return l.attribute(e, op, s.FieldName(), s.IsTestOnly())
+	of, name, dotted := s.Operand(), s.FieldName(), true
+	if x, bracketed, ok := indexByName(of); ok && s.IsTestOnly() && name == "" { // has(x["name"])
+		of, name, dotted = x, bracketed, false
+	}
+	if out, t, ok := l.part(e, of, name, dotted, s.IsTestOnly()); ok {
+		return out, t
 	}
 	if s.IsTestOnly() {
 		l.fail(e, query.CodeType, "such as has(p.email)", "has() needs an attribute")
 		return e, info{}
 	}
-	_, of := l.expr(s.Operand())
+	_, t := l.operand(of)
+	if t.kind == anEventList {
+		l.fail(of, query.CodeType, fmt.Sprintf("ask one event, .last().%s, or each, .exists(e, e.%s ...)", name, name), "%s is an event list, not an event", l.show(of))
+	}
+	l.value(of, t)
 	hint := ""
-	if of.kind == aTime || of.kind == aDate {
+	if t.kind == aTime || t.kind == aDate {
 		hint = `compare with date("2024-12-31") or timestamp("2024-12-31T00:00:00Z")`
 	}
-	l.fail(e, query.CodeType, hint, "%s has no parts, so .%s has no meaning", l.show(s.Operand()), s.FieldName())
+	l.fail(e, query.CodeType, hint, "%s has no parts, so .%s has no meaning", l.show(of), name)
 	return e, info{}
 }
 
-func (l *elaborator) shadowed(name string) bool {
-	for _, v := range l.vars {
-		if v == name {
-			return true
+// part reads of.name and of["name"] where of has parts: a profile, the events, one event.
+func (l *elaborator) part(e, of ast.Expr, name string, dotted, test bool) (ast.Expr, info, bool) {
+	if of.Kind() == ast.IdentKind && l.variable(of.AsIdent()) == nil {
+		switch of.AsIdent() {
+		case "p":
+			out, t := l.attribute(e, of, name, test)
+			return out, t, true
+		case "ev":
+			out, t := l.events(e, of, name, test)
+			return out, t, true
 		}
+	}
+	if !l.isEvent(of) {
+		return nil, info{}, false
+	}
+	one, t := l.operand(of)
+	if l.err != nil {
+		return e, info{}, true
+	}
+	out, t := l.property(e, one, t.event, name, dotted, test)
+	return out, t, true
+}
+
+// isEvent reports whether an expression is a single event: the element of a macro,
+// list.first() or list.last().
+func (l *elaborator) isEvent(e ast.Expr) bool {
+	switch e.Kind() {
+	case ast.IdentKind:
+		v := l.variable(e.AsIdent())
+		return v != nil && v.event != nil
+	case ast.CallKind:
+		c := e.AsCall()
+		return c.IsMemberFunction() && len(c.Args()) == 0 && (c.FunctionName() == "first" || c.FunctionName() == "last")
 	}
 	return false
 }
@@ -247,30 +318,12 @@ func (l *elaborator) elements(e ast.Expr) ([]ast.Expr, []info) {
 	return out, at
 }
 
-func (l *elaborator) comprehension(e ast.Expr) (ast.Expr, info) {
-	c := e.AsComprehension()
-	of, _ := l.expr(c.IterRange())
-	if len(l.vars) > 0 {
-		l.fail(e, query.CodeLimit, "", "exists and all cannot stand inside one another")
-		return e, info{}
-	}
-	if c.IterVar() == "p" || c.IterVar() == "now" {
-		l.fail(e, query.CodeSyntax, "", "%s has a meaning already: take another name for the element", c.IterVar())
-		return e, info{}
-	}
-	l.vars = append(l.vars, c.IterVar())
-	init, _ := l.expr(c.AccuInit())
-	cond, _ := l.expr(c.LoopCondition())
-	step, _ := l.expr(c.LoopStep())
-	result, _ := l.expr(c.Result())
-	l.vars = l.vars[:len(l.vars)-1]
-	return l.fac.NewComprehension(e.ID(), of, c.IterVar(), c.AccuVar(), init, cond, step, result), info{kind: aBool}
-}
-
 func (l *elaborator) call(e ast.Expr) (ast.Expr, info) {
 	c := e.AsCall()
-	if of, name, ok := indexByName(e); ok && of.Kind() == ast.IdentKind && of.AsIdent() == "p" {
-		return l.attribute(e, of, name, false)
+	if of, name, ok := indexByName(e); ok {
+		if out, t, ok := l.part(e, of, name, false, false); ok {
+			return out, t
+		}
 	}
 	if !l.known(e, c) {
 		return e, info{}
@@ -288,6 +341,11 @@ func (l *elaborator) call(e ast.Expr) (ast.Expr, info) {
 		l.now = true
 		args := []ast.Expr{l.fac.NewIdent(l.id(e.ID()), "now"), c.Args()[0]}
 		return l.call(l.fac.NewCall(e.ID(), "date", args...))
+	case "sequence":
+		return l.sequence(e, c)
+	}
+	if isListVerb(c.FunctionName()) {
+		return l.verb(e, c)
 	}
 	if isComparison(c.FunctionName()) {
 		return l.comparison(e, c)
@@ -296,7 +354,7 @@ func (l *elaborator) call(e ast.Expr) (ast.Expr, info) {
 	at := make([]info, len(c.Args()))
 	fixed := true
 	for i, a := range c.Args() {
-		args[i], at[i] = l.expr(a)
+		args[i], at[i] = l.averageAsFloat(l.expr(a))
 		fixed = fixed && at[i].fixed
 	}
 	if c.IsMemberFunction() {

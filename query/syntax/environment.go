@@ -3,6 +3,7 @@ package syntax
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -25,10 +26,18 @@ const (
 	fnRescale = "@rescale" // a decimal at a larger scale
 	fnSegment = "@segment" // in_segment with the profile as first argument
 	fnList    = "@list"
-	fnNot     = operators.NotStrictlyFalse
 )
 
-var profileType = cel.ObjectType("profile") //tidy:constant
+var (
+	profileType = cel.ObjectType("profile") //tidy:constant
+	eventsType  = cel.ObjectType("@events") //tidy:constant
+)
+
+// eventType is the type of an event, whose fields are the properties. No variable of a
+// text can begin as its name does.
+func eventType(id schema.EventID) *cel.Type {
+	return cel.ObjectType("@event." + strconv.FormatUint(uint64(id), 10))
+}
 
 // environment is what CEL needs to check and run expressions over one schema. It is
 // immutable and safe for concurrent use.
@@ -49,7 +58,8 @@ func newBase() (*base, error) {
 		// The Pratt parser is nine times faster than the ANTLR one and reads the same
 		// language; a test runs both over the same texts.
 		parser.EnablePrattParser(true),
-		parser.Macros(parser.NewGlobalMacro("has", 1, expandHas), parser.AllMacro, parser.ExistsMacro),
+		// has is the one macro that stands for something else before types are known.
+		parser.Macros(parser.NewGlobalMacro("has", 1, expandHas)),
 		parser.MaxRecursionDepth(MaxDepth),
 		parser.ExpressionSizeCodePointLimit(MaxTextBytes),
 		parser.MaxExpressionNodeCount(4*MaxNodes), // checked exactly after parsing
@@ -61,7 +71,8 @@ func newBase() (*base, error) {
 	return &base{parser: p, zones: new(zones)}, nil
 }
 
-// expandHas makes a presence test of has(p.x), has(p["any name"]) and has(x).
+// expandHas makes a presence test of has(p.x) and has(x); in that of has(p["any name"]),
+// p["any name"] itself is the operand, and no name the field.
 func expandHas(h parser.ExprHelper, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
 	switch a := args[0]; a.Kind() {
 	case ast.SelectKind:
@@ -69,8 +80,8 @@ func expandHas(h parser.ExprHelper, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel
 	case ast.IdentKind:
 		return h.NewPresenceTest(h.NewIdent("p"), a.AsIdent()), nil
 	case ast.CallKind:
-		if of, name, ok := indexByName(a); ok {
-			return h.NewPresenceTest(of, name), nil
+		if _, _, ok := indexByName(a); ok {
+			return h.NewPresenceTest(a, ""), nil
 		}
 	}
 	return nil, h.NewError(args[0].ID(), "has() needs an attribute, such as has(p.email)")
@@ -96,10 +107,11 @@ func newEnvironment(b *base, s *schema.Schema) (*environment, error) {
 	p := newProvider(reg, s)
 	opts := []cel.EnvOption{
 		cel.CustomTypeProvider(p), cel.CustomTypeAdapter(reg),
-		cel.Variable("p", profileType), cel.Variable("now", cel.TimestampType),
+		cel.Variable("p", profileType), cel.Variable("ev", eventsType), cel.Variable("now", cel.TimestampType),
 		cel.DefaultUTCTimeZone(true), cel.CrossTypeNumericComparisons(false),
 	}
-	c, err := cel.NewEnv(append(opts, functions(b.zones)...)...)
+	opts = append(opts, functions(b.zones)...)
+	c, err := cel.NewEnv(append(opts, eventFunctions(b.zones)...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +145,7 @@ func functions(z *zones) []cel.EnvOption {
 		cel.Function(fnDecimal, cel.Overload("decimal_int", []*cel.Type{cel.IntType}, decimalType,
 			cel.UnaryBinding(func(v ref.Val) ref.Val { return decimal{number: intNumber(int64(v.(types.Int)))} }))),
 		cel.Function("double", cel.Overload("double_decimal", []*cel.Type{decimalType}, cel.DoubleType,
-			cel.UnaryBinding(func(v ref.Val) ref.Val { return types.Double(v.(decimal).float()) }))),
+			cel.UnaryBinding(func(v ref.Val) ref.Val { return types.Double(v.(interface{ float() float64 }).float()) }))),
 		cel.Function("date",
 			cel.Overload("date_string", []*cel.Type{cel.StringType}, dateType, cel.UnaryBinding(func(v ref.Val) ref.Val {
 				d, err := parseDate(string(v.(types.String)))
@@ -208,40 +220,66 @@ func holds(s, of ref.Val, all bool) bool {
 	return all
 }
 
-// provider tells CEL the fields of a profile: the attributes.
+// provider tells CEL what has fields: a profile the attributes, ev the event types, an
+// event its properties.
 type provider struct {
 	*types.Registry
-	fields map[string]*types.FieldType
+	fields map[string]map[string]*types.FieldType // by type and name
 }
 
 func newProvider(reg *types.Registry, s *schema.Schema) *provider {
-	p := &provider{Registry: reg, fields: make(map[string]*types.FieldType, len(s.Attributes))}
+	profile, events := map[string]*types.FieldType{}, map[string]*types.FieldType{}
+	p := &provider{Registry: reg, fields: map[string]map[string]*types.FieldType{
+		profileType.TypeName(): profile, eventsType.TypeName(): events}}
 	for i := range s.Attributes {
-		id := s.Attributes[i].ID
-		p.fields[s.Attributes[i].Name] = &types.FieldType{
-			Type: celType(s.Attributes[i].Kind),
-			IsSet: func(profile any) bool {
-				v := profile.(*row).values(id)
-				return !v.IsAbsent() && (v.Kind() != schema.Set || len(v.Elements()) > 0)
-			},
-			GetFrom: func(profile any) (any, error) { return profile.(*row).value(id) },
+		a := &s.Attributes[i]
+		profile[a.Name] = field(a.Kind, func(of any) schema.Value { return of.(*row).values(a.ID) })
+	}
+	for i := range s.Events {
+		v := &s.Events[i]
+		events[v.Name] = &types.FieldType{
+			Type:    cel.ListType(eventType(v.ID)),
+			IsSet:   func(any) bool { return true },
+			GetFrom: func(of any) (any, error) { return of.(*row).events(v.ID), nil },
 		}
+		p.fields[eventType(v.ID).TypeName()] = properties(v)
 	}
 	return p
 }
 
+func properties(v *schema.Event) map[string]*types.FieldType {
+	out := map[string]*types.FieldType{
+		timeField: field(schema.Timestamp, func(of any) schema.Value { return schema.TimestampValue(of.(act).Time) }),
+	}
+	for i := range v.Properties {
+		out[v.Properties[i].Name] = field(v.Properties[i].Kind, func(of any) schema.Value { return of.(act).Values[i] })
+	}
+	return out
+}
+
+func field(k schema.Kind, value func(of any) schema.Value) *types.FieldType {
+	return &types.FieldType{
+		Type: celType(k),
+		IsSet: func(of any) bool {
+			v := value(of)
+			return !v.IsAbsent() && (k != schema.Set || len(v.Elements()) > 0)
+		},
+		GetFrom: func(of any) (any, error) { return celValue(value(of), k) },
+	}
+}
+
 // FindStructType implements types.Provider.
 func (p *provider) FindStructType(name string) (*types.Type, bool) {
-	if name == profileType.TypeName() {
-		return types.NewTypeTypeWithParam(profileType), true
+	if _, ok := p.fields[name]; ok {
+		return types.NewTypeTypeWithParam(cel.ObjectType(name)), true
 	}
 	return p.Registry.FindStructType(name)
 }
 
 // FindStructFieldType implements types.Provider.
 func (p *provider) FindStructFieldType(name, field string) (*types.FieldType, bool) {
-	if name == profileType.TypeName() {
-		f, ok := p.fields[field]
+	if of, ok := p.fields[name]; ok {
+		f, ok := of[field]
 		return f, ok
 	}
 	return p.Registry.FindStructFieldType(name, field)

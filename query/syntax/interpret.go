@@ -3,6 +3,7 @@ package syntax
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -18,16 +19,17 @@ import (
 // && and || treat an error as Kleene's unknown.
 var errAbsent = errors.New("absent")
 
-// row is one profile as the interpreter sees it: the variable p.
+// row is one profile as the interpreter sees it: the variables p and ev.
 type row struct {
 	expr   *Expr
 	values func(schema.AttrID) schema.Value
+	acts   func(schema.EventID) []query.Act
 	inList func(string) bool
 	env    query.Env
 }
 
-func (r *row) value(id schema.AttrID) (any, error) {
-	v := r.values(id)
+// celValue makes a value of the interpreter of a stored one of a kind.
+func celValue(v schema.Value, k schema.Kind) (any, error) {
 	switch v.Kind() {
 	case schema.Bool:
 		return types.Bool(v.Bool()), nil
@@ -46,7 +48,7 @@ func (r *row) value(id schema.AttrID) (any, error) {
 	case schema.Set:
 		return types.NewStringList(types.DefaultTypeAdapter, v.Elements()), nil
 	}
-	if a := r.expr.env.schema.ByID(id); a != nil && a.Kind == schema.Set {
+	if k == schema.Set {
 		return types.NewStringList(types.DefaultTypeAdapter, nil), nil
 	}
 	return nil, errAbsent
@@ -71,13 +73,13 @@ func (r *row) segment(name string) ref.Val {
 	return v
 }
 
-// activation binds p and now.
+// activation binds p, ev and now.
 type activation struct{ *row }
 
 // ResolveName implements interpreter.Activation.
 func (a activation) ResolveName(name string) (any, bool) {
 	switch name {
-	case "p":
+	case "p", "ev":
 		return a.row, true
 	case "now":
 		return types.Timestamp{Time: a.env.Now}, true
@@ -103,16 +105,18 @@ func truth(v ref.Val, err error) (t query.Truth, failed bool) {
 
 // Interpret evaluates the checked CEL tree with CEL's interpreter for one profile. It
 // does not use Root: it is the second definition that tests hold the plan against.
-// values returns an attribute's value, absent ones as the zero Value; inList tells
-// whether the profile is in a list. failed reports that what made the result unknown
+// values returns an attribute's value, absent ones as the zero Value; acts the profile's
+// acts of an event type in order of (time, hash of the properties), those after now are
+// not seen; nil: it has none; inList tells whether the profile is in a list. failed reports that what made the result unknown
 // is an overflow, a division by zero or the like; where both an absent value and a
 // failure do, it is the one that CEL meets first.
-func (e *Expr) Interpret(values func(schema.AttrID) schema.Value, inList func(string) bool, env query.Env) (t query.Truth, failed bool) {
+func (e *Expr) Interpret(values func(schema.AttrID) schema.Value, acts func(schema.EventID) []query.Act,
+	inList func(string) bool, env query.Env) (t query.Truth, failed bool) {
 	p, err := e.program()
 	if err != nil {
 		return query.Unknown, true
 	}
-	v, _, err := p.Eval(activation{&row{expr: e, values: values, inList: inList, env: env}})
+	v, _, err := p.Eval(activation{&row{expr: e, values: values, acts: acts, inList: inList, env: env}})
 	return truth(v, err)
 }
 
@@ -122,17 +126,22 @@ func (e *Expr) program() (cel.Program, error) {
 	return e.prog, e.progErr
 }
 
-// residual makes the function of a Residual node. attrs is what it reads.
-func residual(e *Expr, p cel.Program, attrs []schema.AttrID) query.ResidualFunc {
-	return func(values []schema.Value, _ [][]query.Act, env query.Env) (query.Truth, bool) {
-		r := &row{expr: e, env: env, inList: func(string) bool { return false }, values: func(id schema.AttrID) schema.Value {
-			for i, a := range attrs {
-				if a == id {
-					return values[i]
+// residual makes the function of a Residual node. attrs and events are what it reads.
+func residual(e *Expr, p cel.Program, attrs []schema.AttrID, events []schema.EventID) query.ResidualFunc {
+	return func(values []schema.Value, acts [][]query.Act, env query.Env) (query.Truth, bool) {
+		r := &row{expr: e, env: env, inList: func(string) bool { return false },
+			values: func(id schema.AttrID) (v schema.Value) {
+				if i := slices.Index(attrs, id); i >= 0 {
+					v = values[i]
 				}
-			}
-			return schema.Value{}
-		}}
+				return v
+			},
+			acts: func(id schema.EventID) (of []query.Act) {
+				if i := slices.Index(events, id); i >= 0 {
+					of = acts[i]
+				}
+				return of
+			}}
 		v, _, err := p.Eval(activation{r})
 		return truth(v, err)
 	}

@@ -23,6 +23,10 @@ const (
 	// a definition stop following long before.
 	MaxSegmentDepth = 16
 
+	// MaxSequenceSteps bounds the lists of a sequence: a longer path is an analysis of
+	// its own, and every step reads a list of events for every profile.
+	MaxSequenceSteps = 20
+
 	// MaxPatternBytes and MaxPatternSteps bound a regular expression: its text, and the
 	// instructions it becomes (repetitions are written out). Matching a string takes up
 	// to its length times the steps, for every string of a dictionary.

@@ -48,6 +48,11 @@ func TestLimits(t *testing.T) {
 	f("chain of operators", "age"+strings.Repeat("+1", MaxDepth-1)+" > 1", "age"+strings.Repeat("+1", MaxDepth)+" > 1", nil)
 	// 1,000 tests are 3,999 nodes; one more test of one name is two more nodes.
 	f("nodes", many(MaxNodes/4), many(MaxNodes/4)+"&&vip", nil)
+	steps := func(n int) string {
+		return "sequence(days(1), [" + strings.TrimSuffix(strings.Repeat("purchase,", n), ",") + "]).any()"
+	}
+	f("steps of a sequence", steps(MaxSequenceSteps), steps(MaxSequenceSteps+1), nil)
+	f("chain of verbs", "purchase"+strings.Repeat(".in_last(days(1))", MaxDepth-2)+".any()", "purchase"+strings.Repeat(".in_last(days(1))", MaxDepth)+".any()", nil)
 	pattern := func(p string) string { return `zone.matches("` + p + `")` }
 	f("pattern text", pattern(strings.Repeat("a", MaxPatternBytes)), pattern(strings.Repeat("a", MaxPatternBytes+1)), nil)
 	// n letters are n steps, and two more are the end and the failure.
@@ -101,6 +106,14 @@ func TestSpans(t *testing.T) {
 	f(`!(country in ['a', r"\)", """b"]"""])`, `country in ['a', r"\)", """b"]"""]`)
 	f(`age > 1 && age < (5)`, `age > 1 && age < (5)`)
 	f("!(p.`Order total` > 3)", "p.`Order total` > 3")
+	f(`!purchase . in_last( days(3) ).any( )`, `purchase . in_last( days(3) ).any( )`)
+	f(`!(ev["Order Completed"].filter(e, e.total > (5)).count() > 3)`, `ev["Order Completed"].filter(e, e.total > (5)).count() > 3`)
+	f(`!purchase.exists(e, e["Unit price"] > 3)`, `purchase.exists(e, e["Unit price"] > 3)`)
+	f(`!sequence(hours(1), [purchase, app_open]).any()`, `sequence(hours(1), [purchase, app_open])`)
+	f(`!has(purchase.first()["Unit price"])`, `has(purchase.first()["Unit price"])`)
+	f(`!(now - purchase.last().ts > days(3))`, `now - purchase.last().ts > days(3)`)
+	f(`!(purchase.avg(e, e.items) > 3)`, `purchase.avg(e, e.items) > 3`)
+	f(`!purchase.at_hours(1, 2, zone).any()`, `purchase.at_hours(1, 2, zone).any()`)
 }
 
 func spanOf(n query.Node) query.Span {
@@ -125,13 +138,21 @@ func spanOf(n query.Node) query.Span {
 		return n.Span
 	case *query.Residual:
 		return n.Span
+	case *query.Any:
+		return n.Span
+	case *query.Sequence:
+		return n.Span
+	case *query.OneIs:
+		return n.Span
+	case *query.AverageIs:
+		return n.Span
 	}
 	return query.Span{}
 }
 
 // TestParsersAgree parses with the parser that is used and with CEL's older one.
 func TestParsersAgree(t *testing.T) {
-	old, err := parser.NewParser(parser.Macros(parser.NewGlobalMacro("has", 1, expandHas), parser.AllMacro, parser.ExistsMacro),
+	old, err := parser.NewParser(parser.Macros(parser.NewGlobalMacro("has", 1, expandHas)),
 		parser.MaxRecursionDepth(MaxDepth))
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +188,7 @@ func TestConcurrent(t *testing.T) {
 				if err == nil {
 					p := person{}
 					evaluate(e.Root, p)
-					e.Interpret(p.value, p.inList, testNow)
+					e.Interpret(p.value, p.act, p.inList, testNow)
 				}
 			}
 		})
@@ -193,12 +214,14 @@ func TestExpr(t *testing.T) {
 	f("signup < now && signup > now - days(3)", true, "", "")
 	f(`in_segment("recent") || in_segment("newsletter") || in_segment("recent")`, true, "recent newsletter", "")
 	f(`in_list("staff") != in_list("press")`, false, "", "staff press")
+	f("purchase.any()", true, "", "")
+	f(`vip || in_segment("buyers")`, true, "buyers", "")
 	// A new schema is seen at once; names that need brackets are told apart.
 	other := testWorld()
 	if _, err := testCompiler.Compile("age > 3", other, testNow); err != nil {
 		t.Error(err)
 	}
-	for name, bare := range map[string]bool{"age": true, "_x9": true, "": false, "9x": false, "Order total": false, "in": false, "now": false, "p": false, "é": false} {
+	for name, bare := range map[string]bool{"age": true, "_x9": true, "": false, "9x": false, "Order total": false, "in": false, "now": false, "p": false, "ev": false, "é": false} {
 		if Bare(name) != bare {
 			t.Errorf("Bare(%q) is %v", name, !bare)
 		}

@@ -40,6 +40,30 @@ func signatureOf(name string) (signature, bool) {
 		return signature{args: [2]int{1, 1}, use: name + "(x)"}, true
 	case "startsWith", "endsWith", "contains", "matches":
 		return signature{member: true, args: [2]int{1, 1}, use: "text." + name + `("...")`}, true
+	case "any", "count":
+		return signature{member: true, use: "events." + name + "()"}, true
+	case "first", "last":
+		return signature{member: true, use: "events." + name + "().ts"}, true
+	case "in_last":
+		return signature{member: true, args: [2]int{1, 1}, use: "events.in_last(days(30))"}, true
+	case "between":
+		return signature{member: true, args: [2]int{2, 2}, use: "events.between(now - days(14), now - days(7))"}, true
+	case "at_hours":
+		return signature{member: true, args: [2]int{3, 3}, use: `events.at_hours(8, 20, "Europe/Rome")`}, true
+	case "on_weekdays":
+		return signature{member: true, args: [2]int{2, 2}, use: `events.on_weekdays(["sat", "sun"], "Europe/Rome")`}, true
+	case "filter":
+		return signature{member: true, args: [2]int{2, 2}, use: "events.filter(e, e.amount > 10.0)"}, true
+	case "sum", "min", "max", "avg":
+		return signature{member: true, args: [2]int{2, 2}, use: "events." + name + "(e, e.amount)"}, true
+	case "distinct":
+		return signature{member: true, args: [2]int{2, 2}, use: "events.distinct(e, e.category)"}, true
+	case "distinct_days":
+		return signature{member: true, args: [2]int{1, 1}, use: `events.distinct_days("Europe/Rome")`}, true
+	case "then":
+		return signature{member: true, args: [2]int{2, 2}, use: "events.then(later, hours(1))"}, true
+	case "sequence":
+		return signature{args: [2]int{2, 2}, use: "sequence(hours(24), [view, cart, order]).any()"}, true
 	case "hasAny", "hasAll":
 		return signature{member: true, args: [2]int{1, 1}, use: "set." + name + `(["...", "..."])`}, true
 	case "has":
@@ -53,7 +77,9 @@ func signatureOf(name string) (signature, bool) {
 // functionNames lists the functions, for suggestions.
 func functionNames() []string {
 	return []string{"in_segment", "in_list", "date", "today", "timestamp", "duration", "days", "hours", "minutes",
-		"double", "int", "size", "startsWith", "endsWith", "contains", "matches", "hasAny", "hasAll", "has", "exists", "all"}
+		"double", "int", "size", "startsWith", "endsWith", "contains", "matches", "hasAny", "hasAll", "has", "exists", "all",
+		"any", "count", "first", "last", "in_last", "between", "at_hours", "on_weekdays", "filter", "sum", "min", "max", "avg",
+		"distinct", "distinct_days", "then", "sequence"}
 }
 
 // known refuses calls of what is no function of the language.
@@ -69,7 +95,7 @@ func (l *elaborator) known(e ast.Expr, c ast.CallExpr) bool {
 	f, ok := signatureOf(name)
 	if !ok {
 		if c.IsMemberFunction() {
-			if l.expr(c.Target()); l.err != nil { // the first thing that is wrong
+			if l.operand(c.Target()); l.err != nil { // the first thing that is wrong
 				return false
 			}
 		}
@@ -89,22 +115,36 @@ func (l *elaborator) known(e ast.Expr, c ast.CallExpr) bool {
 
 // unknownName reports a name that the schema has not.
 func (l *elaborator) unknownName(e ast.Expr, name string) {
+	what := "attribute"
+	bare := e.Kind() == ast.IdentKind
+	if bare && len(l.sch.Events) > 0 {
+		what = "attribute or event"
+	}
 	if h := spelling(name); h != "" {
-		l.fail(e, query.CodeSyntax, h, "there is no attribute %q", name)
+		l.fail(e, query.CodeSyntax, h, "there is no %s %q", what, name)
 		return
+	}
+	for _, v := range l.vars {
+		if bare && v.event != nil && v.event.Lookup(name) != nil {
+			l.fail(e, query.CodeUnknownName, fmt.Sprintf("a property is written %s.%s", v.name, name), "there is no %s %q", what, name)
+			return
+		}
 	}
 	names := make([]string, 0, len(l.sch.Attributes))
 	for i := range l.sch.Attributes {
 		names = append(names, l.sch.Attributes[i].Name)
 	}
+	if bare {
+		names = append(names, l.eventNames()...)
+	}
 	hint := didYouMean(name, names)
 	if f, ok := signatureOf(name); ok && hint == "" {
 		hint = "the function is written " + f.use
 	}
-	if hint == "" && e.Kind() == ast.IdentKind {
+	if hint == "" && bare {
 		hint = fmt.Sprintf("text is written in quotes: %q", name)
 	}
-	l.fail(e, query.CodeUnknownName, hint, "there is no attribute %q", name)
+	l.fail(e, query.CodeUnknownName, hint, "there is no %s %q", what, name)
 }
 
 // spelling answers words of other languages with CEL's.
@@ -193,6 +233,9 @@ func (s *source) place(l common.Location) query.Span {
 func (s *source) foreign() (query.Span, string) {
 	at, hint := query.Span{Start: len(s.text) + 1}, ""
 	for _, w := range s.words {
+		if w.Start > 0 && s.text[w.Start-1] == '.' {
+			continue // a verb, such as .between(...)
+		}
 		if h := spelling(s.text[w.Start:w.End]); h != "" && s.text[w.Start:w.End] != "null" {
 			at, hint = w, h
 			break

@@ -14,9 +14,16 @@ import (
 // and the plan, all read the same thing.
 
 // meet converts two operands to a common kind where both are numbers.
-// exact asks that an int attribute meets a literal with a point as exact decimals
-// (comparisons); else they meet as doubles (arithmetic).
+// exact asks that an int attribute meets a literal with a point as exact decimals, and
+// an average any literal (comparisons); else they meet as doubles (arithmetic).
 func (l *elaborator) meet(a, b ast.Expr, ta, tb info, exact bool) (x, y ast.Expr, tx, ty info) {
+	if exact && (ta.kind == anAverage && tb.exact != nil || tb.kind == anAverage && ta.exact != nil) {
+		a, ta = l.exactly(a, ta)
+		b, tb = l.exactly(b, tb)
+		return a, b, ta, tb
+	}
+	a, ta = l.averageAsFloat(a, ta)
+	b, tb = l.averageAsFloat(b, tb)
 	switch {
 	case l.err != nil || ta.kind == tb.kind && ta.literal == tb.literal && ta.kind != aDecimal:
 		// One kind already.
@@ -35,6 +42,14 @@ func (l *elaborator) meet(a, b ast.Expr, ta, tb info, exact bool) (x, y ast.Expr
 		return x, y, tx, ty
 	}
 	return a, b, ta, tb
+}
+
+// exactly makes a decimal of what meets an average.
+func (l *elaborator) exactly(e ast.Expr, t info) (ast.Expr, info) {
+	if t.kind == anAverage {
+		return e, t
+	}
+	return l.asDecimal(e, t)
 }
 
 // asDecimal makes a decimal of an int or of a literal; what is neither stays, and the
@@ -197,8 +212,8 @@ func (l *elaborator) dateMeetsTime(e ast.Expr, c ast.CallExpr, ta info) {
 	l.fail(e, query.CodeType, hint, "%s is a date and %s a timestamp", l.show(d), l.show(t))
 }
 
-// moveTime rewrites a comparison of what is calculated from one attribute's time or
-// date with a constant, so that the attribute stands alone and has a plan:
+// moveTime rewrites a comparison of what is calculated from one time or date (of an
+// attribute, a property, a fold) with a constant, so that it stands alone and has a plan:
 //
 //	now - x OP d   becomes  x MIRRORED now - d
 //	x - now OP d   becomes  x OP now + d
@@ -215,11 +230,11 @@ func (l *elaborator) moveTime(e ast.Expr, fn string, a, b ast.Expr, tb info) (as
 		return nil, false
 	}
 	call := func(fn string, x, y ast.Expr) ast.Expr { return l.fac.NewCall(l.id(a.ID()), fn, x, y) }
-	left, right := l.timeColumn(args[0]), l.timeColumn(args[1])
+	left, right := l.times[args[0].ID()] != other, l.times[args[1].ID()] != other
 	switch {
 	case left && right, !left && !right:
 		return nil, false
-	case tb.kind == aDuration && b.AsCall().FunctionName() != "days" && l.isDate(args[0], left, args[1]):
+	case tb.kind == aDuration && b.AsCall().FunctionName() != "days" && (l.times[args[0].ID()] == aDate || l.times[args[1].ID()] == aDate):
 		// A date moves by whole days only; hours stay where they were written.
 		return nil, false
 	case right && op == operators.Subtract && tb.kind == aDuration:
@@ -236,24 +251,7 @@ func (l *elaborator) moveTime(e ast.Expr, fn string, a, b ast.Expr, tb info) (as
 	return nil, false
 }
 
-// timeColumn reports whether a node is a date or timestamp attribute.
-func (l *elaborator) timeColumn(e ast.Expr) bool {
-	if e.Kind() != ast.SelectKind {
-		return false
-	}
-	a := l.sch.Lookup(e.AsSelect().FieldName())
-	return a != nil && (a.Kind == schema.Date || a.Kind == schema.Timestamp)
-}
-
-// isDate reports whether the attribute among two operands is a date.
-func (l *elaborator) isDate(a ast.Expr, left bool, b ast.Expr) bool {
-	if !left {
-		a = b
-	}
-	return l.sch.Lookup(a.AsSelect().FieldName()).Kind == schema.Date
-}
-
-// readsNothing reports whether an elaborated tree reads no attribute.
+// readsNothing reports whether an elaborated tree reads no attribute and no event.
 func readsNothing(e ast.Expr) bool {
 	fixed := true
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(n ast.Expr) {
@@ -267,6 +265,9 @@ func readsNothing(e ast.Expr) bool {
 // membership reads x in y.
 func (l *elaborator) membership(e ast.Expr, c ast.CallExpr) (ast.Expr, info) {
 	a, ta := l.expr(c.Args()[0])
+	if ta.kind == anAverage {
+		l.fail(e, query.CodeType, "compare it with == < <= > >=", "an average cannot stand before in")
+	}
 	if right := c.Args()[1]; right.Kind() != ast.ListKind {
 		b, tb := l.expr(right)
 		return l.fac.NewCall(e.ID(), operators.In, a, b), info{kind: aBool, fixed: ta.fixed && tb.fixed}

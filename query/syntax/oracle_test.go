@@ -17,14 +17,34 @@ import (
 // This file holds the slow, obvious evaluation of a tree for one profile, written
 // from query/node.go, and the random test that holds it against CEL's interpreter.
 
-// person is one profile.
+// person is one profile, or one event with its properties as values.
 type person struct {
 	values map[schema.AttrID]schema.Value
 	lists  map[string]bool
+	acts   map[schema.EventID][]query.Act
+	schema *schema.Schema // of acts
+	env    query.Env
+	absent *int // counts what was absent, if not nil
+}
+
+// none notes that a value is absent.
+func (p person) none() {
+	if p.absent != nil {
+		*p.absent++
+	}
 }
 
 func (p person) value(id schema.AttrID) schema.Value { return p.values[id] }
 func (p person) inList(name string) bool             { return p.lists[name] }
+func (p person) act(id schema.EventID) []query.Act   { return p.acts[id] }
+
+// noted notes a result that is absent.
+func (p person) noted(x result) result {
+	if x.absent {
+		p.none()
+	}
+	return x
+}
 
 // evaluate is the reference evaluator.
 func evaluate(n query.Node, p person) (t query.Truth, failed bool) {
@@ -52,11 +72,25 @@ func evaluate(n query.Node, p person) (t query.Truth, failed bool) {
 		for _, a := range n.Attrs {
 			values = append(values, p.value(a))
 		}
-		return n.Eval(values, nil, testNow)
+		var acts [][]query.Act
+		for _, id := range n.Events {
+			acts = append(acts, p.until(id))
+		}
+		t, failed := n.Eval(values, acts, p.env)
+		if t == query.Unknown && !failed {
+			p.none()
+		}
+		return t, failed
 	case *query.Compare:
 		return evaluateCompare(n, p)
+	case *query.Any, *query.Sequence, *query.OneIs, *query.AverageIs:
+		return evaluateEvents(n, p)
 	}
-	return evaluateTest(n, p), false
+	t = evaluateTest(n, p)
+	if t == query.Unknown {
+		p.none()
+	}
+	return t, false
 }
 
 func truthOf(b bool) query.Truth {
@@ -157,7 +191,7 @@ func fromValue(v schema.Value) result {
 func calculate(a query.Arith, p person) result {
 	switch a := a.(type) {
 	case *query.Column:
-		return fromValue(p.value(a.Attr))
+		return p.noted(fromValue(p.value(a.Attr)))
 	case *query.Literal:
 		return fromValue(a.Value)
 	case *query.Negate:
@@ -181,6 +215,8 @@ func calculate(a query.Arith, p person) result {
 			return y
 		}
 		return operate(a, x, y)
+	case *query.Fold:
+		return p.noted(foldOf(a, p))
 	}
 	panic(fmt.Sprintf("no reference for %T", a))
 }
@@ -359,6 +395,7 @@ func TestPlanEqualsInterpreter(t *testing.T) {
 	people := make([]person, 60)
 	for i := range people {
 		people[i] = w.person(cat.schema)
+		people[i].env = testNow
 	}
 	kinds, compiled := map[string]int{}, 0
 	for range 15000 {
@@ -371,7 +408,7 @@ func TestPlanEqualsInterpreter(t *testing.T) {
 		countKinds(e.Root, kinds)
 		for _, p := range people[:20+w.IntN(40)] {
 			got, failed := evaluate(e.Root, p)
-			want, wantFailed := e.Interpret(p.value, p.inList, testNow)
+			want, wantFailed := e.Interpret(p.value, p.act, p.inList, testNow)
 			if got != want || len(p.values) == len(cat.schema.Attributes) && failed != wantFailed {
 				t.Fatalf("seed %d: %s\n%splan %v %v, interpreter %v %v for %v", seed, text, Print(e.Root, cat.schema), got, failed, want, wantFailed, named(cat.schema, p))
 			}
@@ -413,5 +450,19 @@ func countKinds(n query.Node, kinds map[string]int) {
 		countKinds(n.Of, kinds)
 	case *query.Segment:
 		countKinds(n.Of, kinds)
+	case *query.Any:
+		countList(n.List, kinds)
+	case *query.Sequence:
+		for _, l := range n.Of {
+			countList(l, kinds)
+		}
+	case *query.OneIs:
+		countList(n.List, kinds)
+		countKinds(n.Test, kinds)
+	case *query.AverageIs:
+		countList(n.List, kinds)
+	case *query.Compare:
+		countArith(n.L, kinds)
+		countArith(n.R, kinds)
 	}
 }

@@ -73,20 +73,36 @@ func (p *printer) label(n query.Node) string {
 		}
 		return fmt.Sprintf("%s has %s of %s", p.name(n.Attr), word, quoted(n.Values))
 	case *query.Compare:
-		ops := [...]string{"==", "!=", "<", "<=", ">", ">="}
-		return "per profile " + p.arith(n.L) + " " + ops[n.Op] + " " + p.arith(n.R)
+		return "per profile " + p.comparison(n)
 	case *query.InList:
 		return fmt.Sprintf("in list %q", n.Name)
 	case *query.Segment:
 		return fmt.Sprintf("segment %q", n.Name)
+	case *query.Any:
+		return "any " + p.list(n.List)
+	case *query.Sequence:
+		return p.sequence(n)
+	case *query.OneIs:
+		return p.one(n.Last, n.List) + ": " + p.inline(n.Test)
+	case *query.AverageIs:
+		return fmt.Sprintf("per profile average(%s of %s) %s %s", p.arith(n.Of), p.list(n.List), compareText(n.Op), literal(n.With))
 	case *query.Residual:
-		names := make([]string, len(n.Attrs))
-		for i, a := range n.Attrs {
-			names[i] = p.name(a)
+		var names []string
+		for _, a := range n.Attrs {
+			names = append(names, p.name(a))
+		}
+		for _, v := range n.Events {
+			names = append(names, p.event(v))
 		}
 		return fmt.Sprintf("interpreted per profile from %s", strings.Join(names, ", "))
 	}
 	return fmt.Sprintf("%T", n)
+}
+
+func compareText(op query.CompareOp) string { return [...]string{"==", "!=", "<", "<=", ">", ">="}[op] }
+
+func (p *printer) comparison(n *query.Compare) string {
+	return p.arith(n.L) + " " + compareText(n.Op) + " " + p.arith(n.R)
 }
 
 func (p *printer) in(n *query.In) string {
@@ -105,7 +121,7 @@ func (p *printer) in(n *query.In) string {
 
 func (p *printer) span(n *query.Range) string {
 	kind, scale := schema.Int, uint8(0)
-	if a := p.schema.ByID(n.Attr); a != nil {
+	if a := columnOf(p.schema, n.Attr); a != nil {
 		kind, scale = a.Kind, a.Scale
 	}
 	edge := func(x int64) string { return literal(schema.FromOrdered(kind, scale, x)) }
@@ -138,16 +154,35 @@ func (p *printer) arith(a query.Arith) string {
 			return fmt.Sprintf("decimal%d(%s)", a.Scale, p.arith(a.Of))
 		}
 		return a.Kind.String() + "(" + p.arith(a.Of) + ")"
+	case *query.Fold:
+		return p.fold(a)
 	}
 	return fmt.Sprintf("%T", a)
 }
 
 func (p *printer) name(id schema.AttrID) string {
-	name := attrName(p.schema, id)
-	if Bare(name) {
-		return name
+	a := columnOf(p.schema, id)
+	switch {
+	case a == nil:
+		return "key"
+	case Bare(a.Name):
+		return a.Name
+	case p.schema.ByID(id) == nil:
+		return "e[" + strconv.Quote(a.Name) + "]"
 	}
-	return Quote(name)
+	return Quote(a.Name)
+}
+
+// columnOf returns the attribute or the property with an id, or nil.
+func columnOf(sch *schema.Schema, id schema.AttrID) *schema.Attribute {
+	if id == schema.TimeProperty {
+		return propertyOf(nil, timeField)
+	}
+	if a := sch.ByID(id); a != nil {
+		return a
+	}
+	_, a := sch.Property(id)
+	return a
 }
 
 func literal(v schema.Value) string {
@@ -180,7 +215,7 @@ func Bare(name string) bool {
 		}
 	}
 	switch name {
-	case "p", "now", "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let",
+	case "p", "ev", "now", "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let",
 		"loop", "package", "namespace", "null", "return", "true", "var", "void", "while":
 		return false
 	}

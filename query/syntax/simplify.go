@@ -3,7 +3,6 @@ package syntax
 import (
 	"slices"
 
-	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -176,21 +175,53 @@ func respan(n query.Node, s query.Span) query.Node {
 	case *query.SetHas:
 		return &query.SetHas{Span: s, Attr: n.Attr, All: n.All, Values: n.Values}
 	case *query.Compare:
-		return &query.Compare{Span: s, Op: n.Op, L: n.L, R: n.R}
+		return &query.Compare{Span: s, Op: n.Op, L: respanArith(n.L, s), R: respanArith(n.R, s)}
 	case *query.InList:
 		return &query.InList{Span: s, Name: n.Name, Code: n.Code}
 	case *query.Segment:
 		return &query.Segment{Span: s, Name: n.Name, Of: respan(n.Of, s)}
 	case *query.Residual:
-		return &query.Residual{Span: s, Attrs: n.Attrs, Eval: n.Eval}
+		return &query.Residual{Span: s, Attrs: n.Attrs, Events: n.Events, Eval: n.Eval}
+	case *query.Any:
+		return &query.Any{Span: s, List: respanList(n.List, s)}
+	case *query.Sequence:
+		out := &query.Sequence{Span: s, Within: n.Within}
+		for _, l := range n.Of {
+			out.Of = append(out.Of, respanList(l, s))
+		}
+		return out
+	case *query.OneIs:
+		return &query.OneIs{Span: s, List: respanList(n.List, s), Last: n.Last, Test: respan(n.Test, s)}
+	case *query.AverageIs:
+		return &query.AverageIs{Span: s, Op: n.Op, List: respanList(n.List, s), Of: n.Of, With: n.With}
 	}
 	return n
 }
 
-// attrName is an attribute's name as an expression writes it.
-func attrName(sch *schema.Schema, id schema.AttrID) string {
-	if a := sch.ByID(id); a != nil {
-		return a.Name
+func respanList(l *query.Events, s query.Span) *query.Events {
+	out := *l
+	out.Span, out.Filter = s, make([]query.Node, len(l.Filter))
+	for i, n := range l.Filter {
+		out.Filter[i] = respan(n, s)
 	}
-	return "key"
+	if l.Then != nil {
+		out.Then = &query.Then{After: respanList(l.Then.After, s), Within: l.Then.Within}
+	}
+	return &out
+}
+
+func respanArith(a query.Arith, s query.Span) query.Arith {
+	switch a := a.(type) {
+	case *query.Binary:
+		return &query.Binary{Op: a.Op, L: respanArith(a.L, s), R: respanArith(a.R, s), Kind: a.Kind, Scale: a.Scale}
+	case *query.Negate:
+		return &query.Negate{Of: respanArith(a.Of, s)}
+	case *query.Convert:
+		return &query.Convert{Of: respanArith(a.Of, s), Kind: a.Kind, Scale: a.Scale}
+	case *query.Fold:
+		out := *a
+		out.List = respanList(a.List, s)
+		return &out
+	}
+	return a
 }

@@ -14,6 +14,8 @@ func BenchmarkCompile(b *testing.B) {
 		"typical":  `country in ["IT", "FI", "NL"] && plan != "premium" && age >= 25 && age < 40 && interests.hasAny(["cooking", "wine"]) && has(p.email)`,
 		"constant": `last_seen > now - days(30)`,
 		"residual": `size(interests) > 2`,
+		"events":   `purchase.in_last(days(30)).count() >= 3 && purchase.in_last(days(30)).sum(e, e.amount) > 100.0`,
+		"filter":   `view_item.in_last(days(14)).filter(e, e.category == "c7").count() >= 5`,
 		"segment":  `in_segment("newsletter") && !in_list("staff")`,
 	} {
 		b.Run(name, func(b *testing.B) {

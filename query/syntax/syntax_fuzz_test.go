@@ -12,14 +12,16 @@ import (
 
 // goldenTexts returns the expressions of testdata.
 func goldenTexts(t testing.TB) []string {
-	raw, err := os.ReadFile("testdata/attributes.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out []string
-	for _, line := range strings.Split(string(raw), "\n") {
-		if text, ok := strings.CutPrefix(line, "> "); ok {
-			out = append(out, text)
+	for _, file := range []string{"testdata/attributes.txt", "testdata/events.txt"} {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(string(raw), "\n") {
+			if text, ok := strings.CutPrefix(line, "> "); ok {
+				out = append(out, text)
+			}
 		}
 	}
 	return out
@@ -31,19 +33,24 @@ func FuzzCompile(f *testing.F) {
 	for _, text := range goldenTexts(f) {
 		f.Add(text)
 	}
+	f.Add("has(p.``) || p.`` == 1 || has(purchase.first().``)")
 	w := testWorld()
 	c := NewCompiler()
+	somebody := person{schema: w.schema, env: testNow, acts: parseActs(f, w.schema, `purchase 2026-06-08T12:00:00Z amount=1.50 category=a items=3;
+		purchase 2026-06-15T11:59:59.999Z amount=20.00 category=c1 weight=0.5 gift=true tags=a|red due=2026-06-15;
+		purchase 2026-06-15T12:00:00.001Z; view_item 2026-06-15T11:00:00Z category=c7 ts=3; app_open 2026-03-29T01:00:00Z`)}
 	f.Fuzz(func(t *testing.T, text string) {
 		e, err := c.Compile(text, w, testNow)
 		if err != nil {
 			checkError(t, text, err)
 			return
 		}
-		p := person{}
-		got, _ := evaluate(e.Root, p)
-		want, _ := e.Interpret(p.value, p.inList, testNow)
-		if got != want {
-			t.Fatalf("%s\n%splan %v, interpreter %v", text, Print(e.Root, w.schema), got, want)
+		for _, p := range []person{{env: testNow}, somebody} {
+			got, _ := evaluate(e.Root, p)
+			want, _ := e.Interpret(p.value, p.act, p.inList, testNow)
+			if got != want {
+				t.Fatalf("%s\n%splan %v, interpreter %v", text, Print(e.Root, w.schema), got, want)
+			}
 		}
 	})
 }

@@ -49,17 +49,44 @@ func testWorld() *world {
 		{Name: "Order total", Kind: schema.Decimal, Scale: 2},
 		{Name: "in", Kind: schema.Int},
 		{Name: "zone", Kind: schema.String},
+		{Name: "both", Kind: schema.Int},
 	}
+	next := schema.FirstUserAttr
 	for i := range kinds {
-		kinds[i].ID = schema.FirstUserAttr + schema.AttrID(i)
+		kinds[i].ID = next
+		next++
 	}
 	return &world{
-		schema: schema.New(1, schema.FirstUserAttr+schema.AttrID(len(kinds)), kinds),
+		schema: withEvents(schema.New(0, next, kinds), testEvents()),
 		segments: map[string]string{
 			"adults": "age >= 18", "newsletter": `in_segment("adults") && opt_in`, "recent": "last_seen > now - days(7)",
-			"circle": `in_segment("circle2")`, "circle2": `age > 1 || in_segment("circle")`, "broken": "agee > 1",
+			"circle": `in_segment("circle2")`, "circle2": `age > 1 || in_segment("circle")`, "broken": "agee > 1", "buyers": "purchase.in_last(days(7)).any()", "early": "purchase.between(signup, signup + days(1)).any()",
 		},
 		lists: map[string]uint32{"staff": 7, "press": 9},
+	}
+}
+
+func testEvents() []schema.Event {
+	return []schema.Event{
+		{Name: "purchase", Properties: []schema.Attribute{
+			{Name: "amount", Kind: schema.Decimal, Scale: 2},
+			{Name: "category", Kind: schema.String},
+			{Name: "items", Kind: schema.Int},
+			{Name: "weight", Kind: schema.Float},
+			{Name: "gift", Kind: schema.Bool},
+			{Name: "tags", Kind: schema.Set},
+			{Name: "due", Kind: schema.Date},
+			{Name: "paid", Kind: schema.Timestamp},
+			{Name: "coupon", Kind: schema.String, Storage: schema.StorageInline},
+			{Name: "Unit price", Kind: schema.Decimal, Scale: 4},
+		}},
+		{Name: "view_item", Properties: []schema.Attribute{
+			{Name: "category", Kind: schema.String},
+			{Name: "ts", Kind: schema.Int},
+		}},
+		{Name: "app_open"},
+		{Name: "Order Completed", Properties: []schema.Attribute{{Name: "total", Kind: schema.Decimal, Scale: 2}}},
+		{Name: "both"}, // an attribute too
 	}
 }
 

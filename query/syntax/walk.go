@@ -23,6 +23,12 @@ type walker struct {
 	zones *zones
 	now   query.Env
 	err   *query.Error
+
+	// Inside a list's brackets what is said of one event; then nothing but its
+	// properties has a plan, and unplanned tells that something else was read.
+	event     *schema.Event
+	item      int64 // the node that is the event; 0: itemVar
+	unplanned bool
 }
 
 func (w *walker) span(e ast.Expr) query.Span { return w.expr.src.span(w.expr.checked.SourceInfo(), e) }
@@ -33,13 +39,34 @@ func (w *walker) fail(e ast.Expr, code query.Code, hint, msg string) {
 	}
 }
 
-// attr returns the attribute of p.name, or nil.
+// attr returns the attribute of p.name, or the property of e.name, or nil.
 func (w *walker) attr(e ast.Expr) *schema.Attribute {
 	if e.Kind() != ast.SelectKind || e.AsSelect().IsTestOnly() {
 		return nil
 	}
-	return w.expr.env.schema.Lookup(e.AsSelect().FieldName())
+	return w.field(e.AsSelect())
 }
+
+func (w *walker) field(s ast.SelectExpr) *schema.Attribute {
+	of := s.Operand()
+	switch {
+	case w.event == nil && isIdent(of, "p"):
+		return w.expr.env.schema.Lookup(s.FieldName())
+	case w.event == nil || !isIdent(of, itemVar) && of.ID() != w.item:
+		return nil
+	}
+	return propertyOf(w.event, s.FieldName())
+}
+
+// propertyOf returns a property of an event; its time is one too.
+func propertyOf(v *schema.Event, field string) *schema.Attribute {
+	if field == timeField {
+		return &schema.Attribute{ID: schema.TimeProperty, Name: "ts", Kind: schema.Timestamp}
+	}
+	return v.Lookup(field)
+}
+
+func isIdent(e ast.Expr, name string) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == name }
 
 // node translates an expression of type bool.
 func (w *walker) node(e ast.Expr) query.Node {
@@ -47,18 +74,26 @@ func (w *walker) node(e ast.Expr) query.Node {
 	case ast.LiteralKind:
 		return constant(e.AsLiteral())
 	case ast.SelectKind:
-		a := w.expr.env.schema.Lookup(e.AsSelect().FieldName())
-		if e.AsSelect().IsTestOnly() {
+		a := w.field(e.AsSelect())
+		switch {
+		case a != nil && e.AsSelect().IsTestOnly():
 			return &query.Has{Span: w.span(e), Attr: a.ID}
+		case a != nil:
+			return &query.In{Span: w.span(e), Attr: a.ID, Values: []schema.Value{schema.BoolValue(true)}}
 		}
-		return &query.In{Span: w.span(e), Attr: a.ID, Values: []schema.Value{schema.BoolValue(true)}}
-	case ast.CallKind:
+	case ast.CallKind, ast.ComprehensionKind:
+		if n := w.eventTest(e); n != nil {
+			return n
+		}
 		if n := w.call(e, e.AsCall()); n != nil {
 			return n
 		}
 	}
 	if readsNothing(e) {
 		return constant(w.value(e))
+	}
+	if n := w.oneIs(e); n != nil {
+		return n
 	}
 	return w.residual(e)
 }
@@ -87,10 +122,16 @@ func (w *walker) call(e ast.Expr, c ast.CallExpr) query.Node {
 	case operators.In:
 		return w.in(e, c)
 	case fnSegment:
+		if w.event != nil {
+			return nil
+		}
 		name := segmentName(e)
 		s := w.expr.segments[name]
 		return &query.Segment{Span: w.span(e), Name: name, Of: respan(s.Root, w.span(e))}
 	case fnList:
+		if w.event != nil {
+			return nil
+		}
 		name := segmentName(e)
 		code, _ := w.cat.List(name)
 		return &query.InList{Span: w.span(e), Name: name, Code: code}
@@ -125,11 +166,14 @@ func either(cond, a, b query.Node) query.Node {
 
 // certain reports whether an expression is never unknown.
 func (w *walker) certain(e ast.Expr) bool {
+	if w.expr.verbs[e.ID()] != nil {
+		return w.eventTest(e) != nil
+	}
 	switch e.Kind() {
 	case ast.LiteralKind:
 		return true
 	case ast.SelectKind:
-		return e.AsSelect().IsTestOnly()
+		return e.AsSelect().IsTestOnly() && w.field(e.AsSelect()) != nil
 	case ast.CallKind:
 		c := e.AsCall()
 		switch c.FunctionName() {
@@ -140,7 +184,7 @@ func (w *walker) certain(e ast.Expr) bool {
 		case fnList:
 			return true
 		case "hasAny", "hasAll":
-			return readsNothing(c.Args()[0])
+			return w.attr(c.Target()) != nil && readsNothing(c.Args()[0])
 		case operators.In:
 			a := w.attr(c.Args()[1])
 			return a != nil && a.Kind == schema.Set && readsNothing(c.Args()[0])
@@ -275,24 +319,34 @@ func (w *walker) program(e ast.Expr) (cel.Program, error) {
 
 // residual leaves an expression to the interpreter.
 func (w *walker) residual(e ast.Expr) query.Node {
+	if w.event != nil { // then it is the whole test of the profile that has no plan
+		w.unplanned = true
+		return &query.Const{Value: query.Unknown}
+	}
 	p, err := w.program(e)
 	if err != nil {
 		w.fail(e, query.CodeInternal, "", err.Error())
 		return &query.Const{Value: query.Unknown}
 	}
-	attrs := w.reads(nil, w.expr, e)
-	slices.Sort(attrs)
-	attrs = slices.Compact(attrs)
-	return &query.Residual{Span: w.span(e), Attrs: attrs, Eval: residual(w.expr, p, attrs)}
+	n := &query.Residual{Span: w.span(e)}
+	w.reads(n, w.expr, e)
+	slices.Sort(n.Attrs)
+	n.Attrs = slices.Compact(n.Attrs)
+	slices.Sort(n.Events)
+	n.Events = slices.Compact(n.Events)
+	n.Eval = residual(w.expr, p, n.Attrs, n.Events)
+	return n
 }
 
-// reads lists the attributes that a part of x reads, through segments too.
-func (w *walker) reads(attrs []schema.AttrID, x *Expr, part ast.Expr) []schema.AttrID {
+// reads adds the attributes and events that a part of x reads, through segments too.
+func (w *walker) reads(to *query.Residual, x *Expr, part ast.Expr) {
 	var inner []*Expr
 	ast.PreOrderVisit(part, ast.NewExprVisitor(func(n ast.Expr) {
 		switch {
-		case n.Kind() == ast.SelectKind:
-			attrs = append(attrs, x.env.schema.Lookup(n.AsSelect().FieldName()).ID)
+		case n.Kind() == ast.SelectKind && isIdent(n.AsSelect().Operand(), "p"):
+			to.Attrs = append(to.Attrs, x.env.schema.Lookup(n.AsSelect().FieldName()).ID)
+		case n.Kind() == ast.SelectKind && isIdent(n.AsSelect().Operand(), "ev"):
+			to.Events = append(to.Events, x.env.schema.LookupEvent(n.AsSelect().FieldName()).ID)
 		case n.Kind() == ast.CallKind && n.AsCall().FunctionName() == fnSegment:
 			inner = append(inner, x.segments[segmentName(n)])
 		case n.Kind() == ast.CallKind && n.AsCall().FunctionName() == fnList:
@@ -300,7 +354,6 @@ func (w *walker) reads(attrs []schema.AttrID, x *Expr, part ast.Expr) []schema.A
 		}
 	}))
 	for _, s := range inner {
-		attrs = w.reads(attrs, s, s.checked.Expr())
+		w.reads(to, s, s.checked.Expr())
 	}
-	return attrs
 }

@@ -1,0 +1,514 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"math/bits"
+
+	"github.com/kantadb/kanta/index/bitmap"
+)
+
+// How events are evaluated on one chunk.
+//
+// A list is read once per node, block by block; of each block the events that are in the
+// list are chosen, and what is made of them is added up per profile in lanes: arrays with a
+// place for each candidate, of which only those of candidates who have events are ever
+// touched, so that none need be cleared.
+//
+// What needs all events of a profile together (the members of sequences, different values,
+// sums of floats, acts for residuals) is kept until the list has been read, in at most
+// maxHeldBytes per worker: if they do not suffice, the candidates are halved and the list
+// is read for each half (worker.inParts). Only one profile's events may take more. Beside,
+// a worker holds 8 to 32 bytes per candidate in a chunk for each fold of one comparison and
+// each list of a sequence: 2 MiB if everybody is one.
+
+// maxHeldBytes is how much a worker keeps of events: of some 1.5 million of them, which is
+// many times what a chunk of everyday data has.
+const maxHeldBytes = 32 << 20
+
+// maxCounter is where counting in bytes ends.
+const maxCounter = 255
+
+// errHeld says that more than maxHeldBytes would be kept.
+var errHeld = errors.New("too many events are kept")
+
+// eventWork is what a worker needs for events. What is taken from it is given back in
+// reverse order, as the worker's buffers are.
+type eventWork struct {
+	slots    slots
+	lists    map[*eventList]*listReader
+	folds    map[*foldTerm]*foldState
+	numbers  shelf[int64]
+	bytes    shelf[uint8]
+	gathered []*gathered
+	gathers  int  // how many of these are taken
+	held     int  // bytes kept
+	most     int  // may be kept
+	endless  bool // one profile is left: it may take what it takes
+	sum      floatSum
+}
+
+// slots numbers the candidates of one node in one chunk: these are their places in lanes.
+type slots struct {
+	n      int // places
+	isAll  bool
+	words  bitmap.Words
+	before [bitmap.WordsPerSet]uint16 // candidates in the words before
+}
+
+// manyCandidates is from how many candidates on everybody has a place: finding a place
+// costs more then than the memory of the others.
+const manyCandidates = bitmap.ChunkSize / 4
+
+func (s *slots) begin(who bitmap.Set) {
+	s.n = who.Count()
+	if s.isAll = s.n >= manyCandidates; s.isAll {
+		s.n = bitmap.ChunkSize
+		return
+	}
+	if w := who.ToWords(&s.words); w != &s.words {
+		s.words = *w
+	}
+	n := 0
+	for i, word := range s.words {
+		s.before[i] = uint16(n)
+		n += bits.OnesCount64(word)
+	}
+	s.n++ // whoever is no candidate has a place too, if not one of its own
+}
+
+// of returns the place of a candidate.
+func (s *slots) of(o uint16) int {
+	if s.isAll {
+		return int(o)
+	}
+	return int(s.before[o>>6]) + bits.OnesCount64(s.words[o>>6]&(1<<(o&63)-1))
+}
+
+// shelf is a stack of buffers.
+type shelf[T any] struct {
+	all  [][]T
+	used int
+}
+
+// take returns a buffer of n elements with undefined content.
+func (s *shelf[T]) take(n int) []T {
+	if s.used == len(s.all) {
+		s.all = append(s.all, nil)
+	}
+	s.all[s.used] = grow(s.all[s.used], n)
+	s.used++
+	return s.all[s.used-1]
+}
+
+// lane returns a number for each place, undefined at first.
+func (e *eventWork) lane() []int64 { return e.numbers.take(e.slots.n) }
+
+// gather returns an empty gathered.
+func (e *eventWork) gather() *gathered {
+	if e.gathers == len(e.gathered) {
+		e.gathered = append(e.gathered, new(gathered))
+	}
+	e.gathers++
+	g := e.gathered[e.gathers-1]
+	g.reset(&e.slots)
+	return g
+}
+
+// eventMark is what had been taken at some time.
+type eventMark struct{ numbers, bytes, gathers, held int }
+
+func (e *eventWork) mark() eventMark {
+	return eventMark{e.numbers.used, e.bytes.used, e.gathers, e.held}
+}
+
+func (e *eventWork) release(m eventMark) {
+	e.numbers.used, e.bytes.used, e.gathers, e.held = m.numbers, m.bytes, m.gathers, m.held
+}
+
+// eventsOf makes ready for the events of a node's candidates (nil: everybody).
+func (w *worker) eventsOf(within *bitmap.Set) *eventWork {
+	if w.events == nil {
+		w.events = &eventWork{lists: make(map[*eventList]*listReader), folds: make(map[*foldTerm]*foldState), most: maxHeldBytes}
+	}
+	w.events.slots.begin(w.undecided(within))
+	return w.events
+}
+
+// keep counts bytes that are kept.
+func (e *eventWork) keep(n int) error {
+	if e.held += n; e.held > e.most && !e.endless {
+		return errHeld
+	}
+	return nil
+}
+
+// inParts calls f for all candidates (nil: everybody), or, where their events are too many
+// to be kept, for some at a time. f must do all again when it is called again.
+func (w *worker) inParts(within *bitmap.Set, f func(within *bitmap.Set) error) error {
+	e := w.events
+	mark := e.mark()
+	err := f(within)
+	e.release(mark)
+	if err != errHeld {
+		return err
+	}
+	return w.halves(w.undecided(within).AppendTo(nil), f)
+}
+
+func (w *worker) halves(ords []uint16, f func(within *bitmap.Set) error) error {
+	e := w.events
+	for _, half := range [][]uint16{ords[:len(ords)/2], ords[len(ords)/2:]} {
+		if len(half) == 0 {
+			continue
+		}
+		set, mark := bitmap.FromArray(half), e.mark()
+		e.endless = len(half) == 1
+		err := f(&set)
+		e.endless = false
+		e.release(mark)
+		if err == errHeld {
+			err = w.halves(half, f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listReader is what a worker keeps for one list.
+type listReader struct {
+	cur    blockCursor
+	sub    *worker // evaluates over the events of a block
+	zones  []zoneTimes
+	within bitmap.Words
+	chosen bitmap.Words
+	at     []uint16
+	whole  []uint16 // 0, 1, 2 ...
+	hits   hits
+}
+
+// hits are the events of one block that are in a list.
+type hits struct {
+	*EventBlock
+	at    []uint16 // their places in the block, ascending
+	isAll bool     // they are all events of the block
+	sub   *worker
+}
+
+func (w *worker) reader(l *eventList) *listReader {
+	r := w.events.lists[l]
+	if r == nil {
+		r = &listReader{zones: make([]zoneTimes, len(l.clocks))}
+		r.cur.schema = l.view.schema
+		r.sub = &worker{view: l.view, cur: &r.cur, env: w.env, stats: make([]nodeStats, l.ops)}
+		r.hits.sub = r.sub
+		for i, c := range l.clocks {
+			r.zones[i].zone = c.zone
+		}
+		w.events.lists[l] = r
+	}
+	return r
+}
+
+// reading says how a list is read.
+type reading struct {
+	scan   *EventScan // nil: that of the list
+	within *bitmap.Set
+	loose  bool // events of others than within may be handed out
+	after  *gathered
+}
+
+// readEvents calls f with the events of a list, block by block. Those of a list with a
+// "then" are chosen by how.after.
+func (w *worker) readEvents(ctx context.Context, l *eventList, how reading, f func(h *hits) error) error {
+	if l.none {
+		return nil
+	}
+	cur, ok := w.cur.(EventCursor)
+	if !ok {
+		return Errorf(CodeInternal, "the store has no events to read")
+	}
+	if how.scan == nil {
+		how.scan = &l.scan
+	}
+	r := w.reader(l)
+	var mine *bitmap.Words
+	if how.within != nil && !how.loose {
+		mine = how.within.ToWords(&r.within)
+	}
+	return cur.Events(how.scan, w.chunk, how.within, func(b *EventBlock) error {
+		if err := ctx.Err(); err != nil || len(b.Ords) == 0 {
+			return err
+		}
+		if err := r.cur.begin(b, how.scan); err != nil {
+			return err
+		}
+		if err := r.choose(ctx, l, b, mine, how.after); err != nil || len(r.hits.at) == 0 {
+			return err
+		}
+		return f(&r.hits)
+	})
+}
+
+// choose finds out which events of a block are in the list.
+func (r *listReader) choose(ctx context.Context, l *eventList, b *EventBlock, mine *bitmap.Words, after *gathered) error {
+	n := len(b.Ords)
+	for len(r.whole) < n {
+		r.whole = append(r.whole, uint16(len(r.whole)))
+	}
+	set := r.cur.live
+	if mine != nil {
+		set = r.only(mine)
+	}
+	r.sub.used, r.sub.holding, r.sub.depth = 0, 0, 0
+	r.sub.live, r.sub.liveCount = r.cur.live, n
+	if l.filter != nil {
+		is, err := r.sub.eval(ctx, l.filter.root, r.sub.hold(set))
+		if err != nil {
+			return err
+		}
+		set = bitmap.And(is.yes, set, r.sub.grab())
+	}
+	at := r.whole[:n]
+	if mine != nil || l.filter != nil {
+		r.at = elements(set, n, r.at[:0])
+		at = r.at
+	}
+	if len(l.clocks) > 0 || after != nil {
+		at = append(r.at[:0], at...)
+		for i := range l.clocks {
+			at = r.onClock(i, &l.clocks[i].test, at)
+		}
+		if after != nil {
+			at = afterSome(b, l.then.within, after, at)
+		}
+		r.at = at
+	}
+	r.hits.EventBlock, r.hits.at, r.hits.isAll = b, at, len(at) == n
+	return nil
+}
+
+// only returns the events of some profiles.
+func (r *listReader) only(mine *bitmap.Words) bitmap.Set {
+	ords := r.cur.block.Ords
+	clear(r.chosen[(len(ords)+63)/64:])
+	for i := 0; i < len(ords); i += 64 {
+		word := uint64(0)
+		for j, o := range ords[i:min(i+64, len(ords))] {
+			word |= mine[o>>6] >> (o & 63) & 1 << j
+		}
+		r.chosen[i/64] = word
+	}
+	return bitmap.Set{Form: bitmap.Dense, Words: &r.chosen}
+}
+
+// elements appends the elements of a set that are less than n.
+func elements(s bitmap.Set, n int, dst []uint16) []uint16 {
+	if s.Form != bitmap.Dense {
+		return s.AppendTo(dst)
+	}
+	for i, word := range s.Words[:(n+63)/64] {
+		for ; word != 0; word &= word - 1 {
+			dst = append(dst, uint16(i<<6|bits.TrailingZeros64(word)))
+		}
+	}
+	return dst
+}
+
+// onClock keeps the events that a clock lets through.
+func (r *listReader) onClock(i int, test *clockTest, at []uint16) []uint16 {
+	kept := at[:0]
+	for _, k := range at {
+		if test.holds(r.zones[i].day(r.cur.block.Times[k])) {
+			kept = append(kept, k)
+		}
+	}
+	return kept
+}
+
+// afterSome keeps the events that have one of the gathered times at most within before them.
+func afterSome(b *EventBlock, within int64, times *gathered, at []uint16) []uint16 {
+	kept := at[:0]
+	for _, k := range at {
+		t := b.Times[k]
+		before := times.of(b.Ords[k])
+		lo, hi := 0, len(before) // the first that is not before t
+		for lo < hi {
+			if mid := (lo + hi) / 2; before[mid] < t {
+				lo = mid + 1
+			} else {
+				hi = mid
+			}
+		}
+		if lo > 0 && t-before[lo-1] <= within {
+			kept = append(kept, k)
+		}
+	}
+	return kept
+}
+
+// prepareThen gathers what a list with a "then" needs before it is read, and returns whose
+// events may be in the list.
+func (w *worker) prepareThen(ctx context.Context, l *eventList, how reading) (reading, error) {
+	if l.then == nil || l.none {
+		return how, nil
+	}
+	if l.then.rarer {
+		some := w.cleared()
+		if err := w.readEvents(ctx, l, how, func(h *hits) error { h.addTo(some); return nil }); err != nil {
+			return how, err
+		}
+		how.within = w.hold(bitmap.FromWords(some))
+	}
+	how.after = w.events.gather()
+	if err := w.gatherTimes(ctx, l.then.after, how.within, how.after); err != nil {
+		return how, err
+	}
+	how.within = w.hold(bitmap.FromWords(&how.after.who))
+	return how, nil
+}
+
+// addTo adds the profiles.
+func (h *hits) addTo(who *bitmap.Words) {
+	if h.isAll {
+		for _, o := range h.Ords {
+			who.SetBit(o)
+		}
+		return
+	}
+	for _, k := range h.at {
+		who.SetBit(h.Ords[k])
+	}
+}
+
+// eachEvent reads a list as readEvents does, after what it needs to be read.
+func (w *worker) eachEvent(ctx context.Context, l *eventList, within *bitmap.Set, loose bool, f func(h *hits) error) error {
+	how, err := w.prepareThen(ctx, l, reading{within: within})
+	if err != nil {
+		return err
+	}
+	how.loose = loose && l.filter == nil && how.after == nil
+	return w.readEvents(ctx, l, how, f)
+}
+
+// values calls f with the values of a term for the events at, at most batchSize at a time.
+func (h *hits) values(of term, at []uint16, f func(at []uint16, v *vector)) error {
+	v := h.sub.gather.vector()
+	defer func() { h.sub.gather.depth-- }()
+	for len(at) > 0 {
+		part := at[:min(len(at), batchSize)]
+		at = at[len(part):]
+		if err := of.eval(h.sub, part, v); err != nil {
+			return err
+		}
+		f(part, v)
+	}
+	return nil
+}
+
+// anyOp is true where a list is not empty.
+type anyOp struct {
+	list        *eventList
+	days        bool // from first to last, who has an event may be known
+	first, last int64
+}
+
+func (o *anyOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pair, error) {
+	w.eventsOf(within)
+	out := w.cleared()
+	var err error
+	if o.days {
+		err = o.byDay(ctx, w, within, out)
+	} else {
+		err = w.inParts(within, func(within *bitmap.Set) error {
+			return w.eachEvent(ctx, o.list, within, true, func(h *hits) error { h.addTo(out); return nil })
+		})
+	}
+	return pair{yes: bitmap.FromWords(out), exact: true}, err
+}
+
+// byDay unites the days of which it is known who has an event, and reads the rest of the
+// window for those who have none on these.
+func (o *anyOp) byDay(ctx context.Context, w *worker, within *bitmap.Set, out *bitmap.Words) error {
+	cur, ok := w.cur.(EventCursor)
+	if !ok {
+		return Errorf(CodeInternal, "the store has no events to read")
+	}
+	scan, buf := &o.list.scan, w.grab()
+	var rest []window
+	from := scan.From // of what has to be read
+	for day := o.first; day <= o.last; day++ {
+		who, ok, err := cur.EventDay(scan.Event, day, w.chunk, buf)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		out.Or(who)
+		if from < day*msPerDay {
+			rest = append(rest, window{from, day * msPerDay})
+		}
+		from = (day + 1) * msPerDay
+	}
+	if from < scan.To {
+		rest = append(rest, window{from, scan.To})
+	}
+	for _, in := range rest {
+		left := within
+		if len(rest) > 1 || from != scan.From { // else nobody is found yet
+			set := bitmap.AndNot(w.undecided(within), bitmap.FromWords(out), w.grab())
+			if set.IsEmpty() {
+				return nil
+			}
+			left = w.hold(set)
+		}
+		part := *scan
+		part.From, part.To = in.from, in.to
+		err := w.readEvents(ctx, o.list, reading{scan: &part, within: left, loose: true}, func(h *hits) error { h.addTo(out); return nil })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// countIsOp is true where a list has from lo to hi events.
+type countIsOp struct {
+	list *eventList
+	lo   uint8
+	hi   uint8 // maxCounter: no end
+	most uint8 // where counting ends
+}
+
+func (o *countIsOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pair, error) {
+	e := w.eventsOf(within)
+	defer e.release(e.mark())
+	counts := e.bytes.take(bitmap.ChunkSize) // by ordinal: the kernel below reads them
+	clear(counts)
+	err := w.inParts(within, func(within *bitmap.Set) error {
+		return w.eachEvent(ctx, o.list, within, true, func(h *hits) error {
+			if h.isAll {
+				for _, ord := range h.Ords {
+					counts[ord] = min(counts[ord], o.most-1) + 1
+				}
+				return nil
+			}
+			for _, k := range h.at {
+				counts[h.Ords[k]] = min(counts[h.Ords[k]], o.most-1) + 1
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return pair{}, err
+	}
+	out := w.grab()
+	bitmap.BetweenU8(counts, o.lo, o.hi, out[:])
+	if o.lo == 0 {
+		out.And(w.live)
+	}
+	return pair{yes: bitmap.FromWords(out), exact: true}, nil
+}

@@ -1,0 +1,333 @@
+package query
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// eventList is an [Events] made ready for one view. It is immutable once its node is planned.
+type eventList struct {
+	view     *eventView
+	scan     EventScan // of the list; what is made of it adds properties
+	clocks   []listClock
+	filter   *Prepared // over the view's events; nil: none
+	then     *thenTest // nil: none
+	none     bool      // it is empty for everybody
+	expected float64   // events of the list, over all profiles
+	read     float64   // events that are read for it
+	ops      int       // how many nodes a worker over events has to count
+}
+
+type listClock struct {
+	zone *time.Location
+	test clockTest
+}
+
+// thenTest is a [Then] made ready.
+type thenTest struct {
+	after  *eventList
+	within int64
+	rarer  bool // the list itself is so much rarer that it is worth knowing first who has any of it
+}
+
+// window is when events have to be, half open.
+type window struct{ from, to int64 }
+
+func (a window) and(b window) window { return window{max(a.from, b.from), min(a.to, b.to)} }
+
+func (a window) isEmpty() bool { return a.from >= a.to }
+
+// before and after are a time's neighbours, as far as there are any.
+func before(t, by int64) int64 {
+	if t < math.MinInt64+by {
+		return math.MinInt64
+	}
+	return t - by
+}
+
+func after(t, by int64) int64 {
+	if t > math.MaxInt64-by {
+		return math.MaxInt64
+	}
+	return t + by
+}
+
+const (
+	// eventsEach is how many events of a type a profile is taken to have where the view
+	// does not know.
+	eventsEach = 5
+
+	// thenRatio is from how many times as many events on it pays to read a list twice,
+	// instead of keeping the times of all events that may come before those of it.
+	thenRatio = 3
+)
+
+// list plans a list of which only the events in the window are wanted. The planner it
+// returns is for what is made of the list's events.
+func (b *planner) list(e *Events, in window) (*eventList, *planner, error) {
+	switch {
+	case b.events != nil:
+		return nil, nil, Errorf(CodeInternal, "events inside a condition on an event")
+	case e == nil:
+		return nil, nil, Errorf(CodeInternal, "the expression tree has a hole")
+	}
+	event := b.p.schema.EventByID(e.Event)
+	if event == nil {
+		err := Errorf(CodeUnknownName, "no event has the id %d", e.Event)
+		err.Span = e.Span
+		return nil, nil, err
+	}
+	l := &eventList{view: newEventView(b.view, event)}
+	in = in.and(window{e.From, e.To})
+	conditions, in, err := conditionsOf(e.Filter, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	l.scan = EventScan{Event: e.Event, From: in.from, To: in.to}
+	l.none = in.isEmpty()
+	share := 1.0
+	for _, c := range e.When {
+		share *= l.addClock(c)
+	}
+	if len(conditions) > 0 {
+		if err := l.addFilter(b.over(l.view), conditions); err != nil {
+			return nil, nil, err
+		}
+		share *= l.filter.root.share
+	}
+	l.read = b.eventCount(e.Event, in)
+	l.expected = l.read * share
+	if e.Then != nil {
+		if err := l.addThen(b, e.Then, in); err != nil {
+			return nil, nil, err
+		}
+	}
+	return l, b.over(l.view), nil
+}
+
+func (b *planner) eventCount(event schema.EventID, in window) float64 {
+	if c, ok := b.view.(EventCounter); ok && !in.isEmpty() {
+		return float64(c.EventCount(event, in.from, in.to))
+	}
+	return float64(b.p.living) * eventsEach
+}
+
+// over returns a planner for one expression over the events of a view.
+func (b *planner) over(v *eventView) *planner {
+	return &planner{ctx: b.ctx, view: v, events: v, p: &Prepared{schema: v.schema, living: guessedEvents, isExact: true}}
+}
+
+// conditionsOf simplifies the conditions of a list and moves those on the time into the window.
+func conditionsOf(filter []Node, in window) ([]Node, window, error) {
+	if len(filter) == 0 {
+		return nil, in, nil
+	}
+	n, err := simplify(&And{filter})
+	if err != nil {
+		return nil, in, err
+	}
+	all := []Node{n}
+	if and, ok := n.(*And); ok {
+		all = and.Of
+	}
+	var rest []Node
+	for _, n := range all {
+		switch n := n.(type) {
+		case *Range:
+			if n.Attr == schema.TimeProperty {
+				in = in.and(window{n.Lo, after(n.Hi, 1)})
+				continue
+			}
+		case *Const:
+			if n.Value == True {
+				continue
+			}
+		}
+		rest = append(rest, n)
+	}
+	return rest, in, nil
+}
+
+// addClock adds a clock and returns the part of events that it is expected to let through.
+func (l *eventList) addClock(c Clock) float64 {
+	t := newClockTest(c)
+	hours := t.to - t.from
+	if t.wraps {
+		hours += msPerDay
+	}
+	if c.Zone == nil {
+		c.Zone = time.UTC
+	}
+	l.clocks = append(l.clocks, listClock{c.Zone, t})
+	l.scan.Times = true
+	return float64(bits.OnesCount8(t.weekdays&127)) / 7 * min(1, float64(hours)/msPerDay)
+}
+
+func (l *eventList) addFilter(over *planner, conditions []Node) (err error) {
+	for _, n := range conditions {
+		if err := l.needNode(n); err != nil {
+			return err
+		}
+	}
+	if l.filter, err = over.prepare(&And{conditions}); err != nil {
+		return err
+	}
+	trueOnly(l.filter.root)
+	l.ops = len(l.filter.ops)
+	var can bool
+	if l.scan.Zones, can = zonesOf(over.p.schema, l.filter.root, nil); !can {
+		l.none = true
+	}
+	return nil
+}
+
+func (l *eventList) addThen(b *planner, t *Then, in window) error {
+	if t.Within < 0 {
+		return Errorf(CodeInternal, "a time of %d ms between two events", t.Within)
+	}
+	first, _, err := b.list(t.After, window{before(in.from, t.Within), before(in.to, 1)})
+	if err != nil {
+		return err
+	}
+	l.then = &thenTest{after: first, within: t.Within, rarer: l.expected*thenRatio < first.expected}
+	l.scan.Times = true
+	l.none = l.none || first.none
+	l.expected /= 2
+	return first.need(schema.TimeProperty)
+}
+
+// need adds a property to those read.
+func (l *eventList) need(ids ...schema.AttrID) error {
+	for _, id := range ids {
+		if id == schema.TimeProperty {
+			l.scan.Times = true
+			continue
+		}
+		if l.view.schema.ByID(id) == nil {
+			return Errorf(CodeUnknownName, "the event %q has no property with the id %d", l.view.event.Name, id)
+		}
+		if at, ok := slices.BinarySearch(l.scan.Properties, id); !ok {
+			l.scan.Properties = slices.Insert(l.scan.Properties, at, id)
+		}
+	}
+	return nil
+}
+
+// needNode adds what a condition reads. It refuses what is no condition on an event.
+func (l *eventList) needNode(n Node) error {
+	all := func(of ...Node) error {
+		for _, n := range of {
+			if err := l.needNode(n); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	switch n := n.(type) {
+	case *Const:
+		return nil
+	case *And:
+		return all(n.Of...)
+	case *Or:
+		return all(n.Of...)
+	case *Not:
+		return all(n.Of)
+	case *Has:
+		return l.need(n.Attr)
+	case *In:
+		return l.need(n.Attr)
+	case *Range:
+		return l.need(n.Attr)
+	case *Match:
+		return l.need(n.Attr)
+	case *SetHas:
+		return l.need(n.Attr)
+	case *Compare:
+		if err := l.needArith(n.L); err != nil {
+			return err
+		}
+		return l.needArith(n.R)
+	case *Residual:
+		if len(n.Events) == 0 {
+			return l.need(n.Attrs...)
+		}
+	}
+	return Errorf(CodeInternal, "a %T is no condition on an event", n)
+}
+
+func (l *eventList) needArith(n Arith) error {
+	switch n := n.(type) {
+	case *Column:
+		return l.need(n.Attr)
+	case *Binary:
+		if err := l.needArith(n.L); err != nil {
+			return err
+		}
+		return l.needArith(n.R)
+	case *Negate:
+		return l.needArith(n.Of)
+	case *Convert:
+		return l.needArith(n.Of)
+	}
+	return nil // the planner refuses what is no arithmetic
+}
+
+// trueOnly makes a plan of which only the yes is wanted: unknown is as good as false then,
+// except under a "not", and who has no value need not be known.
+func trueOnly(o *op) {
+	switch o.inner.(type) {
+	case nil:
+		o.nullable = false
+	case *andOp, *orOp:
+		for _, k := range o.kids {
+			trueOnly(k)
+		}
+	}
+}
+
+// zonesOf returns what must hold of an event's properties for a condition to be true; can
+// says that it may be true at all.
+func zonesOf(s *schema.Schema, o *op, zones []ZoneMap) (out []ZoneMap, can bool) {
+	add := func(attr schema.AttrID, lo, hi int64) ([]ZoneMap, bool) {
+		if attr == schema.TimeProperty {
+			return zones, lo <= hi
+		}
+		return append(zones, ZoneMap{attr, lo, hi}), lo <= hi
+	}
+	switch l := o.leaf.(type) {
+	case *rowsLeaf:
+		switch {
+		case len(l.codes) == 0:
+			return zones, false
+		case isSet(s, l.attr): // a set has no order
+			return zones, true
+		}
+		return add(l.attr, int64(slices.Min(l.codes)), int64(slices.Max(l.codes)))
+	case *codesLeaf:
+		lo := 0
+		for l.wanted[lo] == 0 {
+			lo++
+		}
+		hi := len(l.wanted) - 1
+		return add(l.attr, int64(lo*64+bits.TrailingZeros64(l.wanted[lo])), int64(hi*64+63-bits.LeadingZeros64(l.wanted[hi])))
+	case *rangesLeaf:
+		return add(l.attr, l.in[0].lo, l.in[len(l.in)-1].hi)
+	case *pointsLeaf:
+		return add(l.attr, l.in[0].lo, l.in[len(l.in)-1].hi)
+	}
+	switch in := o.inner.(type) {
+	case constOp:
+		return zones, Truth(in) == True
+	case *andOp:
+		for _, k := range in.kids {
+			if zones, can = zonesOf(s, k, zones); !can {
+				return zones, false
+			}
+		}
+	}
+	return zones, true
+}
