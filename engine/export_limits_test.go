@@ -3,7 +3,7 @@ package engine
 // LowerLimits makes a small store have all tiers: the active L0 is frozen after some
 // rows, units are folded after some values, indexes merged after some entries.
 func LowerLimits(o *Options, rows, values, entries int) {
-	o.limits.ensureDefaults(o.Memory)
+	o.limits.ensureDefaults()
 	l := &o.limits
 	l.freezeRows, l.freezeValues, l.foldValues, l.mergeFrom = rows, values, values/8+1, entries
 	l.truncateGap = 2
@@ -12,12 +12,12 @@ func LowerLimits(o *Options, rows, values, entries int) {
 
 // LowerDictionary makes dictionaries hold n strings.
 func LowerDictionary(o *Options, n int) {
-	o.limits.ensureDefaults(o.Memory)
+	o.limits.ensureDefaults()
 	o.limits.dictionary = n
 }
 
 // LowerQuarantine makes the quarantine hold n rows.
 func LowerQuarantine(o *Options, n int) {
-	o.limits.ensureDefaults(o.Memory)
+	o.limits.ensureDefaults()
 	o.limits.quarantine = n
 }

@@ -42,7 +42,7 @@ func written(t *testing.T, s *kv.Store, key []byte, fill func(b *kv.Batch)) stri
 func formatWriter() *writer {
 	w := &writer{db: &DB{}}
 	w.end, w.pos, w.received, w.badRows = 70000, query.Position{Epoch: 1, Applied: 300}, 1_780_000_000_000, quarantineRange{5, 9}
-	w.db.opt.limits.ensureDefaults(1 << 30)
+	w.db.opt.limits.ensureDefaults()
 	w.chain[0], w.chain[15] = 0xAA, 0xBB
 	return w
 }

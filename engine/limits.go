@@ -16,14 +16,8 @@ type limits struct {
 	truncateGap  uint64
 }
 
-// frozenValues is the size of an L0 that suits a memory budget: with the frozen ones that
-// wait, and the room that lists have to grow, they take a third of it at most.
-func frozenValues(memory int64) int {
-	return int(max(1<<17, min(freezeValues, memory/256)))
-}
-
-func (l *limits) ensureDefaults(memory int64) {
+func (l *limits) ensureDefaults() {
 	if *l == (limits{}) {
-		*l = limits{freezeRows, frozenValues(memory), softValues, hardValues, foldValues, mergeFrom, schema.MaxDictionary, maxQuarantine, truncateGap}
+		*l = limits{freezeRows, freezeValues, softValues, hardValues, foldValues, mergeFrom, schema.MaxDictionary, maxQuarantine, truncateGap}
 	}
 }

@@ -76,7 +76,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if out.SnapshotMaxAge == 0 {
 		out.SnapshotMaxAge = time.Hour
 	}
-	out.limits.ensureDefaults(out.Memory)
+	out.limits.ensureDefaults()
 	if out.Clock == nil {
 		out.Clock = time.Now
 	}

@@ -94,7 +94,6 @@ func (db *DB) writeStats(out *query.Stats) {
 
 // actStats counts the events: those in parts, and those in the head.
 func (db *DB) actStats(s *state, out *query.Stats) {
-	out.EventTypes = len(s.Schema.Events)
 	for _, units := range s.Acts {
 		for _, u := range units {
 			if u == nil {

@@ -27,7 +27,7 @@ func TestPace(t *testing.T) {
 func TestThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &compactor{db: &DB{}, done: make(chan struct{})}
-		c.db.opt.limits.ensureDefaults(1 << 30)
+		c.db.opt.limits.ensureDefaults()
 		c.db.current.Store(&state{})
 		c.throttle.changed = make(chan struct{})
 		ctx := context.Background()

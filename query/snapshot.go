@@ -99,7 +99,6 @@ type Stats struct {
 	Profiles      uint64 // living
 	Ordinals      uint64 // ever assigned
 	Attributes    int
-	EventTypes    int
 	Events        uint64 // of living profiles and, until their parts are written again, of deleted ones
 	SchemaVersion uint64
 	Segments      int

@@ -18,6 +18,7 @@ type statsJSON struct {
 	Position      string           `json:"position"`
 	Profiles      uint64           `json:"profiles"`
 	Ordinals      uint64           `json:"ordinals"`
+	Events        uint64           `json:"events"`
 	Attributes    int              `json:"attributes"`
 	SchemaVersion uint64           `json:"schema_version"`
 	Segments      int              `json:"segments"`
@@ -55,7 +56,7 @@ func newStats(a *app) *cobra.Command {
 people with the same values, however they came about. The head is what was written
 since it was last folded into the base.
 
---json: store, format, position, profiles, ordinals, attributes, schema_version,
+--json: store, format, position, profiles, ordinals, events, attributes, schema_version,
 segments, lists, quarantined, head_rows, head_bytes, log_records, log_bytes, base_bytes
 and written_bytes (objects by kind), disk_bytes, cache_bytes,
 memory {budget_bytes, used_bytes}, write_amplification, digests {content, replica, chain}.`,
@@ -80,7 +81,7 @@ func (a *app) printStats(st query.Stats, d query.Digests) error {
 	digests := digestsJSON{hex.EncodeToString(d.Content[:]), hex.EncodeToString(d.Replica[:]), hex.EncodeToString(d.Chain[:])}
 	if a.json {
 		return a.printJSON(statsJSON{
-			st.Store, st.Format, st.Position.String(), st.Profiles, st.Ordinals, st.Attributes, st.SchemaVersion, st.Segments, st.Lists,
+			st.Store, st.Format, st.Position.String(), st.Profiles, st.Ordinals, st.Events, st.Attributes, st.SchemaVersion, st.Segments, st.Lists,
 			st.Quarantined, st.HeadRows, st.HeadBytes, st.LogRecords, st.LogBytes, st.BaseBytes, st.DiskBytes, st.CacheBytes,
 			memoryJSON{st.MemoryBudget, st.MemoryUsed}, st.Written, st.Amplification, digests,
 		})
@@ -91,6 +92,7 @@ func (a *app) printStats(st query.Stats, d query.Digests) error {
 	t.add("position", st.Position.String())
 	t.add("profiles", st.Profiles)
 	t.add("ordinals", st.Ordinals)
+	t.add("events", st.Events)
 	t.add("attributes", st.Attributes)
 	t.add("schema version", st.SchemaVersion)
 	t.add("segments", st.Segments)
