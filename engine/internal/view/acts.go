@@ -39,14 +39,16 @@ type actReader struct {
 	both    bitmap.Words
 	within  bitmap.Words
 	live    bitmap.Words
-	sel     []uint16 // events of a block that are meant
+	sel     []uint16 // events of a block that are meant, in selBuffer
 	block   query.EventBlock
 	columns []actColumn // memory of block.Columns
-	ords    []uint16
+	ords    []uint16    // whose they are, in ordBuffer
 	times   []int64
 	numbers [blockSize]int64
 	codes   [blockSize]uint32
 	mask    timeline.Mask
+
+	ordBuffer, selBuffer [blockSize]uint16
 }
 
 // forget lets go of what belongs to a state.
@@ -153,7 +155,7 @@ func (r *actReader) stored(c *Cursor, e *schema.Event, scan *query.EventScan, fr
 
 // load makes the block of what the scan found in one stored block.
 func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Batch) error {
-	r.selectRuns(b, scan)
+	r.selectRuns(b)
 	r.block = query.EventBlock{Ords: r.ords, Sorted: true, Columns: r.block.Columns[:0]}
 	if scan.Times {
 		if err := b.Times(r.numbers[:]); err != nil {
@@ -172,38 +174,26 @@ func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Bat
 	return nil
 }
 
-// selectRuns fills ords and sel with the events that are meant. Sel stays empty if nothing
-// of the events is read but whose they are.
-func (r *actReader) selectRuns(b *timeline.Batch, scan *query.EventScan) {
-	r.ords = slices.Grow(r.ords[:0], blockSize)[:blockSize]
+// selectRuns fills ords and sel with the events that are meant.
+func (r *actReader) selectRuns(b *timeline.Batch) {
 	n := 0
-	if b.Counts == nil {
-		for i, p := range b.Profiles {
-			for range b.Ends[i] - b.Starts[i] {
-				r.ords[n] = p
+	for i, p := range b.Profiles {
+		from, to := b.Starts[i], b.Ends[i]
+		if b.Hits == nil {
+			for k := from; k < to; k++ {
+				r.ordBuffer[n&(blockSize-1)], r.selBuffer[n&(blockSize-1)] = p, k
+				n++
+			}
+			continue
+		}
+		for k := from; k < to; k++ {
+			if b.Hits.Has(int(k)) {
+				r.ordBuffer[n&(blockSize-1)], r.selBuffer[n&(blockSize-1)] = p, k
 				n++
 			}
 		}
-	} else {
-		for i, p := range b.Profiles {
-			for range b.Counts[i] {
-				r.ords[n] = p
-				n++
-			}
-		}
 	}
-	r.ords, r.sel = r.ords[:n], r.sel[:0]
-	if !scan.Times && len(scan.Properties) == 0 {
-		return
-	}
-	r.sel = slices.Grow(r.sel, n)
-	for i, from := range b.Starts[:len(b.Profiles)] {
-		for k := from; k < b.Ends[i]; k++ {
-			if b.Hits == nil || b.Hits.Has(int(k)) {
-				r.sel = append(r.sel, k)
-			}
-		}
-	}
+	r.ords, r.sel = r.ordBuffer[:n], r.selBuffer[:n]
 }
 
 func (m *actColumn) view() query.EventColumn {
@@ -293,7 +283,7 @@ func maskOf(dst []uint64, n int, has func(i int) bool) []uint64 {
 // fresh hands out events of the head.
 func (r *actReader) fresh(c *Cursor, e *schema.Event, scan *query.EventScan, from int64, who *bitmap.Words, a *head.Acts, n int, sorted bool, f func(b *query.EventBlock) error) error {
 	for at := 0; at < n; {
-		r.sel, r.ords = r.sel[:0], r.ords[:0]
+		r.sel, r.ords = r.selBuffer[:0], r.ordBuffer[:0]
 		first := at
 		for ; at < n && at-first < blockSize; at++ {
 			ord := a.Ords[at]
