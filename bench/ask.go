@@ -88,8 +88,8 @@ func (a Asker) Profile(ctx context.Context, key string) (Answer, error) {
 	return Answer{Count: uint64(len(p.Segments)), Bytes: p.BytesRead}, err
 }
 
-// recentEvents is how many events of a profile Q16 asks for.
-const recentEvents = 100
+// RecentEvents is how many events of a profile Q16 asks for.
+const RecentEvents = 100
 
 // Recent reads all that is known of a profile and its last events; it counts these.
 func (a Asker) Recent(ctx context.Context, key string) (Answer, error) {
@@ -97,6 +97,6 @@ func (a Asker) Recent(ctx context.Context, key string) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	t, err := a.Store.Timeline(ctx, key, &query.TimelineOptions{Options: options(), Limit: recentEvents})
+	t, err := a.Store.Timeline(ctx, key, &query.TimelineOptions{Options: options(), Limit: RecentEvents})
 	return Answer{Count: uint64(len(t.Events)), Bytes: p.Bytes + t.BytesRead}, err
 }

@@ -41,3 +41,11 @@ func (b *Behaviour) Answer(q EventQuestion) Known {
 	}
 	return k
 }
+
+// Answers returns the right answers to EventQuestions, in order.
+func (b *Behaviour) Answers() (out []Known) {
+	for _, q := range EventQuestions() {
+		out = append(out, b.Answer(q))
+	}
+	return out
+}

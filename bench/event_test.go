@@ -86,7 +86,7 @@ func TestEventOrder(t *testing.T) {
 		ids[string(e.AppendID(nil))] = true
 	}
 	for i := range uint64(10000) {
-		g.LiveEvent(i, &e)
+		g.LiveEvent(997*i, &e) // nearly three times around
 		if at := time.UnixMilli(e.Time); at.Before(Now().Add(-time.Hour)) || !at.Before(Now()) || e.Profile >= opt.Profiles {
 			t.Fatalf("live event %d: %+v", i, e)
 		}
@@ -148,8 +148,10 @@ func eventShares(g *Generator, n uint64) (have map[string]float64, logs, squares
 		if d := at.Weekday(); d == time.Saturday || d == time.Sunday {
 			have["weekend"] += unit
 		}
-		if e.Time < Now().UnixMilli()-45*day {
-			have["first half"] += unit
+		if e.Time < Now().UnixMilli()-(eventDays-7)*day {
+			have["first week"] += unit
+		} else if e.Time >= Now().UnixMilli()-7*day {
+			have["last week"] += unit
 		}
 		if top[e.Profile] > 0 {
 			have["tenth"] += unit
@@ -186,25 +188,27 @@ func TestEventDistributions(t *testing.T) {
 		return sum
 	}
 	const withItem = 25 + 6 + 3 + 4 + 0.8
-	first, last := 45*(1+1./16), 45*(1+3./16) // the mean weights of the halves
 	for what, want := range map[string]float64{
 		"app_open": 45, "view_item": 25, "search": 8, "add_to_cart": 6, "purchase": 3, "watch": 4, "share": 1.5, "review": 0.8,
 		"support_ticket": 0.4, "email_open": 4, "push_click": 2, "uninstall": 0.3, "with item": withItem,
 		"channel app": 100 / zipfSum(channels, 1), "channel partner": 20 / zipfSum(channels, 1),
 		"item-0000": withItem / zipfSum(items, 0.9), "item-0099": withItem * math.Pow(100, -0.9) / zipfSum(items, 0.9),
 		"cc0": withItem * (0.5/categories + 0.5/zipfSum(categories, 0.8)), "favourite": withItem * (0.5 + 0.5/categories),
-		"hour 08": 100. / 24 * 0.4, "hour 20": 100. / 24 * 1.6, "hour 14": 100. / 24, "first half": 100 * first / (first + last),
+		"hour 08": 100. / 24 * 0.4, "hour 20": 100. / 24 * 1.6, "hour 14": 100. / 24,
 		"weekend": 100 * 26 * 1.3 / (26*1.3 + 64), "tenth": 100 * math.Pow(0.1, 0.4), "hundredth": 100 * math.Pow(0.01, 0.4),
 	} {
-		// Five standard deviations of a count; 3 % more where the slow growth, the days of the week
-		// and the few favourites of the most active are not reckoned with.
+		// Five standard deviations of a count; 3 % more where the slow growth and the few favourites
+		// of the most active are not reckoned with.
 		slack := 5*math.Sqrt(want*(100-want)/n) + 0.0005
-		if strings.HasPrefix(what, "cc") || what == "first half" || what == "weekend" {
+		if what == "cc0" || what == "weekend" {
 			slack += 0.03 * want
 		}
 		if math.Abs(have[what]-want) > slack {
 			t.Errorf("%s: %.4f %%, want %.4f +- %.4f", what, have[what], want, slack)
 		}
+	}
+	if got, want := have["last week"]/have["first week"], (1+0.25*86.5/90)/(1+0.25*3.5/90); math.Abs(got-want) > 0.01 {
+		t.Errorf("the last week has %.4f times the events of the first, want %.4f", got, want)
 	}
 	if mean, dev := logs/purchases, math.Sqrt(squares/purchases-logs/purchases*logs/purchases); math.Abs(mean-3.2) > 0.05 || math.Abs(dev-0.9) > 0.05 {
 		t.Errorf("log of the amount: mean %.3f and deviation %.3f, want 3.2 and 0.9", mean, dev)

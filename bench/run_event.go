@@ -126,7 +126,7 @@ func (r *runner) askEvents(ctx context.Context, a Asker) error {
 	ask := func(ctx context.Context, i uint64) (Answer, error) { return a.Recent(ctx, r.g.AnyKey(i)) }
 	var right func(i uint64) Known
 	if b != nil {
-		right = func(i uint64) Known { return Known{True: min(recentEvents, uint64(len(b.Of(r.g.anyProfile(i)))))} }
+		right = func(i uint64) Known { return Known{True: min(RecentEvents, uint64(len(b.Of(r.g.anyProfile(i)))))} }
 	}
 	if err := r.measure(ctx, "Q16", ask, right); err != nil {
 		return fmt.Errorf("Q16: %w", err)

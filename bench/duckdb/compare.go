@@ -84,7 +84,56 @@ func (c *comparison) ask(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", q.Name, err)
 		}
 	}
-	return nil
+	if c.data.Events == 0 {
+		return nil
+	}
+	for k, q := range bench.EventQuestions() {
+		progress("asking " + q.Name)
+		if err := c.askEvents(ctx, k, q.Name); err != nil {
+			return fmt.Errorf("%s: %w", q.Name, err)
+		}
+	}
+	progress("asking Q16")
+	return c.askRecent(ctx)
+}
+
+// comparedEvents is how many of a question's conditions are compared before, with the
+// unknown people.
+const comparedEvents = 3
+
+// askEvents measures question k of those about events, with other constants each time and
+// those of the workload last.
+func (c *comparison) askEvents(ctx context.Context, k int, name string) error {
+	for i := range uint64(comparedEvents) {
+		if _, err := c.same(ctx, c.g.EventQuestions(i)[k].Condition); err != nil {
+			return err
+		}
+	}
+	last := uint64(bench.WarmUps + c.runs - 1)
+	return c.measure(ctx, pair{
+		name,
+		func(ctx context.Context, i uint64) (bench.Answer, error) {
+			return c.kanta.Count(ctx, c.g.EventQuestions(last - i)[k].Text)
+		},
+		func(ctx context.Context, i uint64) (a bench.Answer, err error) {
+			a.Count, err = c.duck.count(ctx, c.g.EventQuestions(last - i)[k].SQL)
+			return a, err
+		},
+	}, 0)
+}
+
+// askRecent reads profiles with their last events, a random one each time.
+func (c *comparison) askRecent(ctx context.Context) error {
+	return c.measure(ctx, pair{
+		"Q16",
+		func(ctx context.Context, i uint64) (bench.Answer, error) { return c.kanta.Recent(ctx, c.g.AnyKey(i)) },
+		func(ctx context.Context, i uint64) (a bench.Answer, err error) {
+			if _, err = c.duck.profile(ctx, c.g.AnyKey(i)); err == nil {
+				a.Count, err = c.duck.recent(ctx, c.g.AnyKey(i), bench.RecentEvents)
+			}
+			return a, err
+		},
+	}, 0)
 }
 
 // askAbout measures the questions about one condition.
@@ -336,9 +385,9 @@ func (c *comparison) print(w io.Writer) error {
 		fmt.Fprintf(w, "%s: %s, %.2f s\n", s.who, s.what, s.took.Seconds())
 	}
 	_, err := fmt.Fprintf(w, "on disk, MiB: Kanta %.0f, DuckDB %.0f\n"+
-		"All answers were the same. %d people, seed %d, %d askings of each question; DuckDB %s.\n"+
+		"All answers were the same. %d people, %d events, seed %d, %d askings of each question; DuckDB %s.\n"+
 		"DuckDB/Kanta: the median of the ratios of pairs asked one after the other; of MIX8, of the rates of %d rounds.\n",
-		float64(c.kantaBytes)/(1<<20), float64(c.duckBytes)/(1<<20), c.data.Profiles, c.data.Seed, c.runs, c.version, mixRounds)
+		float64(c.kantaBytes)/(1<<20), float64(c.duckBytes)/(1<<20), c.data.Profiles, c.data.Events, c.data.Seed, c.runs, c.version, mixRounds)
 	return err
 }
 

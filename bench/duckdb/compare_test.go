@@ -11,7 +11,7 @@ import (
 )
 
 func small(dir string) settings {
-	return settings{data: bench.Options{Profiles: 3000, Seed: 7, WithAbsent: true}, dir: dir, runs: 2, segments: 30, mix: 40 * time.Millisecond}
+	return settings{data: bench.Options{Profiles: 3000, Events: 60_000, Seed: 7, WithAbsent: true}, dir: dir, runs: 2, segments: 30, mix: 40 * time.Millisecond}
 }
 
 func loaded(t *testing.T, s settings) *comparison {
@@ -38,7 +38,7 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	rest := out.String()
-	for _, part := range []string{"DuckDB/Kanta", "Q1 ", "Q15 ids", "Q15 keys", "profile", "Q17", "MIX8", "questions per second", "load", "All answers were the same. 3000 people"} {
+	for _, part := range []string{"DuckDB/Kanta", "Q1 ", "Q15 ids", "Q15 keys", "profile", "Q17", "MIX8", "Q8 ", "Q12 ", "Q16", "questions per second", "load events", "All answers were the same. 3000 people, 60000 events"} {
 		_, after, ok := strings.Cut(rest, part)
 		if !ok {
 			t.Fatalf("%q is missing, or not in this order, in\n%s", part, out.String())
@@ -102,4 +102,9 @@ func TestDifferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	wanted("profile", c.sameProfile(ctx, key), "push_opt_in")
+	if _, err := c.duck.db.ExecContext(ctx, "DELETE FROM events WHERE event = 'purchase'"); err != nil {
+		t.Fatal(err)
+	}
+	wanted("events", c.askEvents(ctx, 1, "Q9"), "kanta says")
+	wanted("recent", c.askRecent(ctx), "kanta says")
 }

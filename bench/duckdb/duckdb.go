@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	duckdb "github.com/duckdb/duckdb-go/v2"
 
@@ -16,7 +17,8 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// duck is a DuckDB file with the profiles in the table people.
+// duck is a DuckDB file with the profiles in the table people and their events in the
+// table events.
 type duck struct {
 	db       *sql.DB
 	file     string
@@ -77,6 +79,16 @@ func (d *duck) load(ctx context.Context, attributes []schema.Attribute, csv stri
 // index makes profiles findable by key and writes everything to the file.
 func (d *duck) index(ctx context.Context) error {
 	_, err := d.db.ExecContext(ctx, "CREATE UNIQUE INDEX people_key ON people (key); CHECKPOINT")
+	return err
+}
+
+// loadEvents creates the table from a CSV file. A join returns rows in any order, so they
+// are put back into that of time.
+func (d *duck) loadEvents(ctx context.Context, csv string) error {
+	_, err := d.db.ExecContext(ctx, fmt.Sprintf("CREATE TABLE events AS SELECT people.rowid AS person, event, time, category, item_id, amount, channel"+
+		" FROM read_csv('%s', header = true, auto_detect = false, delim = ',', columns = {'profile': 'VARCHAR', 'event': 'VARCHAR', 'time': 'TIMESTAMP',"+
+		" 'category': 'VARCHAR', 'item_id': 'VARCHAR', 'amount': 'DECIMAL(9,2)', 'channel': 'VARCHAR'}) e JOIN people ON people.key = e.profile ORDER BY time; CHECKPOINT",
+		strings.ReplaceAll(csv, "'", "''")))
 	return err
 }
 
@@ -190,6 +202,24 @@ func (d *duck) profile(ctx context.Context, key string) (values map[string]strin
 		}
 	}
 	return values, rows.Err()
+}
+
+// recent returns how many of the last events of a profile there are, having read them.
+func (d *duck) recent(ctx context.Context, key string, limit int) (n uint64, err error) {
+	rows, err := d.db.QueryContext(ctx, fmt.Sprintf("SELECT time, event, category, item_id, amount::VARCHAR, channel FROM events"+
+		" WHERE person = (SELECT rowid FROM people WHERE key = '%s') AND time <= TIMESTAMP '2026-01-01' ORDER BY time DESC, event DESC LIMIT %d", key, limit))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var at time.Time
+	var cells [5]sql.NullString
+	for ; rows.Next(); n++ {
+		if err := rows.Scan(&at, &cells[0], &cells[1], &cells[2], &cells[3], &cells[4]); err != nil {
+			return n, err
+		}
+	}
+	return n, rows.Err()
 }
 
 // prepareSegments makes one statement of all segments, a column each.

@@ -203,15 +203,11 @@ func (d *demo) behaviour(ctx context.Context, s store, profiles uint64, o *query
 	if err := d.settle(ctx, s, file); err != nil {
 		return err
 	}
-	d.title("Asking about it (all events lie one by one in slices too, to compare with)")
-	behaviour, questions := g.Behaviour(), bench.EventQuestions()
-	var expected bench.Expected
-	known := map[string]string{}
-	for _, q := range questions {
-		expected.Answers = append(expected.Answers, behaviour.Answer(q))
+	d.title("Asking about it")
+	expected, known := bench.Expected{Answers: g.Behaviour().Answers()}, map[string]string{}
+	for _, q := range bench.EventQuestions() {
 		known[q.Name] = q.Text
 	}
-	behaviour = nil // 130 MB
 	return d.ask(ctx, s, []demoQuestion{
 		{"", `app_open.in_last(days(7)).count() >= 3 && !push_opt_in`},
 		{"Q8", known["Q8"]},

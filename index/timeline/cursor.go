@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/kantadb/kanta/index/bitmap"
 )
@@ -11,6 +12,8 @@ type Scan struct {
 	Chunk    int           // of the shard, 0 to 15
 	From, To int64         // times t with From <= t < To
 	Within   *bitmap.Words // the profiles, by ordinal within the chunk; nil: all
+	One      bool          // Within holds one profile only, Profile: its events are found without looking at the others
+	Profile  uint16
 
 	// Where sets yes to those of the block's events From to To-1 for which a predicate is
 	// true, and no to those for which it is false; it is unknown for the others. Both come
@@ -220,6 +223,10 @@ func (c *Cursor) all() (bool, error) {
 		return false, err
 	}
 	mem := &c.memory
+	c.Hits, c.Counts = nil, nil
+	if c.scan.One {
+		return c.one(n), nil
+	}
 	k := 0
 	for i := c.From >> 6; i <= (c.To-1)>>6; i++ {
 		w := mem.begins[i]
@@ -232,7 +239,6 @@ func (c *Cursor) all() (bool, error) {
 		}
 	}
 	mem.starts[n] = uint16(c.To)
-	c.Hits, c.Counts = nil, nil
 	c.Profiles, c.Starts, c.Ends = mem.profiles[:n], mem.starts[:n], mem.starts[1:n+1]
 	if c.scan.Within == nil {
 		return true, nil
@@ -245,6 +251,21 @@ func (c *Cursor) all() (bool, error) {
 	}
 	c.Profiles, c.Starts, c.Ends = c.Profiles[:k], c.counts[:k], c.ends[:k]
 	return k > 0, nil
+}
+
+// one makes a batch of all events of the one profile looked for, out of n runs.
+func (c *Cursor) one(n int) bool {
+	mem := &c.memory
+	i, ok := slices.BinarySearch(mem.profiles[:n], c.scan.Profile)
+	if !ok {
+		return false
+	}
+	mem.starts[0], mem.starts[1] = uint16(mem.begins.nth(c.From, i)), uint16(c.To)
+	if i+1 < n {
+		mem.starts[1] = uint16(mem.begins.nth(c.From, i+1))
+	}
+	c.Profiles, c.Starts, c.Ends = mem.profiles[i:i+1], mem.starts[:1], mem.starts[1:2]
+	return true
 }
 
 // some makes a batch of the events in c.hits. It goes from hit to hit: a run's number is

@@ -59,3 +59,22 @@ func (m *Mask) rank(i int) int {
 	}
 	return m.count(0, i)
 }
+
+// nth returns bit number k, counted from 0, of those that are set from bit from on; there
+// are so many.
+func (m *Mask) nth(from, k int) int {
+	for i := from >> 6; ; i++ {
+		w := m[i]
+		if i == from>>6 {
+			w &= ^uint64(0) << (from & 63)
+		}
+		if n := bits.OnesCount64(w); k >= n {
+			k -= n
+			continue
+		}
+		for ; k > 0; k-- {
+			w &= w - 1
+		}
+		return i<<6 | bits.TrailingZeros64(w)
+	}
+}

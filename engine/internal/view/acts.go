@@ -36,6 +36,8 @@ type actReader struct {
 	scan    timeline.Cursor
 	parts   []*base.ActPart
 	sources []timeline.Source
+	alone   bool // one person's events are looked for
+	person  uint16
 	both    bitmap.Words
 	within  bitmap.Words
 	live    bitmap.Words
@@ -80,6 +82,9 @@ func (c *Cursor) Events(scan *query.EventScan, chunk int, within *bitmap.Set, f 
 	from := max(scan.From, c.s.Horizon(e))
 	if from >= scan.To {
 		return nil
+	}
+	if r.alone = within != nil && within.Form == bitmap.Sparse && len(within.Array) == 1; r.alone {
+		r.person = within.Array[0]
 	}
 	who, err := c.whose(chunk, within)
 	if err != nil || who == nil && within != nil {
@@ -134,6 +139,9 @@ func (r *actReader) stored(c *Cursor, e *schema.Event, scan *query.EventScan, fr
 		r.sources = append(r.sources, s)
 	}
 	ts := timeline.Scan{Chunk: chunk & chunkMask, From: from, To: scan.To, Within: who}
+	if r.alone {
+		ts.One, ts.Profile = true, r.person
+	}
 	if len(scan.Zones) > 0 {
 		var all timeline.All
 		for _, z := range scan.Zones {
@@ -156,9 +164,13 @@ func (r *actReader) stored(c *Cursor, e *schema.Event, scan *query.EventScan, fr
 // load makes the block of what the scan found in one stored block.
 func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Batch) error {
 	r.selectRuns(b)
+	narrow := b.Block // of one person, a few events of a block are meant: the others need no decoding
+	if n := len(r.sel); n > 0 {
+		narrow.From, narrow.To = int(r.sel[0]), int(r.sel[n-1])+1
+	}
 	r.block = query.EventBlock{Ords: r.ords, Sorted: true, Columns: r.block.Columns[:0]}
 	if scan.Times {
-		if err := b.Times(r.numbers[:]); err != nil {
+		if err := narrow.Times(r.numbers[:]); err != nil {
 			return err
 		}
 		r.times = pick(r.times, r.numbers[:], r.sel)
@@ -166,7 +178,7 @@ func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Bat
 	}
 	r.columns = grown(r.columns, len(scan.Properties))
 	for i, id := range scan.Properties {
-		if err := r.column(e, &b.Block, id, &r.columns[i]); err != nil {
+		if err := r.column(e, &narrow, id, &r.columns[i]); err != nil {
 			return err
 		}
 		r.block.Columns = append(r.block.Columns, r.columns[i].view())
