@@ -20,14 +20,15 @@ import (
 // Limits of the head. A value in the log costs about 65 ns at the next opening
 // (measured, see DESIGN.md), which is to take half a second.
 const (
-	softValues  = 7_000_000  // values in the unfolded log that the folding keeps to
-	hardValues  = 10_000_000 // values at which writers wait
-	maxFrozen   = 4          // frozen L0s at which writers wait
-	headShare   = 4          // of the memory budget the settled tier takes one part at most
-	foldAge     = 60 * time.Second
-	idleCheck   = time.Second
-	foldValues  = 1 << 12 // values of a unit that are worth a fold
-	truncateGap = 64      // log records that are truncated together
+	softValues   = 7_000_000  // values in the unfolded log that the folding keeps to
+	hardValues   = 10_000_000 // values at which writers wait
+	recordValues = 20         // values that a record of the log is as dear as at the next opening (measured with single rows)
+	maxFrozen    = 4          // frozen L0s at which writers wait
+	headShare    = 4          // of the memory budget the settled tier takes one part at most
+	foldAge      = 60 * time.Second
+	idleCheck    = time.Second
+	foldValues   = 1 << 12 // values of a unit that are worth a fold
+	truncateGap  = 64      // log records that are truncated together
 )
 
 // compactor is the one goroutine that settles the head and folds it into the base.
@@ -281,7 +282,7 @@ func (c *compactor) settle(ctx context.Context) error {
 		return err
 	}
 	for _, l := range frozen {
-		c.logged = append(c.logged, logged{l.Last, int64(l.Values)})
+		c.logged = append(c.logged, logged{l.Last, int64(l.Values) + recordValues*int64(l.Last-l.First+1)})
 	}
 	c.db.publish(func(s *state) {
 		s.Tiers.Settled, s.Tiers.Acts = settled, acts

@@ -23,4 +23,26 @@
 // unknown operands that made it so overflowed or divided by zero. An error that another
 // operand decides away ("false && 1/0 == 1") is none. So the number does not depend on
 // the order of evaluation, which follows cost.
+//
+// # Events
+//
+// A list of events ([Events]) is read chunk by chunk too: blocks of events come from the
+// view's [EventCursor], and conditions on an event are planned and evaluated over a block
+// as conditions on profiles are over a chunk, three values included. An event for which a
+// condition is unknown is not in the list; what fails inside a condition, or inside the
+// arithmetic of a fold, makes that event not count and is no error of the profile. Errors
+// are: a sum that does not fit its kind, and what fails in comparing folds or in a test of
+// the first or last event.
+//
+// Events of a profile are in order of (time, [ActHash]); the hash is looked at only where
+// times are equal and it makes a difference.
+//
+// Sums of ints and decimals have 128 bits, sums of floats are exact and rounded once, so
+// that no order of events, and no number of goroutines, changes a bit of an answer. Of
+// floats, NaN is the least and the greatest where there is one, and -0 is less than 0.
+//
+// Memory: a worker holds 2 MiB per fold of a comparison and per list of a sequence, if
+// everybody is a candidate, and 32 MiB of events that have to be seen together; where more
+// would be, the chunk's candidates are taken in parts. Only the events of one profile may
+// take more. Cancellation is looked at with each block.
 package query

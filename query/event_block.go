@@ -93,9 +93,9 @@ func (c *blockCursor) column(attr schema.AttrID, size func(*EventColumn) int) (*
 		if p != attr {
 			continue
 		}
-		col := &c.block.Columns[i]
-		if n := size(col); n != len(c.block.Ords) {
-			return nil, Errorf(CodeInternal, "property %d has %d values in a block of %d events", attr, n, len(c.block.Ords))
+		col, events := &c.block.Columns[i], len(c.block.Ords)
+		if n := size(col); n != events || col.Present != nil && len(col.Present) < (events+63)/64 {
+			return nil, Errorf(CodeInternal, "property %d has %d values in a block of %d events", attr, n, events)
 		}
 		return col, nil
 	}

@@ -140,10 +140,15 @@ func randomActs(r *rand.Rand) map[schema.EventID][]memAct {
 	return out
 }
 
-// indexActs fills the dictionaries of properties.
+// indexActs fills the dictionaries of properties, and lets each event have its time as one.
 func (v *memView) indexActs(p *memProfile) {
 	for _, e := range v.schema.Events {
-		for _, a := range p.events[e.ID] {
+		for i := range p.events[e.ID] {
+			a := &p.events[e.ID][i]
+			if a.values == nil {
+				a.values = map[schema.AttrID]schema.Value{}
+			}
+			a.values[schema.TimeProperty] = schema.TimestampValue(a.time)
 			for _, property := range e.Properties {
 				v.codesOf(property, a.values[property.ID])
 			}

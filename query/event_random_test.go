@@ -3,7 +3,9 @@ package query
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -60,14 +62,10 @@ func TestRandomEvents(t *testing.T) {
 	if testing.Short() {
 		views = 10
 	}
-	type outcome struct {
-		kind string
-		t    Truth
-	}
-	seen, methods := map[outcome]int{}, map[string]int{}
+	seen, methods := map[kindTruth]int{}, map[string]int{}
 	for i := range views {
 		r := rand.New(rand.NewPCG(seed, uint64(i)))
-		v := randomView(r, 60)
+		v := randomView(r, 40)
 		for j := range trees {
 			n := randomEventNode(r, v.schema, Span{1, 2})
 			c := &checker{t: t, r: r, v: v, tree: n, want: reference(v, n)}
@@ -88,7 +86,7 @@ func TestRandomEvents(t *testing.T) {
 			}
 			for _, k := range eventKinds(n) {
 				for truth := range some {
-					seen[outcome{k, truth}]++
+					seen[kindTruth{k, truth}]++
 				}
 			}
 		}
@@ -99,12 +97,22 @@ func TestRandomEvents(t *testing.T) {
 			methods[what] += n
 		}
 	}
-	if testing.Short() {
-		return
+	if !testing.Short() {
+		checkCoverage(t, seen, methods)
 	}
+}
+
+// kindTruth is a kind of node with what it said of somebody.
+type kindTruth struct {
+	kind string
+	t    Truth
+}
+
+// checkCoverage fails if the random nodes were not of all kinds, or too rarely of some.
+func checkCoverage(t *testing.T, seen map[kindTruth]int, methods map[string]int) {
 	f := func(kind string, truths ...Truth) {
 		for _, truth := range truths {
-			if seen[outcome{kind, truth}] == 0 {
+			if seen[kindTruth{kind, truth}] == 0 {
 				t.Errorf("%s was never %d", kind, truth)
 			}
 		}
@@ -146,5 +154,100 @@ func (c *checker) person() {
 	got, err := NewPerson(c.v, &profile, lists, Env{Now: c.o.Now}).Is(context.Background(), c.tree)
 	if want := c.want.truth[ord]; err != nil || got != want {
 		c.t.Errorf("profile %d by itself: %d, %v, want %d", ord, got, err, want)
+	}
+}
+
+// TestSmallTimes: where all times are within a few milliseconds, every border of every
+// window, duration and order is met.
+func TestSmallTimes(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	profiles := map[uint32]*memProfile{}
+	for o := range uint32(40) {
+		p := &memProfile{key: fmt.Sprint(o), events: map[schema.EventID][]memAct{}}
+		for _, e := range memEventTypes() {
+			for range r.IntN(4) {
+				p.events[e.ID] = append(p.events[e.ID], memAct{time: r.Int64N(10)})
+			}
+		}
+		profiles[o] = p
+	}
+	list := func() *Events {
+		from := r.Int64N(8)
+		l := &Events{Event: eBuy + schema.EventID(r.IntN(3)), From: from, To: from + r.Int64N(8)}
+		if r.IntN(3) == 0 {
+			l.From, l.To = math.MinInt64, memNow
+		}
+		return l
+	}
+	seen := map[Truth]int{}
+	for i := range 2000 {
+		v := newMemView(memSchema(), profiles, 1, true, uint64(i%50))
+		n := Node(&Sequence{Within: r.Int64N(6), Of: []*Events{list(), list(), list()}[:2+r.IntN(2)]})
+		if r.IntN(2) == 0 {
+			l := list()
+			l.Then = &Then{list(), r.Int64N(6)}
+			n = &Any{List: l}
+		}
+		want := reference(v, n).truth
+		for o, got := range evaluate(t, v, n, func(*worker) {}) {
+			if got != want[o] {
+				t.Fatalf("seed %d, %d: profile %d is %d, want %d: %s", seed, i, o, got, want[o], describe(n))
+			}
+			seen[got]++
+		}
+	}
+	if seen[True] < 500 || seen[False] < 500 {
+		t.Errorf("the truths are %v: the test tests too little", seen)
+	}
+}
+
+// TestZones: by hand, what a scan may leave out.
+func TestZones(t *testing.T) {
+	v := acting()
+	v.dict[pItem] = nil
+	v.codes[pItem] = map[string]uint32{}
+	var many []schema.Value
+	for i := range 200 {
+		item := str(fmt.Sprint("i", i))
+		v.codesOf(*propertyOf(v.schema.EventByID(eBuy), pItem), item)
+		if i >= 20 && i < 190 {
+			many = append(many, item)
+		}
+	}
+	v.codesOf(*propertyOf(v.schema.EventByID(eBuy), pLabels), schema.SetValue("l0"))
+	f := func(n Node, want ...ZoneMap) {
+		t.Helper()
+		l := ever(eBuy)
+		l.Filter = []Node{n}
+		p, err := Prepare(context.Background(), &Any{List: l}, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := p.root.inner.(*anyOp).list
+		if !slices.Equal(got.scan.Zones, want) || got.none {
+			t.Errorf("%s: %v (nobody: %v), want %v", eventCondition(v.schema, n), got.scan.Zones, got.none, want)
+		}
+	}
+	in := func(values ...schema.Value) Node { return &In{Attr: pItem, Values: values} }
+	qty := &Range{Attr: pQty, Lo: -3, Hi: 9}
+	f(in(str("i7")), ZoneMap{pItem, 7, 7})
+	f(in(str("i9"), str("i7"), str("never")), ZoneMap{pItem, 7, 9})
+	f(in(many...), ZoneMap{pItem, 20, 189})
+	f(qty, ZoneMap{pQty, -3, 9})
+	f(&In{Attr: pQty, Values: []schema.Value{schema.IntValue(5), schema.IntValue(-5)}}, ZoneMap{pQty, -5, 5})
+	f(&In{Attr: pGift, Values: []schema.Value{schema.BoolValue(true)}}, ZoneMap{pGift, 1, 1})
+	f(&And{[]Node{in(str("i7")), qty}}, ZoneMap{pItem, 7, 7}, ZoneMap{pQty, -3, 9})
+	f(&Or{[]Node{in(str("i7")), qty}})
+	f(&Not{qty})
+	f(&SetHas{Attr: pLabels, Values: []string{"l0"}})
+	f(&In{Attr: pNote, Values: []schema.Value{str("x")}})
+	f(&In{Attr: schema.TimeProperty, Values: []schema.Value{schema.TimestampValue(5)}})
+	l := ever(eBuy)
+	l.Filter = []Node{in(str("never"))}
+	p, err := Prepare(context.Background(), &Any{List: l}, v)
+	if err != nil || !p.root.inner.(*anyOp).list.none {
+		t.Errorf("an item that nobody ever bought is looked for: %v", err)
 	}
 }

@@ -28,13 +28,7 @@ func refList(v *memView, l *Events, p *memProfile) []memAct {
 }
 
 // asProfile is an event as its conditions see it.
-func asProfile(a memAct) *memProfile {
-	p := &memProfile{values: map[schema.AttrID]schema.Value{schema.TimeProperty: schema.TimestampValue(a.time)}}
-	for id, val := range a.values {
-		p.values[id] = val
-	}
-	return p
-}
+func asProfile(a memAct) *memProfile { return &memProfile{values: a.values} }
 
 func refPasses(v *memView, l *Events, a memAct) bool {
 	for _, c := range l.When {

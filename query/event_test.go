@@ -247,7 +247,7 @@ func TestEventMemory(t *testing.T) {
 	t.Logf("seed %d", seed)
 	for i := range uint64(6) {
 		r := rand.New(rand.NewPCG(seed, i))
-		v := randomView(r, 60)
+		v := randomView(r, 40)
 		for j := range 60 {
 			n := randomEventNode(r, v.schema, Span{1, 2})
 			want := reference(v, n).truth
@@ -408,6 +408,53 @@ func TestEventErrors(t *testing.T) {
 	}
 }
 
+// badBlocks is a view whose cursors hand out blocks that are none.
+type badBlocks struct {
+	View
+	spoil func(b *EventBlock)
+}
+
+type badCursor struct {
+	Cursor
+	spoil func(b *EventBlock)
+}
+
+func (v badBlocks) Cursor() Cursor { return badCursor{v.View.Cursor(), v.spoil} }
+
+func (c badCursor) Events(scan *EventScan, chunk int, within *bitmap.Set, f func(b *EventBlock) error) error {
+	return c.Cursor.(EventCursor).Events(scan, chunk, within, func(b *EventBlock) error { c.spoil(b); return f(b) })
+}
+
+func (c badCursor) EventDay(event schema.EventID, day int64, chunk int, buf *bitmap.Words) (bitmap.Set, bool, error) {
+	return bitmap.Set{}, false, nil
+}
+
+// TestEventBadBlocks: a block that contradicts itself is an error, not a crash.
+func TestEventBadBlocks(t *testing.T) {
+	v := acting()
+	l := within(everBought(), 0, memNow)
+	l.When = []Clock{{From: 0, To: time.Hour}}
+	l.Filter = []Node{&Not{&Range{Attr: pQty, Lo: 5, Hi: 6}}, &Not{&In{Attr: pItem, Values: []schema.Value{str("book")}}},
+		&Not{&In{Attr: pNote, Values: []schema.Value{str("x")}}}, &Not{&SetHas{Attr: pLabels, Values: []string{"x"}}}}
+	p, err := Prepare(context.Background(), &Any{List: l}, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(b *EventBlock){
+		"times":   func(b *EventBlock) { b.Times = nil },
+		"columns": func(b *EventBlock) { b.Columns = b.Columns[1:] },
+		"size":    func(b *EventBlock) { b.Ords = make([]uint16, bitmap.ChunkSize+1) },
+		"ints":    func(b *EventBlock) { b.Columns[0].Ints = nil },
+		"present": func(b *EventBlock) { b.Columns[0].Present = []uint64{} },
+		"codes":   func(b *EventBlock) { b.Columns[1].Codes = nil },
+		"texts":   func(b *EventBlock) { b.Columns[2].Texts = nil },
+	} {
+		if _, err := CountOf(context.Background(), badBlocks{v, spoil}, p, Options{}); !errors.Is(err, &Error{Code: CodeInternal}) {
+			t.Errorf("wrong %s: %v", name, err)
+		}
+	}
+}
+
 // TestEventPlan: attributes come first and say whose events are read; bytes are counted.
 func TestEventPlan(t *testing.T) {
 	v := acting()
@@ -427,6 +474,12 @@ func TestEventPlan(t *testing.T) {
 	}
 	if v.events.seen["within"] != 1 || v.events.seen["everybody"] != 0 {
 		t.Errorf("events were read for %v", v.events.seen)
+	}
+	before := v.events.seen["times"] + v.events.seen["no times"]
+	mustCount(t, v, &Any{List: within(everBought(), 5, 5)})
+	mustCount(t, v, &Any{List: &Events{Event: eBuy, To: memNow, Filter: []Node{&In{Attr: pItem, Values: []schema.Value{str("never")}}}}})
+	if after := v.events.seen["times"] + v.events.seen["no times"]; after != before {
+		t.Error("lists that are empty for everybody were read")
 	}
 }
 

@@ -413,7 +413,7 @@ func randomView(r *rand.Rand, size int) *memView {
 	o := []uint32{0, 60000, bitmap.ShardSize - 70000, bitmap.ShardSize - 100}[r.IntN(4)]
 	for len(profiles) < size {
 		gap := []uint32{1, 3, 200, 50000}[r.IntN(4)]
-		for range 1 + r.IntN(200) {
+		for range 1 + r.IntN(min(200, size)) {
 			p := &memProfile{key: fmt.Sprintf("k%d", o*7919%1000003), values: map[schema.AttrID]schema.Value{}}
 			for _, a := range s.Attributes {
 				if r.Float64() >= absent[a.ID] {

@@ -123,7 +123,7 @@ func TestBench(t *testing.T) {
 	c := newCLI(t)
 	out := c.must("bench", "--profiles", "5000", "--runs", "2", "--segments", "10", "--mix", "100ms", "--write", "100ms", "--keep", c.path("kept"))
 	contains(t, out, "batches\t5000\t", "csv\t5000\t", "Q1\t", "\tright\n", "Q6\t", "\tright\n", "Q15 keys\t", "Q17\t", "MIX8\t", "questions/s", "disk\t", "largest resident memory\t")
-	contains(t, c.must("bench", "--profiles", "2000", "--runs", "1", "--segments", "5", "--mix", "100ms", "--write=-1s", "--json"), `{"profiles":2000,"seed":0,"loads":[{"how":"batches"`, `"name":"Q3"`, `"checked":true`)
+	contains(t, c.must("bench", "--profiles", "2000", "--runs", "1", "--segments", "5", "--mix", "100ms", "--write=-1s", "--events", "0", "--json"), `{"profiles":2000,"seed":0,"loads":[{"how":"batches"`, `"name":"Q3"`, `"checked":true`)
 	if _, _, code := c.run("bench", "--keep", c.path("kept")); code != exitUsage {
 		t.Errorf("exit %d for a directory that is not empty", code)
 	}

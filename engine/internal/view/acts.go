@@ -378,3 +378,28 @@ func (m *actColumn) fresh(class effect.Class, src *head.ActColumn, first int, se
 func (c *Cursor) EventDay(schema.EventID, int64, int, *bitmap.Words) (bitmap.Set, bool, error) {
 	return bitmap.Set{}, false, nil
 }
+
+var _ query.EventCounter = View{}
+
+// EventCount estimates how many events of a type lie in a window: parts that it cuts are
+// taken to be even in time, and the head to be in it.
+func (v View) EventCount(event schema.EventID, from, to int64) uint64 {
+	n := uint64(0)
+	for _, u := range v.S.Acts[event] {
+		if u == nil {
+			continue
+		}
+		for _, p := range u.Parts {
+			if span := p.Last - p.First + 1; p.First < to && p.Last >= from {
+				cut := min(p.Last+1, to) - max(p.First, from)
+				n += uint64(float64(p.Events) * float64(cut) / float64(span))
+			}
+		}
+	}
+	for _, chunk := range v.S.Tiers.Acts[event] {
+		for _, a := range chunk {
+			n += uint64(a.Len())
+		}
+	}
+	return n
+}
