@@ -57,7 +57,23 @@ func (z *zoneTimes) periodOf(t int64) period {
 	if !to.IsZero() {
 		p.to = to.UnixMilli()
 	}
+	if p.from <= t && t < p.to {
+		return p
+	}
+	// On the last day of a leap year the bounds of some zones end before the instant. Then
+	// it is the hour, if its ends agree, else the second.
+	for _, span := range [...]int64{3_600_000, 1000} {
+		p.from = t - ((t%span)+span)%span
+		if p.to = p.from + span; offsetIn(z.zone, p.from) == p.offset && offsetIn(z.zone, p.to-1) == p.offset {
+			break
+		}
+	}
 	return p
+}
+
+func offsetIn(zone *time.Location, t int64) int64 {
+	_, seconds := time.UnixMilli(t).In(zone).Zone()
+	return int64(seconds) * 1000
 }
 
 // day returns the local date, in days since 1970, and the milliseconds since its midnight
