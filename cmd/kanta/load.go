@@ -178,6 +178,9 @@ func (l *load) applyFile(ctx context.Context, want *quality.Definitions) error {
 func (l *load) evolve(ctx context.Context, before *schema.Schema, changes []schema.Change) (*schema.Schema, error) {
 	s := l.target()
 	after, err := change(ctx, s, before, changes, l.flags.dry)
+	if err == nil {
+		l.warnClashes(before, after)
+	}
 	if err != nil || !l.flags.dry || len(changes) == 0 {
 		return after, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,9 +17,11 @@ import (
 func newSchema(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "schema",
-		Short: "Which attributes a person has: infer, show, apply",
-		Long: `Which attributes a person has. A schema is a TOML file with an [[attribute]] table for
-each; kanta schema infer makes one from data, to be read, corrected and applied.`,
+		Short: "Which attributes and events there are: infer, show, apply",
+		Long: `Which attributes a person has, and which types of event there are. A schema is a TOML
+file with an [[attribute]] table for each attribute, an [[event]] table for each type of event
+and in it an [[event.property]] for each of its properties; kanta schema infer makes one from
+data of people, to be read, corrected and applied.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -216,7 +219,8 @@ func newSchemaShow(a *app) *cobra.Command {
 		Long: `The schema of the store, in the form that kanta schema apply reads.
 
 --json: {"version":N,"attributes":[{name, kind, scale, storage, allowed, min, max, format,
-required, unique, pii, history, deprecated}]}`,
+required, unique, pii, history, deprecated}],"events":[{"name":"...","retention_days":N,
+"properties":[as attributes]}]}`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
@@ -234,10 +238,32 @@ required, unique, pii, history, deprecated}]}`,
 				return a.printJSON(struct {
 					Version    uint64          `json:"version"`
 					Attributes []attributeJSON `json:"attributes"`
-				}{sch.Version, list})
+					Events     []typeJSON      `json:"events"`
+				}{sch.Version, list, typesOf(sch)})
 			})
 		},
 	}
+}
+
+// typeJSON is a type of event as --json prints it.
+type typeJSON struct {
+	Name       string          `json:"name"`
+	Retention  uint32          `json:"retention_days,omitempty"`
+	Deprecated bool            `json:"deprecated,omitempty"`
+	Properties []attributeJSON `json:"properties"`
+}
+
+func typesOf(sch *schema.Schema) []typeJSON {
+	out := []typeJSON{}
+	for i := range sch.Events {
+		e := &sch.Events[i]
+		t := typeJSON{e.Name, e.Retention, e.Deprecated, []attributeJSON{}}
+		for k := range e.Properties {
+			t.Properties = append(t.Properties, attributeOf(&e.Properties[k]))
+		}
+		out = append(out, t)
+	}
+	return out
 }
 
 // change applies schema changes in one batch, or only decides them, and returns the schema after them.
@@ -267,6 +293,16 @@ func change(ctx context.Context, s store, before *schema.Schema, changes []schem
 		return nil, err
 	}
 	return s.Schema(ctx)
+}
+
+// warnClashes says which names an attribute and an event share since a change.
+func (a *app) warnClashes(before, after *schema.Schema) {
+	known := before.Clashes()
+	for _, name := range after.Clashes() {
+		if !slices.Contains(known, name) {
+			fmt.Fprintf(a.err, "%q is an attribute and an event: in expressions write p[%q] and ev[%q]\n", name, name, name)
+		}
+	}
 }
 
 func newSchemaApply(a *app) *cobra.Command {
@@ -317,6 +353,7 @@ func (a *app) applySchema(ctx context.Context, s store, want *quality.Definition
 	if err != nil {
 		return err
 	}
+	a.warnClashes(before, after)
 	if a.json {
 		return a.printChanges(changes, onlyInStore(before, want), after.Version, dry)
 	}

@@ -74,19 +74,6 @@ type Definitions struct {
 	Events     []schema.Event
 }
 
-// ReadSchemaFile is [ReadDefinitions] for a caller who takes attributes only: a file with
-// events is an error.
-func ReadSchemaFile(r io.Reader) ([]schema.Attribute, error) {
-	d, err := ReadDefinitions(r)
-	if err != nil {
-		return nil, err
-	}
-	if len(d.Events) > 0 {
-		return nil, &SchemaFileError{Event: d.Events[0].Name, Problem: "only attributes can be read here", Advice: "put the events in a file of their own"}
-	}
-	return d.Attributes, nil
-}
-
 // ReadDefinitions reads a schema file. Everything that is wrong is reported, as joined
 // [SchemaFileError]s. The definitions are valid, their names distinct and all texts NFC.
 // The form stands at [WriteSchemaFile].

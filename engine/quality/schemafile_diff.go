@@ -6,11 +6,6 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// Diff is [Definitions.Diff] of attributes only.
-func Diff(old *schema.Schema, want []schema.Attribute) ([]schema.Change, error) {
-	return (&Definitions{Attributes: want}).Diff(old)
-}
-
 // Diff returns the changes that bring a schema to the definitions of a schema file, in an
 // order in which [schema.Schema.Apply] takes them. What the file does not have stays: see
 // [Definitions.Drops]. What was renamed is something new, and something that stays.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -156,16 +157,16 @@ func TestSchemaFileValues(t *testing.T) {
 		{"kind = \"decimal\"\nscale = 2", `min = 12`, "12.00"},
 		{"kind = \"decimal\"\nscale = 7", `min = 0.0000001`, "0.0000001"},
 	} {
-		got, err := ReadSchemaFile(strings.NewReader("[[attribute]]\nname = \"x\"\n" + c.kind + "\n" + c.key + "\n"))
+		got, err := readAttributes(strings.NewReader("[[attribute]]\nname = \"x\"\n" + c.kind + "\n" + c.key + "\n"))
 		if err != nil || got[0].Min.String() != c.want {
 			t.Errorf("%s %s: got %v, %v", c.kind, c.key, got, err)
 		}
 	}
-	got, err := ReadSchemaFile(strings.NewReader("\xef\xbb\xbf[[attribute]]\nname = \"e\u0301\"\nkind = \"string\"\npii = true\n"))
+	got, err := readAttributes(strings.NewReader("\xef\xbb\xbf[[attribute]]\nname = \"e\u0301\"\nkind = \"string\"\npii = true\n"))
 	if err != nil || got[0].Name != "é" || got[0].Storage != schema.StorageInline {
 		t.Errorf("mark, normal form and storage of personal strings: got %+v, %v", got, err)
 	}
-	if got, err := ReadSchemaFile(strings.NewReader("")); err != nil || len(got) != 0 {
+	if got, err := readAttributes(strings.NewReader("")); err != nil || len(got) != 0 {
 		t.Errorf("an empty file: %v, %v", got, err)
 	}
 }
@@ -306,17 +307,6 @@ func TestSchemaFileRoundTrip(t *testing.T) {
 	}
 }
 
-// TestSchemaFileAttributes: who asks for attributes only is not given half a file.
-func TestSchemaFileAttributes(t *testing.T) {
-	attributes, events, _ := strings.Cut(fileExample, "[[event]]")
-	if got, err := ReadSchemaFile(strings.NewReader(attributes)); err != nil || len(got) != 7 {
-		t.Error(got, err)
-	}
-	if _, err := ReadSchemaFile(strings.NewReader("[[event]]" + events)); err == nil || !strings.Contains(err.Error(), `event "purchase": only attributes`) {
-		t.Error(err)
-	}
-}
-
 func TestDiffCases(t *testing.T) {
 	text := schema.StringValue
 	old := schema.New(3, 20, []schema.Attribute{
@@ -343,7 +333,7 @@ func TestDiffCases(t *testing.T) {
 		{"another kind", []schema.Attribute{{Name: "age", Kind: schema.Float}}, "kinds never change"},
 		{"invalid", []schema.Attribute{{Name: "plan", Kind: schema.String, PII: true}}, "nothing personal"},
 	} {
-		changes, err := Diff(old, c.want)
+		changes, err := diffAttributes(old, c.want)
 		var steps []string
 		for _, change := range changes {
 			steps = append(steps, change.Op.String()+" "+change.Name)
@@ -500,4 +490,17 @@ func FuzzSchemaFile(f *testing.F) {
 		requireSame(t, again.Attributes, got.Attributes)
 		requireSameEvents(t, again.Events, got.Events)
 	})
+}
+
+// readAttributes reads a schema file that has attributes only.
+func readAttributes(r io.Reader) ([]schema.Attribute, error) {
+	d, err := ReadDefinitions(r)
+	if err != nil {
+		return nil, err
+	}
+	return d.Attributes, nil
+}
+
+func diffAttributes(old *schema.Schema, want []schema.Attribute) ([]schema.Change, error) {
+	return (&Definitions{Attributes: want}).Diff(old)
 }
