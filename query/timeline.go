@@ -71,6 +71,11 @@ func TimelineOf(ctx context.Context, view View, ordinal uint32, events []*schema
 	if !o.To.IsZero() {
 		to = min(to, ceilMilli(o.To))
 	}
+	if !o.From.IsZero() && !o.To.IsZero() && !o.From.Before(o.To) {
+		err := Errorf(CodeInvalid, "there is nothing from %s to %s", o.From.Format(time.RFC3339), o.To.Format(time.RFC3339))
+		err.Hint = "from must be before to"
+		return Timeline{}, err
+	}
 	start := timelinePlace{time: to, name: "\xff"}
 	if o.After != "" {
 		var err error

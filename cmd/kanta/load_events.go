@@ -43,6 +43,12 @@ A load that was killed is resumed by the same command, as that of profiles is.
 			if (e.Event == "") == (e.Name == "") || e.Time == "" {
 				return usagef("name the time's column with --time, and the type of event with --event COLUMN or --event-name NAME")
 			}
+			if e.Name != "" {
+				var wrong *schema.ChangeError
+				if errors.As(schema.CheckName(e.Name), &wrong) {
+					return usagef("--event-name: %s (%s)", wrong.Problem, wrong.Advice)
+				}
+			}
 			o, err := f.options()
 			if err != nil {
 				return err

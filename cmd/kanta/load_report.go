@@ -174,7 +174,11 @@ func (l *load) reportFile(d *loaded) error {
 	t.add("received", d.Received)
 	t.add("accepted", d.Accepted)
 	t.add("created", d.Created)
-	t.add("overwritten", d.Overwritten)
+	if l.options.Events != nil {
+		t.add("duplicates", d.Duplicates)
+	} else {
+		t.add("overwritten", d.Overwritten)
+	}
 	t.add("quarantined", d.Quarantined)
 	for _, reason := range slices.Sorted(maps.Keys(d.Reasons)) {
 		t.add("  "+reason, d.Reasons[reason])

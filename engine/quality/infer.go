@@ -123,8 +123,11 @@ func (r *InferReport) read(rows Rows, limit int, use func(cells [][]byte, line i
 }
 
 func hasColumn(columns []string, name, what string) error {
-	if slices.Contains(columns, name) {
+	switch {
+	case slices.Contains(columns, name):
 		return nil
+	case len(columns) == 0:
+		return errors.New("it is empty: there is not even a header")
 	}
 	return fmt.Errorf("there is no column %q %s: the columns are %s", name, what, strings.Join(columns, ", "))
 }

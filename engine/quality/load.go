@@ -158,7 +158,8 @@ func (o *LoadOptions) complete() error {
 	o.Key = norm.NFC.String(o.Key)
 	if o.Events != nil {
 		nfc := norm.NFC.String
-		e := EventColumns{Time: nfc(o.Events.Time), Event: nfc(o.Events.Event), Name: nfc(o.Events.Name), ID: nfc(o.Events.ID)}
+		e := *o.Events
+		e.Time, e.Event, e.Name, e.ID = nfc(e.Time), nfc(e.Event), nfc(e.Name), nfc(e.ID)
 		o.Events = &e // the caller's stays as it is
 	}
 	switch {
