@@ -233,7 +233,6 @@ func benchScan(b *testing.B, name string, part built) {
 	all := Scan{From: p.Start(), To: p.End()}
 	cut := Scan{From: p.Start() + (p.End()-p.Start())/5, To: p.End()}
 	var counts Counts
-	var atLeast AtLeast
 	var words, few bitmap.Words
 	var values Values
 	var ends Ends
@@ -244,7 +243,6 @@ func benchScan(b *testing.B, name string, part built) {
 	run("count", all, nothing, counts.Add)
 	run("count in a window", cut, nothing, counts.Add)
 	run("presence", all, words.Clear, func(b *Batch) { b.AddTo(&words) })
-	run("at least 3", all, func() { atLeast.Reset(3) }, func(b *Batch) { atLeast.Add(b) })
 	run("ends of a few", Scan{From: p.Start(), To: p.End(), Within: &few}, func() { ends.Reset(&few) }, func(b *Batch) { _ = ends.Add(b) })
 	if part.Part.columnOf(amount) >= 0 {
 		run("sum", all, func() { values.Reset(amount, nil) }, func(b *Batch) { _ = values.Add(b) })

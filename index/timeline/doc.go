@@ -8,16 +8,16 @@
 //
 // A [Cursor] finds the events of one chunk of ordinals that lie in a window, are of certain
 // profiles, and meet a predicate (see [All]), in any number of parts, block by block.
-// [Counts], [AtLeast], [Values], [Ends] and [Moments] take in what it finds. The header
-// decides what it can: a block that lies wholly inside or outside the window needs no
-// times, and one without a candidate is not read.
+// [Values] and [Ends] take in what it finds. The header decides what it can: a block that
+// lies wholly inside or outside the window needs no times, and one without a candidate is
+// not read.
 //
 // # Order
 //
 // Events equal in profile and time are ordered by the hash of their properties, and that
 // is not stored: the writer sorts by it, so the order within a part is that of its events,
-// and only events of different parts have to be asked for theirs (Less of [MergeOptions],
-// [Ends] and [Moments]). These are rare: parts of different partitions have no time in common.
+// and only events of different parts have to be asked for theirs (Less of [MergeOptions] and
+// [Ends]). These are rare: parts of different partitions have no time in common.
 //
 // # Which parts have events of a profile
 //
