@@ -305,27 +305,26 @@ func (d *decider) emitEvents(b *eventBlock, fresh []int) {
 		block.Columns = []effect.Column{keys, live}
 		d.out.outcome.Blocks = append(d.out.outcome.Blocks, block)
 	}
-	for i, e := range b.types {
-		if e != nil {
-			d.emitType(b, i, e)
+	rows := make([][]int, len(b.types)) // that passed, by type
+	for row, of := range b.op.Event {
+		if b.fail[row] == batch.ReasonNone && !b.again[row] {
+			rows[of] = append(rows[of], row)
+		}
+	}
+	for i := range rows {
+		if len(rows[i]) > 0 {
+			d.emitType(b, i, rows[i])
 		}
 	}
 }
 
-// emitType emits the events of one type.
-func (d *decider) emitType(b *eventBlock, i int, e *schema.Event) {
-	a := effect.Acts{Event: e.ID}
+// emitType emits the events of one type, which there are.
+func (d *decider) emitType(b *eventBlock, i int, rows []int) {
+	a := effect.Acts{Event: b.types[i].ID}
 	times, hashes := effect.Column{Attr: effect.TimeColumn, Class: effect.Int}, effect.Column{Attr: effect.HashColumn, Class: effect.Int}
-	var rows []int
-	for row, of := range b.op.Event {
-		if int(of) == i && b.fail[row] == batch.ReasonNone && !b.again[row] {
-			rows = append(rows, row)
-			a.Ords = append(a.Ords, b.ords[row])
-			times.Ints, hashes.Ints = append(times.Ints, b.op.Times[row]), append(hashes.Ints, b.hashes[row])
-		}
-	}
-	if len(rows) == 0 {
-		return
+	for _, row := range rows {
+		a.Ords = append(a.Ords, b.ords[row])
+		times.Ints, hashes.Ints = append(times.Ints, b.op.Times[row]), append(hashes.Ints, b.hashes[row])
 	}
 	a.Columns = []effect.Column{times, hashes}
 	for _, c := range b.ofType(i) {
@@ -339,15 +338,19 @@ func (d *decider) emitType(b *eventBlock, i int, e *schema.Event) {
 // emitProperty returns a property's values for some rows of the op.
 func (d *decider) emitProperty(c *eventCells, p *schema.Attribute, rows []int) effect.Column {
 	out := effect.Column{Attr: p.ID, Class: effect.ClassOf(p), Rows: []uint32{}}
+	var used []uint32 // codes are those of this property: another type's of the name has others
 	codeOf := func(i uint32) uint32 {
 		if c.codes[i] == schema.NoCode {
 			c.codes[i] = d.code(p.ID, c.Dict.At(int(i)))
+			used = append(used, i)
 		}
 		return c.codes[i]
 	}
-	for i := range c.codes { // they may be those of another type's property of the name
-		c.codes[i] = schema.NoCode
-	}
+	defer func() {
+		for _, i := range used {
+			c.codes[i] = schema.NoCode
+		}
+	}()
 	for n, row := range rows {
 		k := c.at[row]
 		if k < 0 {
