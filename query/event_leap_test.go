@@ -3,6 +3,7 @@ package query
 import (
 	"testing"
 	"time"
+	_ "time/tzdata" // so that no machine is without these zones
 )
 
 // TestOffsetAtTheEndOfLeapYears: time.Time.ZoneBounds ends before some instants of the last
@@ -11,7 +12,7 @@ func TestOffsetAtTheEndOfLeapYears(t *testing.T) {
 	for _, name := range []string{"Europe/Rome", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"} {
 		zone, err := time.LoadLocation(name)
 		if err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 		for _, year := range []int{2020, 2024, 2028, 2040, 2041} {
 			z := &zoneTimes{zone: zone}

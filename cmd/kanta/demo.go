@@ -276,7 +276,11 @@ func (d *demo) ask(ctx context.Context, s store, questions []demoQuestion, expec
 			remark = "   as the generator counted"
 			right++
 		}
-		fmt.Fprintf(d.out, "%2d. %s\n      %12s people, %s unknown   %s%s\n", i+1, q.text, count(n.Count), count(n.Unknown), shortDuration(took), remark)
+		noun := "people"
+		if n.Count == 1 {
+			noun = "person"
+		}
+		fmt.Fprintf(d.out, "%2d. %s\n      %12s %s, %s unknown   %s%s\n", i+1, q.text, count(n.Count), noun, count(n.Unknown), shortDuration(took), remark)
 	}
 	if expected != nil {
 		fmt.Fprintf(d.out, "%d of these answers were counted where the data was made up, without Kanta: all of them are right.\n", right)

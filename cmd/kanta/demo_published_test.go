@@ -17,6 +17,9 @@ import (
 func TestPublishedPeople(t *testing.T) {
 	folder := os.Getenv("KANTA_REFDATA")
 	if folder == "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("KANTA_REFDATA is not set: name the folder of reference data")
+		}
 		t.Skip("KANTA_REFDATA names no folder of reference data")
 	}
 	for i, file := range publications() {

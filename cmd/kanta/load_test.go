@@ -279,7 +279,7 @@ func TestLoadRandom(t *testing.T) {
 // TestKilledLoad kills a load with signal 9 in the middle and resumes it.
 func TestKilledLoad(t *testing.T) {
 	if testing.Short() {
-		t.Skip("makes and loads 200,000 people")
+		t.Skip("-short: it makes and loads 200,000 people, and runs in make test")
 	}
 	const profiles = 200_000
 	c := newCLI(t)
