@@ -207,7 +207,7 @@ func readTable(sealed []byte) (pages int, folded uint64, entries int, err error)
 	if b[0] != 1 {
 		return 0, 0, 0, query.Errorf(query.CodeNewerFormat, "an index has a manifest of version %d, this is a reader of version 1", b[0])
 	}
-	f := fields{b: b[1:]}
-	pages, folded, entries = int(f.number()), f.number(), int(f.number())
-	return pages, folded, entries, f.err("an index manifest")
+	r := kv.Reader{B: b[1:]}
+	pages, folded, entries = int(r.Uvarint()), r.Uvarint(), int(r.Uvarint())
+	return pages, folded, entries, damaged(&r, "an index manifest")
 }

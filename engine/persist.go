@@ -98,58 +98,32 @@ func appendSegment(dst []byte, s *segment) []byte {
 	return append(dst, s.text...)
 }
 
-// fields reads uvarints and strings off the front of a payload.
-type fields struct {
-	b   []byte
-	bad bool
+func takePosition(r *kv.Reader) query.Position {
+	return query.Position{Epoch: r.Uvarint(), Applied: r.Uvarint()}
 }
 
-func (f *fields) number() uint64 {
-	v, n := binary.Uvarint(f.b)
-	if n <= 0 {
-		f.bad, f.b = true, nil
-		return 0
-	}
-	f.b = f.b[n:]
-	return v
-}
-
-func (f *fields) text() string {
-	n := f.number()
-	if n > uint64(len(f.b)) {
-		f.bad, f.b = true, nil
-		return ""
-	}
-	s := string(f.b[:n])
-	f.b = f.b[n:]
-	return s
-}
-
-func (f *fields) position() query.Position {
-	return query.Position{Epoch: f.number(), Applied: f.number()}
-}
-
-func (f *fields) err(what string) error {
-	if f.bad {
+// damaged returns an error if something was not there.
+func damaged(r *kv.Reader, what string) error {
+	if r.Bad {
 		return query.Errorf(query.CodeCorrupt, "%s is damaged", what)
 	}
 	return nil
 }
 
 func readSegment(b []byte) (*segment, error) {
-	f := fields{b: b}
-	s := &segment{saved: f.position()}
-	for n := f.number(); n > 0 && !f.bad; n-- {
-		s.uses = append(s.uses, f.text())
+	r := kv.Reader{B: b}
+	s := &segment{saved: takePosition(&r)}
+	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
+		s.uses = append(s.uses, r.Text())
 	}
-	s.text = string(f.b)
-	return s, f.err("a saved segment")
+	s.text = string(r.B)
+	return s, damaged(&r, "a saved segment")
 }
 
 func readList(b []byte) (*list, error) {
-	f := fields{b: b}
-	l := &list{saved: f.position(), code: uint32(f.number())}
-	return l, f.err("a list")
+	r := kv.Reader{B: b}
+	l := &list{saved: takePosition(&r), code: uint32(r.Uvarint())}
+	return l, damaged(&r, "a list")
 }
 
 // persistQuarantine stores rows that were not applied, and lets the oldest go.
@@ -173,15 +147,10 @@ func (w *writer) persistQuarantine(out *decision, kb *kv.Batch) {
 
 // readQuarantined is the inverse for one row; received is in milliseconds since 1970.
 func readQuarantined(seq uint64, b []byte) (row query.QuarantinedRow, received int64, err error) {
-	f := fields{b: b}
-	received = int64(f.number())
-	row = query.QuarantinedRow{Seq: seq, Line: f.number()}
-	if len(f.b) == 0 {
-		f.bad = true
-	} else {
-		row.Reason = batch.Reason(f.b[0]).String()
-		f.b = f.b[1:]
-	}
-	row.Source, row.Detail, row.Raw = f.text(), f.text(), f.text()
-	return row, received, f.err("a quarantined row")
+	r := kv.Reader{B: b}
+	received = int64(r.Uvarint())
+	row = query.QuarantinedRow{Seq: seq, Line: r.Uvarint()}
+	row.Reason = batch.Reason(r.Byte()).String()
+	row.Source, row.Detail, row.Raw = r.Text(), r.Text(), r.Text()
+	return row, received, damaged(&r, "a quarantined row")
 }

@@ -138,12 +138,12 @@ func appendRemembered(name string, r *batch.Result, received int64) []byte {
 
 // load takes a stored outcome into memory.
 func (r *repeats) load(hash, run, sequence uint64, b []byte) error {
-	f := fields{b: b}
-	name, received := f.text(), int64(f.number())
+	f := kv.Reader{B: b}
+	name, received := f.Text(), int64(f.Uvarint())
 	m := remembered{run: run, sequence: sequence, received: received}
-	m.result.Position = f.position()
+	m.result.Position = takePosition(&f)
 	for _, p := range []*uint64{&m.result.Received, &m.result.Accepted, &m.result.Quarantined, &m.result.Duplicates, &m.result.Refused, &m.result.Created} {
-		*p = f.number()
+		*p = f.Uvarint()
 	}
 	s := r.sources[name]
 	if s == nil {
@@ -152,7 +152,7 @@ func (r *repeats) load(hash, run, sequence uint64, b []byte) error {
 	}
 	s.batches = append(s.batches, m)
 	s.received = max(s.received, received)
-	return f.err("a remembered batch")
+	return damaged(&f, "a remembered batch")
 }
 
 // order puts the loaded outcomes of each source into the order of their positions.

@@ -89,66 +89,33 @@ func OpenActUnit(id keys.Acts, sealed []byte, cache *Cache) (*ActUnit, error) {
 	if b[0] != actsVersion {
 		return nil, query.Errorf(query.CodeNewerFormat, "%s has version %d, this is a reader of version %d", name, b[0], actsVersion)
 	}
-	r := manifestReader{b: b[1:]}
-	u := &ActUnit{ID: id, Folded: r.uvarint(), Next: r.uvarint(), Content: r.sum(), Replica: r.sum()}
-	for n := r.uvarint(); n > 0 && !r.bad; n-- {
-		p := &ActPart{cache: cache, ID: keys.Part{FirstDay: int32(r.varint()), Days: r.byte(), Event: id.Event, Shard: id.Shard, Number: r.uvarint()}}
-		p.Events = r.uvarint()
-		rows := r.uvarint()
-		p.First = r.varint()
-		p.Last = p.First + int64(r.uvarint())
-		p.Bytes = int64(r.uvarint())
-		if r.bad || rows > min(maxPartRows, p.Events*64+1) {
+	r := kv.Reader{B: b[1:]}
+	u := &ActUnit{ID: id, Folded: r.Uvarint(), Next: r.Uvarint(), Content: takeSum(&r), Replica: takeSum(&r)}
+	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
+		p := &ActPart{cache: cache, ID: keys.Part{FirstDay: int32(r.Varint()), Days: r.Byte(), Event: id.Event, Shard: id.Shard, Number: r.Uvarint()}}
+		p.Events = r.Uvarint()
+		rows := r.Uvarint()
+		p.First = r.Varint()
+		p.Last = p.First + int64(r.Uvarint())
+		p.Bytes = int64(r.Uvarint())
+		if r.Bad || rows > min(maxPartRows, p.Events*64+1) {
 			return nil, corrupt
 		}
 		p.rows = make([]slot[[]byte], rows)
 		u.Parts = append(u.Parts, p)
 	}
-	if r.bad || len(r.b) != 0 {
+	if r.Bad || len(r.B) != 0 {
 		return nil, corrupt
 	}
 	return u, nil
 }
 
-// manifestReader takes numbers off the front of b.
-type manifestReader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *manifestReader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
+// takeSum takes a sum off the front of a payload.
+func takeSum(r *kv.Reader) digest.Sum {
+	if b := r.Take(digest.Size); b != nil {
+		return digest.FromBytes(b)
 	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *manifestReader) varint() int64 {
-	u := r.uvarint()
-	return int64(u>>1) ^ -int64(u&1)
-}
-
-func (r *manifestReader) byte() byte {
-	if len(r.b) == 0 {
-		r.bad = true
-		return 0
-	}
-	c := r.b[0]
-	r.b = r.b[1:]
-	return c
-}
-
-func (r *manifestReader) sum() digest.Sum {
-	if len(r.b) < digest.Size {
-		r.bad, r.b = true, nil
-		return digest.Sum{}
-	}
-	s := digest.FromBytes(r.b)
-	r.b = r.b[digest.Size:]
-	return s
+	return digest.Sum{}
 }
 
 // Partition returns the part's time.

@@ -101,35 +101,21 @@ func OpenUnit(id keys.Unit, sealed []byte, cache *Cache) (*Unit, error) {
 		return nil, query.Errorf(query.CodeNewerFormat, "manifest has version %d, this is a reader of version %d", b[0], manifestVersion)
 	}
 	u := &Unit{ID: id, Class: effect.Class(b[1])}
-	b = b[2:]
-	ok := true
-	next := func() uint64 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			ok = false
-			return 0
-		}
-		b = b[n:]
-		return v
-	}
-	u.Folded, u.Covered, u.Present = next(), uint32(next()), uint32(next())
-	if len(b) < 2*digest.Size || u.Covered > bitmap.ShardSize {
-		return nil, corrupt
-	}
-	u.Content, u.Replica = digest.FromBytes(b), digest.FromBytes(b[digest.Size:])
-	b = b[2*digest.Size:]
-	u.Columns, u.Bitmaps = int64(next()), int64(next())
-	n := next()
-	if n > uint64(len(b)/2) {
+	r := kv.Reader{B: b[2:]}
+	u.Folded, u.Covered, u.Present = r.Uvarint(), uint32(r.Uvarint()), uint32(r.Uvarint())
+	u.Content, u.Replica = takeSum(&r), takeSum(&r)
+	u.Columns, u.Bitmaps = int64(r.Uvarint()), int64(r.Uvarint())
+	n := r.Uvarint()
+	if n > uint64(len(r.B)/2) || u.Covered > bitmap.ShardSize {
 		return nil, corrupt
 	}
 	u.Codes, u.Cards = make([]uint32, n), make([]uint32, n)
 	prev := uint32(0)
 	for i := range u.Codes {
-		prev += uint32(next())
-		u.Codes[i], u.Cards[i] = prev, uint32(next())
+		prev += uint32(r.Uvarint())
+		u.Codes[i], u.Cards[i] = prev, uint32(r.Uvarint())
 	}
-	if !ok || len(b) != 0 {
+	if r.Bad || len(r.B) != 0 {
 		return nil, corrupt
 	}
 	u.attach(cache)
