@@ -70,7 +70,7 @@ func (c *checker) run(ctx context.Context) error {
 				continue
 			}
 			c.step(fmt.Sprintf("%s, shard %d", c.name(a.id), shard))
-			job := &base.Job{Old: u, Who: readKeyHashes(c.s, shard), What: what(c.s, a.id)}
+			job := &base.Job{Old: u, Who: readKeyHashes(&c.s.State, shard), What: what(&c.s.State, a.id)}
 			got, err := c.folder.Check(ctx, job)
 			if err != nil {
 				return err

@@ -31,7 +31,7 @@ func (c *checker) acts(ctx context.Context) error {
 }
 
 func (c *checker) actUnit(ctx context.Context, e *schema.Event, shard int, u *base.ActUnit) error {
-	x := &actChecker{s: c.s, e: e, who: readKeyHashes(c.s, shard), base: uint64(shard) << bitmap.ShardBits}
+	x := &actChecker{s: c.s, e: e, who: readKeyHashes(&c.s.State, shard), base: uint64(shard) << bitmap.ShardBits}
 	for _, p := range u.Parts {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -424,8 +424,8 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 	}
 	c.generation++
 	job := &base.Job{ID: keys.Unit{Attr: uint32(id.attr), Shard: uint32(id.shard), Generation: c.generation}, Class: class, Old: old, Settled: part, Folded: settledUpTo(s)}
-	job.Who = c.who(s, id.shard)
-	job.What = what(s, id.attr)
+	job.Who = c.who(&s.State, id.shard)
+	job.What = what(&s.State, id.attr)
 	if err := c.syncedLog(); err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	c.generation++
 	job := &base.ActJob{ID: keys.Acts{Event: uint32(e.ID), Shard: uint32(id.shard), Generation: c.generation}, Old: old, Table: head.TableOf(e),
 		Runs: runs[from:min(from+bitmap.ShardChunks, len(runs))], Folded: settledUpTo(s), Closed: timeline.DayOf(s.Received),
-		Who: c.who(s, id.shard), Hash: actHashes(s, e)}
+		Who: c.who(&s.State, id.shard), Hash: actHashes(s, e)}
 	if err := c.syncedLog(); err != nil {
 		return err
 	}

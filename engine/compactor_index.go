@@ -32,7 +32,7 @@ type keyHashes struct {
 }
 
 // who returns the key hashes of a shard's ordinals.
-func (c *compactor) who(s *state, shard int) func(ords []uint32, dst []uint64) error {
+func (c *compactor) who(s *view.State, shard int) func(ords []uint32, dst []uint64) error {
 	h := &c.hashes
 	if h.shard != shard || h.hashes == nil {
 		if h.hashes == nil {
@@ -69,8 +69,8 @@ func (c *compactor) who(s *state, shard int) func(ords []uint32, dst []uint64) e
 }
 
 // readKeyHashes reads keys and hashes them.
-func readKeyHashes(s *state, shard int) func(ords []uint32, dst []uint64) error {
-	cursor := view.View{S: &s.State}.NewCursor()
+func readKeyHashes(s *view.State, shard int) func(ords []uint32, dst []uint64) error {
+	cursor := view.View{S: s}.NewCursor()
 	var part []uint16
 	var keys [][]byte
 	return func(ords []uint32, dst []uint64) error {
@@ -95,7 +95,7 @@ func readKeyHashes(s *state, shard int) func(ords []uint32, dst []uint64) error 
 }
 
 // what returns the value hashes of an attribute's codes: those of the strings.
-func what(s *state, id schema.AttrID) func(code uint32) uint64 {
+func what(s *view.State, id schema.AttrID) func(code uint32) uint64 {
 	d := s.Dicts[id]
 	if d == nil { // bools, and who lives
 		return func(code uint32) uint64 { return digest.Number(int64(code)) }
@@ -148,31 +148,11 @@ func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID) error {
 		}
 	}
 	c.generation++
-	t := keys.Table{Attr: uint32(id), Generation: c.generation}
-	table, err := c.db.kv.NewTable()
+	merged, err := c.db.writeIndex(ctx, keys.Table{Attr: uint32(id), Generation: c.generation}, frozen, folded)
 	if err != nil {
 		return err
 	}
-	entries := frozen.Entries + frozen.Frozen.Len()
-	pages, err := keytable.Merge(frozen.Static, frozen.Frozen, func(uint32) bool { return true }, func(page int, b []byte) error {
-		return errors.Join(ctx.Err(), table.Set(t.Row(keys.Page, uint32(page)), b))
-	})
-	if err == nil {
-		b := binary.AppendUvarint([]byte{1}, uint64(pages))
-		b = binary.AppendUvarint(binary.AppendUvarint(b, folded), uint64(entries))
-		err = table.Set(t.Row(keys.Done, 0), kv.Seal(nil, b))
-	}
-	if err != nil {
-		return errors.Join(err, table.Discard())
-	}
-	if err := table.Ingest(ctx); err != nil {
-		return err
-	}
-	static, err := c.db.openTable(t, pages)
-	if err != nil {
-		return err
-	}
-	merged := &view.Index{Static: static, Folded: folded, Entries: entries, Generation: t.Generation, Delta: frozen.Delta}
+	merged.Delta = frozen.Delta
 	var obsolete []keys.Span
 	if old := (keys.Table{Attr: uint32(id), Generation: frozen.Generation}); frozen.Generation > 0 {
 		obsolete = append(obsolete, old.Span())
@@ -182,6 +162,32 @@ func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// writeIndex merges the table and the frozen delta of an index into a new table, which is
+// complete up to position folded, and ingests it. The new index has no delta yet.
+func (db *DB) writeIndex(ctx context.Context, t keys.Table, old *view.Index, folded uint64) (*view.Index, error) {
+	table, err := db.kv.NewTable()
+	if err != nil {
+		return nil, err
+	}
+	entries := old.Entries + old.Frozen.Len()
+	pages, err := keytable.Merge(old.Static, old.Frozen, func(uint32) bool { return true }, func(page int, b []byte) error {
+		return errors.Join(ctx.Err(), table.Set(t.Row(keys.Page, uint32(page)), b))
+	})
+	if err == nil {
+		b := binary.AppendUvarint([]byte{1}, uint64(pages))
+		b = binary.AppendUvarint(binary.AppendUvarint(b, folded), uint64(entries))
+		err = table.Set(t.Row(keys.Done, 0), kv.Seal(nil, b))
+	}
+	if err != nil {
+		return nil, errors.Join(err, table.Discard())
+	}
+	if err := table.Ingest(ctx); err != nil {
+		return nil, err
+	}
+	static, err := db.openTable(t, pages)
+	return &view.Index{Static: static, Folded: folded, Entries: entries, Generation: t.Generation}, err
 }
 
 // openTable opens an index's sorted pages.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
 )
@@ -45,6 +46,7 @@ type decider struct {
 	taken   map[uniqueValue]uint32 // by whom, of the pending values
 	gone    map[uint32]bool        // profiles that this batch deleted
 	added   []addedString
+	built   []keys.Span // that it has written into the base
 }
 
 type newKey struct {

@@ -1,14 +1,12 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/effect"
-	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -72,16 +70,21 @@ func (d *decider) change(op *batch.Op) error {
 				Message: fmt.Sprintf("the change would break the saved segment %q: %v", name, err), Hint: "change or drop the segment first"}
 		}
 	}
+	var old schema.Attribute
+	indexed := false
+	if a := d.w.schema.Lookup(c.Name); a != nil && (c.Op == schema.SetStorage || c.Op == schema.Narrow) {
+		old, indexed = *a, d.w.reading.Indexes[a.ID] != nil
+	}
 	d.out.meta.schema = next
 	d.w.adopt(next)
-	return nil
+	return d.rewrite(c, old, indexed)
 }
 
 // droppedBy returns the ids of what a change drops: an attribute, a property, or an event
 // type and its properties.
 func (d *decider) droppedBy(c schema.Change) (ids []schema.AttrID) {
 	switch c.Op {
-	case schema.Drop:
+	case schema.Drop, schema.SetStorage: // another storage is another column
 		ids = append(ids, d.w.schema.Lookup(c.Name).ID)
 	case schema.DropProperty:
 		ids = append(ids, d.w.schema.LookupEvent(c.Event).Lookup(c.Name).ID)
@@ -95,24 +98,40 @@ func (d *decider) droppedBy(c schema.Change) (ids []schema.AttrID) {
 	return ids
 }
 
-// mayChange refuses changes that would need stored values to be rewritten or checked.
+// mayChange refuses changes that stored values do not allow.
 func (d *decider) mayChange(c schema.Change) error {
 	a := d.w.schema.Lookup(c.Name)
 	switch c.Op {
 	case schema.SetStorage:
-		if d.everWritten(a.ID) {
-			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("attribute %q has been written to; its storage cannot change any more", a.Name),
-				Hint: "add an attribute with the other storage and load the values into it"}
+		if d.writesTo(a.ID) {
+			return d.ownBatch(c)
 		}
 	case schema.NarrowProperty:
-		if e := d.w.schema.LookupEvent(c.Event); d.everHappened(e.ID) {
-			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("there are events %q; their property %q cannot become narrower any more", e.Name, c.Name),
-				Hint: "add a property with the narrower definition"}
+		e := d.w.schema.LookupEvent(c.Event)
+		if slices.ContainsFunc(d.out.outcome.Acts, func(a effect.Acts) bool { return a.Event == e.ID }) {
+			return d.ownBatch(c)
+		}
+		n, err := d.offendingActs(e, e.Lookup(c.Name), &c.Attribute)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the narrower definition of %q does not admit what is in use (events %q with such a value, or without one: %d)", c.Name, e.Name, n),
+				Hint: "keep the definition, or add a property with the narrower one"}
 		}
 	case schema.Narrow:
-		if c.Attribute.Unique && !a.Unique && d.everWritten(a.ID) {
-			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("attribute %q has been written to; it cannot become unique any more", a.Name),
-				Hint: "add a unique attribute and load the values into it"}
+		if c.Attribute.Unique && !a.Unique {
+			if d.writesTo(a.ID) {
+				return d.ownBatch(c)
+			}
+			n, err := d.sharing(a)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%q cannot become unique: %d profiles have a value that another has too", a.Name, n),
+					Hint: "correct them first, or leave it not unique"}
+			}
 		}
 		n, err := d.offenders(a, &c.Attribute)
 		if err != nil {
@@ -126,20 +145,8 @@ func (d *decider) mayChange(c schema.Change) error {
 	return nil
 }
 
-// everHappened reports whether there is an event of a type.
-func (d *decider) everHappened(id schema.EventID) bool {
-	for _, u := range d.w.reading.Acts[id] {
-		if u != nil && len(u.Parts) > 0 {
-			return true
-		}
-	}
-	happened := errors.New("there is one")
-	for chunk := range d.w.view().Chunks() {
-		if d.w.reading.Tiers.EachActs(id, chunk, func(*head.Acts, int, bool) error { return happened }) != nil {
-			return true
-		}
-	}
-	return false
+func (d *decider) ownBatch(c schema.Change) error {
+	return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%s %q: the same batch has written to it", c.Op, c.Name), Hint: "make the change in a batch of its own"}
 }
 
 func (d *decider) saveSegment(op *batch.Op) error {

@@ -142,12 +142,14 @@ func (d *decider) everWritten(id schema.AttrID) bool {
 	if dict := d.w.dicts[id]; dict != nil && dict.Len() > 0 {
 		return true
 	}
-	for i := range d.out.outcome.Blocks {
-		if slices.ContainsFunc(d.out.outcome.Blocks[i].Columns, func(c effect.Column) bool { return c.Attr == id }) {
-			return true
-		}
-	}
-	return false
+	return d.writesTo(id)
+}
+
+// writesTo reports whether the batch so far has written to an attribute.
+func (d *decider) writesTo(id schema.AttrID) bool {
+	return slices.ContainsFunc(d.out.outcome.Blocks, func(b effect.Block) bool {
+		return slices.ContainsFunc(b.Columns, func(c effect.Column) bool { return c.Attr == id })
+	})
 }
 
 // forgetDropped takes out of the outcome what it says of attributes that a later op of

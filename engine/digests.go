@@ -93,7 +93,7 @@ func (db *DB) sums(ctx context.Context, s *state, a attribute) (content, replica
 			if i == 1 {
 				move = func(s *digest.Sum, f digest.Sum) { s.Add(f) }
 			}
-			err := eachFact(cursor, a, chunk, ords, what(s, a.id), func(k int, c, r uint64) {
+			err := eachFact(cursor, a, chunk, ords, what(&s.State, a.id), func(k int, c, r uint64) {
 				move(&content, digest.Fact(who[k], c))
 				move(&replica, digest.Fact(uint64(chunk)<<bitmap.ChunkBits|uint64(ords[k]), r))
 			})

@@ -1,6 +1,10 @@
 package engine
 
 import (
+	"context"
+	"errors"
+
+	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/bitmap"
@@ -31,4 +35,37 @@ func ResidenceOf(db *DB, attr schema.AttrID, chunk int) (Residence, error) {
 	h := s.Tiers.Of(attr)
 	r.Head = o.Load(&h, chunk)
 	return r, nil
+}
+
+// ApplyTogether applies batches and freezes the L0 in one commit group. It returns of how
+// many attributes the base has units then, how many have an index, and what was refused.
+func ApplyTogether(ctx context.Context, db *DB, batches ...batch.Batch) (units, indexes int, refused, err error) {
+	release := make(chan struct{})
+	if err := db.enqueue(&request{ctx: ctx, done: make(chan struct{}), task: func() { <-release }}); err != nil {
+		return 0, 0, nil, err
+	}
+	var waits []func() (batch.Result, error)
+	for _, b := range batches {
+		wait, err := db.Submit(ctx, b)
+		if err != nil {
+			return 0, 0, nil, err
+		}
+		waits = append(waits, wait)
+	}
+	w := db.writer
+	r := &request{ctx: ctx, done: make(chan struct{}), task: func() {
+		w.freeze(w.pos.Applied + 1)
+		w.publish()
+	}}
+	if err := db.enqueue(r); err != nil {
+		return 0, 0, nil, err
+	}
+	close(release)
+	for _, wait := range waits {
+		_, err := wait()
+		refused = errors.Join(refused, err)
+	}
+	<-r.done
+	s := db.current.Load()
+	return len(s.Units), len(s.Indexes), refused, r.err
 }

@@ -350,18 +350,25 @@ func (p *pair) value(a *schema.Attribute) schema.Value {
 func (p *pair) randomChange() schema.Change {
 	a := pick(p.r, p.w.attrs).def
 	c := schema.Change{Name: a.Name, Attribute: a}
-	switch p.r.IntN(8) {
+	switch p.r.IntN(9) {
 	case 0:
 		c.Op, c.To, c.Attribute = schema.Rename, fmt.Sprintf("name %d", p.r.IntN(30)), schema.Attribute{}
 	case 1:
 		c.Op, c.Attribute = schema.Drop, schema.Attribute{}
 	case 2:
 		c.Op, c.Attribute = schema.Deprecate, schema.Attribute{}
-	case 3, 4:
+	case 3, 4, 5:
 		if a.Kind == schema.Int && !a.Unique && len(a.Allowed) == 0 {
 			c.Op = schema.Narrow
 			c.Attribute.Min, c.Attribute.Max = schema.IntValue(-3), schema.IntValue(int64(300+p.r.IntN(1000)))
 			if schema.Widens(&a, &c.Attribute) && !schema.SameDefinition(&a, &c.Attribute) {
+				c.Op = schema.Widen
+			}
+			break
+		}
+		if unique := a.Inline() || a.Kind == schema.Int || a.Kind == schema.Date; unique && p.r.IntN(3) == 0 {
+			c.Op, c.Attribute.Unique = schema.Narrow, !a.Unique
+			if a.Unique {
 				c.Op = schema.Widen
 			}
 			break

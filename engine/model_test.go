@@ -24,12 +24,12 @@ type world struct {
 	segments map[string]*condition
 	applied  uint64
 	repeats  map[[2]uint64]batch.Result // of the one source, by run and sequence
+	written  map[int]bool               // attributes that the batch so far has written to
 }
 
 type worldAttr struct {
 	id  int
 	def schema.Attribute
-	had bool // somebody once had a value, or a string was seen: its storage is fixed
 }
 
 type human struct {
@@ -171,6 +171,7 @@ func (c *cellStep) encode(row *batch.Row) {
 // batch is refused; then the world is to be thrown away.
 func (w *world) apply(steps []step, strict bool) (batch.Result, query.Code) {
 	var r batch.Result
+	w.written = map[int]bool{}
 	for i := range steps {
 		s := &steps[i]
 		var code query.Code
@@ -204,13 +205,13 @@ func (w *world) apply(steps []step, strict bool) (batch.Result, query.Code) {
 	return r, 0
 }
 
-// delete also writes the absence of every attribute, which fixes their storage.
+// delete also writes the absence of every attribute.
 func (w *world) delete(key string) {
 	if w.people[key] == nil {
 		return
 	}
 	for i := range w.attrs {
-		w.attrs[i].had = true
+		w.written[w.attrs[i].id] = true
 	}
 	delete(w.people, key)
 }
@@ -258,8 +259,9 @@ func (w *world) upsert(row *rowStep, r *batch.Result) {
 		}
 	}
 	for _, c := range row.cells {
-		a := w.attr(c.attr)
-		a.had = a.had || c.verb != batch.VerbExpect
+		if c.verb != batch.VerbExpect {
+			w.written[w.attr(c.attr).id] = true
+		}
 	}
 	w.people[row.key] = h
 	r.Accepted++
@@ -376,12 +378,23 @@ func (w *world) change(c *schema.Change) query.Code {
 		}
 		a.def.Deprecated = true
 	case schema.SetStorage:
-		if a.def.Storage == c.Attribute.Storage || a.had || a.def.Unique {
+		if a.def.Storage == c.Attribute.Storage || a.def.Unique || w.written[a.id] {
 			return query.CodeConflict
 		}
-		a.def.Storage = c.Attribute.Storage
+		moved := *a
+		moved.def.Storage = c.Attribute.Storage
+		w.attrs = append(slices.DeleteFunc(w.attrs, func(x worldAttr) bool { return x.id == a.id }), moved)
 	case schema.Narrow:
+		if c.Attribute.Unique && !a.def.Unique && w.written[a.id] {
+			return query.CodeConflict
+		}
+		seen := map[string]bool{}
 		for _, h := range w.people {
+			v := h.values[a.id]
+			if c.Attribute.Unique && !a.def.Unique && !v.IsAbsent() && seen[v.String()] {
+				return query.CodeConflict
+			}
+			seen[v.String()] = true
 			if !inBounds(&c.Attribute, h.values[a.id], batch.VerbSet) {
 				return query.CodeConflict
 			}

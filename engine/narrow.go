@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"math"
+
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
 )
 
 // offenders counts the living profiles whose value of an attribute a narrower definition
@@ -39,6 +42,33 @@ func (d *decider) offenders(a, want *schema.Attribute) (n uint64, err error) {
 			if !d.gone[ord] && !admits(want, val) {
 				n++
 			}
+		}
+	}
+	return n, nil
+}
+
+// offendingActs counts the events of a type whose property a narrower definition would not
+// admit before the batch. Events past their retention are not seen.
+func (d *decider) offendingActs(e *schema.Event, p, want *schema.Attribute) (n uint64, err error) {
+	scan := &query.EventScan{Event: e.ID, From: math.MinInt64, To: math.MaxInt64, Properties: []schema.AttrID{p.ID}}
+	for chunk := range d.w.view().Chunks() {
+		if err := d.ctx.Err(); err != nil {
+			return 0, err
+		}
+		err := d.w.cursor.Events(scan, chunk, nil, func(b *query.EventBlock) error {
+			for i := range b.Ords {
+				v, err := b.Columns[0].Value(d.w.view(), p, i)
+				if err != nil {
+					return err
+				}
+				if !admits(want, v) {
+					n++
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
 		}
 	}
 	return n, nil

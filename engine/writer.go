@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/dict"
 	"github.com/kantadb/kanta/engine/internal/effect"
 	"github.com/kantadb/kanta/engine/internal/head"
@@ -335,10 +336,11 @@ type savepoint struct {
 	end      uint32
 	dicts    map[schema.AttrID]*dict.Dict
 	indexes  map[schema.AttrID]*view.Index
+	units    map[schema.AttrID][]*base.Unit
 }
 
 func (w *writer) save() savepoint {
-	return savepoint{w.schema, w.segments, w.lists, w.end, w.dicts, w.reading.Indexes}
+	return savepoint{w.schema, w.segments, w.lists, w.end, w.dicts, w.reading.Indexes, w.reading.Units}
 }
 
 func (d *decider) rollback(s savepoint) {
@@ -348,7 +350,9 @@ func (d *decider) rollback(s savepoint) {
 	}
 	w.segments, w.lists, w.end = s.segments, s.lists, s.end
 	w.schema, w.dicts = s.schema, s.dicts
-	w.reading.Schema, w.reading.Dicts, w.reading.Indexes = s.schema, s.dicts, s.indexes
+	w.reading.Schema, w.reading.Dicts, w.reading.Indexes, w.reading.Units = s.schema, s.dicts, s.indexes, s.units
+	w.cursor.Reset(&w.reading)
+	d.discard()
 }
 
 // adopt makes a schema the writer's. Attributes that are new get their dictionaries.
@@ -450,7 +454,7 @@ func (w *writer) find(hash uint64, key []byte) (uint32, bool, error) {
 
 // publish makes the group visible.
 func (w *writer) publish() {
-	frozen, indexes, dropped := w.frozen, w.reading.Indexes, w.dropped
+	frozen, indexes, units, dropped := w.frozen, w.reading.Indexes, w.reading.Units, w.dropped
 	w.frozen, w.dropped = nil, nil
 	publish := w.db.publish
 	if len(dropped) > 0 {
@@ -461,9 +465,15 @@ func (w *writer) publish() {
 		s.pos, s.Received, s.chain, s.names = w.pos, w.received, w.chain, w.names
 		s.segments, s.lists, s.badRows = w.segments, w.lists, w.badRows
 		for id, x := range indexes {
-			if s.Indexes[id] == nil {
+			if s.Indexes[id] == nil && w.has(id) {
 				s.Indexes = cloned(s.Indexes)
 				s.Indexes[id] = x
+			}
+		}
+		for id, list := range units { // those that a schema change has written
+			if s.Units[id] == nil && w.has(id) {
+				s.Units = cloned(s.Units)
+				s.Units[id] = list
 			}
 		}
 		if len(frozen) > 0 {
@@ -474,6 +484,11 @@ func (w *writer) publish() {
 	if len(frozen) > 0 {
 		w.db.compactor.wake()
 	}
+}
+
+// has reports whether there is a column of an id: what the group has dropped is still in reading.
+func (w *writer) has(id schema.AttrID) bool {
+	return id < schema.FirstUserAttr || w.schema.ByID(id) != nil
 }
 
 func (w *writer) nextPosition() query.Position {

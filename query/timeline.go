@@ -170,7 +170,7 @@ func (r *timelineReader) event(e *schema.Event, b *EventBlock, i int) (TimelineE
 	r.hash.Reset()
 	for k := range e.Properties {
 		p := &e.Properties[k]
-		v, err := blockValue(r.view, p, &b.Columns[k], i)
+		v, err := b.Columns[k].Value(r.view, p, i)
 		if err != nil {
 			return out, err
 		}
@@ -183,8 +183,8 @@ func (r *timelineReader) event(e *schema.Event, b *EventBlock, i int) (TimelineE
 	return out, nil
 }
 
-// blockValue returns value i of a column of a block.
-func blockValue(view View, p *schema.Attribute, c *EventColumn, i int) (schema.Value, error) {
+// Value returns value i of the column, which is of property p.
+func (c *EventColumn) Value(view View, p *schema.Attribute, i int) (schema.Value, error) {
 	switch {
 	case p.Kind == schema.Set:
 		from := uint32(0)

@@ -67,7 +67,8 @@ func (op ChangeOp) String() string {
 //   - Rename: the id stays, the new name is free.
 //   - Deprecate: marks it. Drop: removes it; its id is never given again.
 //   - SetStorage: a string that is neither personal nor unique may go to the
-//     dictionary, every string inline.
+//     dictionary, every string inline. It gets the next id and stands last: its values
+//     are another column.
 //   - AddEvent, RenameEvent, DeprecateEvent and DropEvent are as those of attributes.
 //     RedefineEvent sets Retention and Class, and ends a deprecation.
 //   - Changes of properties are as those of attributes. No property is unique, has history,
@@ -113,6 +114,7 @@ func (s *Schema) Apply(c Change) (*Schema, error) {
 			return nil, c.problem("it is stored so already", "nothing is to be done")
 		}
 		a.Storage = c.Attribute.Storage
+		return s.restored(i, a, c)
 	default:
 		return nil, c.problem("there is no such change", "a newer version may know it")
 	}
@@ -122,6 +124,18 @@ func (s *Schema) Apply(c Change) (*Schema, error) {
 	attributes := slices.Clone(s.Attributes)
 	attributes[i] = a
 	return New(s.Version+1, s.NextID, attributes, s.Events...), nil
+}
+
+// restored returns the schema with attribute i as a, under a new id.
+func (s *Schema) restored(i int, a Attribute, c Change) (*Schema, error) {
+	if s.NextID == 1<<32-1 {
+		return nil, c.problem("there are no ids left", "load the data into a new store")
+	}
+	if err := a.validate(c.Op); err != nil {
+		return nil, err
+	}
+	a.ID = s.NextID
+	return New(s.Version+1, a.ID+1, append(slices.Delete(slices.Clone(s.Attributes), i, i+1), a), s.Events...), nil
 }
 
 func (c *Change) problem(what, advice string) error {

@@ -181,7 +181,7 @@ func (p *plainSchema) apply(c Change) {
 	case Drop, DropProperty:
 		delete(list, c.Name)
 	case SetStorage:
-		old.Storage = def.Storage
+		old.Storage, old.ID = def.Storage, take()
 		list[c.Name] = old
 	case AddEvent:
 		p.events[c.Event] = &plainEvent{Event{ID: EventID(take()), Name: c.Event, Retention: c.Retention, Class: c.Class}, map[string]Attribute{}}

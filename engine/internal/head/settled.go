@@ -115,6 +115,30 @@ func (s *Settled) Bytes() int64 {
 	return int64(n) + 256
 }
 
+// SettledOf returns the object of a column (Code, Int, Bytes) with one value for each of
+// some ordinals, ascending.
+func SettledOf(ords []uint16, c *effect.Column) *Settled {
+	s := &Settled{Class: c.Class, Ords: ords}
+	s.allocate(len(ords))
+	for i := range ords {
+		switch {
+		case c.Class == effect.Code:
+			s.codes[i] = c.Codes[i]
+		case c.Class == effect.Int:
+			if !c.IsAbsent(i) {
+				s.ints[i], s.present[i] = c.Ints[i], 1
+			}
+		default:
+			if !c.IsAbsent(i) {
+				s.data, s.present[i] = append(s.data, c.Bytes(i)...), 1
+			}
+			s.ends[i] = uint32(len(s.data))
+		}
+	}
+	s.finish()
+	return s
+}
+
 func (s *Settled) finish() {
 	if len(s.Ords) > denseFrom {
 		s.touched = new(bitmap.Words)
