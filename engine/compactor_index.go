@@ -108,7 +108,6 @@ func what(s *view.State, id schema.AttrID) func(code uint32) uint64 {
 func (c *compactor) mergeIndexes(ctx context.Context, all bool) error {
 	s := c.db.current.Load()
 	for id, x := range s.Indexes {
-		x.Static.Evict(c.db.opt.Memory / indexShare)
 		n := x.Delta.Len()
 		if n == 0 || n < max(c.db.opt.limits.mergeFrom, x.Entries/mergeShare) && !all {
 			continue
@@ -192,7 +191,7 @@ func (db *DB) writeIndex(ctx context.Context, t keys.Table, old *view.Index, fol
 
 // openTable opens an index's sorted pages.
 func (db *DB) openTable(t keys.Table, pages int) (*keytable.Static, error) {
-	return keytable.Open(pages, func(page int) ([]byte, error) {
+	return keytable.Open(pages, db.opt.Memory/indexShare, func(page int) ([]byte, error) {
 		b, err := db.kv.Get(t.Row(keys.Page, uint32(page)))
 		if err == nil && b == nil {
 			err = query.Errorf(query.CodeCorrupt, "page %d of the index of attribute %d is missing", page, t.Attr)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -47,7 +48,7 @@ func merge(t testing.TB, old *Static, delta *Delta, keep func(uint32) bool) (*St
 	if err != nil || pages != len(d.pages) {
 		t.Fatalf("%d pages, %d emitted, %v", pages, len(d.pages), err)
 	}
-	s, err := Open(pages, d.load)
+	s, err := Open(pages, math.MaxInt64, d.load)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func TestBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(pages, d.load)
+	s, err := Open(pages, math.MaxInt64, d.load)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,12 +247,12 @@ func TestEmpty(t *testing.T) {
 		if got, err := s.AppendCandidates(7, nil); len(got) != 0 || err != nil {
 			t.Error(got, err)
 		}
-		if before := s.ResidentBytes(); s.Evict(0) != before || s.ResidentBytes() != 0 {
-			t.Error("an empty table cannot be evicted")
+		if s.evict(0); s.Pages() == 0 && s.ResidentBytes() != 0 {
+			t.Error("an empty table has pages")
 		}
 	}
 	for _, pages := range []int{-1, 0, 1, 128, 257, 1 << 25} {
-		if _, err := Open(pages, nil); !errors.Is(err, ErrCorrupt) {
+		if _, err := Open(pages, 0, nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%d pages: %v", pages, err)
 		}
 	}
@@ -312,7 +313,7 @@ func TestConcurrent(t *testing.T) {
 					return
 				}
 			}
-			s.Evict(s.ResidentBytes() / 2)
+			s.evict(s.ResidentBytes() / 2)
 			rounds.Add(1)
 		}
 	}
@@ -327,7 +328,7 @@ func TestConcurrent(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	s.Evict(0)
+	s.evict(0)
 	if d.Len() != n || s.ResidentBytes() != 0 {
 		t.Errorf("%d entries, %d bytes resident", d.Len(), s.ResidentBytes())
 	}
@@ -349,16 +350,22 @@ func TestEvict(t *testing.T) {
 		look(i)
 	}
 	all := s.ResidentBytes()
-	if freed := s.Evict(all - 1); freed != all/256 || s.ResidentBytes() != all-freed {
-		t.Fatalf("freed %d of %d", freed, all)
+	if s.evict(all - 1); s.ResidentBytes() != all-all/256 {
+		t.Fatalf("%d of %d are resident", s.ResidentBytes(), all)
 	}
 	look(100)
-	s.Evict(all / 256)
+	s.evict(all / 256)
 	if s.pages[100].Load() == nil {
 		t.Error("the page in use was evicted before those that are not")
 	}
-	if s.Drop(100) != all/256 || s.Drop(100) != 0 || s.ResidentBytes() != 0 {
-		t.Error("Drop")
+	s.budget = all / 8
+	for i := range uint64(256) {
+		if look(i); s.ResidentBytes() > s.budget {
+			t.Fatalf("%d bytes are resident of a budget of %d", s.ResidentBytes(), s.budget)
+		}
+	}
+	if s.ResidentBytes() < s.budget*9/10 {
+		t.Fatalf("only %d bytes are resident of a budget of %d", s.ResidentBytes(), s.budget)
 	}
 	look(100)
 }

@@ -10,6 +10,7 @@ import (
 // It is safe for concurrent use; its nil value is an empty table.
 type Static struct {
 	pageBits int
+	budget   int64
 	load     func(page int) ([]byte, error)
 	pages    []atomic.Pointer[page]
 	resident atomic.Int64
@@ -27,16 +28,17 @@ const pageOverhead = 32
 
 func (p *page) bytes() int64 { return int64(4*cap(p.words) + pageOverhead) }
 
-// Open returns the table of a number of pages, as Merge or Build returned it. load
-// returns the bytes of one page, as they were emitted; it is called by readers, also at
-// the same time for the same page, and its bytes are not kept.
+// Open returns the table of a number of pages, as Merge or Build returned it. About budget
+// bytes of loaded pages are kept, those used last. load returns the bytes of one page, as
+// they were emitted; it is called by readers, also at the same time for the same page, and
+// its bytes are not kept.
 // The error is ErrCorrupt: no table has such a number of pages.
-func Open(pages int, load func(page int) ([]byte, error)) (*Static, error) {
+func Open(pages int, budget int64, load func(page int) ([]byte, error)) (*Static, error) {
 	pageBits := bits.TrailingZeros(uint(pages))
 	if pages <= 0 || pages != 1<<pageBits || pageBits < minPageBits || pageBits > maxPageBits {
 		return nil, fmt.Errorf("%w: %d pages", ErrCorrupt, pages)
 	}
-	return &Static{pageBits: pageBits, load: load, pages: make([]atomic.Pointer[page], pages)}, nil
+	return &Static{pageBits: pageBits, budget: budget, load: load, pages: make([]atomic.Pointer[page], pages)}, nil
 }
 
 // Pages returns the number of pages, 0 for a nil table.
@@ -104,8 +106,8 @@ func (s *Static) fetch(number int) (*page, error) {
 		return nil, err
 	}
 	p := &page{words: words}
-	if s.pages[number].CompareAndSwap(nil, p) {
-		s.resident.Add(p.bytes())
+	if s.pages[number].CompareAndSwap(nil, p) && s.resident.Add(p.bytes()) > s.budget {
+		s.evict(s.budget)
 	}
 	return p, nil
 }
@@ -142,28 +144,16 @@ func (s *Static) ResidentBytes() int64 {
 	return s.resident.Load()
 }
 
-// Drop gives up a loaded page and returns the bytes that frees once its readers are done.
-func (s *Static) Drop(page int) int64 {
-	p := s.pages[page].Swap(nil)
-	if p == nil {
-		return 0
-	}
-	s.resident.Add(-p.bytes())
-	return p.bytes()
-}
-
-// Evict drops pages, those first that were not used lately, until at most target bytes
-// are resident or it has looked at every page twice. It returns the bytes given up.
-func (s *Static) Evict(target int64) int64 {
-	freed := int64(0)
+// evict drops pages, those first that were not used lately, until at most target bytes
+// are resident or it has looked at every page twice.
+func (s *Static) evict(target int64) {
 	for range 2 * s.Pages() {
 		if s.resident.Load() <= target {
 			break
 		}
 		number := int(s.hand.Add(1)-1) & (len(s.pages) - 1)
-		if p := s.pages[number].Load(); p != nil && !p.used.Swap(false) {
-			freed += s.Drop(number)
+		if p := s.pages[number].Load(); p != nil && !p.used.Swap(false) && s.pages[number].CompareAndSwap(p, nil) {
+			s.resident.Add(-p.bytes())
 		}
 	}
-	return freed
 }
