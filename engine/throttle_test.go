@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kantadb/kanta/engine/internal/head"
 )
 
 // TestPace: nothing below half of the soft limit, a round per softValues in the middle,
@@ -57,6 +59,39 @@ func TestThrottle(t *testing.T) {
 		})
 		if d := took(1); d != 10*time.Millisecond {
 			t.Errorf("the compactor ended after 10 ms: waited %v", d)
+		}
+	})
+}
+
+// TestWall: with more unfolded values than the hard limit, or as many frozen L0s as there
+// may be, a writer waits until the compactor has made room.
+func TestWall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &compactor{db: &DB{}, signal: make(chan struct{}, 1), done: make(chan struct{})}
+		c.db.opt.limits.ensureDefaults()
+		c.throttle.changed = make(chan struct{})
+		full, empty := &state{}, &state{}
+		full.Tiers.Frozen = make([]*head.L0, maxFrozen)
+		for name, fill := range map[string]struct {
+			unfolded int64
+			state    *state
+		}{"values": {hardValues + 1, empty}, "frozen": {0, full}} {
+			c.db.current.Store(fill.state)
+			c.throttle.set(fill.unfolded, 0)
+			time.AfterFunc(time.Second, func() { c.throttle.set(hardValues+1, 0) }) // not enough, or not that
+			time.AfterFunc(2*time.Second, func() {
+				c.db.current.Store(empty)
+				c.throttle.set(hardValues, 0)
+			})
+			start := time.Now()
+			if err := c.waitForRoom(t.Context(), 1); err != nil || time.Since(start) != 2*time.Second {
+				t.Errorf("%s: waited %v, %v", name, time.Since(start), err)
+			}
+			select {
+			case <-c.signal:
+			default:
+				t.Errorf("%s: the compactor was not woken", name)
+			}
 		}
 	})
 }
