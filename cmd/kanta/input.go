@@ -22,7 +22,7 @@ func (e *inputError) Error() string { return fmt.Sprintf("%s: %v", e.name, e.err
 func (e *inputError) Unwrap() error { return e.err }
 
 // input is a file of rows, or standard input, which can be read from its start again.
-// It is for one goroutine, except for done.
+// It is for one goroutine, except for done and ReadAt.
 type input struct {
 	name   string // as people know it
 	file   *os.File
@@ -68,6 +68,13 @@ func (in *input) resumable() bool { return in.stream == nil }
 // Read reads on.
 func (in *input) Read(p []byte) (int, error) {
 	n, err := in.src.Read(p)
+	in.read.Add(int64(n))
+	return n, err
+}
+
+// ReadAt reads a place of a file.
+func (in *input) ReadAt(p []byte, at int64) (int, error) {
+	n, err := in.file.ReadAt(p, at)
 	in.read.Add(int64(n))
 	return n, err
 }
@@ -126,6 +133,10 @@ func (in *input) rowsOptions(f *rowFlags) *quality.RowsOptions {
 // a header even if it does not look so, unless the key is named as the columns of files
 // without one are: column_1.
 func (in *input) prepare(f *rowFlags) error {
+	if in.resumable() && quality.IsParquet(in.file) {
+		in.format = quality.Parquet
+		return nil
+	}
 	rows, dialect, err := quality.OpenRows(in, in.rowsOptions(f))
 	if err != nil {
 		return &inputError{in.name, err}
@@ -139,8 +150,12 @@ func (in *input) prepare(f *rowFlags) error {
 }
 
 // rows starts to read the input's rows.
-func (in *input) rows(f *rowFlags) (quality.Rows, error) {
-	rows, _, err := quality.OpenRows(in, in.rowsOptions(f))
+func (in *input) rows(f *rowFlags) (rows quality.Rows, err error) {
+	if in.format == quality.Parquet {
+		rows, err = quality.OpenParquet(in, in.size, in.rowsOptions(f))
+	} else {
+		rows, _, err = quality.OpenRows(in, in.rowsOptions(f))
+	}
 	if err != nil {
 		return nil, &inputError{in.name, err}
 	}

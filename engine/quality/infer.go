@@ -49,6 +49,8 @@ type InferColumn struct {
 // inferred, for a later row would be refused for what a sample did not have. The rules,
 // in this order:
 //
+//   - a kind that the file says itself: that one, but for texts, of which the rules about
+//     texts hold, and but for what is personal by its name;
 //   - nothing seen: a dictionary string;
 //   - a personal name (e-mail, phone, given name, street, ...): an inline string, pii;
 //   - a name of codes (zip, postcode): a string, also where it looks like a number;
@@ -87,7 +89,7 @@ func Infer(rows Rows, key string, limit int) ([]schema.Attribute, *InferReport, 
 		if names[i] == key {
 			continue
 		}
-		found := c.conclude(fromArrays(rows, i))
+		found := c.conclude(declared(rows, i))
 		attributes = append(attributes, found.Attribute)
 		report.Columns = append(report.Columns, found)
 	}
@@ -132,10 +134,12 @@ func hasColumn(columns []string, name, what string) error {
 	return fmt.Errorf("there is no column %q %s: the columns are %s", name, what, strings.Join(columns, ", "))
 }
 
-// fromArrays reports whether the cells of a column came from arrays.
-func fromArrays(rows Rows, column int) bool {
-	n, ok := rows.(*ndjsonRows)
-	return ok && n.arrays[column]
+// declared returns what is known of a column, beside its texts: a kind, or Absent.
+func declared(rows Rows, column int) (a schema.Attribute) {
+	if known, ok := rows.(knownRows); ok {
+		a.Kind, a.Scale = known.declared(column)
+	}
+	return a
 }
 
 // words splits a column's name at everything that is no letter or digit, and at a

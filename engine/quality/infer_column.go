@@ -150,31 +150,36 @@ func excerpt(cell []byte) string {
 	return string(cell) + "..."
 }
 
-// conclude chooses the attribute. The rules stand at Infer.
-func (c *column) conclude(array bool) InferColumn {
+// conclude chooses the attribute; said has the kind that is known without the texts. The
+// rules stand at Infer.
+func (c *column) conclude(said schema.Attribute) InferColumn {
 	out := InferColumn{Seen: c.seen, Absent: c.absent, Distinct: min(len(c.distinct), maxDistinct),
 		More: len(c.distinct) > maxDistinct, Examples: c.examples}
 	a := &out.Attribute
 	a.Name, a.Kind = c.name, schema.String
+	text := said.Kind == schema.String
 	switch {
-	case c.seen == 0:
+	case c.seen == 0 && (text || said.Kind == schema.Absent):
 		out.Why = "no value was seen"
 		return out
-	case !array && c.personal():
+	case said.Kind != schema.Set && c.seen > 0 && c.personal():
 		a.Storage, a.PII = schema.StorageInline, true
 		out.Why = "the name says that it is personal"
 		return out
-	case array:
+	case said.Kind == schema.Set:
 		a.Kind = schema.Set
 		out.Why = "it came as arrays"
 		return out
+	case said.Kind.Ordered():
+		c.takeSaid(&out, said)
+		return out
 	}
-	if f, why, ok := c.form(); ok {
+	if f, why, ok := c.form(); ok && !text {
 		c.take(&out, f)
 		out.Why = why
 		return out
 	}
-	if c.bars*setShare >= c.seen {
+	if c.bars*setShare >= c.seen && !text {
 		a.Kind = schema.Set
 		out.Why = fmt.Sprintf("%d of %d cells have a %q between texts", c.bars, c.seen, schema.SetSeparator)
 		return out
@@ -184,8 +189,21 @@ func (c *column) conclude(array bool) InferColumn {
 		a.Storage = schema.StorageInline
 		out.Why = "text that is nearly unique: " + out.Why
 	}
-	out.Why += c.almost()
+	if !text {
+		out.Why += c.almost()
+	}
 	return out
+}
+
+// takeSaid makes the attribute one of the kind that the file says it has.
+func (c *column) takeSaid(out *InferColumn, said schema.Attribute) {
+	for f := range forms {
+		if formKinds[f] == said.Kind && c.seen > 0 && c.fits[f] == c.seen && (f != formDecimal || c.places == int(said.Scale)) {
+			c.take(out, f)
+		}
+	}
+	out.Attribute.Kind, out.Attribute.Scale = said.Kind, said.Scale
+	out.Why = "the file says that it is " + said.Kind.String()
 }
 
 // take makes the attribute one of a form that all cells have.

@@ -97,7 +97,7 @@ func (s *eventSample) row(cells [][]byte, line int) error {
 		s.nested = append(s.nested, false)
 	}
 	s.report.Events[of].Rows++
-	if n, ok := s.rows.(*ndjsonRows); ok && n.part() > 0 {
+	if known, ok := s.rows.(knownRows); ok && known.place() > 0 {
 		s.nested[of] = true
 	}
 	for i, cell := range cells {
@@ -128,12 +128,12 @@ func (s *eventSample) conclude() {
 			s.report.Skipped = append(s.report.Skipped, c.all.name)
 			continue
 		}
-		array := fromArrays(s.rows, i)
-		whole := c.all.conclude(array)
+		said := declared(s.rows, i)
+		whole := c.all.conclude(said)
 		for of := range s.report.Events {
 			if own := c.of[of]; own != nil {
 				own.absent = s.report.Events[of].Rows - own.seen
-				s.report.Events[of].add(c.property(own, whole, array))
+				s.report.Events[of].add(c.property(own, whole, said))
 			}
 		}
 	}
@@ -151,8 +151,11 @@ func (e *InferredEvent) add(c InferColumn) {
 }
 
 // property chooses the property of an event type, of which own is the column.
-func (c *sampledColumn) property(own *column, whole InferColumn, array bool) InferColumn {
-	out := own.conclude(array)
+func (c *sampledColumn) property(own *column, whole InferColumn, said schema.Attribute) InferColumn {
+	out := own.conclude(said)
+	if said.Kind.Ordered() {
+		return out
+	}
 	if whole.Attribute.Kind == schema.String && out.Attribute.Kind != schema.String && !c.all.padded() {
 		return out
 	}

@@ -125,8 +125,8 @@ func Load(ctx context.Context, rows Rows, s *schema.Schema, o LoadOptions, emit 
 	l := loader{o: o, rows: rows, report: LoadReport{Reasons: map[batch.Reason]uint64{}, OverwrittenKnown: true}}
 	err := l.o.complete()
 	if err == nil {
-		_, fixed := rows.(*csvRows)
-		l.planner = planner{o: &l.o, schema: s, fixed: fixed, taken: map[string]string{}}
+		_, grows := rows.(*ndjsonRows)
+		l.planner = planner{o: &l.o, schema: s, fixed: !grows, taken: map[string]string{}}
 		l.plan, err = l.planner.extend(nil, rows.Columns())
 	}
 	if err == nil {

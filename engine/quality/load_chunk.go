@@ -69,8 +69,8 @@ func (l *loader) readRow(c *loadChunk) error {
 		l.plan = plan
 	}
 	r := chunkRow{line: line, offset: l.rows.Offset()}
-	if n, ok := l.rows.(*ndjsonRows); ok {
-		r.part = n.part()
+	if known, ok := l.rows.(knownRows); ok {
+		r.part = known.place()
 	}
 	c.add(l.rows.Raw(), cells, l.plan, r)
 	return nil

@@ -46,6 +46,14 @@ type Rows interface {
 	Close() error
 }
 
+// knownRows are rows of which more is known than their texts say.
+type knownRows interface {
+	// declared returns the kind of all of a column's values, Absent if it is to be found out.
+	declared(column int) (schema.Kind, uint8)
+	// place returns which element of an array the row is, from 1; 0 if it is a row of its own.
+	place() int
+}
+
 // RowsOptions says how to read rows. The zero value, and nil, mean: find out.
 type RowsOptions struct {
 	// Dialect is what is known of the input. Nil: see Sniff. An Encoding or

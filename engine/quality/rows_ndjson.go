@@ -56,6 +56,14 @@ func newNDJSON(lines lineReader, opt *RowsOptions, sample []byte, whole bool) *n
 // Columns implements Rows.
 func (n *ndjsonRows) Columns() []string { return n.columns }
 
+// declared implements knownRows: of arrays it is known.
+func (n *ndjsonRows) declared(column int) (schema.Kind, uint8) {
+	if n.arrays[column] {
+		return schema.Set, 0
+	}
+	return schema.Absent, 0
+}
+
 // Next implements Rows.
 func (n *ndjsonRows) Next() ([][]byte, int, error) {
 	for {

@@ -16,8 +16,8 @@ type nestedRows struct {
 	scratch int    // bytes of scratch that belong to the members around the array
 }
 
-// part returns which object of an array the row is, from 1; 0 if it is a line of its own.
-func (n *ndjsonRows) part() int { return n.nested.part }
+// place implements knownRows.
+func (n *ndjsonRows) place() int { return n.nested.part }
 
 // nest notes an array of objects, which starts at text, and returns what follows it.
 func (n *ndjsonRows) nest(text []byte, depth int) (rest []byte, problem string) {

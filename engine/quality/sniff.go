@@ -215,7 +215,7 @@ func checkText(sample []byte) error {
 		return errors.New("a zip archive (perhaps a spreadsheet): save it as CSV")
 	}
 	if bytes.HasPrefix(sample, []byte("PAR1")) {
-		return errors.New("a Parquet file: write it as CSV or NDJSON")
+		return errors.New("a Parquet file, which is not read as a stream or unpacked while it is read: name the unpacked file itself")
 	}
 	if bytes.IndexByte(sample, 0) >= 0 {
 		return fmt.Errorf("not text: it has zero bytes; if it is UTF-16 without a mark, name it with --encoding %s or %s", UTF16LE, UTF16BE)
