@@ -65,6 +65,14 @@ func (a *app) openInput(name string) (*input, error) {
 // resumable reports whether the input can be read again after a kill.
 func (in *input) resumable() bool { return in.stream == nil }
 
+// place is the word for where a row stands.
+func (in *input) place() string {
+	if in.format == quality.Parquet {
+		return "row"
+	}
+	return "line"
+}
+
 // Read reads on.
 func (in *input) Read(p []byte) (int, error) {
 	n, err := in.src.Read(p)

@@ -41,9 +41,9 @@ func newLoadProfiles(a *app) *cobra.Command {
 	var f loadFlags
 	c := &cobra.Command{
 		Use:   "profiles FILE... --key COLUMN",
-		Short: "Load people: CSV or NDJSON, plain or compressed; - is standard input",
-		Long: `Load people from CSV or NDJSON files, plain or compressed with gzip or zstd; - is
-standard input. A person who is there already gets the new values; an empty cell leaves
+		Short: "Load people: CSV, NDJSON or Parquet; - is standard input",
+		Long: `Load people from CSV or NDJSON files, plain or compressed with gzip or zstd, or from Parquet
+files; - is standard input (not of Parquet, which is read from several places). A person who is there already gets the new values; an empty cell leaves
 what is stored. A row that does not fit is quarantined with its reason: see kanta
 quarantine list. Of a key that comes twice in a file the later row holds.
 
@@ -251,7 +251,7 @@ func (l *load) file(ctx context.Context, name string) error {
 		return err
 	}
 	defer rows.Close()
-	r := &loadRun{load: l, in: in, result: &loaded{File: in.name, Reasons: map[string]uint64{}}, progress: l.newProgress()}
+	r := &loadRun{load: l, in: in, result: &loaded{File: in.name, Reasons: map[string]uint64{}, place: in.place()}, progress: l.newProgress()}
 	l.done = append(l.done, r.result)
 	start := time.Now()
 	report, err := quality.Load(ctx, rows, sch, o, func(b quality.Loaded) error { return r.apply(ctx, b) })

@@ -34,6 +34,7 @@ type loaded struct {
 
 	bad       []batch.BadRow // of those that could not be typed, the first
 	rejected  []string       // of those that the store rejected, the first
+	place     string         // what counts its rows: line, or row
 	uncounted bool           // Overwritten is not all
 }
 
@@ -99,7 +100,7 @@ func (r *loadRun) outcome(s sent) error {
 		res = batch.Result{Repeated: true, Received: uint64(s.rows)}
 	case err != nil:
 		r.failed = true
-		return fmt.Errorf("rows from line %d of %s: %w", s.line, r.in.name, err)
+		return fmt.Errorf("rows from %s %d of %s: %w", r.result.place, s.line, r.in.name, err)
 	}
 	r.result.add(&res)
 	d := r.result
@@ -216,7 +217,7 @@ func (l *load) remarks(d *loaded) {
 	case d.RepeatedRows == d.Received: // what was wrong has been told the first time
 	case len(d.bad) > 0:
 		for _, row := range d.bad[:min(maxExamples, len(d.bad))] {
-			fmt.Fprintf(l.err, "%s, line %d: %s: %s\n", d.File, row.Line, row.Reason, printable(row.Detail))
+			fmt.Fprintf(l.err, "%s, %s %d: %s: %s\n", d.File, d.place, row.Line, row.Reason, printable(row.Detail))
 		}
 	default:
 		for _, text := range d.rejected {

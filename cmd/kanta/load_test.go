@@ -15,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
 
 	"github.com/kantadb/kanta/bench"
 	"github.com/kantadb/kanta/index/schema"
@@ -55,6 +56,24 @@ func (c *cli) digest() string {
 	return s.Digests.Content
 }
 
+// personRow is a row of a Parquet file of people.
+type personRow struct {
+	ID   string   `parquet:"id"`
+	Name string   `parquet:"name"`
+	Age  *int64   `parquet:"age,optional"`
+	Tags []string `parquet:"tags,list"`
+}
+
+// parquetPeople returns a Parquet file of people.
+func parquetPeople(t *testing.T, rows ...personRow) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := parquet.Write(&out, rows, parquet.Compression(&parquet.Zstd)); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
 // TestLoadForms loads the same people in every form; the stores hold the same.
 func TestLoadForms(t *testing.T) {
 	const table = "id,name,age,tags\n1,Zoë,30,a|b\n2,\"Łucja, M.\",,\n3,李,41,c\n"
@@ -73,8 +92,11 @@ func TestLoadForms(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	thirty, more := int64(30), int64(41)
+	columns := parquetPeople(t, personRow{"1", "Zoë", &thirty, []string{"a", "b"}}, personRow{"2", "Łucja, M.", nil, nil}, personRow{"3", "李", &more, []string{"c"}})
 	want := ""
 	for name, content := range map[string]string{
+		"people.parquet": columns, "any.name": columns,
 		"people.csv": table, "people.ndjson": objects, "people.csv.gz": zipped.String(), "people.csv.zst": squeezed.String(),
 		"-": table, "mark.csv": "\ufeff" + table, "crlf.csv": strings.ReplaceAll(table, "\n", "\r\n"),
 		"semicolon.csv": "id;name;age;tags\n1;Zoë;30;a|b\n2;Łucja, M.;;\n3;李;41;c\n",
@@ -93,6 +115,9 @@ func TestLoadForms(t *testing.T) {
 			want = got
 		} else if got != want {
 			t.Errorf("%s: digest %s, that of the others is %s", name, got, want)
+		}
+		if r := c.load(name, "--key", "id"); name != "-" && (r.RepeatedRows != 3 || r.Accepted != 0) {
+			t.Errorf("%s: loaded again: %+v", name, r)
 		}
 	}
 }
@@ -161,11 +186,21 @@ func TestLoadDryRun(t *testing.T) {
 // TestBadInput has a case for everything that an input can be but a file of people.
 func TestBadInput(t *testing.T) {
 	const good = "id,name,age\n1,Ada,36\n"
+	columns := parquetPeople(t, personRow{ID: "1", Name: "Ada"}, personRow{ID: "2", Tags: []string{"a|b"}}, personRow{ID: "3", Name: strings.Repeat("x", schema.MaxStringBytes+1)}, personRow{})
+	var zipped bytes.Buffer
+	zw := gzip.NewWriter(&zipped)
+	if _, err := io.WriteString(zw, columns); err != nil || zw.Close() != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name, content, flag string
 		exit                int
 		stdout, stderr      []string
 	}{
+		{"Parquet", columns, "", exitOK, []string{"received\t4\n", "accepted\t1\n", "quarantined\t3\n"}, []string{`file.csv, row 2: not readable as a row: column "tags": an element has the set separator in it`, "file.csv, row 3: too long", "file.csv, row 4: no key"}},
+		{"Parquet that is zipped", zipped.String(), "", exitUsage, nil, []string{"file.csv: a Parquet file, which is not read as a stream or unpacked while it is read: name the unpacked file itself"}},
+		{"Parquet that is cut", columns[:len(columns)-9], "", exitUsage, nil, []string{"file.csv: the Parquet file does not end as one does: it is not complete"}},
+		{"damaged Parquet", columns[:10] + strings.Repeat("\xff", 20) + columns[30:], "", exitUsage, nil, []string{"file.csv: ", "the Parquet file is damaged"}},
 		{"ragged", good + "2,Bo\n3,Cleo,40,x\n", "", exitOK, []string{"accepted\t1\n", "quarantined\t2\n", "wrong number of cells\t2"}, []string{"file.csv, line 3: wrong number of cells: 2 cells, but 3 columns"}},
 		{"Latin-1", "id,name\n1,Zo\xeb\n", "", exitUsage, nil, []string{"file.csv: not UTF-8 (line 2)", "--encoding windows-1252"}},
 		{"Latin-1 that is named", "id,name\n1,Zo\xeb\n", "--encoding=iso-8859-1", exitOK, []string{"accepted\t1\n"}, nil},

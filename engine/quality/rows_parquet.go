@@ -80,6 +80,9 @@ func OpenParquet(r io.ReaderAt, size int64, opt *RowsOptions) (Rows, error) {
 	if err := checkMagic(r, size); err != nil {
 		return nil, err
 	}
+	if err := checkFooter(r, size); err != nil {
+		return nil, err
+	}
 	p := &parquetRows{raw: []byte{}}
 	err := guard(func() (err error) {
 		p.file, err = parquet.OpenFile(r, size, &parquet.FileConfig{SkipPageIndex: true, SkipBloomFilters: true, ReadBufferSize: sampleBytes})
@@ -230,9 +233,13 @@ func (p *parquetRows) nextGroup() error {
 	if p.left = g.NumRows(); p.left < 0 {
 		return fmt.Errorf("row group %d has %d rows", p.group+1, p.left)
 	}
-	chunks := g.ColumnChunks()
+	chunks, meta := g.ColumnChunks(), p.file.Metadata().RowGroups[p.group].Columns
 	for i := range p.cursors {
-		p.cursors[i].pages = chunks[p.cursors[i].leaf.at].Pages()
+		c := &p.cursors[i]
+		if err := checkPages(p.file, p.file.Size(), &meta[c.leaf.at].MetaData); err != nil {
+			return fmt.Errorf("column %q: %w", c.leaf.name, err)
+		}
+		c.pages = chunks[c.leaf.at].Pages()
 	}
 	p.group++
 	return nil

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
@@ -469,10 +471,70 @@ func FuzzParquet(f *testing.F) {
 	rnd := rand.New(rand.NewPCG(8, 4))
 	for range 3 {
 		file, _ := randomParquet(f, rnd, 3)
-		f.Add(file[4 : len(file)-8], binary.LittleEndian.Uint32(file[len(file)-8:]))
+		f.Add(file[4:len(file)-8], binary.LittleEndian.Uint32(file[len(file)-8:]))
 	}
 	f.Fuzz(func(_ *testing.T, body []byte, footer uint32) {
 		file := slices.Concat([]byte("PAR1"), body, binary.LittleEndian.AppendUint32(nil, footer), []byte("PAR1"))
 		_, _ = readDamaged(file)
 	})
+}
+
+// TestParquetHuge: what a damaged file says it has is not made room for.
+func TestParquetHuge(t *testing.T) {
+	file := func(footer ...byte) []byte {
+		return slices.Concat([]byte("PAR1"), footer, binary.LittleEndian.AppendUint32(nil, uint32(len(footer))), []byte("PAR1"))
+	}
+	many := binary.AppendUvarint(nil, 1<<30)
+	for name, f := range map[string][]byte{
+		"a schema of a billion columns": file(slices.Concat([]byte{0x15, 2, 0x19, 0xfc}, many, []byte{0, 0, 0})...),
+		"a text of a gigabyte":          file(slices.Concat([]byte{0x15, 2, 0x58}, many, []byte{0, 0, 0})...),
+		"a footer of the file's length": slices.Concat([]byte("PAR1"), []byte{255, 255, 255, 0}, []byte("PAR1")),
+		"deep":                          file(bytes.Repeat([]byte{0x1c}, 1000)...),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := OpenParquet(bytes.NewReader(f), int64(len(f)), nil)
+		runtime.ReadMemStats(&after)
+		if size := after.TotalAlloc - before.TotalAlloc; err == nil || !strings.Contains(err.Error(), "damaged") || size > 1<<20 {
+			t.Errorf("%s: %v, %d bytes allocated", name, err, size)
+		}
+	}
+}
+
+// TestParquetPageHeaders: of the pages too.
+func TestParquetPageHeaders(t *testing.T) {
+	m := &format.ColumnMetaData{Codec: format.Snappy, NumValues: 100}
+	v1 := func(packed, unpacked, values int32) *format.PageHeader {
+		h := &format.PageHeader{CompressedPageSize: packed, UncompressedPageSize: unpacked}
+		h.DataPageHeader.Valid, h.DataPageHeader.V.NumValues = true, values
+		return h
+	}
+	v2 := func(packed, levels int32) *format.PageHeader {
+		h := &format.PageHeader{CompressedPageSize: packed, UncompressedPageSize: 100}
+		h.DataPageHeaderV2.Valid, h.DataPageHeaderV2.V.DefinitionLevelsByteLength = true, levels
+		return h
+	}
+	small := binary.AppendUvarint(nil, 100)
+	large := binary.AppendUvarint(nil, 4<<30)
+	for _, c := range []struct {
+		name  string
+		h     *format.PageHeader
+		start []byte
+		want  string
+	}{
+		{"good", v1(20, 100, 100), small, ""},
+		{"past the end", v1(21, 100, 100), small, "21 bytes, 100 unpacked"},
+		{"negative", v1(-1, 100, 100), small, "-1 bytes"},
+		{"large when unpacked", v1(20, maxPageBytes+1, 100), small, "268435457 unpacked"},
+		{"more values than the column", v1(20, 100, 101), small, "101 values, of 100 in all"},
+		{"good levels", v2(20, 20), small, ""},
+		{"levels past the end", v2(20, 21), small, "21 bytes of levels in 20"},
+		{"snappy says that it is large", v1(20, 100, 100), large, "4294967296 bytes unpacked"},
+		{"snappy behind levels", v2(20, 1), append([]byte{0}, large...), "4294967296 bytes unpacked"},
+	} {
+		err := checkPage(bytes.NewReader(append(c.start, make([]byte, 20)...)), 0, 20, c.h, m)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+	}
 }
