@@ -130,11 +130,12 @@ type rowFlags struct {
 	separator string
 	encoding  string
 	events    bool // the rows are events: arrays of objects become several
+	lines     string
 }
 
 // rowsOptions returns how the input's rows are to be read.
 func (in *input) rowsOptions(f *rowFlags) *quality.RowsOptions {
-	return &quality.RowsOptions{Dialect: in.dialect, Encoding: quality.Encoding(f.encoding), SetSeparator: f.separator, Unnest: f.events}
+	return &quality.RowsOptions{Dialect: in.dialect, Encoding: quality.Encoding(f.encoding), SetSeparator: f.separator, Unnest: f.events, Lines: f.lines}
 }
 
 // prepare finds out how the input is written and goes back to its start. A CSV file has

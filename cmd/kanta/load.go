@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -29,12 +30,13 @@ func newLoad(a *app) *cobra.Command {
 // loadFlags are the flags of kanta load.
 type loadFlags struct {
 	rowFlags
-	schema string
-	empty  string
-	zone   string
-	dry    bool
-	strict bool
-	again  bool
+	schema  string
+	unknown string
+	empty   string
+	zone    string
+	dry     bool
+	strict  bool
+	again   bool
 }
 
 func newLoadProfiles(a *app) *cobra.Command {
@@ -47,9 +49,11 @@ files; - is standard input (not of Parquet, which is read from several places). 
 what is stored. A row that does not fit is quarantined with its reason: see kanta
 quarantine list. Of a key that comes twice in a file the later row holds.
 
-Without --schema the columns that the store does not know are inferred from the file and
-added, and it is said what was inferred and why. With it, the schema file is applied
-first and other columns are left out.
+What the store does not know is inferred from the first 100,000 rows and added, and it is
+said what was inferred and why. With --schema that file is applied first, and other columns
+are left out and named. --unknown decides otherwise: add adds them, ignore leaves them out,
+quarantine keeps rows with a value for them apart, refuse loads nothing of such a file (of
+standard input: nothing more).
 
 A load that was killed is resumed by the same command: what was applied already is
 answered as repeated and costs next to nothing (not so from standard input). A file that
@@ -77,7 +81,8 @@ was loaded before therefore changes nothing, unless --again is given.
 
 // addLoad adds the flags that both kinds of rows have.
 func (f *loadFlags) addLoad(c *cobra.Command) {
-	c.Flags().StringVar(&f.schema, "schema", "", "a schema file to apply first; without it, unknown columns are inferred")
+	c.Flags().StringVar(&f.schema, "schema", "", "a schema file to apply first")
+	c.Flags().StringVar(&f.unknown, "unknown", "", "what becomes of what the schema does not have: add, ignore, quarantine or refuse (default add; with --schema ignore)")
 	c.Flags().StringVar(&f.zone, "zone", "UTC", "the zone of times that name none, such as Europe/Helsinki")
 	c.Flags().BoolVar(&f.dry, "dry-run", false, "decide and tell, change nothing")
 	c.Flags().BoolVar(&f.strict, "strict", false, "end with exit code 5 if a row was quarantined or refused")
@@ -110,6 +115,15 @@ func (f *loadFlags) options() (quality.LoadOptions, error) {
 	default:
 		return o, usagef("--empty %s: it is keep or unset", f.empty)
 	}
+	switch f.unknown {
+	case "", "add", "ignore":
+	case "quarantine":
+		o.Unknown = quality.QuarantineUnknown
+	case "refuse":
+		o.Unknown = quality.RefuseUnknown
+	default:
+		return o, usagef("--unknown %s: it is add, ignore, quarantine or refuse", f.unknown)
+	}
 	var err error
 	if o.Zone, err = syntax.Zone(f.zone); err != nil {
 		return o, usagef("--zone %s: no such zone; write one such as Europe/Helsinki", f.zone)
@@ -117,7 +131,10 @@ func (f *loadFlags) options() (quality.LoadOptions, error) {
 	return o, nil
 }
 
-// load is one run of kanta load profiles.
+// adds reports whether what the store does not know is inferred and added.
+func (f *loadFlags) adds() bool { return f.unknown == "add" || f.unknown == "" && f.schema == "" }
+
+// load is one run of kanta load.
 type load struct {
 	*app
 	store   store
@@ -243,6 +260,9 @@ func (l *load) file(ctx context.Context, name string) error {
 			o.Run = uint64(time.Now().UnixMilli())
 		}
 	}
+	if err := l.refuse(ctx, in, sch, o); err != nil {
+		return err
+	}
 	if err := in.rewindLast(); err != nil {
 		return err
 	}
@@ -267,11 +287,35 @@ func (l *load) file(ctx context.Context, name string) error {
 	return err
 }
 
-// schemaFor returns the schema to load a file with. Unless a schema file was given, it
-// adds what the store does not know.
+// refuse reads all of a file before any of it is loaded, if what the schema does not have is
+// to be refused: half a file with a mistake would have to be told from the other half.
+func (l *load) refuse(ctx context.Context, in *input, sch *schema.Schema, o quality.LoadOptions) error {
+	if o.Unknown != quality.RefuseUnknown || !in.resumable() {
+		return nil
+	}
+	if err := in.rewind(); err != nil {
+		return err
+	}
+	rows, err := in.rows(&l.flags.rowFlags)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	o.FromSequence = math.MaxUint64 // no batch is made
+	if _, err := quality.Load(ctx, rows, sch, o, func(quality.Loaded) error { return nil }); err != nil {
+		if q := (*query.Error)(nil); errors.As(err, &q) || ctx.Err() != nil {
+			return err
+		}
+		return &inputError{in.name, err}
+	}
+	return nil
+}
+
+// schemaFor returns the schema to load a file with: with what the store does not know, if
+// that is to be added.
 func (l *load) schemaFor(ctx context.Context, in *input) (*schema.Schema, error) {
 	sch, err := l.target().Schema(ctx)
-	if err != nil || l.flags.schema != "" {
+	if err != nil || !l.flags.adds() {
 		return sch, err
 	}
 	known, err := l.covered(in, sch)

@@ -21,17 +21,23 @@ func newLoadEvents(a *app) *cobra.Command {
 files; - is standard input (not of Parquet). Each row is an act of a person at a time; the person is created if there is
 none with the key. --event names the column of the types of event; where all rows are of one
 type, --event-name names that instead. Times are RFC 3339, or like 2026-01-31 12:00:00 in the
-zone of --zone, or seconds, milli-, micro- or nanoseconds since 1970. Of a JSON array of
-objects, such as the lines of an order, each becomes an event.
+zone of --zone, or seconds, milli-, micro- or nanoseconds since 1970.
+
+Of an array of objects, such as the lines of an order, each becomes an event: it has its own
+fields, named lines.sku, and those of the order. With --id order its id is that of the order
+and its place, A1#1, and order is a property too, so that orders can be counted. Where there
+are several such arrays, --lines names the one.
 
 With --id an event is kept once per id and UTC day, whichever file brings it again; ids of
 systems that number their events by themselves are kept apart by --id-source. Without ids
 equal rows are acts that happened twice. A row that does not fit is quarantined
 with its reason: see kanta quarantine list.
 
-Without --schema the event types and properties that the store does not know are inferred
-from the file and added, and it is said what was inferred and why. With it, the schema file
-is applied first and other columns are left out.
+What the store does not know of event types and properties is inferred from the first 100,000
+rows and added, and it is said what was inferred and why. With --schema that file is applied
+first, and columns that no event has are left out and named. --unknown decides otherwise: see
+kanta load profiles --help. Events of an unknown type, and those with a value that only other
+types have a property for, are quarantined where they are neither added nor refused.
 
 A load that was killed is resumed by the same command, as that of profiles is.
 
@@ -63,16 +69,16 @@ A load that was killed is resumed by the same command, as that of profiles is.
 	c.Flags().StringVar(&e.Time, "time", "", "the column of the times")
 	c.Flags().StringVar(&e.ID, "id", "", "the column of ids of events")
 	c.Flags().StringVar(&e.IDSource, "id-source", "files", "whose ids they are")
+	c.Flags().StringVar(&f.lines, "lines", "", "the array of objects of which each becomes an event (default: the only one)")
 	f.addFormat(c)
 	f.addLoad(c)
 	return c
 }
 
-// eventSchemaFor returns the schema to load a file of events with. Unless a schema file
-// was given, it adds what the store does not know.
+// eventSchemaFor is schemaFor of a file of events.
 func (l *load) eventSchemaFor(ctx context.Context, in *input) (*schema.Schema, error) {
 	sch, err := l.target().Schema(ctx)
-	if err != nil || l.flags.schema != "" {
+	if err != nil || !l.flags.adds() {
 		return sch, err
 	}
 	rows, err := in.rows(&l.flags.rowFlags)

@@ -112,7 +112,7 @@ func (c *checker) keys(keys batch.Strings) {
 func (c *checker) column(col *batch.BlockColumn, a *schema.Attribute, n int) {
 	switch {
 	case a == nil:
-		c.all(col, n, batch.ReasonUnknownColumn, fmt.Sprintf("%s: there is no such attribute", col.Name))
+		c.all(col, n, batch.ReasonUnknownColumn, unknownAttribute(col.Name))
 	case col.Kind == schema.Absent:
 	case col.Kind != a.Kind || col.Scale != a.Scale:
 		c.all(col, n, batch.ReasonKind, fmt.Sprintf("%s: %s given, the attribute is %s", a.Name, kindWords(col.Kind, col.Scale), kindWords(a.Kind, a.Scale)))
@@ -121,6 +121,8 @@ func (c *checker) column(col *batch.BlockColumn, a *schema.Attribute, n int) {
 		c.rejectCells(col, n, nil)
 	}
 }
+
+func unknownAttribute(name string) string { return name + ": there is no such attribute" }
 
 // cells finds the bad cells of a column whose kind and scale are those of a.
 func (c *checker) cells(col *batch.BlockColumn, a *schema.Attribute) {

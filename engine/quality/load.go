@@ -35,9 +35,8 @@ type LoadOptions struct {
 	// Columns gives columns the name of their attribute or property, where it is another
 	// one; "" means that the column is left out.
 	Columns map[string]string
-	// RefuseUnknown makes a column without an attribute, or without a property of any event
-	// type, an error. Else it is ignored and reported.
-	RefuseUnknown bool
+	// Unknown says what becomes of what the schema does not have.
+	Unknown Unknown
 	// SetSeparator stands between the elements of a set; default schema.SetSeparator. It
 	// must be that of the rows' RowsOptions.
 	SetSeparator string
@@ -59,6 +58,21 @@ type LoadOptions struct {
 	// BatchRows bounds the rows of a batch, 1 to 65,536; default 8,192. Batches of wide rows have fewer.
 	BatchRows int
 }
+
+// Unknown says what becomes of values that the schema has no attribute or property for.
+// (To have them added, infer them before: see [Infer] and [InferEvents].)
+type Unknown int
+
+const (
+	// IgnoreUnknown leaves out columns without an attribute, or without a property of any
+	// event type, and reports them. The rows of an unknown event type, and those with a value
+	// that only other types have a property for, go into the quarantine.
+	IgnoreUnknown Unknown = iota
+	// QuarantineUnknown puts every row with such a value into the quarantine.
+	QuarantineUnknown
+	// RefuseUnknown makes such a column, event type or value an error that ends the load.
+	RefuseUnknown
+)
 
 // EventColumns names the columns of events, beside the profiles' keys. They are not loaded as
 // properties too, unless the event type has one of their name.
@@ -119,7 +133,7 @@ type LoadReport struct {
 // stops it and is returned as it is; an error of rows is returned after the batches of
 // the rows before. It fails with CodeInvalid on options out of range, an input without
 // columns or rows, and two columns for one attribute, and with CodeUnknownName when there
-// is no such column, attribute to rename it to, event type, or (with RefuseUnknown)
+// is no such column, attribute to rename it to, event type, or (with [RefuseUnknown])
 // attribute of a column. The report is valid in any case.
 func Load(ctx context.Context, rows Rows, s *schema.Schema, o LoadOptions, emit func(Loaded) error) (LoadReport, error) {
 	l := loader{o: o, rows: rows, report: LoadReport{Reasons: map[batch.Reason]uint64{}, OverwrittenKnown: true}}
@@ -175,6 +189,8 @@ func (o *LoadOptions) complete() error {
 		return invalid(o, "batches of %d rows: they have 1 to %d", o.BatchRows, maxLoadRows)
 	case o.Parallelism < 0:
 		return invalid(o, "a parallelism of %d: it is 0 or more", o.Parallelism)
+	case o.Unknown < IgnoreUnknown || o.Unknown > RefuseUnknown:
+		return invalid(o, "there is no way %d to treat what is unknown", o.Unknown)
 	}
 	return nil
 }

@@ -158,7 +158,7 @@ func slowEvent(t testing.TB, header []string, row map[string]string, s *schema.S
 		known := slices.ContainsFunc(s.Events, func(e schema.Event) bool { return e.Lookup(column) != nil })
 		special := column == o.Key || column == o.Events.Event || column == o.Events.Time || column == o.Events.ID
 		switch {
-		case cell == "" || !known || p == nil && special:
+		case cell == "" || !known && (special || o.Unknown == IgnoreUnknown) || p == nil && special:
 			continue
 		case p == nil:
 			return "", batch.ReasonUnknownProperty, fmt.Sprintf("%s: the event %q has no such property", column, name)
@@ -283,7 +283,8 @@ func TestLoadEventsDifferential(t *testing.T) {
 	for range 60 {
 		text := randomEventCSV(rnd, s, 1+rnd.IntN(120))
 		o := LoadOptions{File: "f.csv", Key: "user", BatchRows: 1 + rnd.IntN(50), Zone: []*time.Location{nil, time.FixedZone("EET", 7200)}[rnd.IntN(2)],
-			Events: &EventColumns{Time: "when", Event: "what", ID: []string{"", "id"}[rnd.IntN(2)]}}
+			Events:  &EventColumns{Time: "when", Event: "what", ID: []string{"", "id"}[rnd.IntN(2)]},
+			Unknown: []Unknown{IgnoreUnknown, IgnoreUnknown, QuarantineUnknown}[rnd.IntN(3)]}
 		if rnd.IntN(4) == 0 {
 			o.Events.Event, o.Events.Name = "", "buy"
 		}
@@ -522,7 +523,7 @@ func TestLoadEventErrors(t *testing.T) {
 		{"user,wat,when\nu,buy,1\n", LoadOptions{Key: "user", Events: at}, query.CodeUnknownName, `there is no column "what" for the event types (did you mean "wat"?)`},
 		{"user,what,when\nu,buy,1\n", LoadOptions{Key: "user", Events: &EventColumns{Time: "when", Event: "what", ID: "id"}}, query.CodeUnknownName, `there is no column "id" for the ids`},
 		{"user,when\nu,1\n", LoadOptions{Key: "user", Events: &EventColumns{Time: "when", Name: "sell"}}, query.CodeUnknownName, `there is no event "sell" in the schema`},
-		{"user,what,when,age\nu,buy,1,2\n", LoadOptions{Key: "user", Events: at, RefuseUnknown: true}, query.CodeUnknownName, `column 4, "age", is not a property of any event`},
+		{"user,what,when,age\nu,buy,1,2\n", LoadOptions{Key: "user", Events: at, Unknown: RefuseUnknown}, query.CodeUnknownName, `column 4, "age", is not a property of any event`},
 		{"user,what,when,x\nu,buy,1,2\n", LoadOptions{Key: "user", Events: at, Columns: map[string]string{"x": "age"}}, query.CodeUnknownName, `column "x" is to be loaded as property "age"`},
 		{"user,what,when,x,item\nu,buy,1,2,3\n", LoadOptions{Key: "user", Events: at, Columns: map[string]string{"x": "item"}}, query.CodeInvalid, `column 5, "item", is to be property "item", as column "x" is`},
 	} {

@@ -32,6 +32,7 @@ type loadField struct {
 	cell   int         // its place in the row
 	name   string      // of the attribute or property
 	also   bool        // the column is one that each row has: not all event types make a property of it
+	alien  bool        // there is no attribute, nor a property of any event type: rows that have it are bad
 	values []loadValue // of an attribute: one; of properties: one for each event type; of what each row has: none
 }
 
@@ -210,10 +211,13 @@ func (p *planner) add(plan *loadPlan, i int, column string) error {
 	switch {
 	case name == "" || values == nil && also:
 		return nil
-	case values == nil && p.o.RefuseUnknown && e != nil:
+	case values == nil && p.o.Unknown == RefuseUnknown && e != nil:
 		return p.unknown(i, column, "a property of any event of the schema", "add it to the events that have it, or leave the column out")
-	case values == nil && p.o.RefuseUnknown:
+	case values == nil && p.o.Unknown == RefuseUnknown:
 		return p.unknown(i, column, "an attribute of the schema", "add the attribute to the schema, or leave the column out")
+	case values == nil && p.o.Unknown == QuarantineUnknown:
+		plan.fields = append(plan.fields, loadField{cell: i, name: column, alien: true, values: make([]loadValue, max(1, len(p.schema.Events)))})
+		return nil
 	case values == nil:
 		plan.unknown = append(plan.unknown, column)
 		return nil

@@ -41,7 +41,7 @@ func SourceOf(input io.Reader, s *schema.Schema, r *RowsOptions, o *LoadOptions)
 	if options.Zone != nil {
 		zone = options.Zone.String()
 	}
-	text(fmt.Sprint(loaderVersion, size, options.RefuseUnknown, options.EmptyUnsets, options.BatchRows),
+	text(fmt.Sprint(loaderVersion, size, options.Unknown, options.EmptyUnsets, options.BatchRows),
 		options.Key, options.SetSeparator, zone)
 	for _, column := range slices.Sorted(maps.Keys(options.Columns)) {
 		text(column, options.Columns[column])
@@ -53,7 +53,7 @@ func SourceOf(input io.Reader, s *schema.Schema, r *RowsOptions, o *LoadOptions)
 		r = &RowsOptions{}
 	}
 	if r.Unnest {
-		text("unnest")
+		text("unnest", r.Lines)
 	}
 	text("rows", string(r.Encoding), r.SetSeparator)
 	if d := r.Dialect; d != nil {

@@ -183,6 +183,9 @@ func slowRow(t testing.TB, header, record []string, s *schema.Schema, o LoadOpti
 	values := []schema.Value{schema.StringValue(key)}
 	for i, cell := range record {
 		a := s.Lookup(header[i])
+		if a == nil && cell != "" && header[i] != o.Key && o.Unknown == QuarantineUnknown {
+			return nil, batch.ReasonUnknownColumn, header[i] + ": there is no such attribute"
+		}
 		if a == nil || cell == "" {
 			values = append(values, schema.Value{})
 			continue
@@ -327,7 +330,8 @@ func TestLoadDifferential(t *testing.T) {
 	reasons := map[batch.Reason]int{}
 	for range 40 {
 		text := randomCSV(rnd, s, 1+rnd.IntN(120))
-		o := LoadOptions{File: "f.csv", Key: "id", EmptyUnsets: rnd.IntN(2) == 0, BatchRows: 1 + rnd.IntN(50), Zone: []*time.Location{nil, helsinki}[rnd.IntN(2)]}
+		o := LoadOptions{File: "f.csv", Key: "id", EmptyUnsets: rnd.IntN(2) == 0, BatchRows: 1 + rnd.IntN(50), Zone: []*time.Location{nil, helsinki}[rnd.IntN(2)],
+			Unknown: []Unknown{IgnoreUnknown, IgnoreUnknown, QuarantineUnknown}[rnd.IntN(3)]}
 		got, report, err := loadText(t, text, s, o, &RowsOptions{Dialect: &Dialect{Delimiter: ',', Header: true}})
 		if err != nil {
 			t.Fatal(err)
@@ -344,13 +348,19 @@ func TestLoadDifferential(t *testing.T) {
 		good, bad := flatten(t, batchesOf(got))
 		compareLines(t, "good", good, wantGood)
 		compareLines(t, "bad", bad, wantBad)
+		if o.Unknown == QuarantineUnknown { // it is left out in no row
+			if report.Unknown != nil {
+				t.Errorf("left out: %q", report.Unknown)
+			}
+			report.Unknown = []string{"mystery"}
+		}
 		checkReport(t, got, report, wantGood, slowBad)
 		for _, r := range slowBad {
 			reasons[r.Reason]++
 		}
 	}
 	for _, r := range []batch.Reason{batch.ReasonRagged, batch.ReasonTooLong, batch.ReasonBadValue, batch.ReasonOutOfRange, batch.ReasonNotAllowed,
-		batch.ReasonFormat, batch.ReasonNoKey, batch.ReasonTooMany} {
+		batch.ReasonFormat, batch.ReasonNoKey, batch.ReasonTooMany, batch.ReasonUnknownColumn} {
 		if reasons[r] < 3 {
 			t.Errorf("reason %q came only %d times", r, reasons[r])
 		}
@@ -559,8 +569,76 @@ func TestLoadNewColumns(t *testing.T) {
 	if !slices.Equal(report.Unknown, []string{"odd"}) {
 		t.Errorf("unknown %q", report.Unknown)
 	}
-	_, _, err = loadText(t, text.String(), loadSchema(), LoadOptions{Key: "id", RefuseUnknown: true}, nil)
+	_, _, err = loadText(t, text.String(), loadSchema(), LoadOptions{Key: "id", Unknown: RefuseUnknown}, nil)
 	wantError(t, err, query.CodeUnknownName, `input: column 5, "odd", is not an attribute`)
+}
+
+// TestLoadUnknown: what the schema does not have is left out, put aside or refused, in
+// profiles and in events, in both forms.
+func TestLoadUnknown(t *testing.T) {
+	people := "id,age,odd\nk1,1,\nk2,2,x\n"
+	acts := "id,what,when,amount,odd\nu,buy,2024-01-01,1,\nu,view,2024-01-01,1,\nu,sell,2024-01-01,1,\nu,view,2024-01-01,,x\n"
+	lines := func(table string) string { // as NDJSON
+		all, err := csv.NewReader(strings.NewReader(table)).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		for _, row := range all[1:] {
+			separator := "{"
+			for i, cell := range row {
+				fmt.Fprintf(&out, `%s%q:%q`, separator, all[0][i], cell)
+				separator = ","
+			}
+			out.WriteString("}\n")
+		}
+		return out.String()
+	}
+	events := &EventColumns{Time: "when", Event: "what"}
+	for _, c := range []struct {
+		text     string
+		events   *EventColumns
+		unknown  Unknown
+		good     int
+		reasons  map[batch.Reason]uint64
+		left     []string
+		code     query.Code
+		complain string
+	}{
+		{people, nil, IgnoreUnknown, 2, nil, []string{"odd"}, 0, ""},
+		{people, nil, QuarantineUnknown, 1, map[batch.Reason]uint64{batch.ReasonUnknownColumn: 1}, nil, 0, ""},
+		{people, nil, RefuseUnknown, 0, nil, nil, query.CodeUnknownName, `"odd", is not an attribute of the schema`},
+		{people, nil, 3, 0, nil, nil, query.CodeInvalid, "there is no way 3"},
+		{acts, events, IgnoreUnknown, 2, map[batch.Reason]uint64{batch.ReasonUnknownEvent: 1, batch.ReasonUnknownProperty: 1}, []string{"odd"}, 0, ""},
+		{acts, events, QuarantineUnknown, 1, map[batch.Reason]uint64{batch.ReasonUnknownEvent: 1, batch.ReasonUnknownProperty: 2}, nil, 0, ""},
+		{acts, events, RefuseUnknown, 0, nil, nil, query.CodeUnknownName, `"odd", is not a property of any event of the schema`},
+		{"id,what,when,amount\nu,buy,2024-01-01,7\nu,view,2024-01-01,7\n", events, RefuseUnknown, 0, nil, nil, query.CodeUnknownName, `amount: the event "view" has no such property`},
+		{"id,what,when\nu,view,2024-01-01\nu,sell,2024-01-01\n", events, RefuseUnknown, 0, nil, nil, query.CodeUnknownName, `event: there is no event "sell"`},
+	} {
+		for _, text := range []string{c.text, lines(c.text)} {
+			s := eventSchema()
+			if c.events == nil {
+				s = loadSchema()
+			}
+			got, report, err := loadText(t, text, s, LoadOptions{Key: "id", Events: c.events, Unknown: c.unknown}, nil)
+			if c.complain != "" {
+				wantError(t, err, c.code, c.complain)
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			good, _ := flatten(t, batchesOf(got))
+			if len(good) != c.good || len(c.reasons) != len(report.Reasons) || !slices.Equal(report.Unknown, c.left) {
+				t.Errorf("%s%d: %q, %+v", text, c.unknown, good, report)
+			}
+			for reason, n := range c.reasons {
+				if report.Reasons[reason] != n {
+					t.Errorf("%s%d: %v", text, c.unknown, report.Reasons)
+				}
+			}
+		}
+	}
 }
 
 func TestLoadColumns(t *testing.T) {
@@ -601,7 +679,7 @@ func TestLoadErrors(t *testing.T) {
 		{"id,age\nx,2\n", LoadOptions{Key: "id", Columns: map[string]string{"aeg": "age"}}, query.CodeUnknownName, `there is no column "aeg" to rename (did you mean "age"?)`},
 		{"id,x\nx,2\n", LoadOptions{Key: "id", Columns: map[string]string{"x": "nothing"}}, query.CodeUnknownName, `column "x" is to be loaded as attribute "nothing"`},
 		{"id,x,age\nx,2,3\n", LoadOptions{Key: "id", Columns: map[string]string{"x": "age"}}, query.CodeInvalid, `column 3, "age", is to be attribute "age", as column "x" is`},
-		{"id,x\nx,2\n", LoadOptions{Key: "id", RefuseUnknown: true}, query.CodeUnknownName, `column 2, "x", is not an attribute of the schema`},
+		{"id,x\nx,2\n", LoadOptions{Key: "id", Unknown: RefuseUnknown}, query.CodeUnknownName, `column 2, "x", is not an attribute of the schema`},
 		{"id,age\nx,2\n", LoadOptions{Key: "id", BatchRows: 1 << 17}, query.CodeInvalid, "they have 1 to 65536"},
 		{"id,age\nx,2\n", LoadOptions{Key: "id", Parallelism: -1}, query.CodeInvalid, "parallelism"},
 		{"id,age\nx,2\n", LoadOptions{Key: "id", Source: strings.Repeat("s", 200)}, query.CodeInvalid, "people.csv, line 2: the source's name"},
@@ -706,7 +784,7 @@ func TestSourceOf(t *testing.T) {
 		}
 		seen[name] = true
 	}
-	for _, o := range []LoadOptions{{Key: "id2"}, {Key: "id", SetSeparator: ";"}, {Key: "id", EmptyUnsets: true}, {Key: "id", RefuseUnknown: true}, {Key: "id", BatchRows: 5},
+	for _, o := range []LoadOptions{{Key: "id2"}, {Key: "id", SetSeparator: ";"}, {Key: "id", EmptyUnsets: true}, {Key: "id", Unknown: RefuseUnknown}, {Key: "id", BatchRows: 5},
 		{Key: "id", Zone: time.FixedZone("EET", 7200)}, {Key: "id", Columns: map[string]string{"a": "b"}}, {Key: "id", Columns: map[string]string{"a": "b", "c": "d"}}, {Key: "id", Columns: map[string]string{"ab": ""}},
 		{Key: "id", Events: &EventColumns{Time: "a", Event: "b"}}, {Key: "id", Events: &EventColumns{Time: "b", Event: "a"}}, {Key: "id", Events: &EventColumns{Time: "a", Name: "b"}},
 		{Key: "id", Events: &EventColumns{Time: "a", Event: "b", ID: "c"}}} {
@@ -714,7 +792,7 @@ func TestSourceOf(t *testing.T) {
 	}
 	add(of("id\n\n", s, nil, base))
 	add(of("id\n", testSchema(), nil, base))
-	for _, r := range []RowsOptions{{Encoding: Latin1}, {SetSeparator: ";"}, {Dialect: &Dialect{}}, {Dialect: &Dialect{Delimiter: ';'}}, {Dialect: &Dialect{Header: true}}, {Dialect: &Dialect{Trim: true}}, {Unnest: true}} {
+	for _, r := range []RowsOptions{{Encoding: Latin1}, {SetSeparator: ";"}, {Dialect: &Dialect{}}, {Dialect: &Dialect{Delimiter: ';'}}, {Dialect: &Dialect{Header: true}}, {Dialect: &Dialect{Trim: true}}, {Unnest: true}, {Unnest: true, Lines: "lines"}} {
 		add(of("id\n", s, &r, base))
 	}
 	if _, err := SourceOf(&failingReader{strings.NewReader("x"), io.ErrUnexpectedEOF}, s, nil, &LoadOptions{Key: "id", File: "f"}); !errors.Is(err, io.ErrUnexpectedEOF) {

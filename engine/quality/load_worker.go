@@ -52,6 +52,11 @@ type problem struct {
 	detail string
 }
 
+// unknown reports whether the schema does not have what the row has.
+func (p problem) unknown() bool {
+	return p.reason == batch.ReasonUnknownColumn || p.reason == batch.ReasonUnknownEvent || p.reason == batch.ReasonUnknownProperty
+}
+
 func newLoadWorker(o *LoadOptions) *loadWorker {
 	return &loadWorker{o: o, separator: []byte(o.SetSeparator), builder: batch.New()}
 }
@@ -88,6 +93,11 @@ func (w *loadWorker) encode(job *loadJob, from, to int, refused string) error {
 		}
 		if p.reason != batch.ReasonNone {
 			r := &c.rows[i]
+			if w.o.Unknown == RefuseUnknown && p.unknown() {
+				err := query.Errorf(query.CodeUnknownName, "%s, line %d: %s", w.o.File, r.line, p.detail)
+				err.Hint = "add it to the schema, or correct the name"
+				return err
+			}
 			w.bad = append(w.bad, batch.BadRow{Line: uint64(r.line), Reason: p.reason, Detail: p.detail, Raw: string(c.text[r.raw.start:min(r.raw.end, r.raw.start+maxRaw)])})
 		}
 	}
@@ -166,13 +176,15 @@ func (w *loadWorker) values(c *loadChunk, cells []span, plain bool, of int) prob
 		switch s := cells[j]; {
 		case s == absent:
 		case s.start == s.end:
-			if w.o.EmptyUnsets {
+			if w.o.EmptyUnsets && !f.alien {
 				w.typed = append(w.typed, typedCell{column: v.column, unset: true, attr: v.rules.attr})
 			}
 		case v.rules.attr != nil:
 			if p := w.cell(v, c.cell(s, plain)); p.reason != batch.ReasonNone {
 				return p
 			}
+		case f.alien && w.plan.events == nil:
+			return problem{batch.ReasonUnknownColumn, unknownAttribute(f.name)}
 		case !f.also:
 			return problem{batch.ReasonUnknownProperty, unknownProperty(&w.plan.events.list[of], f.name)}
 		}

@@ -66,8 +66,12 @@ type RowsOptions struct {
 	SetSeparator string
 	// Unnest makes rows of a JSON array of objects, such as the lines of an order: each has
 	// the members of one of them, under the array's name and a dot, and all members around
-	// the array. A line has at most one such array. Else its row cannot be read.
+	// the array. A line has at most one such array, or its row cannot be read: unless Lines
+	// says which.
 	Unnest bool
+	// Lines is the name of the array that Unnest makes rows of. Other arrays of objects are
+	// then columns without a value, so that they are told as left out.
+	Lines string
 }
 
 // RowError says why a row cannot be read. Reading goes on after it.

@@ -22,6 +22,7 @@ type ndjsonRows struct {
 	lineReader
 	separator string
 	unnest    bool
+	lines     string // the array to make rows of; "": whichever there is
 	nested    nestedRows
 	columns   []string
 	arrays    []bool         // columns that were an array at least once
@@ -35,7 +36,7 @@ type ndjsonRows struct {
 // newNDJSON learns the columns of the sample, so that they are known before the first row.
 // whole says that the sample is all there is; else its last line may be cut anywhere.
 func newNDJSON(lines lineReader, opt *RowsOptions, sample []byte, whole bool) *ndjsonRows {
-	n := &ndjsonRows{lineReader: lines, separator: opt.SetSeparator, unnest: opt.Unnest, index: map[string]int{}}
+	n := &ndjsonRows{lineReader: lines, separator: opt.SetSeparator, unnest: opt.Unnest, lines: norm.NFC.String(opt.Lines), index: map[string]int{}}
 	if n.separator == "" {
 		n.separator = schema.SetSeparator
 	}

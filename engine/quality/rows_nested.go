@@ -3,6 +3,8 @@ package quality
 import (
 	"fmt"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/kantadb/kanta/engine/batch"
 )
 
@@ -21,11 +23,17 @@ func (n *ndjsonRows) place() int { return n.nested.part }
 
 // nest notes an array of objects, which starts at text, and returns what follows it.
 func (n *ndjsonRows) nest(text []byte, depth int) (rest []byte, problem string) {
+	if n.lines != "" && norm.NFC.String(string(n.name)) != n.lines {
+		if _, known := n.index[string(n.name)]; !known {
+			_, problem = n.newColumn()
+		}
+		return text[valueLen(text):], problem
+	}
 	switch {
 	case n.nested.part > 0:
 		return nil, fmt.Sprintf("the member %q is an array of objects within another: only one can become rows", n.name)
 	case n.nested.rest != nil:
-		return nil, fmt.Sprintf("the member %q is an array of objects, as %q is: only one can become rows", n.name, n.nested.name[:len(n.nested.name)-1])
+		return nil, fmt.Sprintf("the member %q is an array of objects, as %q is: only one can become rows, name it with --lines", n.name, n.nested.name[:len(n.nested.name)-1])
 	}
 	n.nested.rest = skipSpace(text[1:])
 	n.nested.name, n.nested.depth = string(n.name)+".", depth+1

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,11 @@ func TestUnnestCases(t *testing.T) {
 		if columns := strings.Join(rows.Columns(), " "); got != c.want || columns != c.columns {
 			t.Errorf("%s: got %q, columns %q", c.name, got, columns)
 		}
+	}
+	two := `{"b":2,"m":[{"a":1}],"l\u00e9":[{"a":3},{"a":4,"x":[{"y":1}]}]}` + "\n" + `{"m":[{"a":"}"}]}`
+	rows := open(t, two, &RowsOptions{Unnest: true, Lines: "le\u0301"})
+	if got := strings.Join(readAll(t, rows), "; "); got != "1: 2¦¦3¦; 1: 2¦¦4¦; 2: ¦¦¦" || !slices.Equal(rows.Columns(), []string{"b", "m", "l\u00e9.a", "l\u00e9.x"}) {
+		t.Errorf("one of two: %q, %q", got, rows.Columns())
 	}
 	if got := readAll(t, open(t, `{"l":[{"a":1}]}`, nil)); len(got) != 1 || got[0] != "1! not readable as a row" {
 		t.Errorf("nobody asked for rows of an array: %q", got)

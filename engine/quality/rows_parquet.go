@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
@@ -32,7 +33,7 @@ func IsParquet(r io.ReaderAt) bool {
 // become the texts that CSV would have; null is an empty cell.
 type parquetRows struct {
 	file    *parquet.File
-	columns []string
+	columns []string // of the leaves, then lists that are left out
 	leaves  []parquetLeaf
 	lines   string // the column of the list of objects whose elements become rows
 
@@ -95,9 +96,14 @@ func OpenParquet(r io.ReaderAt, size int64, opt *RowsOptions) (Rows, error) {
 	if separator == "" {
 		separator = schema.SetSeparator
 	}
-	w := parquetWalk{unnest: opt.Unnest, rows: p}
+	w := parquetWalk{unnest: opt.Unnest, lines: norm.NFC.String(opt.Lines), rows: p}
 	if err := guard(func() error { return w.group(p.file.Root(), "", 0) }); err != nil {
 		return nil, err
+	}
+	for _, name := range w.ignored {
+		if err := w.column(name); err != nil {
+			return nil, err
+		}
 	}
 	p.cursors = make([]parquetCursor, len(p.leaves))
 	for i := range p.cursors {
@@ -163,6 +169,9 @@ func (p *parquetRows) place() int { return p.part }
 
 // declared implements knownRows.
 func (p *parquetRows) declared(column int) (schema.Kind, uint8) {
+	if column >= len(p.leaves) {
+		return schema.Absent, 0
+	}
 	l := &p.leaves[column]
 	if l.repeated == parquetSet {
 		return schema.Set, 0

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/format"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/kantadb/kanta/index/schema"
 )
@@ -21,8 +23,10 @@ var errRepetition = errors.New("its values do not start where a row does") //tid
 
 // parquetWalk finds the columns of a file.
 type parquetWalk struct {
-	unnest bool
-	rows   *parquetRows
+	unnest  bool
+	lines   string // the list to make rows of; "": whichever there is
+	ignored []string
+	rows    *parquetRows
 }
 
 // group adds the columns of a group's members. defined is the definition level of the group.
@@ -94,8 +98,11 @@ func (w *parquetWalk) objects(c *parquet.Column, name string, defined, listed in
 	switch p := w.rows; {
 	case !w.unnest:
 		return unsupported(name, "a list of objects; a set has plain elements")
+	case w.lines != "" && norm.NFC.String(name) != w.lines:
+		w.ignored = append(w.ignored, name)
+		return nil
 	case p.lines != "":
-		return fmt.Errorf("column %q is a list of objects, as %q is: only one can become rows", name, p.lines)
+		return fmt.Errorf("column %q is a list of objects, as %q is: only one can become rows, name it with --lines", name, p.lines)
 	default:
 		p.lines = name
 	}
@@ -133,17 +140,24 @@ func (w *parquetWalk) leaf(c *parquet.Column, name string, l parquetLeaf) error 
 	if !ok {
 		return unsupported(name, c.Type().String())
 	}
+	if err := w.column(name); err != nil {
+		return err
+	}
+	l.at, l.name, l.form = c.Index(), p.columns[len(p.columns)-1], form
+	p.leaves = append(p.leaves, l)
+	return nil
+}
+
+func (w *parquetWalk) column(name string) error {
+	p := w.rows
 	column, err := columnName([]byte(name), len(p.columns)+1)
 	if err != nil {
 		return err
 	}
-	for _, other := range p.columns {
-		if other == column {
-			return fmt.Errorf("there are two columns %q: rename one of them", column)
-		}
+	if slices.Contains(p.columns, column) {
+		return fmt.Errorf("there are two columns %q: rename one of them", column)
 	}
-	l.at, l.name, l.form = c.Index(), column, form
-	p.columns, p.leaves = append(p.columns, column), append(p.leaves, l)
+	p.columns = append(p.columns, column)
 	return nil
 }
 
