@@ -36,8 +36,10 @@ those. Where the generator has counted the right answer, the answer is compared 
 Everything happens in a temporary directory, which is removed.
 
 If the environment variable KANTA_REFDATA names a folder of reference data, the same is
-done with people of published data sets in it: febrl/dataset1.csv and
-completejourney/demographics.csv.gz.`,
+done with people of published data sets in it, febrl/dataset1.csv and
+completejourney/demographics.csv.gz, and with what people did,
+online_retail/online_retail.csv.zst and ecom_clickstream/ecom.csv.gz: the answers are
+compared with the figures that were published of them.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if a.json {

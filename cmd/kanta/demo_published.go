@@ -39,6 +39,9 @@ func publications() []publication {
 	}}
 }
 
+// firstPublished is the number of the first part of the demonstration with published data.
+const firstPublished = 4
+
 // published demonstrates with people of published data sets, if there are any.
 func (d *demo) published(ctx context.Context) error {
 	folder := d.env("KANTA_REFDATA")
@@ -46,12 +49,13 @@ func (d *demo) published(ctx context.Context) error {
 		fmt.Fprintln(d.out, "\nKANTA_REFDATA names no folder of reference data: people of published data sets were left out.")
 		return nil
 	}
-	for i, p := range publications() {
+	list := publications()
+	for i, p := range list {
 		if err := d.population(ctx, folder, i, &p); err != nil {
 			return err
 		}
 	}
-	return nil
+	return d.publishedActs(ctx, folder, firstPublished+len(list))
 }
 
 func (d *demo) population(ctx context.Context, folder string, number int, p *publication) error {
@@ -60,7 +64,7 @@ func (d *demo) population(ctx context.Context, folder string, number int, p *pub
 		fmt.Fprintf(d.out, "\n%s is not in %s: left out.\n", p.file, folder)
 		return nil
 	}
-	d.title("%d. %s: kanta load profiles %s --key %s", 4+number, p.what, p.file, p.key)
+	d.title("%d. %s: kanta load profiles %s --key %s", firstPublished+number, p.what, p.file, p.key)
 	s, err := d.openDir(filepath.Join(d.dir, fmt.Sprintf("published-%d", number)), true)
 	if err != nil {
 		return err

@@ -12,16 +12,23 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
+// publishedFolder returns the folder of published data, or skips.
+func publishedFolder(t *testing.T) string {
+	t.Helper()
+	folder := os.Getenv("KANTA_REFDATA")
+	if folder == "" && os.Getenv("CI") == "true" {
+		t.Fatal("KANTA_REFDATA is not set: name the folder of reference data")
+	}
+	if folder == "" {
+		t.Skip("KANTA_REFDATA names no folder of reference data")
+	}
+	return folder
+}
+
 // TestPublishedPeople loads published data sets and compares every question of the
 // demonstration that a loop over the file's rows can answer.
 func TestPublishedPeople(t *testing.T) {
-	folder := os.Getenv("KANTA_REFDATA")
-	if folder == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("KANTA_REFDATA is not set: name the folder of reference data")
-		}
-		t.Skip("KANTA_REFDATA names no folder of reference data")
-	}
+	folder := publishedFolder(t)
 	for i, file := range publications() {
 		c := newCLI(t)
 		path := filepath.Join(folder, filepath.FromSlash(file.file))
@@ -111,4 +118,42 @@ func readTable(t *testing.T, path string) (rows []map[string]string) {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// TestPublishedActs runs the part of the demonstration about what people did, and looks its
+// figures up where they were published.
+func TestPublishedActs(t *testing.T) {
+	folder := publishedFolder(t)
+	if testing.Short() {
+		t.Skip("-short: it loads a million rows, and runs in make test")
+	}
+	expected, err := os.ReadFile(filepath.Join(folder, "EXPECTED.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbers := func(list []figure, at ...int) string {
+		var out []string
+		for _, i := range at {
+			out = append(out, strconv.FormatUint(list[i].published, 10))
+		}
+		return strings.Join(out, " ")
+	}
+	retail, clicks := records()[0].figures, records()[1].figures
+	contains(t, string(expected), "541909 "+numbers(retail, 0)+" 25900 4070 38", "397924 "+numbers(retail, 1)+" 18536 8911407.90", numbers(retail, 2, 3)+" 317",
+		numbers(retail, 4, 5)+" 286", `"`+numbers(clicks, 0, 1, 2, 3)+` (`, numbers(clicks, 4)+" -> "+numbers(clicks, 5), "("+numbers(clicks, 6)+"/600)")
+	var out strings.Builder
+	d := &demo{app: &app{out: &out, err: &out, env: os.Getenv, clock: testClock}, dir: t.TempDir()}
+	if err := d.publishedActs(t.Context(), folder, 6); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, out.String(), "541,909 rows: events 406,829, people 4,372, quarantined 135,080", "948", "885", "31,106 rows: events 31,106, people 600", "224", "8,911,407.90")
+	// A figure that is wrong ends it.
+	s, err := d.openDir("", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := d.compare(t.Context(), s, []figure{{what: "nobody", text: "true", published: 1}}); err == nil || !strings.Contains(err.Error(), "nobody: true answers 0; published is 1") {
+		t.Errorf("a wrong figure: %v", err)
+	}
 }
