@@ -71,7 +71,8 @@ func (e ValueError) Range() bool { return e == OutOfRange || e == NoSuchDay || e
 //	date       YYYY-MM-DD
 //	timestamp  a date, or a date, a space or T, and HH:MM[:SS[.fraction]], then
 //	           nothing, Z or an offset ±HH:MM; truncated to milliseconds. A time that the
-//	           zone's clocks skip or repeat is taken as time.Date takes it
+//	           zone's clocks repeat is the first of the two; one that they skip is read by
+//	           the clock from before: where 2:00 becomes 3:00, 2:30 is 3:30
 //
 // The error is a [ValueError].
 func ParseValue(a *Attribute, text string, zone *time.Location) (Value, error) {
@@ -367,13 +368,36 @@ func parseTimestamp[T string | []byte](s T, zone *time.Location) (int64, ValueEr
 	case c.fixed:
 		ms -= c.offset
 	case zone != nil && zone != time.UTC:
-		t := time.UnixMilli(ms).UTC()
-		ms = time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), zone).UnixMilli()
+		ms = inZone(ms, zone)
 	}
 	if ms < MinTimestamp || ms > MaxTimestamp {
 		return 0, OutOfRange
 	}
 	return ms, 0
+}
+
+// inZone returns when the clocks of a zone show the time of day and date that UTC's show at
+// local. Where they show it twice, or never, time.Date takes the one or the other, by the
+// side of Greenwich that the zone is on.
+func inZone(local int64, zone *time.Location) int64 {
+	u := time.UnixMilli(local).UTC()
+	t := time.Date(u.Year(), u.Month(), u.Day(), u.Hour(), u.Minute(), u.Second(), u.Nanosecond(), zone)
+	offset := offsetAt(t)
+	if t.UnixMilli()+offset < local { // skipped, and t is before the change
+		return local - offset
+	}
+	if start, _ := t.ZoneBounds(); !start.IsZero() {
+		if first := local - offsetAt(start.Add(-time.Millisecond)); first < start.UnixMilli() {
+			return first
+		}
+	}
+	return t.UnixMilli()
+}
+
+// offsetAt returns how far a zone is ahead of UTC, in milliseconds.
+func offsetAt(t time.Time) int64 {
+	_, seconds := t.Zone()
+	return int64(seconds) * 1000
 }
 
 // clock is the time of day of a timestamp's text.

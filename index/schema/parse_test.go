@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	_ "time/tzdata" // so that no machine is without these zones
 )
 
 func TestParseCases(t *testing.T) {
@@ -272,5 +273,70 @@ func BenchmarkParseOrdered(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestParseClockChanges: times that clocks skip or repeat have one meaning in every zone.
+func TestParseClockChanges(t *testing.T) {
+	for _, c := range []struct{ zone, text, want string }{
+		{"Europe/Helsinki", "2024-03-31 02:59", "2024-03-31T00:59:00Z"},
+		{"Europe/Helsinki", "2024-03-31 03:00", "2024-03-31T01:00:00Z"}, // skipped: the same as 4:00
+		{"Europe/Helsinki", "2024-03-31 03:30", "2024-03-31T01:30:00Z"}, // skipped
+		{"Europe/Helsinki", "2024-03-31 04:00", "2024-03-31T01:00:00Z"},
+		{"Europe/Helsinki", "2024-10-27 02:59:59.999", "2024-10-26T23:59:59.999Z"},
+		{"Europe/Helsinki", "2024-10-27 03:00", "2024-10-27T00:00:00Z"}, // again at 01:00Z
+		{"Europe/Helsinki", "2024-10-27 03:59", "2024-10-27T00:59:00Z"},
+		{"Europe/Helsinki", "2024-10-27 04:00", "2024-10-27T02:00:00Z"},
+		{"America/New_York", "2024-03-10 02:30", "2024-03-10T07:30:00Z"},
+		{"America/New_York", "2024-11-03 01:30", "2024-11-03T05:30:00Z"},
+		{"America/New_York", "2024-11-03 02:00", "2024-11-03T07:00:00Z"},
+		{"America/New_York", "2024-03-10T02:30Z", "2024-03-10T02:30:00Z"},
+		{"Europe/London", "2024-10-27 01:30", "2024-10-27T00:30:00Z"},
+		{"Australia/Lord_Howe", "2024-04-07 01:45", "2024-04-06T14:45:00Z"}, // half an hour
+		{"Australia/Lord_Howe", "2024-10-06 02:15", "2024-10-05T15:45:00Z"},
+		{"Pacific/Apia", "2011-12-30 12:00", "2011-12-30T22:00:00Z"}, // a day that never was
+		{"Pacific/Apia", "2011-12-31 12:00", "2011-12-30T22:00:00Z"},
+	} {
+		zone, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseOrdered(Timestamp, 0, []byte(c.text), zone)
+		if err != nil || TimestampValue(got).String() != c.want {
+			t.Errorf("%s in %s: %s, %v, want %s", c.text, c.zone, TimestampValue(got), err, c.want)
+		}
+	}
+}
+
+// TestInZone compares with a walk over the instants around.
+func TestInZone(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	const minute, day = 60_000, 86_400_000
+	walk := func(local int64, zone *time.Location) int64 {
+		shown := func(at int64) int64 { return at + offsetAt(time.UnixMilli(at).In(zone)) }
+		for at := local - 2*day; ; at += minute {
+			if shown(at) == local {
+				return at
+			}
+			if shown(at) > local { // it was skipped since the minute before
+				return local - (shown(at-minute) - (at - minute))
+			}
+		}
+	}
+	for _, name := range []string{"Europe/Helsinki", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Casablanca", "America/St_Johns", "Europe/London", "UTC"} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 40 {
+			at := time.Date(1980+r.IntN(60), 1, 1, 0, r.IntN(525_600), 0, 0, time.UTC)
+			if _, end := at.In(zone).ZoneBounds(); r.IntN(3) > 0 && !end.IsZero() {
+				at = end.UTC() // near a change
+			}
+			local := at.UnixMilli() + int64(r.IntN(30*60)-15*60)*minute
+			if got, want := inZone(local, zone), walk(local, zone); got != want {
+				t.Fatalf("%s in %s: %s, want %s", TimestampValue(local), name, TimestampValue(got), TimestampValue(want))
+			}
+		}
 	}
 }
