@@ -22,7 +22,7 @@ func (e *inputError) Error() string { return fmt.Sprintf("%s: %v", e.name, e.err
 func (e *inputError) Unwrap() error { return e.err }
 
 // input is a file of rows, or standard input, which can be read from its start again.
-// It is for one goroutine, except for done and ReadAt.
+// It is for one goroutine, except for read and ReadAt.
 type input struct {
 	name   string // as people know it
 	file   *os.File
@@ -87,14 +87,6 @@ func (in *input) ReadAt(p []byte, at int64) (int, error) {
 	return n, err
 }
 
-// done returns which part has been read, 0 if not known.
-func (in *input) done() float64 {
-	if in.size == 0 {
-		return 0
-	}
-	return float64(in.read.Load()) / float64(in.size)
-}
-
 // rewind goes back to the start. What is read of a stream is kept in memory for that.
 func (in *input) rewind() error {
 	in.read.Store(0)
@@ -156,6 +148,20 @@ func (in *input) prepare(f *rowFlags) error {
 		in.dialect = &dialect
 	}
 	return errors.Join(rows.Close(), in.rewind())
+}
+
+// columns returns the names of the columns and goes back to the start; nil where they show
+// only as rows are read.
+func (in *input) columns(f *rowFlags) ([]string, error) {
+	if in.format == quality.NDJSON {
+		return nil, nil
+	}
+	rows, err := in.rows(f)
+	if err != nil {
+		return nil, err
+	}
+	names := append([]string{}, rows.Columns()...) // not nil: there may be none
+	return names, errors.Join(rows.Close(), in.rewind())
 }
 
 // rows starts to read the input's rows.

@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -137,14 +141,15 @@ func (f *loadFlags) adds() bool { return f.unknown == "add" || f.unknown == "" &
 // load is one run of kanta load.
 type load struct {
 	*app
-	store   store
-	flags   *loadFlags
-	options quality.LoadOptions
-	done    []*loaded
-	planned store // of a dry run that changes the schema: an empty one with the schema as it would be
+	store    store
+	flags    *loadFlags
+	options  quality.LoadOptions
+	progress *loadProgress
+	done     []*loaded
+	planned  store // of a dry run that changes the schema: an empty one with the schema as it would be
 }
 
-// files loads one file after the other and prints what became of their rows.
+// files loads the files and prints what became of their rows.
 func (l *load) files(ctx context.Context, names []string) error {
 	if l.flags.schema != "" {
 		want, err := l.readSchema(l.flags.schema)
@@ -155,10 +160,19 @@ func (l *load) files(ctx context.Context, names []string) error {
 			return err
 		}
 	}
-	var failed error
-	for _, name := range names {
-		if failed = l.file(ctx, name); failed != nil {
-			break
+	runs, err := l.open(ctx, names)
+	defer func() {
+		for _, r := range runs {
+			r.in.Close()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	failed := l.all(ctx, runs)
+	for _, r := range runs {
+		if r.started {
+			l.done = append(l.done, r.result)
 		}
 	}
 	if err := l.report(); err != nil && failed == nil {
@@ -178,6 +192,67 @@ func (l *load) files(ctx context.Context, names []string) error {
 	return nil
 }
 
+// open opens all files and adds what the store does not know of any of them, before the
+// first one is loaded: a load that is killed finds the same schema when it is resumed, and
+// a file that is wrong is told before another one is loaded. It returns what it has opened.
+func (l *load) open(ctx context.Context, names []string) (runs []*loadRun, err error) {
+	for _, name := range names {
+		in, err := l.openInput(name)
+		if err != nil {
+			return runs, err
+		}
+		runs = append(runs, &loadRun{load: l, in: in, result: &loaded{File: in.name, Reasons: map[string]uint64{}}})
+		if err := in.prepare(&l.flags.rowFlags); err != nil {
+			return runs, err
+		}
+		runs[len(runs)-1].result.place = in.place()
+		if l.options.Events != nil {
+			err = l.extendEvents(ctx, in)
+		} else {
+			err = l.extend(ctx, in)
+		}
+		if err != nil {
+			return runs, err
+		}
+	}
+	return runs, nil
+}
+
+// filesAtATime is how many files of events are loaded at a time. What one file is slow at
+// is reading: unpacking, and finding the cells. Profiles come one file after the other, for
+// of a person in two of them the later one holds.
+const filesAtATime = 4
+
+// all loads the files. It stops at the first error.
+func (l *load) all(ctx context.Context, runs []*loadRun) error {
+	sch, err := l.target().Schema(ctx)
+	if err != nil {
+		return err
+	}
+	atATime := 1
+	if l.options.Events != nil {
+		atATime = min(filesAtATime, len(runs), runtime.GOMAXPROCS(0))
+	}
+	l.options.Parallelism = max(1, runtime.GOMAXPROCS(0)/atATime)
+	l.progress = newLoadProgress(l.newProgress(), runs)
+	defer l.progress.end()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range atATime {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(runs) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				if err := runs[i].run(ctx, sch); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
 func (l *load) applyFile(ctx context.Context, want *quality.Definitions) error {
 	before, err := l.store.Schema(ctx)
 	if err != nil {
@@ -187,31 +262,31 @@ func (l *load) applyFile(ctx context.Context, want *quality.Definitions) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.evolve(ctx, before, changes)
-	return err
+	return l.evolve(ctx, before, changes)
 }
 
 // evolve changes the schema, or plans to.
-func (l *load) evolve(ctx context.Context, before *schema.Schema, changes []schema.Change) (*schema.Schema, error) {
+func (l *load) evolve(ctx context.Context, before *schema.Schema, changes []schema.Change) error {
 	s := l.target()
 	after, err := change(ctx, s, before, changes, l.flags.dry)
 	if err == nil {
 		l.warnClashes(before, after)
 	}
 	if err != nil || !l.flags.dry || len(changes) == 0 {
-		return after, err
+		return err
 	}
 	if err := l.dropPlanned(); err != nil {
-		return nil, err
+		return err
 	}
 	if l.planned, err = l.openDir("", true); err != nil {
-		return nil, err
+		return err
 	}
 	all, err := (&quality.Definitions{Attributes: after.Attributes, Events: after.Events}).Diff(schema.New(0, 0, nil))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return change(ctx, l.planned, schema.New(0, 0, nil), all, false)
+	_, err = change(ctx, l.planned, schema.New(0, 0, nil), all, false)
+	return err
 }
 
 // target is the store that decides.
@@ -231,33 +306,13 @@ func (l *load) dropPlanned() error {
 	return s.Close()
 }
 
-// file loads one file.
-func (l *load) file(ctx context.Context, name string) error {
-	in, err := l.openInput(name)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	if err := in.prepare(&l.flags.rowFlags); err != nil {
-		return err
-	}
-	schemaFor := l.schemaFor
-	if l.options.Events != nil {
-		schemaFor = l.eventSchemaFor
-	}
-	sch, err := schemaFor(ctx, in)
-	if err != nil {
-		return err
-	}
-	o := l.options
+// run loads the file.
+func (r *loadRun) run(ctx context.Context, sch *schema.Schema) error {
+	l, in, o := r.load, r.in, r.options
 	o.File = in.name
 	if in.resumable() {
-		if o.Source, err = quality.SourceOf(in, sch, in.rowsOptions(&l.flags.rowFlags), &o); err != nil {
-			return &inputError{in.name, err}
-		}
-		o.Run = 1
-		if l.flags.again {
-			o.Run = uint64(time.Now().UnixMilli())
+		if err := r.name(sch, &o); err != nil {
+			return err
 		}
 	}
 	if err := l.refuse(ctx, in, sch, o); err != nil {
@@ -271,20 +326,34 @@ func (l *load) file(ctx context.Context, name string) error {
 		return err
 	}
 	defer rows.Close()
-	r := &loadRun{load: l, in: in, result: &loaded{File: in.name, Reasons: map[string]uint64{}, place: in.place()}, progress: l.newProgress()}
-	l.done = append(l.done, r.result)
 	start := time.Now()
+	r.started = true
 	report, err := quality.Load(ctx, rows, sch, o, func(b quality.Loaded) error { return r.apply(ctx, b) })
 	if rest := r.settle(0); err == nil {
 		err = rest
 	}
-	r.progress.end()
 	r.result.finish(report, time.Since(start))
 	var q *query.Error
 	if err != nil && !r.failed && !errors.As(err, &q) && ctx.Err() == nil {
 		return &inputError{in.name, err}
 	}
 	return err
+}
+
+// name names the batches of a file, so that they are applied once.
+func (r *loadRun) name(sch *schema.Schema, o *quality.LoadOptions) error {
+	columns, err := r.in.columns(&r.flags.rowFlags)
+	if err != nil {
+		return err
+	}
+	if o.Source, err = quality.SourceOf(r.in, sch, columns, r.in.rowsOptions(&r.flags.rowFlags), o); err != nil {
+		return &inputError{r.in.name, err}
+	}
+	o.Run = 1
+	if r.flags.again {
+		o.Run = uint64(time.Now().UnixMilli())
+	}
+	return nil
 }
 
 // refuse reads all of a file before any of it is loaded, if what the schema does not have is
@@ -311,20 +380,19 @@ func (l *load) refuse(ctx context.Context, in *input, sch *schema.Schema, o qual
 	return nil
 }
 
-// schemaFor returns the schema to load a file with: with what the store does not know, if
-// that is to be added.
-func (l *load) schemaFor(ctx context.Context, in *input) (*schema.Schema, error) {
+// extend adds what the store does not know of a file's columns, if that is to be added.
+func (l *load) extend(ctx context.Context, in *input) error {
 	sch, err := l.target().Schema(ctx)
 	if err != nil || !l.flags.adds() {
-		return sch, err
+		return err
 	}
 	known, err := l.covered(in, sch)
 	if err != nil || known {
-		return sch, err
+		return err
 	}
 	attributes, report, err := in.infer(&l.flags.rowFlags)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var changes []schema.Change
 	var seen []quality.InferColumn
@@ -335,25 +403,16 @@ func (l *load) schemaFor(ctx context.Context, in *input) (*schema.Schema, error)
 		}
 	}
 	if len(changes) == 0 {
-		return sch, nil
+		return nil
 	}
 	l.explainInferred(in.name, report, seen)
 	return l.evolve(ctx, sch, changes)
 }
 
-// covered reports whether the schema has all columns of an input and goes back to its start.
+// covered reports whether the schema has all columns of an input.
 func (l *load) covered(in *input, sch *schema.Schema) (bool, error) {
-	if in.format == quality.NDJSON {
-		return false, nil // its columns show only as rows are read
-	}
-	rows, err := in.rows(&l.flags.rowFlags)
-	if err != nil {
-		return false, err
-	}
-	defer rows.Close()
-	known := true
-	for _, name := range rows.Columns() {
-		known = known && (name == l.flags.key || sch.Lookup(name) != nil)
-	}
-	return known, in.rewind()
+	names, err := in.columns(&l.flags.rowFlags)
+	return names != nil && !slices.ContainsFunc(names, func(name string) bool {
+		return name != l.flags.key && sch.Lookup(name) == nil
+	}), err
 }

@@ -39,7 +39,9 @@ first, and columns that no event has are left out and named. --unknown decides o
 kanta load profiles --help. Events of an unknown type, and those with a value that only other
 types have a property for, are quarantined where they are neither added nor refused.
 
-A load that was killed is resumed by the same command, as that of profiles is.
+A load that was killed is resumed by the same command, as that of profiles is. Several files
+are loaded at a time; of events with the same id but other content in several of them, any
+may be the first.
 
 --json: as kanta load profiles.`,
 		Example: `  kanta load events orders.csv --profile customer --event-name purchase --time ordered_at --id order_id
@@ -75,15 +77,15 @@ A load that was killed is resumed by the same command, as that of profiles is.
 	return c
 }
 
-// eventSchemaFor is schemaFor of a file of events.
-func (l *load) eventSchemaFor(ctx context.Context, in *input) (*schema.Schema, error) {
+// extendEvents is extend of a file of events.
+func (l *load) extendEvents(ctx context.Context, in *input) error {
 	sch, err := l.target().Schema(ctx)
 	if err != nil || !l.flags.adds() {
-		return sch, err
+		return err
 	}
 	rows, err := in.rows(&l.flags.rowFlags)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
 	limit := quality.InferRows
@@ -95,10 +97,10 @@ func (l *load) eventSchemaFor(ctx context.Context, in *input) (*schema.Schema, e
 		err = errors.New("there are no rows behind the header; nothing can be said of their kinds")
 	}
 	if err != nil {
-		return nil, &inputError{in.name, err}
+		return &inputError{in.name, err}
 	}
 	if err := in.rewind(); err != nil {
-		return nil, err
+		return err
 	}
 	// What the store knows stays as it is, whatever this file looks like.
 	var changes []schema.Change
@@ -122,7 +124,7 @@ func (l *load) eventSchemaFor(ctx context.Context, in *input) (*schema.Schema, e
 		}
 	}
 	if len(changes) == 0 {
-		return sch, nil
+		return nil
 	}
 	return l.evolve(ctx, sch, changes)
 }

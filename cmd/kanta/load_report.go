@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kantadb/kanta/engine/batch"
@@ -41,14 +42,64 @@ type loaded struct {
 // maxExamples is how many bad rows a load shows: the rest are in the quarantine.
 const maxExamples = 3
 
-// loadRun applies the batches of one file.
+// loadRun is the load of one file. It is for one goroutine.
 type loadRun struct {
 	*load
-	in       *input
-	result   *loaded
-	progress *progress
-	failed   bool // in the store, not in the file
-	sent     []sent
+	in      *input
+	result  *loaded
+	started bool
+	failed  bool // in the store, not in the file
+	sent    []sent
+}
+
+// loadProgress shows how far the files of a load are. It is for several goroutines.
+type loadProgress struct {
+	mu       sync.Mutex
+	line     *progress
+	runs     []*loadRun
+	what     string // is loaded
+	size     int64  // of all files; 0 is not known
+	received uint64
+}
+
+func newLoadProgress(line *progress, runs []*loadRun) *loadProgress {
+	p := &loadProgress{line: line, runs: runs, what: fmt.Sprintf("%d files", len(runs))}
+	if len(runs) == 1 {
+		p.what = runs[0].in.name
+	}
+	for _, r := range runs {
+		if r.in.size == 0 {
+			p.size = 0
+			break
+		}
+		p.size += r.in.size
+	}
+	return p
+}
+
+// add shows that more rows have been decided.
+func (p *loadProgress) add(rows uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.received += rows
+	if !p.line.due() {
+		return
+	}
+	read := int64(0)
+	for _, r := range p.runs {
+		read += r.in.read.Load()
+	}
+	done := 0.0
+	if p.size > 0 {
+		done = float64(read) / float64(p.size)
+	}
+	p.line.show(done, fmt.Sprintf("%s: %s rows, %s rows/s", p.what, count(p.received), count(perSecond(p.received, time.Since(p.line.start)))))
+}
+
+func (p *loadProgress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line.end()
 }
 
 // underWay is how many batches are on their way at a time: one is decided while the next
@@ -103,8 +154,7 @@ func (r *loadRun) outcome(s sent) error {
 		return fmt.Errorf("rows from %s %d of %s: %w", r.result.place, s.line, r.in.name, err)
 	}
 	r.result.add(&res)
-	d := r.result
-	r.progress.show(r.in.done(), fmt.Sprintf("%s: %s rows, %s rows/s", r.in.name, count(d.Received), count(perSecond(d.Received, time.Since(r.progress.start)))))
+	r.progress.add(res.Received)
 	return nil
 }
 

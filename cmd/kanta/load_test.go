@@ -311,6 +311,72 @@ func TestLoadRandom(t *testing.T) {
 	}
 }
 
+func (c *cli) loadEvents(args ...string) (r loadResult) {
+	c.t.Helper()
+	out := c.must(append([]string{"load", "events", "--json", "--profile", "who", "--time", "at", "--event-name", "act"}, args...)...)
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		c.t.Fatalf("%v in %s", err, out)
+	}
+	return r
+}
+
+// TestLoadFiles loads several files of events at a time, of which later ones bring more to the
+// schema: nothing is counted twice when they are loaded again, together or alone.
+func TestLoadFiles(t *testing.T) {
+	c := newCLI(t)
+	var files []string
+	const rows = 3000
+	for i := range 7 {
+		var text strings.Builder
+		if i%2 == 0 {
+			fmt.Fprintf(&text, "who,at,p%d,both\n", i)
+		}
+		for j := range rows {
+			if i%2 == 0 {
+				fmt.Fprintf(&text, "u%d,2025-01-%02d,%d,%d\n", j%100, 1+j%28, i, j)
+			} else {
+				fmt.Fprintf(&text, "{\"who\":\"u%d\",\"at\":\"2025-01-%02d\",\"p%d\":%d}\n", j%100, 1+j%28, i, i)
+			}
+		}
+		files = append(files, c.file(fmt.Sprintf("acts%d", i), text.String()))
+	}
+	total := func(r loadResult) (accepted, repeated uint64) {
+		for i := range r.Files {
+			accepted, repeated = accepted+r.Files[i].Accepted, repeated+r.Files[i].RepeatedRows
+		}
+		return accepted, repeated
+	}
+	r := c.loadEvents(files...)
+	if accepted, repeated := total(r); accepted != 7*rows || repeated != 0 || len(r.Files) != 7 {
+		t.Fatalf("%d accepted, %d repeated of %d files", accepted, repeated, len(r.Files))
+	}
+	for i := range r.Files {
+		if !strings.HasSuffix(r.Files[i].File, fmt.Sprintf("acts%d", i)) || r.Files[i].Received != rows {
+			t.Errorf("file %d: %+v", i, r.Files[i])
+		}
+	}
+	if n := c.count("act.count() == 210 && act.sum(e, e.p6) == 180"); n != 100 {
+		t.Errorf("%d of 100 people have all of their acts", n)
+	}
+	if accepted, repeated := total(c.loadEvents(files...)); accepted != 0 || repeated != 7*rows {
+		t.Errorf("again: %d accepted, %d repeated", accepted, repeated)
+	}
+	// What another load adds to the schema does not matter to a file whose columns are known.
+	c.loadEvents(c.file("more.csv", "who,at,other\nu1,2025-01-01,1\n"))
+	if accepted, repeated := total(c.loadEvents(files[0], files[2])); accepted != 0 || repeated != 2*rows {
+		t.Errorf("after another file: %d accepted, %d repeated", accepted, repeated)
+	}
+	// A file that is wrong is told before another one is loaded.
+	before := c.digest()
+	bad := c.file("bad.csv", "who,when\nu1,2025-01-01\n")
+	if _, stderr, code := c.run("load", "events", "--profile", "who", "--time", "at", "--event-name", "act", c.file("good.csv", "who,at\nu1,2025-01-01\n"), bad); code != exitUsage || !strings.Contains(stderr, `bad.csv: there is no column "at"`) {
+		t.Errorf("a wrong file: exit %d, %s", code, stderr)
+	}
+	if c.digest() != before {
+		t.Error("a load of which one file is wrong has loaded another one")
+	}
+}
+
 // TestKilledLoad kills a load with signal 9 in the middle and resumes it.
 func TestKilledLoad(t *testing.T) {
 	if testing.Short() {

@@ -211,7 +211,7 @@ func BenchmarkSourceOf(b *testing.B) {
 	text, s := workload(20_000)
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		if _, err := SourceOf(io.LimitReader(bytes.NewReader(text), 1<<40), s, nil, &LoadOptions{Key: "key"}); err != nil {
+		if _, err := SourceOf(io.LimitReader(bytes.NewReader(text), 1<<40), s, nil, nil, &LoadOptions{Key: "key"}); err != nil {
 			b.Fatal(err)
 		}
 	}

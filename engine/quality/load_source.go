@@ -16,11 +16,14 @@ import (
 const loaderVersion = 1
 
 // SourceOf returns the name of a file as the source of a load: a digest of its bytes, which
-// are read to the end as they are, and of all that shapes the batches: the schema, how
-// the rows are read (nil: found out), and the options. A load of the same name can be
-// resumed: what has the same run and sequence has the same rows. It fails when input
-// does, and as [Load] does on options out of range.
-func SourceOf(input io.Reader, s *schema.Schema, r *RowsOptions, o *LoadOptions) (string, error) {
+// are read to the end as they are, and of all that shapes the batches: how the rows are
+// read (nil: found out), the options, and what the schema has for the file's columns. (Were
+// it all of the schema, a file loaded again after another one brought a new property would
+// be another source, and its events would count twice.) Where the columns show only as rows
+// are read, as those of NDJSON do, columns is nil and it is all of the schema. A load of the
+// same name can be resumed: what has the same run and sequence has the same rows. It fails
+// when input does, and as [Load] does on options out of range.
+func SourceOf(input io.Reader, s *schema.Schema, columns []string, r *RowsOptions, o *LoadOptions) (string, error) {
 	content := xxhash.New()
 	size, err := io.CopyBuffer(content, readerOnly{input}, make([]byte, 256<<10))
 	if err != nil {
@@ -59,8 +62,43 @@ func SourceOf(input io.Reader, s *schema.Schema, r *RowsOptions, o *LoadOptions)
 	if d := r.Dialect; d != nil {
 		text(string(d.Format), string(d.Encoding), fmt.Sprint(d.Delimiter, d.Header, d.Trim))
 	}
-	text(string(schema.AppendSchema(nil, s)))
+	text(relevant(s, columns, &options)...)
 	return fmt.Sprintf("file %016x %016x", content.Sum64(), h.Sum64()), nil
+}
+
+// relevant returns what a schema has for columns.
+func relevant(s *schema.Schema, columns []string, o *LoadOptions) (out []string) {
+	if columns == nil {
+		return []string{string(schema.AppendSchema(nil, s))}
+	}
+	add := func(event string, a *schema.Attribute) {
+		if a != nil {
+			out = append(out, event, string(schema.AppendAttribute(nil, a)))
+		}
+	}
+	for _, column := range columns {
+		name, renamed := o.Columns[column]
+		if !renamed {
+			name = column
+		}
+		out = append(out, column)
+		if o.Events == nil {
+			add("", s.Lookup(name))
+			continue
+		}
+		known := "no event has it"
+		for i := range s.Events {
+			e := &s.Events[i]
+			if e.Lookup(name) != nil {
+				known = "an event has it"
+			}
+			if o.Events.Name == "" || o.Events.Name == e.Name {
+				add(e.Name, e.Lookup(name))
+			}
+		}
+		out = append(out, known)
+	}
+	return out
 }
 
 // readerOnly hides the other methods of a reader, so that io.CopyBuffer uses the buffer.
