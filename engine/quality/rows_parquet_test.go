@@ -465,6 +465,29 @@ func TestParquetDamaged(t *testing.T) {
 	}
 }
 
+// TestParquetRowCount: a row group that says it has fewer or more rows than its columns have
+// values is damaged, not shorter or longer.
+func TestParquetRowCount(t *testing.T) {
+	file := writeParquet(t, []parquetColumn{{"id", parquet.String(), [][]parquet.Value{one(text("k")), one(text("l"))}}})
+	for _, n := range []int64{1, 2, 3} {
+		rows := openParquet(t, file, nil)
+		rows.(*parquetRows).file.Metadata().RowGroups[0].NumRows = n
+		read := 0
+		var err error
+		for err == nil {
+			if _, _, err = rows.Next(); err == nil {
+				read++
+			}
+		}
+		if (err == io.EOF) != (n == 2) || err != io.EOF && !strings.Contains(err.Error(), `damaged, or of a version that is not known: column "id"`) || read != int(min(n, 2)) {
+			t.Errorf("a group of %d rows: %d read, %v", n, read, err)
+		}
+		if _, _, again := rows.Next(); again != err {
+			t.Errorf("the error does not stay: %v, then %v", err, again)
+		}
+	}
+}
+
 // FuzzParquet: no bytes make the reader panic. The footer's length is made right, so that
 // more is read than the end.
 func FuzzParquet(f *testing.F) {
