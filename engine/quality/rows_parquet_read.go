@@ -172,7 +172,7 @@ func (c *parquetCursor) fail(reason batch.Reason, problem string) {
 // see where it ends.
 func (c *parquetCursor) put(p *parquetRows, from int) {
 	text := p.raw[from:]
-	if bytes.IndexAny(text, ",;\"\n\r") < 0 || !c.leaf.form.text() {
+	if !bytes.ContainsAny(text, ",;\"\n\r") || !c.leaf.form.text() {
 		c.cells = append(c.cells, parquetCell{from, len(p.raw), false})
 		return
 	}
