@@ -140,7 +140,11 @@ func Load(ctx context.Context, rows Rows, s *schema.Schema, o LoadOptions, emit 
 	err := l.o.complete()
 	if err == nil {
 		_, grows := rows.(*ndjsonRows)
-		l.planner = planner{o: &l.o, schema: s, fixed: !grows, taken: map[string]string{}}
+		place := "line"
+		if _, ok := rows.(*parquetRows); ok {
+			place = "row"
+		}
+		l.planner = planner{o: &l.o, schema: s, fixed: !grows, place: place, taken: map[string]string{}}
 		l.plan, err = l.planner.extend(nil, rows.Columns())
 	}
 	if err == nil {

@@ -14,12 +14,14 @@ type planner struct {
 	o      *LoadOptions
 	schema *schema.Schema
 	fixed  bool              // no more columns can come
+	place  string            // what counts the rows: line, or row
 	taken  map[string]string // from attribute to the column that it is loaded from
 }
 
 // loadPlan says which cells of a row are loaded, and as what. It is immutable. A later
 // plan of the same load has the fields of the earlier ones first.
 type loadPlan struct {
+	place   string      // what counts the rows: line, or row
 	columns int         // of the rows, used or not
 	fields  []loadField // what each row has (the key first), then the attributes or properties
 	events  *eventPlan  // nil: the rows are profiles
@@ -68,7 +70,7 @@ func (p *planner) extend(old *loadPlan, columns []string) (*loadPlan, error) {
 	if old != nil && old.columns == len(columns) {
 		return old, nil
 	}
-	plan := &loadPlan{columns: len(columns)}
+	plan := &loadPlan{place: p.place, columns: len(columns)}
 	from := 0
 	if old == nil {
 		if err := p.check(columns); err != nil {

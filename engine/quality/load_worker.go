@@ -94,7 +94,7 @@ func (w *loadWorker) encode(job *loadJob, from, to int, refused string) error {
 		if p.reason != batch.ReasonNone {
 			r := &c.rows[i]
 			if w.o.Unknown == RefuseUnknown && p.unknown() {
-				err := query.Errorf(query.CodeUnknownName, "%s, line %d: %s", w.o.File, r.line, p.detail)
+				err := query.Errorf(query.CodeUnknownName, "%s, %s %d: %s", w.o.File, c.plan.place, r.line, p.detail)
 				err.Hint = "add it to the schema, or correct the name"
 				return err
 			}
@@ -111,7 +111,7 @@ func (w *loadWorker) encode(job *loadJob, from, to int, refused string) error {
 			job.hashes = job.hashes[:hashes]
 			return w.split(job, from, to, limit.Message)
 		case err != nil:
-			return fmt.Errorf("%s, line %d: %w", w.o.File, c.rows[from].line, err)
+			return fmt.Errorf("%s, %s %d: %w", w.o.File, c.plan.place, c.rows[from].line, err)
 		}
 		part.loaded.Batch = encoded
 	}

@@ -356,6 +356,9 @@ func TestParquetLoad(t *testing.T) {
 		wantBad[i], _, _ = strings.Cut(wantBad[i], " <")
 	}
 	compareLines(t, "bad", bad, wantBad)
+	if _, err := Load(t.Context(), openParquet(t, file, nil), eventSchema(), LoadOptions{File: "f", Key: "id", Columns: map[string]string{"g.x": ""}, Events: &EventColumns{Time: "n", Event: "c"}, Unknown: RefuseUnknown}, nil); err == nil || !strings.Contains(err.Error(), "f, row 1: ") {
+		t.Errorf("a refused row: %v", err)
+	}
 	o.FromSequence = got[3].Sequence
 	if rest := load(o); !reflect.DeepEqual(rest, got[3:]) {
 		t.Errorf("%d batches from the fourth on", len(rest))
