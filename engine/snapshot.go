@@ -82,6 +82,7 @@ func (n *snapshot) Schema(ctx context.Context) (*schema.Schema, error) {
 // question is a compiled and prepared expression with what its answer must carry.
 type question struct {
 	view    query.View
+	root    query.Node
 	p       *query.Prepared
 	options query.Options
 	answer  query.Answer
@@ -113,6 +114,7 @@ func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*que
 	q.answer = query.Answer{Position: n.s.pos, Now: q.options.Now}
 	expr, err := n.db.compile(text, n.s, query.Env{Now: q.options.Now})
 	if err == nil {
+		q.root = expr.Root
 		q.p, err = query.Prepare(ctx, expr.Root, q.view)
 	}
 	if err == nil {
@@ -266,7 +268,7 @@ func (n *snapshot) Explain(ctx context.Context, expr string, o *query.Options) (
 		return query.Explanation{}, err
 	}
 	defer release()
-	e, err := query.ExplainOf(ctx, q.view, q.p, q.options)
+	e, err := query.ExplainOf(ctx, q.view, q.root, q.options)
 	q.fill(&e.Answer)
 	return e, err
 }
@@ -287,55 +289,55 @@ func (n *snapshot) Values(ctx context.Context, attribute, prefix string, limit i
 
 // Profile returns all that is known of the profile with a key.
 func (n *snapshot) Profile(ctx context.Context, key string, o *query.Options) (query.Profile, error) {
-	p, err := n.profile(ctx, schema.KeyAttr, []byte(key), o)
-	if err == nil || !isCode(err, query.CodeUnknownName) {
-		return p, err
-	}
-	return p, &query.Error{Code: query.CodeUnknownName, Message: fmt.Sprintf("there is no profile %q", key)}
+	return n.profile(ctx, "", key, o)
 }
 
 // ProfileBy returns the profile that has a value of a unique attribute.
 func (n *snapshot) ProfileBy(ctx context.Context, attribute, value string, o *query.Options) (query.Profile, error) {
-	a, err := n.attribute(attribute)
-	if err != nil {
-		return query.Profile{}, err
-	}
-	if !a.Unique {
-		return query.Profile{}, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("attribute %q is not unique", attribute), Hint: "list the members with that value instead"}
-	}
-	v, err := schema.ParseValue(a, value, time.UTC)
-	if err != nil {
-		return query.Profile{}, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("%s: %v", attribute, err), Err: err}
-	}
-	p, err := n.profile(ctx, a.ID, view.IndexBytes(v), o)
-	if isCode(err, query.CodeUnknownName) {
-		return p, &query.Error{Code: query.CodeUnknownName, Message: fmt.Sprintf("no profile has %s %q", attribute, value)}
-	}
-	return p, err
+	return n.profile(ctx, attribute, value, o)
 }
 
-func isCode(err error, code query.Code) bool {
-	e, ok := err.(*query.Error)
-	return ok && e.Code == code
+// ordinal finds a living profile by the value of a unique attribute; "" is the key.
+func (n *snapshot) ordinal(ctx context.Context, attribute, value string) (uint32, error) {
+	attr, bytes, what := schema.KeyAttr, []byte(value), fmt.Sprintf("there is no profile %q", value)
+	if attribute != "" {
+		a, err := n.attribute(attribute)
+		if err != nil {
+			return 0, err
+		}
+		if !a.Unique {
+			return 0, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("attribute %q is not unique", attribute), Hint: "list the members with that value instead"}
+		}
+		v, err := schema.ParseValue(a, value, time.UTC)
+		if err != nil {
+			return 0, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("%s: %v", attribute, err), Err: err}
+		}
+		attr, bytes, what = a.ID, view.IndexBytes(v), fmt.Sprintf("no profile has %s %q", attribute, value)
+	}
+	cursor := view.View{S: &n.s.State}.NewCursor()
+	defer cursor.Close()
+	ords, err := cursor.Find(ctx, attr, bytes)
+	if err == nil && len(ords) == 0 {
+		err = &query.Error{Code: query.CodeUnknownName, Message: what}
+	}
+	if err != nil {
+		return 0, err
+	}
+	return ords[0], nil
 }
 
-func (n *snapshot) profile(ctx context.Context, attr schema.AttrID, value []byte, o *query.Options) (query.Profile, error) {
+func (n *snapshot) profile(ctx context.Context, attribute, value string, o *query.Options) (query.Profile, error) {
 	release, err := n.use()
 	if err != nil {
 		return query.Profile{}, err
 	}
 	defer release()
 	start, v := time.Now(), view.View{S: &n.s.State}
-	cursor := v.NewCursor()
-	defer cursor.Close()
-	ords, err := cursor.Find(ctx, attr, value)
+	ordinal, err := n.ordinal(ctx, attribute, value)
 	if err != nil {
 		return query.Profile{}, err
 	}
-	if len(ords) == 0 {
-		return query.Profile{}, &query.Error{Code: query.CodeUnknownName, Message: "there is no such profile"}
-	}
-	p, lists, err := query.ProfileOf(ctx, v, ords[0])
+	p, lists, err := query.ProfileOf(ctx, v, ordinal)
 	if err != nil {
 		return p, err
 	}
@@ -354,7 +356,7 @@ func (n *snapshot) profile(ctx context.Context, attr schema.AttrID, value []byte
 	if p.Segments, err = n.segmentsOf(ctx, query.NewPerson(v, &p, lists, env), env); err != nil {
 		return p, err
 	}
-	if p.Events, err = n.recent(ctx, ords[0], p.Now); err != nil {
+	if p.Events, err = n.recent(ctx, ordinal, p.Now); err != nil {
 		return p, err
 	}
 	p.Elapsed = time.Since(start)

@@ -57,6 +57,8 @@ type worker struct {
 	residuals map[*residualOp]*residualState
 	events    *eventWork // nil until it is needed
 	total     tally
+
+	unknownEvents uint64 // for how many events a condition, or what is folded, was unknown
 }
 
 // nodeStats are what a plan tells of one node.

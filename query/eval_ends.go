@@ -114,6 +114,7 @@ func (e *ends) untie(ctx context.Context, w *worker, l *eventList, how reading, 
 	best := make(map[uint16]uint64)
 	var hash ActHash
 	var rows []schema.Value
+	defer func(n uint64) { w.unknownEvents = n }(w.unknownEvents) // they are read again
 	return w.readEvents(ctx, l, how, func(h *hits) error {
 		e.at = e.at[:0]
 		for _, k := range h.at {

@@ -16,6 +16,7 @@ type listReader struct {
 	chosen bitmap.Words
 	at     []uint16
 	whole  []uint16 // 0, 1, 2 ...
+	missed uint64   // of the block: for how many events the filter is unknown
 	hits   hits
 }
 
@@ -75,7 +76,9 @@ func (w *worker) readEvents(ctx context.Context, l *eventList, how reading, f fu
 		if err := r.cur.begin(b, how.scan); err != nil {
 			return err
 		}
-		if err := r.choose(ctx, l, b, mine, how.after); err != nil || len(r.hits.at) == 0 {
+		err := r.choose(ctx, l, b, mine, how.after)
+		w.unknownEvents += r.missed
+		if err != nil || len(r.hits.at) == 0 {
 			return err
 		}
 		return f(&r.hits)
@@ -93,11 +96,15 @@ func (r *listReader) choose(ctx context.Context, l *eventList, b *EventBlock, mi
 		set = r.only(mine)
 	}
 	r.sub.used, r.sub.holding, r.sub.depth = 0, 0, 0
-	r.sub.live, r.sub.liveCount = r.cur.live, n
+	r.sub.live, r.sub.liveCount, r.missed = r.cur.live, n, 0
 	if l.filter != nil {
 		is, err := r.sub.eval(ctx, l.filter.root, r.sub.hold(set))
 		if err != nil {
 			return err
+		}
+		if l.whole && !is.exact {
+			open := bitmap.AndNot(bitmap.And(is.maybe, set, r.sub.grab()), is.yes, r.sub.grab())
+			r.missed = uint64(len(r.passing(l, b, elements(open, n, nil), after)))
 		}
 		set = bitmap.And(is.yes, set, r.sub.grab())
 	}
@@ -107,17 +114,22 @@ func (r *listReader) choose(ctx context.Context, l *eventList, b *EventBlock, mi
 		at = r.at
 	}
 	if len(l.clocks) > 0 || after != nil {
-		at = append(r.at[:0], at...)
-		for i := range l.clocks {
-			at = r.onClock(i, &l.clocks[i].test, at)
-		}
-		if after != nil {
-			at = afterSome(b, l.then.within, after, at)
-		}
+		at = r.passing(l, b, append(r.at[:0], at...), after)
 		r.at = at
 	}
 	r.hits.EventBlock, r.hits.at, r.hits.isAll = b, at, len(at) == n
 	return nil
+}
+
+// passing keeps the events that clocks and "then" let through.
+func (r *listReader) passing(l *eventList, b *EventBlock, at []uint16, after *gathered) []uint16 {
+	for i := range l.clocks {
+		at = r.onClock(i, &l.clocks[i].test, at)
+	}
+	if after != nil {
+		at = afterSome(b, l.then.within, after, at)
+	}
+	return at
 }
 
 // only returns the events of some profiles.
@@ -186,10 +198,11 @@ func (w *worker) prepareThen(ctx context.Context, l *eventList, how reading) (re
 		return how, nil
 	}
 	if l.then.rarer {
-		some := w.cleared()
+		some, unknown := w.cleared(), w.unknownEvents
 		if err := w.readEvents(ctx, l, how, func(h *hits) error { h.addTo(some); return nil }); err != nil {
 			return how, err
 		}
+		w.unknownEvents = unknown // it is read again
 		how.within = w.hold(bitmap.FromWords(some))
 	}
 	how.after = w.events.gather()

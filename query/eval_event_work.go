@@ -146,12 +146,13 @@ func (e *eventWork) keep(n int) error {
 // to be kept, for some at a time. f must do all again when it is called again.
 func (w *worker) inParts(within *bitmap.Set, f func(within *bitmap.Set) error) error {
 	e := w.events
-	mark := e.mark()
+	mark, unknown := e.mark(), w.unknownEvents
 	err := f(within)
 	e.release(mark)
 	if err != errHeld {
 		return err
 	}
+	w.unknownEvents = unknown
 	return w.halves(w.undecided(within).AppendTo(nil), f)
 }
 
@@ -161,12 +162,13 @@ func (w *worker) halves(ords []uint16, f func(within *bitmap.Set) error) error {
 		if len(half) == 0 {
 			continue
 		}
-		set, mark := bitmap.FromArray(half), e.mark()
+		set, mark, unknown := bitmap.FromArray(half), e.mark(), w.unknownEvents
 		e.endless = len(half) == 1
 		err := f(&set)
 		e.endless = false
 		e.release(mark)
 		if err == errHeld {
+			w.unknownEvents = unknown
 			err = w.halves(half, f)
 		}
 		if err != nil {

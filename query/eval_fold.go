@@ -152,6 +152,8 @@ func (s *sums) read(ctx context.Context, w *worker, l *eventList, of term, withi
 			for i, k := range at {
 				if v.st[i] == stateOK {
 					s.add(h.Ords[k], v.n[i])
+				} else {
+					w.unknownEvents++
 				}
 			}
 		})
@@ -241,6 +243,8 @@ func (t *foldTerm) floats(ctx context.Context, w *worker, within *bitmap.Set, st
 			for i, k := range at {
 				if v.st[i] == stateOK {
 					g.add(h.Ords[k], v.number(i, schema.Float))
+				} else {
+					w.unknownEvents++
 				}
 			}
 		})
@@ -280,6 +284,7 @@ func (t *foldTerm) extreme(ctx context.Context, w *worker, within *bitmap.Set, s
 		return h.values(t.of, h.at, func(at []uint16, v *vector) {
 			for i, k := range at {
 				if v.st[i] != stateOK {
+					w.unknownEvents++
 					continue
 				}
 				o, n := h.Ords[k], v.number(i, t.kind)

@@ -137,6 +137,7 @@ type sequenceOp struct {
 	within int64
 	lists  []*eventList
 	order  []int // in which they are read
+	whole  bool  // unknown conditions are counted: of all lists, whoever is left
 	none   bool  // a list is empty for everybody
 }
 
@@ -153,6 +154,14 @@ func (s *sequenceOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (p
 // part reads one list after the other, of fewer and fewer people: after each, only those
 // are left whose events so far follow each other as the sequence wants.
 func (s *sequenceOp) part(ctx context.Context, w *worker, within *bitmap.Set, out *bitmap.Words) error {
+	if s.whole {
+		for _, l := range s.lists {
+			if err := w.eachEvent(ctx, l, within, false, func(*hits) error { return nil }); err != nil {
+				return err
+			}
+		}
+		defer func(n uint64) { w.unknownEvents = n }(w.unknownEvents)
+	}
 	taken := make([]*gathered, len(s.lists))
 	for n, i := range s.order {
 		g := w.events.gather()
@@ -192,10 +201,11 @@ func (s *sequenceOp) matching(taken []*gathered, ords []uint16, out *bitmap.Word
 }
 
 // follow reports whether there are times, one of each sorted list, that ascend strictly
-// and lie within some time. at is scratch.
+// and lie within some time; at is where they are then.
 func follow(lists [][]int64, at []int, within int64) bool {
 	clear(at)
-	for _, first := range lists[0] {
+	for k, first := range lists[0] {
+		at[0] = k
 		last := first
 		for i := 1; i < len(lists); i++ {
 			// The earliest after last. It only moves on when first does.

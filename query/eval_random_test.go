@@ -265,7 +265,11 @@ func (c *checker) planNode(n PlanNode, chunks uint64) {
 }
 
 func (c *checker) explain() {
-	e, err := ExplainOf(context.Background(), c.v, c.p, c.o)
+	p, err := wholePlanner(context.Background(), c.v).prepare(c.tree)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	e, err := ExplainOf(context.Background(), c.v, c.tree, c.o)
 	if err != nil || e.Count != c.want.counts.yes || e.Unknown != c.want.counts.unknown || e.Errors != c.want.counts.failed {
 		c.t.Errorf("ExplainOf: %d yes, %d unknown, %d errors, %v", e.Count, e.Unknown, e.Errors, err)
 		return
@@ -273,7 +277,7 @@ func (c *checker) explain() {
 	at := 0
 	var walk func(n PlanNode)
 	walk = func(n PlanNode) {
-		want := reference(c.v, c.p.ops[at].node).counts
+		want := reference(c.v, p.ops[at].node).counts
 		if n.True != want.yes || n.Unknown != want.unknown {
 			c.t.Errorf("explain %s: %d true, %d unknown; want %d, %d", n.Label, n.True, n.Unknown, want.yes, want.unknown)
 		}

@@ -205,7 +205,7 @@ func TestFaults(t *testing.T) {
 		"count":     func() error { _, err := CountOf(ctx, v, p, Options{}); return err },
 		"bitmap":    func() error { _, _, err := BitmapOf(ctx, v, p, Options{}); return err },
 		"breakdown": func() error { _, err := BreakdownOf(ctx, v, p, order, BreakdownOptions{}); return err },
-		"explain":   func() error { _, err := ExplainOf(ctx, v, p, Options{}); return err },
+		"explain":   func() error { _, err := ExplainOf(ctx, v, tree, Options{}); return err },
 		"members": func() error {
 			m, err := MembersOf(ctx, v, p, all, &order, MembersOptions{}, nil)
 			if err != nil {

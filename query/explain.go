@@ -3,6 +3,8 @@ package query
 import (
 	"context"
 	"math"
+
+	"github.com/kantadb/kanta/index/schema"
 )
 
 // PlanOf counts the members of p, as CountOf does, and tells for each node what was
@@ -26,22 +28,30 @@ func PlanOf(ctx context.Context, view View, p *Prepared, o Options) (Plan, error
 	return Plan{Root: root, Count: c.Count, Answer: c.Answer}, nil
 }
 
-// ExplainOf evaluates each node of p by itself over everybody: exact numbers of true and
-// unknown. It costs as much as asking for each node alone.
-func ExplainOf(ctx context.Context, view View, p *Prepared, o Options) (Explanation, error) {
-	var parts [][]tally
+// ExplainOf evaluates each node of a tree by itself over everybody: exact numbers of true
+// and unknown, and of events for which a condition, or what is folded, was unknown; these
+// are those of the nodes that read events themselves. It costs as much as asking for each
+// node alone, and more where a plan would not read all events of a list.
+func ExplainOf(ctx context.Context, view View, root Node, o Options) (Explanation, error) {
+	p, err := wholePlanner(ctx, view).prepare(root)
+	if err != nil {
+		return Explanation{}, err
+	}
+	var parts [][]explained
 	t, err := runAll(ctx, view, p, o, true, func() visitor {
-		sums := make([]tally, len(p.ops))
+		sums := make([]explained, len(p.ops))
 		parts = append(parts, sums)
 		return func(ctx context.Context, w *worker) error {
 			for _, o := range p.ops {
-				mark := w.used
+				mark, events := w.used, w.unknownEvents
 				n, err := w.count(ctx, o)
 				if err != nil {
 					return err
 				}
 				w.release(mark)
-				sums[o.id].add(n)
+				if sums[o.id].add(n); len(o.kids) == 0 {
+					sums[o.id].events += w.unknownEvents - events
+				}
 				if o == p.root {
 					w.total.add(n)
 				}
@@ -55,13 +65,28 @@ func ExplainOf(ctx context.Context, view View, p *Prepared, o Options) (Explanat
 	sums := parts[0]
 	for _, part := range parts[1:] {
 		for i := range part {
-			sums[i].add(part[i])
+			sums[i].add(part[i].tally)
+			sums[i].events += part[i].events
 		}
 	}
-	root := p.planNode(p.root, func(o *op, n *PlanNode) {
-		n.Chunks, n.True, n.Unknown = t.chunks, sums[o.id].yes, sums[o.id].unknown
+	plan := p.planNode(p.root, func(o *op, n *PlanNode) {
+		n.Chunks, n.True, n.Unknown, n.UnknownEvents = t.chunks, sums[o.id].yes, sums[o.id].unknown, sums[o.id].events
 	})
-	return Explanation{Root: root, Count: t.yes, Answer: t.answer()}, nil
+	return Explanation{Root: plan, Count: t.yes, Answer: t.answer()}, nil
+}
+
+// wholePlanner returns a planner of expressions that look at every event of a list's window
+// and count for how many of them something is unknown.
+func wholePlanner(ctx context.Context, view View) *planner {
+	b := &planner{ctx: ctx, view: view, whole: true, p: &Prepared{schema: view.Schema()}}
+	b.p.living, b.p.isExact = view.ExistsCount(schema.KeyAttr)
+	return b
+}
+
+// explained is what an explanation adds up of a node.
+type explained struct {
+	tally
+	events uint64 // for which something was unknown
 }
 
 // planNode describes an op and its operands; fill is called for operands first.

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -20,6 +21,7 @@ type Person struct {
 	values  map[schema.AttrID]schema.Value
 	lists   []uint32
 	work    *worker // nil until it is needed
+	read    uint64  // bytes looked at
 }
 
 // NewPerson makes a Person of what [ProfileOf] returned for an ordinal.
@@ -33,6 +35,20 @@ func NewPerson(view View, p *Profile, lists []uint32, env Env) *Person {
 	}
 	return one
 }
+
+// Move asks from now on about another instant. The values stay those of the view.
+func (p *Person) Move(now time.Time) {
+	p.env.Now = now
+	if p.work != nil {
+		p.work.env = p.env
+	}
+}
+
+// BytesRead is how many stored or cached bytes have been looked at so far.
+func (p *Person) BytesRead() uint64 { return p.read }
+
+// Value returns the value of an attribute, the zero Value if it is absent.
+func (p *Person) Value(id schema.AttrID) schema.Value { return p.values[id] }
 
 // Is evaluates a tree.
 func (p *Person) Is(ctx context.Context, n Node) (Truth, error) {
@@ -181,32 +197,53 @@ func matchText(n *Match, s string) (Truth, error) {
 }
 
 // evaluate has arithmetic and events done where they are defined: by the evaluator, for
-// this one profile. The worker's buffers serve all nodes.
+// this one profile.
 func (p *Person) evaluate(ctx context.Context, n Node) (Truth, error) {
+	v, err := p.Judge(ctx, n)
+	return v.Truth, err
+}
+
+// Judge evaluates a tree by the evaluator that counts, all of it, and tells an error from
+// what is merely unknown. The worker's buffers serve all trees.
+func (p *Person) Judge(ctx context.Context, n Node) (Verdict, error) {
 	prepared, err := Prepare(ctx, n, p.view)
 	if err != nil {
-		return Unknown, err
+		return Verdict{}, err
 	}
+	w, within, err := p.begin(len(prepared.ops))
+	defer p.end()
+	if err != nil {
+		return Verdict{}, err
+	}
+	if w.found, err = prepared.lookUp(ctx, p.view); err != nil {
+		return Verdict{}, err
+	}
+	r, err := w.eval(ctx, prepared.root, within)
+	ord := uint16(p.ordinal)
+	switch {
+	case err != nil:
+		return Verdict{}, err
+	case r.yes.Contains(ord):
+		return Verdict{Truth: True}, nil
+	case !r.exact && r.maybe.Contains(ord):
+		return Verdict{Truth: Unknown, Failed: r.fail.Contains(ord)}, nil
+	}
+	return Verdict{}, nil
+}
+
+// begin makes the worker ready for an expression of some nodes; within is the profile.
+func (p *Person) begin(nodes int) (w *worker, within *bitmap.Set, err error) {
 	if p.work == nil {
 		p.work = &worker{view: p.view, env: p.env}
 	}
-	w := p.work
-	w.cur, w.stats = p.view.Cursor(), make([]nodeStats, len(prepared.ops))
-	defer w.forget()
-	if err := w.begin(int(p.ordinal >> bitmap.ChunkBits)); err != nil {
-		return Unknown, err
-	}
-	ord := uint16(p.ordinal)
-	r, err := w.eval(ctx, prepared.root, &bitmap.Set{Form: bitmap.Sparse, Array: []uint16{ord}})
-	switch {
-	case err != nil:
-		return Unknown, err
-	case r.yes.Contains(ord):
-		return True, nil
-	case !r.exact && r.maybe.Contains(ord):
-		return Unknown, nil
-	}
-	return False, nil
+	w = p.work
+	w.cur, w.stats = p.view.Cursor(), make([]nodeStats, nodes)
+	return w, &bitmap.Set{Form: bitmap.Sparse, Array: []uint16{uint16(p.ordinal)}}, w.begin(int(p.ordinal >> bitmap.ChunkBits))
+}
+
+func (p *Person) end() {
+	p.read += p.work.cur.BytesRead()
+	p.work.forget()
 }
 
 // forget ends the worker's cursor and drops what belongs to one expression.

@@ -98,6 +98,7 @@ type planner struct {
 	view   View
 	p      *Prepared
 	events *eventView // the view, if it is one of events; else nil
+	whole  bool       // every event of a list's window is looked at, and unknown conditions are counted
 }
 
 func (b *planner) build(n Node) (*op, error) {

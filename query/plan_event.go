@@ -15,6 +15,7 @@ type eventList struct {
 	scan     EventScan // of the list; what is made of it adds properties
 	clocks   []listClock
 	filter   *Prepared // over the view's events; nil: none
+	whole    bool      // for how many events the filter is unknown is counted
 	then     *thenTest // nil: none
 	none     bool      // it is empty for everybody
 	expected float64   // events of the list, over all profiles
@@ -81,7 +82,7 @@ func (b *planner) list(e *Events, in window) (*eventList, *planner, error) {
 		err.Span = e.Span
 		return nil, nil, err
 	}
-	l := &eventList{view: newEventView(b.view, event)}
+	l := &eventList{view: newEventView(b.view, event), whole: b.whole}
 	in = in.and(window{e.From, e.To})
 	conditions, in, err := conditionsOf(e.Filter, in)
 	if err != nil {
@@ -176,8 +177,10 @@ func (l *eventList) addFilter(over *planner, conditions []Node) (err error) {
 	if l.filter, err = over.prepare(&And{conditions}); err != nil {
 		return err
 	}
+	if l.ops = len(l.filter.ops); l.whole {
+		return nil
+	}
 	trueOnly(l.filter.root)
-	l.ops = len(l.filter.ops)
 	var can bool
 	if l.scan.Zones, can = zonesOf(over.p.schema, l.filter.root, nil); !can {
 		l.none = true
@@ -193,7 +196,7 @@ func (l *eventList) addThen(b *planner, t *Then, in window) error {
 	if err != nil {
 		return err
 	}
-	l.then = &thenTest{after: first, within: t.Within, rarer: l.expected*thenRatio < first.expected}
+	l.then = &thenTest{after: first, within: t.Within, rarer: !b.whole && l.expected*thenRatio < first.expected}
 	l.scan.Times = true
 	l.none = l.none || first.none
 	l.expected /= 2

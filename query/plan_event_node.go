@@ -92,7 +92,7 @@ func (b *planner) sequence(n *Sequence) (*op, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sequenceOp{within: n.Within}
+	s := &sequenceOp{within: n.Within, whole: b.whole}
 	o := &op{node: n, span: n.Span, method: "events, the rarest list first", share: 0.1, narrow: true, inner: s}
 	for i, e := range n.Of {
 		l, _, err := b.list(e, windows[i])

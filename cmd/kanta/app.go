@@ -59,6 +59,7 @@ type store interface {
 	Values(ctx context.Context, attribute, prefix string, limit int) ([]query.ValueCount, error)
 	Plan(ctx context.Context, expr string, o *query.Options) (query.Plan, error)
 	Explain(ctx context.Context, expr string, o *query.Options) (query.Explanation, error)
+	Why(ctx context.Context, key, expr string, o *query.WhyOptions) (query.Why, error)
 	Segments(ctx context.Context) ([]query.SavedSegment, error)
 	Lists(ctx context.Context) ([]query.SavedList, error)
 	Quarantine(ctx context.Context, after uint64, limit int) ([]query.QuarantinedRow, error)

@@ -12,11 +12,12 @@ type explainJSON struct {
 	Method  string        `json:"method"`
 	True    uint64        `json:"true"`
 	Unknown uint64        `json:"unknown"`
+	Events  uint64        `json:"unknown_events"`
 	Of      []explainJSON `json:"of,omitempty"`
 }
 
 func explainOf(n *query.PlanNode) explainJSON {
-	j := explainJSON{Label: n.Label, Method: n.Method, True: n.True, Unknown: n.Unknown}
+	j := explainJSON{Label: n.Label, Method: n.Method, True: n.True, Unknown: n.Unknown, Events: n.UnknownEvents}
 	for i := range n.Of {
 		j.Of = append(j.Of, explainOf(&n.Of[i]))
 	}
@@ -29,9 +30,11 @@ func newExplain(a *app) *cobra.Command {
 		Use:   "explain EXPR",
 		Short: "For how many each part of an expression is true, and for how many unknown",
 		Long: `Each part of an expression evaluated by itself over everybody: for how many people it
-is true, and for how many unknown. It takes longer than the question itself.
+is true, and for how many unknown; and how many events, of those in its windows, a part
+left out because a condition on them, or what it adds up, is unknown. It takes longer than
+the question itself.
 
---json: {"explanation":{"label","method","true","unknown","of":[...]},"count":N,...}`,
+--json: {"explanation":{"label","method","true","unknown","unknown_events","of":[...]},"count":N,...}`,
 		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := ask.options()
@@ -50,8 +53,8 @@ is true, and for how many unknown. It takes longer than the question itself.
 						answerJSON
 					}{explainOf(&e.Root), e.Count, answerOf(e.Answer)})
 				}
-				t := a.newTable("part", "#true", "#unknown", "method")
-				walkPlan(&e.Root, 0, func(n *query.PlanNode, label string) { t.add(label, n.True, n.Unknown, n.Method) })
+				t := a.newTable("part", "#true", "#unknown", "#unknown events", "method")
+				walkPlan(&e.Root, 0, func(n *query.PlanNode, label string) { t.add(label, n.True, n.Unknown, n.UnknownEvents, n.Method) })
 				return t.write(a.out)
 			})
 		},

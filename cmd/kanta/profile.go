@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,9 +30,11 @@ attribute instead of the key.
 			if (len(args) == 1) == (by != "") {
 				return usagef("name a person by key, or with --by ATTRIBUTE=VALUE")
 			}
-			attribute, value, ok := strings.Cut(by, "=")
-			if by != "" && !ok {
-				return usagef("--by %s: write ATTRIBUTE=VALUE", by)
+			var attribute, value string
+			if by != "" {
+				if attribute, value, err = attributeValue(by); err != nil {
+					return err
+				}
 			}
 			return a.withStore(func(s store) error {
 				var p query.Profile

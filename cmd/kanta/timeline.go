@@ -88,14 +88,18 @@ func (a *app) timeline(ctx context.Context, s store, key string, o *query.Timeli
 // eventTable prints events, one a line.
 func (a *app) eventTable(events []query.TimelineEvent) error {
 	t := a.newTable("time", "event", "properties")
-	for _, e := range events {
-		var properties []string
-		for _, p := range e.Properties {
-			properties = append(properties, p.Name+"="+p.Value.String())
-		}
-		t.add(e.Time.Format(time.RFC3339Nano), e.Event, strings.Join(properties, " "))
+	for i := range events {
+		t.add(events[i].Time.Format(time.RFC3339Nano), events[i].Event, properties(&events[i]))
 	}
 	return t.write(a.out)
+}
+
+func properties(e *query.TimelineEvent) string {
+	var out []string
+	for _, p := range e.Properties {
+		out = append(out, p.Name+"="+p.Value.String())
+	}
+	return strings.Join(out, " ")
 }
 
 // eventJSON is an event as --json prints it.
