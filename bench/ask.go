@@ -83,8 +83,7 @@ func (a Asker) Keys(ctx context.Context, text string) (Answer, error) {
 
 // Profile reads all that is known of a profile; it counts the segments it is in.
 func (a Asker) Profile(ctx context.Context, key string) (Answer, error) {
-	o := options()
-	p, err := a.Store.Profile(ctx, key, &o)
+	p, err := a.Store.Profile(ctx, key, &query.ProfileOptions{Options: options()})
 	return Answer{Count: uint64(len(p.Segments)), Bytes: p.BytesRead}, err
 }
 

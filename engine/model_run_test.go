@@ -44,8 +44,8 @@ type asker interface {
 	Count(ctx context.Context, expr string, o *query.Options) (query.Count, error)
 	Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error)
 	Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error)
-	Profile(ctx context.Context, key string, o *query.Options) (query.Profile, error)
-	ProfileBy(ctx context.Context, attribute, value string, o *query.Options) (query.Profile, error)
+	Profile(ctx context.Context, key string, o *query.ProfileOptions) (query.Profile, error)
+	ProfileBy(ctx context.Context, attribute, value string, o *query.ProfileOptions) (query.Profile, error)
 	Values(ctx context.Context, attribute, prefix string, limit int) ([]query.ValueCount, error)
 }
 

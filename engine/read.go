@@ -82,12 +82,12 @@ func (db *DB) Breakdown(ctx context.Context, expr, attribute string, o *query.Br
 }
 
 // Profile returns all that is known of the profile with a key.
-func (db *DB) Profile(ctx context.Context, key string, o *query.Options) (query.Profile, error) {
+func (db *DB) Profile(ctx context.Context, key string, o *query.ProfileOptions) (query.Profile, error) {
 	return with(ctx, db, func(n *snapshot) (query.Profile, error) { return n.Profile(ctx, key, o) })
 }
 
 // ProfileBy returns the profile that has a value of a unique attribute.
-func (db *DB) ProfileBy(ctx context.Context, attribute, value string, o *query.Options) (query.Profile, error) {
+func (db *DB) ProfileBy(ctx context.Context, attribute, value string, o *query.ProfileOptions) (query.Profile, error) {
 	return with(ctx, db, func(n *snapshot) (query.Profile, error) { return n.ProfileBy(ctx, attribute, value, o) })
 }
 

@@ -288,12 +288,12 @@ func (n *snapshot) Values(ctx context.Context, attribute, prefix string, limit i
 }
 
 // Profile returns all that is known of the profile with a key.
-func (n *snapshot) Profile(ctx context.Context, key string, o *query.Options) (query.Profile, error) {
+func (n *snapshot) Profile(ctx context.Context, key string, o *query.ProfileOptions) (query.Profile, error) {
 	return n.profile(ctx, "", key, o)
 }
 
 // ProfileBy returns the profile that has a value of a unique attribute.
-func (n *snapshot) ProfileBy(ctx context.Context, attribute, value string, o *query.Options) (query.Profile, error) {
+func (n *snapshot) ProfileBy(ctx context.Context, attribute, value string, o *query.ProfileOptions) (query.Profile, error) {
 	return n.profile(ctx, attribute, value, o)
 }
 
@@ -326,12 +326,15 @@ func (n *snapshot) ordinal(ctx context.Context, attribute, value string) (uint32
 	return ords[0], nil
 }
 
-func (n *snapshot) profile(ctx context.Context, attribute, value string, o *query.Options) (query.Profile, error) {
+func (n *snapshot) profile(ctx context.Context, attribute, value string, o *query.ProfileOptions) (query.Profile, error) {
 	release, err := n.use()
 	if err != nil {
 		return query.Profile{}, err
 	}
 	defer release()
+	if o == nil {
+		o = &query.ProfileOptions{}
+	}
 	start, v := time.Now(), view.View{S: &n.s.State}
 	ordinal, err := n.ordinal(ctx, attribute, value)
 	if err != nil {
@@ -351,10 +354,16 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 		}
 	}
 	slices.Sort(p.Lists)
-	p.Position, p.Now = n.s.pos, n.db.now(o)
+	p.Position, p.Now = n.s.pos, n.db.now(&o.Options)
 	env := query.Env{Now: p.Now}
-	if p.Segments, err = n.segmentsOf(ctx, query.NewPerson(v, &p, lists, env), env); err != nil {
+	who := query.NewPerson(v, &p, lists, env)
+	if p.Segments, err = n.segmentsOf(ctx, who, env); err != nil {
 		return p, err
+	}
+	if o.Lifetime {
+		if p.Lifetime, err = n.lifetime(ctx, who); err != nil {
+			return p, err
+		}
 	}
 	if p.Events, err = n.recent(ctx, ordinal, p.Now); err != nil {
 		return p, err

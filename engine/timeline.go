@@ -47,6 +47,20 @@ func (n *snapshot) recent(ctx context.Context, ordinal uint32, now time.Time) ([
 	return t.Events, err
 }
 
+// lifetime returns what a profile's events come to, by type.
+func (n *snapshot) lifetime(ctx context.Context, who *query.Person) (out []query.Lifetime, err error) {
+	for i := range n.s.Schema.Events {
+		l, err := who.LifetimeOf(ctx, &n.s.Schema.Events[i])
+		if err != nil {
+			return nil, err
+		}
+		if l != nil {
+			out = append(out, *l)
+		}
+	}
+	return out, nil
+}
+
 // eventTypes returns the event types with some names, or all.
 func (n *snapshot) eventTypes(names []string) (out []*schema.Event, err error) {
 	if len(names) == 0 {

@@ -90,6 +90,7 @@ type Profile struct {
 	Lists    []string
 	Segments []string        // the saved segments the profile is in, by name
 	Events   []TimelineEvent // the last RecentEvents up to now, the newest first
+	Lifetime []Lifetime      // if it was asked for: by type, in the schema's order; types without an event are left out
 	Answer
 }
 

@@ -289,7 +289,7 @@ func (c *comparison) askProfiles(ctx context.Context, q bench.Question) error {
 
 // sameProfile wants the same values of a profile from both, and the same segments.
 func (c *comparison) sameProfile(ctx context.Context, key string) error {
-	p, err := c.kanta.Store.Profile(ctx, key, &query.Options{Now: bench.Now()})
+	p, err := c.kanta.Store.Profile(ctx, key, &query.ProfileOptions{Options: query.Options{Now: bench.Now()}})
 	if err != nil {
 		return fmt.Errorf("kanta: %w", err)
 	}

@@ -117,6 +117,13 @@ func (t *table) align(b *strings.Builder) {
 	}
 }
 
+// gap parts two tables, on a terminal.
+func (a *app) gap() {
+	if a.outTerminal {
+		fmt.Fprintln(a.out)
+	}
+}
+
 // facts is a table of two columns: names and what there is to say of each.
 func (a *app) facts() *table { return a.newTable("", "#") }
 

@@ -2,6 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,11 +18,13 @@ func newProfile(a *app) *cobra.Command {
 		Use:   "profile KEY | --by ATTRIBUTE=VALUE",
 		Short: "All that is known of one person",
 		Long: `All that is known of one person: the values, the lists and the saved segments the
-person is in, and the last events (kanta timeline lists all). --by names a unique
-attribute instead of the key.
+person is in, what all events of each type come to, and the last events (kanta timeline
+lists all). --by names a unique attribute instead of the key.
 
 --json: {"key":"...","attributes":{"a":...},"lists":["..."],"segments":["..."],
-"events":[{"time":"...","event":"...","properties":{"p":...}}],"position":"E.N","now":"...",...}`,
+"lifetime":[{"event":"...","count":N,"first":"...","last":"...","properties":{"p":{"sum":...,
+"min":...,"max":...}}}],"events":[{"time":"...","event":"...","properties":{"p":...}}],
+"position":"E.N","now":"...",...}; a sum is null if it is too large for its kind.`,
 		Example: "  kanta profile user-00000042\n  kanta profile --by email=ada@example.org",
 		Args:    rangeArgs(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -38,10 +43,11 @@ attribute instead of the key.
 			}
 			return a.withStore(func(s store) error {
 				var p query.Profile
+				all := &query.ProfileOptions{Options: o, Lifetime: true}
 				if by != "" {
-					p, err = s.ProfileBy(c.Context(), attribute, value, &o)
+					p, err = s.ProfileBy(c.Context(), attribute, value, all)
 				} else {
-					p, err = s.Profile(c.Context(), args[0], &o)
+					p, err = s.Profile(c.Context(), args[0], all)
 				}
 				if err != nil {
 					return err
@@ -66,9 +72,10 @@ func (a *app) printProfile(p *query.Profile) error {
 			Attributes map[string]json.RawMessage `json:"attributes"`
 			Lists      []string                   `json:"lists"`
 			Segments   []string                   `json:"segments"`
+			Lifetime   []lifetimeJSON             `json:"lifetime"`
 			Events     []eventJSON                `json:"events"`
 			answerJSON
-		}{p.Key, values, append([]string{}, p.Lists...), append([]string{}, p.Segments...), eventsOf(p.Events), answerOf(p.Answer)})
+		}{p.Key, values, append([]string{}, p.Lists...), append([]string{}, p.Segments...), lifetimesOf(p.Lifetime), eventsOf(p.Events), answerOf(p.Answer)})
 	}
 	t := a.newTable("", "")
 	t.add("key", p.Key)
@@ -84,5 +91,54 @@ func (a *app) printProfile(p *query.Profile) error {
 	if err := t.write(a.out); err != nil || len(p.Events) == 0 {
 		return err
 	}
+	a.gap()
+	if err := a.printLifetime(p.Lifetime); err != nil {
+		return err
+	}
+	a.gap()
 	return a.eventTable(p.Events)
+}
+
+// lifetimeJSON is what the events of a type come to, as --json prints it.
+type lifetimeJSON struct {
+	Event      string                 `json:"event"`
+	Count      uint64                 `json:"count"`
+	First      string                 `json:"first"`
+	Last       string                 `json:"last"`
+	Properties map[string]extentsJSON `json:"properties"`
+}
+
+type extentsJSON struct {
+	Sum json.RawMessage `json:"sum"`
+	Min json.RawMessage `json:"min"`
+	Max json.RawMessage `json:"max"`
+}
+
+func lifetimesOf(all []query.Lifetime) []lifetimeJSON {
+	out := []lifetimeJSON{}
+	for _, l := range all {
+		j := lifetimeJSON{l.Event, l.Count, l.First.Format(time.RFC3339Nano), l.Last.Format(time.RFC3339Nano), map[string]extentsJSON{}}
+		for _, p := range l.Properties {
+			j.Properties[p.Name] = extentsJSON{jsonValue(p.Sum), jsonValue(p.Min), jsonValue(p.Max)}
+		}
+		out = append(out, j)
+	}
+	return out
+}
+
+// printLifetime prints what events come to, one type a line.
+func (a *app) printLifetime(all []query.Lifetime) error {
+	t := a.newTable("event", "#count", "first", "last", "sum (least to greatest)")
+	for _, l := range all {
+		var of []string
+		for _, p := range l.Properties {
+			sum := p.Sum.String()
+			if p.Sum.IsAbsent() {
+				sum = "too large"
+			}
+			of = append(of, fmt.Sprintf("%s=%s (%s to %s)", p.Name, sum, p.Min, p.Max))
+		}
+		t.add(l.Event, l.Count, l.First.Format(time.RFC3339), l.Last.Format(time.RFC3339), strings.Join(of, " "))
+	}
+	return t.write(a.out)
 }
