@@ -62,7 +62,18 @@ type worker struct {
 }
 
 // nodeStats are what a plan tells of one node.
-type nodeStats struct{ chunks, bytes uint64 }
+type nodeStats struct {
+	chunks, bytes uint64
+	events        EventReads
+}
+
+// eventReads returns what reading events took so far, if the cursor counts.
+func (w *worker) eventReads() EventReads {
+	if r, ok := w.cur.(EventReader); ok {
+		return r.EventReads()
+	}
+	return EventReads{}
+}
 
 // tally adds up the results of chunks.
 type tally struct {
@@ -117,8 +128,11 @@ func (w *worker) eval(ctx context.Context, o *op, within *bitmap.Set) (pair, err
 		st := &w.stats[o.id]
 		st.chunks++
 		if w.trace && len(o.kids) == 0 {
-			before := w.cur.BytesRead()
-			defer func() { st.bytes += w.cur.BytesRead() - before }()
+			bytes, events := w.cur.BytesRead(), w.eventReads()
+			defer func() {
+				st.bytes += w.cur.BytesRead() - bytes
+				st.events.Add(w.eventReads().less(events))
+			}()
 		}
 		return o.inner.eval(ctx, w, within)
 	}

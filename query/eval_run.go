@@ -84,6 +84,7 @@ func (r *run) work(ctx context.Context, visit visitor) {
 	for i, s := range w.stats {
 		r.total.stats[i].chunks += s.chunks
 		r.total.stats[i].bytes += s.bytes
+		r.total.stats[i].events.Add(s.events)
 	}
 }
 

@@ -52,6 +52,39 @@ type EventCursor interface {
 	EventDay(event schema.EventID, day int64, chunk int, buf *bitmap.Words) (who bitmap.Set, ok bool, err error)
 }
 
+// EventReads is what it took to find events in their stored parts: in each chunk, the parts
+// of a type and their blocks of up to 4,096 events.
+type EventReads struct {
+	Parts       uint64 // that may have events in the window
+	OtherParts  uint64 // that have none
+	Blocks      uint64 // that were read
+	OtherTimes  uint64 // blocks that were not: they have no event in the window,
+	OtherPeople uint64 // or of nobody who is still undecided,
+	OtherValues uint64 // or with a value that the conditions want
+}
+
+// Add adds what another reading took.
+func (r *EventReads) Add(o EventReads) {
+	r.Parts += o.Parts
+	r.OtherParts += o.OtherParts
+	r.Blocks += o.Blocks
+	r.OtherTimes += o.OtherTimes
+	r.OtherPeople += o.OtherPeople
+	r.OtherValues += o.OtherValues
+}
+
+// less returns what has been added since o.
+func (r EventReads) less(o EventReads) EventReads {
+	return EventReads{r.Parts - o.Parts, r.OtherParts - o.OtherParts, r.Blocks - o.Blocks,
+		r.OtherTimes - o.OtherTimes, r.OtherPeople - o.OtherPeople, r.OtherValues - o.OtherValues}
+}
+
+// EventReader is what an [EventCursor] may have beside, for plans.
+type EventReader interface {
+	// EventReads returns the total of what reading events took so far.
+	EventReads() EventReads
+}
+
 // EventCounter is what a [View] may have beside: without it all event types are taken to
 // be alike, and the order of evaluation is worse.
 type EventCounter interface {

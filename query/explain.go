@@ -20,7 +20,7 @@ func PlanOf(ctx context.Context, view View, p *Prepared, o Options) (Plan, error
 	}
 	root := p.planNode(p.root, func(o *op, n *PlanNode) {
 		s := t.stats[o.id]
-		n.Chunks, n.Skipped, n.Bytes = s.chunks, chunks-s.chunks, s.bytes
+		n.Chunks, n.Skipped, n.Bytes, n.Events = s.chunks, chunks-s.chunks, s.bytes, s.events
 		for _, k := range n.Of {
 			n.Bytes += k.Bytes
 		}

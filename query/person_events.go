@@ -29,8 +29,8 @@ func endOf(last bool) whichEvents {
 	return keepFirst
 }
 
-// Number works out a number made of events. It is absent where the fold is, and where it
-// does not fit its kind.
+// Number works out a number made of events. It is absent where the fold is, where it does
+// not fit its kind, and where it is NaN, which no value is.
 func (p *Person) Number(ctx context.Context, f *Fold) (schema.Value, error) {
 	t, typ, err := (&arithCompiler{b: wholePlanner(ctx, p.view)}).fold(f)
 	if err != nil {

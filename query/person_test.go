@@ -11,7 +11,7 @@ import (
 func TestPerson(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	seen := map[Truth]int{}
+	seen, errors := map[Truth]int{}, 0
 	for i := range 20 {
 		r := rand.New(rand.NewPCG(seed, uint64(i)))
 		v := randomView(r, 60)
@@ -24,14 +24,23 @@ func TestPerson(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := NewPerson(v, &profile, lists, Env{Now: time.UnixMilli(memNow)}).Is(context.Background(), n)
+				who := NewPerson(v, &profile, lists, Env{Now: time.UnixMilli(memNow)})
+				got, err := who.Is(context.Background(), n)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if want, _ := refEval(v, n, p); got != want {
+				want, failed := refEval(v, n, p)
+				if got != want {
 					t.Fatalf("seed %d, view %d: profile %d: %v, want %v: %s", seed, i, ord, got, want, describe(n))
 				}
 				seen[got]++
+				verdict, err := who.Judge(context.Background(), n)
+				if err != nil || verdict != (Verdict{want, failed}) {
+					t.Fatalf("seed %d, view %d: profile %d: %v, want %v, failed %v (%v): %s", seed, i, ord, verdict, want, failed, err, describe(n))
+				}
+				if failed {
+					errors++
+				}
 			}
 		}
 	}
@@ -39,5 +48,8 @@ func TestPerson(t *testing.T) {
 		if seen[x] == 0 {
 			t.Errorf("truth %v never came", x)
 		}
+	}
+	if errors == 0 {
+		t.Error("nothing failed")
 	}
 }

@@ -29,14 +29,16 @@ type Snapshot interface {
 
 // PlanNode is one node of a plan or an explanation, in order of evaluation.
 type PlanNode struct {
-	Label         string // "country == \"DE\"", "and", ...
-	Method        string // how it is read: "rows", "range", "find", "dictionary", "per profile", ...
-	Estimate      uint64 // profiles expected to satisfy it
-	Chunks        uint64 // chunks evaluated
-	Skipped       uint64 // chunks that an earlier operand or a zone map made unnecessary
-	True          uint64 // Explain: exact, of the node alone over everybody
-	Unknown       uint64 // Explain: exact
-	Bytes         uint64 // Plan: stored or cached bytes the node itself looked at
+	Label    string     // "country == \"DE\"", "and", ...
+	Method   string     // how it is read: "rows", "range", "find", "dictionary", "per profile", ...
+	Estimate uint64     // profiles expected to satisfy it
+	Chunks   uint64     // chunks evaluated
+	Skipped  uint64     // chunks that an earlier operand or a zone map made unnecessary
+	True     uint64     // Explain: exact, of the node alone over everybody
+	Unknown  uint64     // Explain: exact
+	Bytes    uint64     // Plan: stored or cached bytes the node itself looked at
+	Events   EventReads // Plan: how the node itself found events
+
 	UnknownEvents uint64 // Explain: events in its windows that did not count, because a condition or what is folded was unknown
 	Span          Span   // the place in the source text; of merged nodes, what spans them all
 	Of            []PlanNode

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,11 +17,25 @@ type planJSON struct {
 	Chunks   uint64     `json:"chunks"`
 	Skipped  uint64     `json:"skipped"`
 	Bytes    uint64     `json:"bytes"`
+	Events   *readsJSON `json:"events,omitempty"`
 	Of       []planJSON `json:"of,omitempty"`
+}
+
+// readsJSON is how a node of a plan found events.
+type readsJSON struct {
+	Parts       uint64 `json:"parts"`
+	OtherParts  uint64 `json:"other_parts"`
+	Blocks      uint64 `json:"blocks"`
+	OtherTimes  uint64 `json:"other_times"`
+	OtherPeople uint64 `json:"other_people"`
+	OtherValues uint64 `json:"other_values"`
 }
 
 func planOf(n *query.PlanNode) planJSON {
 	j := planJSON{Label: n.Label, Method: n.Method, Estimate: n.Estimate, Chunks: n.Chunks, Skipped: n.Skipped, Bytes: n.Bytes}
+	if n.Events != (query.EventReads{}) {
+		j.Events = new(readsJSON(n.Events))
+	}
 	for i := range n.Of {
 		j.Of = append(j.Of, planOf(&n.Of[i]))
 	}
@@ -34,9 +49,12 @@ func newPlan(a *app) *cobra.Command {
 		Short: "How an expression is answered, and what that read",
 		Long: `How an expression is answered: its parts in the order of evaluation, how each is read,
 how many people were expected to satisfy it, and which chunks of 65,536 people were read
-or skipped. The question is asked once, as kanta count would.
+or skipped. Of events it tells how many parts may have some in the window, and of their
+blocks of 4,096 how many were read, and skipped for their times, for whose they are, and
+for their values. The question is asked once, as kanta count would.
 
---json: {"plan":{"label","method","estimate","chunks","skipped","bytes","of":[...]},"count":N,"bytes_read":N,...}`,
+--json: {"plan":{"label","method","estimate","chunks","skipped","bytes","events":{"parts",
+"other_parts","blocks","other_times","other_people","other_values"},"of":[...]},"count":N,"bytes_read":N,...}`,
 		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := ask.options()
@@ -72,11 +90,21 @@ or skipped. The question is asked once, as kanta count would.
 }
 
 func (a *app) printPlan(p *query.Plan) error {
-	t := a.newTable("part", "method", "#expected", "#chunks", "#skipped", "#bytes")
+	t := a.newTable("part", "method", "#expected", "#chunks", "#skipped", "#bytes", "events")
 	walkPlan(&p.Root, 0, func(n *query.PlanNode, label string) {
-		t.add(label, n.Method, n.Estimate, n.Chunks, n.Skipped, t.bytes(int64(n.Bytes)))
+		t.add(label, n.Method, n.Estimate, n.Chunks, n.Skipped, t.bytes(int64(n.Bytes)), t.reads(n.Events))
 	})
 	return t.write(a.out)
+}
+
+// reads says how events were found.
+func (t *table) reads(r query.EventReads) string {
+	if r == (query.EventReads{}) {
+		return ""
+	}
+	n := func(x uint64) string { return t.number(strconv.FormatUint(x, 10)) }
+	return "parts " + n(r.Parts) + " of " + n(r.Parts+r.OtherParts) + ", blocks " + n(r.Blocks) + ", not for time " + n(r.OtherTimes) +
+		", people " + n(r.OtherPeople) + ", values " + n(r.OtherValues)
 }
 
 // walkPlan calls do for each node with its label, indented by its depth.

@@ -25,6 +25,8 @@ type Scan struct {
 type Stats struct {
 	Blocks  int // of which something was read
 	Skipped int // that the header alone decided
+	Others  int // of those skipped: for whose events they have, and not for when
+	Zoned   int // of Blocks: those that have nothing by what the header says of their values; nothing was read
 	Bytes   int // of the pieces read
 	Unknown int // events in time and of the profiles looked for, for which the predicate is unknown
 }
@@ -103,6 +105,9 @@ func (c *Cursor) Next() bool {
 		}
 		c.Stats.Blocks++
 		found, err := c.read()
+		if !found && c.scan.Where != nil && c.memory.bytes == c.Stats.Bytes {
+			c.Stats.Zoned++
+		}
 		c.Stats.Bytes = c.memory.bytes
 		if err != nil {
 			c.err = err
@@ -145,7 +150,11 @@ func (c *Cursor) skips() bool {
 	}
 	base := int64(chunk) << bitmap.ChunkBits
 	first, last := max(profiles.min-base, 0), min(profiles.max()-base, bitmap.ChunkSize-1)
-	return !anyOf(c.scan.Within, int(first), int(last))
+	if anyOf(c.scan.Within, int(first), int(last)) {
+		return false
+	}
+	c.Stats.Others++
+	return true
 }
 
 // anyOf reports whether w has any of the ordinals first to last.

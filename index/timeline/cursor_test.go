@@ -455,7 +455,7 @@ func TestSkips(t *testing.T) {
 		asked = append(asked, "row")
 		return b.rows[i], nil
 	}}
-	f := func(scan Scan, blocks, skipped, events, bytes int) {
+	f := func(scan Scan, blocks, zoned, skipped, others, events, bytes int) {
 		t.Helper()
 		var c Cursor
 		n := 0
@@ -464,21 +464,21 @@ func TestSkips(t *testing.T) {
 				n += c.Count(i)
 			}
 		}
-		if c.Err() != nil || c.Stats.Blocks != blocks || c.Stats.Skipped != skipped || n != events || c.Stats.Bytes != bytes {
+		if c.Err() != nil || c.Stats.Blocks != blocks || c.Stats.Zoned != zoned || c.Stats.Skipped != skipped || c.Stats.Others != others || n != events || c.Stats.Bytes != bytes {
 			t.Errorf("%+v, %d events, %v", c.Stats, n, c.Err())
 		}
 	}
 	all := Scan{From: p.Start(), To: p.End()}
-	f(all, 3, 0, 3*BlockSize, 0) // every block is one stretch of ordinals: the gaps have width 0
-	f(Scan{From: p.End(), To: p.End() + 1}, 0, 3, 0, 0)
-	f(Scan{From: p.Start(), To: p.Start() + BlockSize}, 1, 2, BlockSize, 0)
-	f(Scan{From: p.Start() + 1, To: p.Start() + BlockSize}, 1, 2, BlockSize-1, BlockSize*12/8) // and its times
-	f(Scan{From: all.From, To: all.To, Within: &within}, 1, 2, 1, 0)
-	f(Scan{From: all.From, To: all.To, Where: All{InCodes(16, 1)}.Where}, 3, 0, BlockSize, 0)
-	f(Scan{From: all.From, To: all.To, Chunk: 1}, 0, 0, 0, 0)
+	f(all, 3, 0, 0, 0, 3*BlockSize, 0) // every block is one stretch of ordinals: the gaps have width 0
+	f(Scan{From: p.End(), To: p.End() + 1}, 0, 0, 3, 0, 0, 0)
+	f(Scan{From: p.Start(), To: p.Start() + BlockSize}, 1, 0, 2, 0, BlockSize, 0)
+	f(Scan{From: p.Start() + 1, To: p.Start() + BlockSize}, 1, 0, 2, 0, BlockSize-1, BlockSize*12/8) // and its times
+	f(Scan{From: all.From, To: all.To, Within: &within}, 1, 0, 2, 2, 1, 0)
+	f(Scan{From: all.From, To: all.To, Where: All{InCodes(16, 1)}.Where}, 3, 2, 0, 0, BlockSize, 0)
+	f(Scan{From: all.From, To: all.To, Chunk: 1}, 0, 0, 0, 0, 0, 0)
 	asked = nil
-	f(Scan{From: all.From, To: all.To, Where: All{InCodes(16, 4)}.Where}, 3, 0, 0, 0)
-	f(Scan{From: all.From, To: all.To, Where: All{In(99)}.Where}, 3, 0, 0, 0)
+	f(Scan{From: all.From, To: all.To, Where: All{InCodes(16, 4)}.Where}, 3, 3, 0, 0, 0, 0)
+	f(Scan{From: all.From, To: all.To, Where: All{In(99)}.Where}, 3, 3, 0, 0, 0, 0)
 	if asked != nil {
 		t.Errorf("%d rows were asked for", len(asked))
 	}

@@ -158,6 +158,9 @@ func (r *actReader) stored(c *Cursor, e *schema.Event, scan *query.EventScan, fr
 		}
 	}
 	c.bytes += uint64(r.scan.Stats.Bytes)
+	st := &r.scan.Stats
+	c.reads.Add(query.EventReads{Parts: uint64(len(r.parts)), OtherParts: uint64(len(units[shard].Parts) - len(r.parts)), Blocks: uint64(st.Blocks - st.Zoned),
+		OtherTimes: uint64(st.Skipped - st.Others), OtherPeople: uint64(st.Others), OtherValues: uint64(st.Zoned)})
 	return r.scan.Err()
 }
 
@@ -373,6 +376,9 @@ func (m *actColumn) fresh(class effect.Class, src *head.ActColumn, first int, se
 		*m = actColumn{sets: m.sets}
 	}
 }
+
+// EventReads says what reading events has taken so far.
+func (c *Cursor) EventReads() query.EventReads { return c.reads }
 
 // EventDay is not known: no presence is stored yet.
 func (c *Cursor) EventDay(schema.EventID, int64, int, *bitmap.Words) (bitmap.Set, bool, error) {

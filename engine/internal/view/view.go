@@ -179,6 +179,7 @@ type Cursor struct {
 	ords    []uint16
 	cands   []uint32
 	bytes   uint64
+	reads   query.EventReads
 	acts    *actReader
 }
 
