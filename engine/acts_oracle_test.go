@@ -38,6 +38,10 @@ func (m *actModel) ask(name string) {
 				unknown++
 			}
 		}
+		if key := m.key(); people[key] != nil && m.r.IntN(3) == 0 {
+			m.why(s, text, key, people[key], env.Now)
+			m.lifetime(s, key, people[key], env.Now)
+		}
 		count, err := m.db.Count(m.t.Context(), text, &query.Options{Now: env.Now})
 		if err != nil {
 			m.t.Fatalf("%s: %s: %v", name, text, err)
@@ -186,7 +190,7 @@ func (m *actModel) events() (text, event string) {
 				continue
 			}
 			text += ".filter(e, " + pickOne(m, `e.item in ["item 1", "item 3"]`, `e.amount > 1.2`, `e.gift`, `!e.gift`, `has(e.note)`, `"t1" in e.tags`,
-				`e.note == "note 1" || e.amount < 0.5`, `e.ts > now - days(15)`, `e.amount * 2 > 3.1`, `e.item != "nothing"`) + ")"
+				`e.note == "note 1" || e.amount < 0.5`, `e.ts > now - days(15)`, `e.amount * 2 > 3.1`, `e.item != "nothing"`, `e.item + "!" == "item 1!"`) + ")"
 		}
 	}
 	return text, event

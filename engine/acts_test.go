@@ -28,7 +28,8 @@ type actModel struct {
 	now  time.Time
 	run  uint64
 
-	asked int // expressions compared with the interpreter
+	asked          int // expressions compared with the interpreter
+	changes, never int // of these that were asked why: they change some time, or not
 }
 
 type modelAct struct {
@@ -129,7 +130,10 @@ func TestActModel(t *testing.T) {
 		t.Fatalf("%v %q", err, report.Problems)
 	}
 	m.sameContent()
-	t.Logf("%d events, %d expressions compared", len(m.list), m.asked)
+	t.Logf("%d events, %d expressions compared; %d change, %d never do", len(m.list), m.asked, m.changes, m.never)
+	if m.changes < 40 || m.never < 40 {
+		t.Error("too few expressions change, or stay as they are")
+	}
 }
 
 func (m *actModel) key() string { return fmt.Sprint("k", m.r.IntN(60)) }

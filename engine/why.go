@@ -96,7 +96,7 @@ func (q *whyQuestion) next(ctx context.Context, is query.Verdict) (query.NextCha
 	if !q.expr.ReadsNow {
 		return query.NextChange{}, nil
 	}
-	moments, err := q.n.db.compiler.Moments(q.expr, syntax.Facts{Value: q.who.Value,
+	moments, err := q.n.db.compiler.Moments(ctx, q.expr, syntax.Facts{Value: q.who.Value,
 		Acts: func(id schema.EventID) ([]query.Act, error) { return q.actsOf(ctx, id) }}, q.env)
 	var cannot *syntax.NotDerivable
 	if errors.As(err, &cannot) {

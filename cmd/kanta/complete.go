@@ -36,7 +36,11 @@ func (a *app) completer(names func(context.Context, store) []string) cobra.Compl
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return found, cobra.ShellCompDirectiveNoFileComp
+		directive := cobra.ShellCompDirectiveNoFileComp
+		if len(found) > 0 && strings.HasSuffix(found[0], "=") { // a value follows
+			directive |= cobra.ShellCompDirectiveNoSpace
+		}
+		return found, directive
 	}
 }
 
@@ -47,6 +51,20 @@ func (a *app) attributeNames(ctx context.Context, s store) (names []string) {
 	}
 	for i := range sch.Attributes {
 		names = append(names, sch.Attributes[i].Name)
+	}
+	return names
+}
+
+// uniqueNames begins what --by wants.
+func (a *app) uniqueNames(ctx context.Context, s store) (names []string) {
+	sch, err := s.Schema(ctx)
+	if err != nil {
+		return nil
+	}
+	for i := range sch.Attributes {
+		if sch.Attributes[i].Unique {
+			names = append(names, sch.Attributes[i].Name+"=")
+		}
 	}
 	return names
 }

@@ -57,6 +57,7 @@ lists all). --by names a unique attribute instead of the key.
 		},
 	}
 	c.Flags().StringVar(&by, "by", "", "a unique attribute and its value, as ATTRIBUTE=VALUE")
+	a.completeFlag(c, "by", a.uniqueNames)
 	ask.add(c)
 	return c
 }

@@ -61,6 +61,7 @@ or not_derivable, with the part that is the "cause".`,
 		},
 	}
 	c.Flags().StringVar(&by, "by", "", "a unique attribute and its value, as ATTRIBUTE=VALUE")
+	a.completeFlag(c, "by", a.uniqueNames)
 	ask.add(c)
 	return c
 }

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"context"
 	"math"
 	"slices"
 	"time"
@@ -43,9 +44,9 @@ func (e *NotDerivable) Error() string { return e.Cause }
 
 // Moments returns, in order and in milliseconds, instants after env.Now among which are all
 // at which an expression changes for one profile by time alone. The error is a
-// [*NotDerivable] if a part is out of reach, or comes from f.
-func (c *Compiler) Moments(e *Expr, f Facts, env query.Env) ([]int64, error) {
-	m := &moments{facts: f, zones: c.base.zones, now: env.Now.UnixMilli(), at: map[int64]bool{}, done: map[*Expr]bool{}}
+// [*NotDerivable] if a part is out of reach, or comes from f or ctx.
+func (c *Compiler) Moments(ctx context.Context, e *Expr, f Facts, env query.Env) ([]int64, error) {
+	m := &moments{ctx: ctx, facts: f, zones: c.base.zones, now: env.Now.UnixMilli(), at: map[int64]bool{}, done: map[*Expr]bool{}}
 	if err := m.expr(e); err != nil {
 		return nil, err
 	}
@@ -59,11 +60,13 @@ func (c *Compiler) Moments(e *Expr, f Facts, env query.Env) ([]int64, error) {
 
 // moments collects instants.
 type moments struct {
+	ctx   context.Context // of Moments
 	facts Facts
 	zones *zones
 	now   int64
 	at    map[int64]bool
 	done  map[*Expr]bool
+	err   error // the first that a calculation met
 }
 
 func (m *moments) expr(e *Expr) error {
@@ -106,7 +109,11 @@ type momentVisitor struct {
 	programs map[int64]cel.Program // by node
 }
 
+// underivable says that a node is out of reach, or what else went wrong there.
 func (v *momentVisitor) underivable(e ast.Expr) error {
+	if v.err != nil {
+		return v.err
+	}
 	at := v.expr.src.span(v.expr.checked.SourceInfo(), e)
 	return &NotDerivable{v.expr.Text[at.Start:at.End]}
 }
@@ -253,6 +260,9 @@ func (v *momentVisitor) eachAct(of *schema.Event, f func(act query.Act) error) e
 	was := v.item
 	defer func() { v.item = was }()
 	for i := range acts {
+		if i%1024 == 0 && v.ctx.Err() != nil {
+			return v.ctx.Err()
+		}
 		v.item = &acts[i]
 		if err := f(acts[i]); err != nil {
 			return err

@@ -205,7 +205,7 @@ func TestMoments(t *testing.T) {
 		}
 		for range 3 {
 			p := w.someone(cat.schema)
-			moments, err := c.Moments(e, Facts{Value: p.value, Acts: func(id schema.EventID) ([]query.Act, error) { return p.acts[id], nil }}, env)
+			moments, err := c.Moments(t.Context(), e, Facts{Value: p.value, Acts: func(id schema.EventID) ([]query.Act, error) { return p.acts[id], nil }}, env)
 			var cannot *NotDerivable
 			if errors.As(err, &cannot) {
 				if !strings.Contains(text, cannot.Cause) && !strings.Contains(cannot.Cause, "too many") {

@@ -103,7 +103,15 @@ func (v *momentVisitor) ofActs(b *verb, f func() ([]moving, bool)) (out []moving
 		}
 		return nil
 	})
-	return out, ok && err == nil
+	return out, ok && v.went(err)
+}
+
+// went reports whether nothing went wrong, and remembers the first that did.
+func (v *momentVisitor) went(err error) bool {
+	if v.err == nil {
+		v.err = err
+	}
+	return err == nil
 }
 
 // isPlain reports whether a list has all events of a type, or all of the last days: then
@@ -175,7 +183,7 @@ func (v *momentVisitor) added(e ast.Expr, c ast.CallExpr) ([]moving, bool) {
 			x := a.plus(b, sign)
 			out = append(out, x)
 			for _, end := range [...]int64{lo, hi, hi + 1} {
-				if ok, err := v.solve(x.plus(instantOf(end), -1)); !ok || err != nil {
+				if ok, err := v.solve(x.plus(instantOf(end), -1)); !v.went(err) || !ok {
 					return nil, false
 				}
 			}

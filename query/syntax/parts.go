@@ -17,6 +17,8 @@ type Part struct {
 	Op   string // "and", "or", "not", "if" (condition, then, else), "segment"; "": a test
 	Root query.Node
 	Of   []*Part // of a segment, its own text
+
+	at query.Span
 }
 
 // Parts takes an expression apart that this compiler has compiled with the same catalog and
@@ -31,41 +33,46 @@ func (c *Compiler) Parts(e *Expr, cat Catalog, env query.Env) (*Part, error) {
 }
 
 func (w *walker) part(e ast.Expr) *Part {
-	at := w.span(e)
-	if b := w.expr.verbs[e.ID()]; b != nil && b.name == "sequence" { // its node ends before .any()
-		end := strings.IndexByte(w.expr.Text[at.End:], ')')
-		at = w.expr.src.balance(query.Span{Start: at.Start, End: at.End + end + 1})
+	p := &Part{Root: simplify(w.node(e)), at: w.span(e)}
+	verb := w.expr.verbs[e.ID()]
+	if verb != nil && verb.name == "sequence" { // its node ends before .any()
+		p.at.End += strings.IndexByte(w.expr.Text[p.at.End:], ')') + 1
 	}
-	p := &Part{Text: w.expr.Text[at.Start:at.End], Root: simplify(w.node(e))}
-	if e.Kind() != ast.CallKind || w.expr.verbs[e.ID()] != nil {
-		return p
+	if verb == nil && e.Kind() == ast.CallKind {
+		w.takeApart(p, e, e.AsCall())
 	}
-	c := e.AsCall()
+	p.at = w.expr.src.balance(p.at)
+	p.Text = w.expr.Text[p.at.Start:p.at.End]
+	return p
+}
+
+func (w *walker) takeApart(p *Part, e ast.Expr, c ast.CallExpr) {
+	of := c.Args()
 	switch fn := c.FunctionName(); fn {
-	case operators.LogicalAnd, operators.LogicalOr:
-		p.Op = map[string]string{operators.LogicalAnd: "and", operators.LogicalOr: "or"}[fn]
-		for _, x := range chain(e, fn, nil) {
-			p.Of = append(p.Of, w.part(x))
-		}
+	case operators.LogicalAnd:
+		p.Op, of = "and", chain(e, fn, nil)
+	case operators.LogicalOr:
+		p.Op, of = "or", chain(e, fn, nil)
 	case operators.LogicalNot:
 		p.Op = "not"
-		p.Of = []*Part{w.part(c.Args()[0])}
 	case operators.Conditional:
 		if w.expr.checked.GetType(e.ID()) != cel.BoolType {
-			break
+			return
 		}
 		p.Op = "if"
-		for _, x := range c.Args() {
-			p.Of = append(p.Of, w.part(x))
-		}
 	case fnSegment:
 		inner := *w
 		inner.expr = w.expr.segments[segmentName(e)]
-		p.Op = "segment"
-		p.Of = []*Part{inner.part(inner.expr.checked.Expr())}
+		p.Op, p.Of = "segment", []*Part{inner.part(inner.expr.checked.Expr())}
 		w.err = inner.err
+		return
+	default:
+		return
 	}
-	return p
+	for _, x := range of {
+		k := w.part(x)
+		p.Of, p.at = append(p.Of, k), around(p.at, k.at)
+	}
 }
 
 // chain returns the operands of a chain of one operator.

@@ -5,8 +5,10 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -51,8 +53,37 @@ func FuzzCompile(f *testing.F) {
 			if got != want {
 				t.Fatalf("%s\n%splan %v, interpreter %v", text, Print(e.Root, w.schema), got, want)
 			}
+			parts, err := c.Parts(e, w, testNow)
+			if err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			if whole, _ := evaluate(parts.Root, p); whole != want {
+				t.Fatalf("%s: as it was written it is %v, interpreter %v", text, whole, want)
+			}
+			sameUntil(t, c, e, p, want)
 		}
 	})
+}
+
+// sameUntil wants an expression to be the same until the first moment, the last millisecond
+// before included, and right behind the last.
+func sameUntil(t *testing.T, c *Compiler, e *Expr, p person, want query.Truth) {
+	t.Helper()
+	moments, err := c.Moments(t.Context(), e, Facts{Value: p.value, Acts: func(id schema.EventID) ([]query.Act, error) { return p.acts[id], nil }}, testNow)
+	var cannot *NotDerivable
+	if errors.As(err, &cannot) {
+		return
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", e.Text, err)
+	}
+	last := testNow.Now.Add(400 * 24 * time.Hour)
+	if len(moments) > 0 {
+		last = time.UnixMilli(moments[0] - 1).UTC()
+	}
+	if got, _ := e.Interpret(p.value, p.act, p.inList, query.Env{Now: last}); got != want {
+		t.Fatalf("%s: %v at first, %v at %v, and no moment between: %v", e.Text, want, got, last, moments)
+	}
 }
 
 func checkError(t *testing.T, text string, err error) {
