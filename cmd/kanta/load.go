@@ -49,9 +49,10 @@ func newLoadProfiles(a *app) *cobra.Command {
 		Use:   "profiles FILE... --key COLUMN",
 		Short: "Load people: CSV, NDJSON or Parquet; - is standard input",
 		Long: `Load people from CSV or NDJSON files, plain or compressed with gzip or zstd, or from Parquet
-files; - is standard input (not of Parquet, which is read from several places). A person who is there already gets the new values; an empty cell leaves
-what is stored. A row that does not fit is quarantined with its reason: see kanta
-quarantine list. Of a key that comes twice in a file the later row holds.
+files; - is standard input (not of Parquet, which is not read from front to end). A person
+who is there already gets the new values; an empty cell leaves what is stored. A row that
+does not fit is quarantined with its reason: see kanta quarantine list. Of a key that comes
+twice in a file the later row holds.
 
 What the store does not know is inferred from the first 100,000 rows and added, and it is
 said what was inferred and why. With --schema that file is applied first, and other columns

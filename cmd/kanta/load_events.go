@@ -18,10 +18,12 @@ func newLoadEvents(a *app) *cobra.Command {
 		Use:   "events FILE... --profile COLUMN --event COLUMN --time COLUMN",
 		Short: "Load what people did: CSV, NDJSON or Parquet; - is standard input",
 		Long: `Load events from CSV or NDJSON files, plain or compressed with gzip or zstd, or from Parquet
-files; - is standard input (not of Parquet). Each row is an act of a person at a time; the person is created if there is
-none with the key. --event names the column of the types of event; where all rows are of one
-type, --event-name names that instead. Times are RFC 3339, or like 2026-01-31 12:00:00 in the
-zone of --zone, or seconds, milli-, micro- or nanoseconds since 1970.
+files; - is standard input (not of Parquet). Each row is an act of a person at a time; the
+person is created if there is none with the key. --event names the column of the types of
+event; where all rows are of one type, --event-name names that instead. Times are RFC 3339, or
+like 2026-01-31 12:00:00 in the zone of --zone, or seconds, milli-, micro- or nanoseconds
+since 1970. A local time that comes twice is the first; one that the clocks skip is read by
+the clock from before.
 
 Of an array of objects, such as the lines of an order, each becomes an event: it has its own
 fields, named lines.sku, and those of the order. With --id order its id is that of the order
