@@ -54,6 +54,9 @@ func AppendAttribute(dst []byte, a *Attribute) []byte {
 	for _, v := range a.Allowed {
 		dst = appendValue(dst, v)
 	}
+	if a.History {
+		dst = binary.AppendUvarint(dst, uint64(a.Changes))
+	}
 	return dst
 }
 
@@ -251,6 +254,9 @@ func (d *decoder) attribute() (a Attribute) {
 	for i := 0; i < n && d.err == nil; i++ {
 		a.Allowed = append(a.Allowed, d.value())
 	}
+	if a.History {
+		a.Changes = EventID(d.uint32())
+	}
 	if d.err != nil {
 		return Attribute{}
 	}
@@ -265,6 +271,10 @@ func (d *decoder) attributes() (out []Attribute) {
 	for i := 0; i < n && d.err == nil; i++ {
 		a := d.attribute()
 		d.id(a.ID, &last)
+		if a.History {
+			var any AttrID // they ascend with the changes that turned history on, not with the attributes
+			d.id(AttrID(a.Changes), &any)
+		}
 		d.distinct(a.Name, names)
 		out = append(out, a)
 	}

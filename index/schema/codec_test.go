@@ -13,9 +13,9 @@ import (
 )
 
 func exampleSchema() *Schema {
-	return New(9, 20, []Attribute{
+	return New(9, 21, []Attribute{
 		{ID: 16, Name: "age", Kind: Int, Class: Demographic, Required: true, Min: IntValue(0), Max: IntValue(120)},
-		{ID: 17, Name: "plan", Kind: String, History: true, Allowed: []Value{StringValue("free"), StringValue("pro")}},
+		{ID: 17, Changes: 20, Name: "plan", Kind: String, History: true, Allowed: []Value{StringValue("free"), StringValue("pro")}},
 	}, Event{ID: 18, Name: "purchase", Retention: 730, Class: Transaction, Properties: []Attribute{
 		{ID: 19, Name: "amount", Kind: Decimal, Scale: 2, Required: true, Min: DecimalValue(0, 2)},
 	}})
@@ -79,7 +79,7 @@ func requireSameAttributes(t *testing.T, got, want []Attribute) {
 		t.Fatalf("got %d attributes, want %d", len(got), len(want))
 	}
 	for i := range want {
-		if got[i].ID != want[i].ID || !SameDefinition(&got[i], &want[i]) {
+		if got[i].ID != want[i].ID || got[i].Changes != want[i].Changes || !SameDefinition(&got[i], &want[i]) {
 			t.Fatalf("attribute %d: got %+v, want %+v", i, got[i], want[i])
 		}
 	}
@@ -111,14 +111,18 @@ func TestDecodeErrors(t *testing.T) {
 		{"not UTF-8", change(7, 0xff), ErrCorrupt},
 		{"name past the end", change(6, 0x7f), ErrCorrupt},
 		{"forged count", change(3, 0x7f), ErrCorrupt},
-		{"forged count of events", change(49, 0x7f), ErrCorrupt},
-		{"an event's id is an attribute's", change(50, 17), ErrCorrupt},
-		{"an event's id is past next", change(50, 20), ErrCorrupt},
-		{"newer class of an event", change(62, 8), ErrNewerFormat},
-		{"newer flag of an event", change(63, 2), ErrNewerFormat},
-		{"newer property", change(65, attributeFormat+1), ErrNewerFormat},
-		{"a property's id is the event's", change(66, 18), ErrCorrupt},
-		{"a property's id is below 16", change(66, 15), ErrCorrupt},
+		{"the changes have an attribute's id", change(49, 16), ErrCorrupt},
+		{"the changes have an event's id", change(49, 18), ErrCorrupt},
+		{"the changes have no id", change(49, 0), ErrCorrupt},
+		{"the id of the changes is past next", change(49, 21), ErrCorrupt},
+		{"forged count of events", change(50, 0x7f), ErrCorrupt},
+		{"an event's id is an attribute's", change(51, 17), ErrCorrupt},
+		{"an event's id is past next", change(51, 21), ErrCorrupt},
+		{"newer class of an event", change(63, 8), ErrNewerFormat},
+		{"newer flag of an event", change(64, 2), ErrNewerFormat},
+		{"newer property", change(66, attributeFormat+1), ErrNewerFormat},
+		{"a property's id is the event's", change(67, 18), ErrCorrupt},
+		{"a property's id is below 16", change(67, 15), ErrCorrupt},
 	} {
 		if _, err := DecodeSchema(c.b); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
@@ -160,6 +164,9 @@ func randomAttribute(r *rand.Rand) Attribute {
 	a := Attribute{ID: AttrID(r.Uint32()), Name: randomText(r), Kind: Kind(1 + r.IntN(8)), Scale: uint8(r.IntN(19)),
 		Storage: Storage(r.IntN(2)), Class: DataClass(r.IntN(8)), Format: randomText(r),
 		Required: r.IntN(2) == 0, Unique: r.IntN(2) == 0, PII: r.IntN(2) == 0, History: r.IntN(2) == 0, Deprecated: r.IntN(2) == 0}
+	if a.History {
+		a.Changes = EventID(r.Uint32())
+	}
 	a.Min, a.Max = randomValue(r), randomValue(r)
 	for range r.IntN(4) {
 		a.Allowed = append(a.Allowed, randomValue(r))
@@ -206,7 +213,7 @@ func TestAttributeRoundTrip(t *testing.T) {
 		want := randomAttribute(r)
 		b := AppendAttribute([]byte("before"), &want)[len("before"):]
 		got, n, err := DecodeAttribute(append(b, "after"...))
-		if err != nil || n != len(b) || got.ID != want.ID || !SameDefinition(&got, &want) {
+		if err != nil || n != len(b) || got.ID != want.ID || got.Changes != want.Changes || !SameDefinition(&got, &want) {
 			t.Fatalf("got %+v, %d bytes, %v; want %+v, %d bytes", got, n, err, want, len(b))
 		}
 	}
@@ -241,7 +248,7 @@ func FuzzDecodeAttribute(f *testing.F) {
 			return
 		}
 		again, m, err := DecodeAttribute(AppendAttribute(nil, &a))
-		if err != nil || n > len(b) || m > n || again.ID != a.ID || !SameDefinition(&again, &a) {
+		if err != nil || n > len(b) || m > n || again.ID != a.ID || again.Changes != a.Changes || !SameDefinition(&again, &a) {
 			t.Fatalf("%+v (%d bytes) became %+v (%d bytes), %v", a, n, again, m, err)
 		}
 	})

@@ -28,9 +28,10 @@
 //
 // # Evolution
 //
-// [Schema.Apply] lists what each change may do. Attributes, event types and properties
-// take their ids from one counter, so no number means two things in a store. Allowed values of a set attribute are
-// its elements, as string values; those of any other attribute have its kind and scale.
+// [Schema.Apply] lists what each change may do. Attributes, event types, properties and the
+// types of changes (see [Attribute.ChangeType]) take their ids from one counter, so no
+// number means two things in a store. Allowed values of a set attribute are its elements,
+// as string values; those of any other attribute have its kind and scale.
 //
 // # Binary form, version 1
 //
@@ -57,6 +58,7 @@
 //	  value    min, value max
 //	  string   format, at most 128 bytes
 //	  uvarint  n, then n allowed values
+//	  uvarint  with history: the id of the type of events that its changes are (0 in a batch)
 //
 //	event type
 //	  uvarint  id
@@ -73,17 +75,17 @@
 //	  1 byte   scale, varint the unscaled integer, of a decimal
 //	  varint   the ordered form, of every other kind
 //
-// Example, a schema at version 9 whose next id is 20, with two attributes and an event type:
+// Example, a schema at version 9 whose next id is 21, with two attributes and an event type:
 //
-//	01 09 14 02
+//	01 09 15 02
 //	01 10 03 61 67 65 02 00 00 02 01 02 00 02 f0 01 00 00
-//	01 11 04 70 6c 61 6e 05 00 00 00 08 00 00 00 02 05 04 66 72 65 65 05 03 70 72 6f
+//	01 11 04 70 6c 61 6e 05 00 00 00 08 00 00 00 02 05 04 66 72 65 65 05 03 70 72 6f 14
 //	01
 //	12 08 70 75 72 63 68 61 73 65 da 05 06 00 01
 //	01 13 06 61 6d 6f 75 6e 74 04 02 00 00 01 04 02 00 00 00 00
 //
-// The first is age: id 16, int, demographic, required, min 0, max 120. The second is
-// plan: id 17, a dictionary string with history, allowed "free" and "pro". The event type
-// is purchase: id 18, kept for 730 days, transaction; its property is amount: id 19, a
-// decimal of 2 places, required, min 0.00.
+// The first is age: id 16, int, demographic, required, min 0, max 120. The second is plan:
+// id 17, a dictionary string with history, whose changes are of type 20, allowed "free" and
+// "pro". The event type is purchase: id 18, kept for 730 days, transaction; its property is
+// amount: id 19, a decimal of 2 places, required, min 0.00.
 package schema

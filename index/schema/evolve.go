@@ -63,7 +63,8 @@ func (op ChangeOp) String() string {
 //   - Narrow: any other change of these.
 //   - Widen and Narrow also set Class, PII and History, which admit and refuse no
 //     value, and end a deprecation. Kind, scale and storage stay; so does the name
-//     (Change.Attribute.Name is empty or the same).
+//     (Change.Attribute.Name is empty or the same). Turning history on begins one, under
+//     a new id; turning it off ends it, and what it had goes.
 //   - Rename: the id stays, the new name is free.
 //   - Deprecate: marks it. Drop: removes it; its id is never given again.
 //   - SetStorage: a string that is neither personal nor unique may go to the
@@ -91,12 +92,16 @@ func (s *Schema) Apply(c Change) (*Schema, error) {
 	if !ok {
 		return nil, c.problem("there is no such attribute", "see the schema for the names")
 	}
-	a := s.Attributes[i]
+	a, next := s.Attributes[i], s.NextID
 	switch c.Op {
 	case Widen, Narrow:
 		if err := redefine(&a, c); err != nil {
 			return nil, err
 		}
+		if a.History && s.spent() {
+			return nil, c.problem("the schema is full: there are no ids left", "leave history off")
+		}
+		next = a.numberChanges(next)
 	case Rename:
 		if s.Lookup(c.To) != nil {
 			return nil, c.problem(fmt.Sprintf("the name %q is taken", c.To), "choose another name or drop that attribute first")
@@ -123,7 +128,7 @@ func (s *Schema) Apply(c Change) (*Schema, error) {
 	}
 	attributes := slices.Clone(s.Attributes)
 	attributes[i] = a
-	return New(s.Version+1, s.NextID, attributes, s.Events...), nil
+	return New(s.Version+1, next, attributes, s.Events...), nil
 }
 
 // restored returns the schema with attribute i as a, under a new id.
@@ -151,7 +156,7 @@ func (c *Change) definition() (Attribute, error) {
 	if c.Name != "" && c.Name != a.Name {
 		return a, c.problem(fmt.Sprintf("the definition is named %q", a.Name), "give both the same name")
 	}
-	c.Name, a.Allowed = a.Name, slices.Clone(a.Allowed)
+	c.Name, a.Allowed, a.Changes = a.Name, slices.Clone(a.Allowed), 0
 	return a, nil
 }
 
@@ -161,8 +166,11 @@ func (s *Schema) full() bool {
 	for i := range s.Events {
 		n += len(s.Events[i].Properties)
 	}
-	return n >= MaxAttributes || s.NextID == 1<<32-1
+	return n >= MaxAttributes || s.spent()
 }
+
+// spent reports whether no two ids are left, which an attribute with history takes.
+func (s *Schema) spent() bool { return s.NextID >= 1<<32-2 }
 
 func (s *Schema) add(c Change) (*Schema, error) {
 	a, err := c.definition()
@@ -178,13 +186,14 @@ func (s *Schema) add(c Change) (*Schema, error) {
 		return nil, err
 	}
 	a.ID = max(s.NextID, FirstUserAttr)
-	return New(s.Version+1, a.ID+1, append(slices.Clone(s.Attributes), a), s.Events...), nil
+	next := a.numberChanges(a.ID + 1)
+	return New(s.Version+1, next, append(slices.Clone(s.Attributes), a), s.Events...), nil
 }
 
 // redefine gives an attribute or property the definition of a widening or narrowing.
 func redefine(a *Attribute, c Change) error {
 	old, def := *a, c.Attribute
-	def.ID = old.ID
+	def.ID, def.Changes = old.ID, old.Changes
 	if def.Name == "" {
 		def.Name = old.Name
 	}
@@ -221,8 +230,8 @@ func kindWords(a *Attribute) string {
 // order of allowed values does not count.
 func SameDefinition(a, b *Attribute) bool {
 	x, y := *a, *b
-	x.ID, x.Allowed = 0, nil
-	y.ID, y.Allowed = 0, nil
+	x.ID, x.Changes, x.Allowed = 0, 0, nil
+	y.ID, y.Changes, y.Allowed = 0, 0, nil
 	return bytes.Equal(AppendAttribute(nil, &x), AppendAttribute(nil, &y)) &&
 		len(a.Allowed) == len(b.Allowed) && subset(a.Allowed, b.Allowed)
 }

@@ -166,10 +166,19 @@ func (p *plainSchema) apply(c Change) {
 	def.Name = c.Name
 	switch c.Op {
 	case AddAttribute, AddProperty:
-		def.ID = take()
+		def.ID, def.Changes = take(), 0
+		if def.History {
+			def.Changes = EventID(take())
+		}
 		list[c.Name] = def
 	case Widen, Narrow, WidenProperty, NarrowProperty:
-		def.ID = old.ID
+		def.ID, def.Changes = old.ID, old.Changes
+		if def.History != old.History {
+			def.Changes = 0
+		}
+		if def.History && !old.History {
+			def.Changes = EventID(take())
+		}
 		list[c.Name] = def
 	case Rename, RenameProperty:
 		delete(list, c.Name)
@@ -236,6 +245,7 @@ func (p *plainSchema) randomChange(r *rand.Rand) Change {
 	if a, ok := list[c.Name]; ok && r.IntN(4) > 0 && (c.Op == Widen || c.Op == Narrow || c.Op == WidenProperty || c.Op == NarrowProperty) {
 		c.Attribute = a
 		c.Attribute.Class, c.Attribute.Required = DataClass(r.IntN(8)), r.IntN(2) == 0
+		c.Attribute.History = a.History != (c.Event == "" && r.IntN(3) == 0)
 	}
 	if r.IntN(3) > 0 {
 		c.Attribute.Min, c.Attribute.Max, c.Attribute.Allowed, c.Attribute.Format = Value{}, Value{}, nil, ""
@@ -265,6 +275,9 @@ func TestEvolutionModel(t *testing.T) {
 			a := &after.Attributes[i]
 			if after.Lookup(a.Name) != a || after.ByID(a.ID) != a || a.Validate() != nil {
 				t.Fatalf("after %+v: %+v is not valid or not found", c, a)
+			}
+			if e := a.ChangeType(); (e != nil) != a.History || e != nil && (after.StoredByID(e.ID) == nil || after.EventByID(e.ID) != nil || after.ChangedBy(e.ID) != a) {
+				t.Fatalf("after %+v: %+v has the changes %+v", c, a, e)
 			}
 		}
 		for i := range after.Events {

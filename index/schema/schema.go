@@ -48,6 +48,7 @@ const (
 // every snapshot of its schema version.
 type Attribute struct {
 	ID         AttrID
+	Changes    EventID // with history: the type of the events that the changes are stored as, see [Attribute.ChangeType]
 	Name       string
 	Kind       Kind
 	Scale      uint8     // decimal places of a decimal, 0..18
@@ -81,6 +82,7 @@ type Schema struct {
 	Events     []Event // in ascending id order
 	byName     map[string]int
 	byID       map[AttrID]int
+	changes    []*Event // of the attributes with history
 }
 
 // New builds a schema from attributes and events in ascending id order. It indexes them
@@ -91,6 +93,9 @@ func New(version uint64, next AttrID, attributes []Attribute, events ...Event) *
 	for i := range attributes {
 		s.byName[attributes[i].Name] = i
 		s.byID[attributes[i].ID] = i
+		if e := attributes[i].ChangeType(); e != nil {
+			s.changes = append(s.changes, e)
+		}
 	}
 	return s
 }
