@@ -19,11 +19,15 @@ func unsure(a query.Answer) string {
 	if a.Errors > 0 {
 		out += fmt.Sprintf(" (%s)", plural(a.Errors, "error", "errors"))
 	}
+	if len(a.Current) > 0 {
+		out += ", as now: " + strings.Join(a.Current, ", ")
+	}
 	return out + "\n"
 }
 
 func (c *caseRun) count(expr, _ string) (string, error) {
-	n, err := c.Count(c.t.Context(), expr, nil)
+	o := c.about()
+	n, err := c.Count(c.t.Context(), expr, &o)
 	if err != nil {
 		return "", err
 	}
@@ -67,7 +71,7 @@ func (c *caseRun) truth(expr, _ string) (string, error) {
 }
 
 func (c *caseRun) keysOf(expr, order string) ([]string, query.Answer, error) {
-	m, err := c.Members(c.t.Context(), expr, &query.MembersOptions{OrderBy: order})
+	m, err := c.Members(c.t.Context(), expr, &query.MembersOptions{Options: c.about(), OrderBy: order})
 	if err != nil {
 		return nil, query.Answer{}, err
 	}
@@ -84,7 +88,7 @@ func (c *caseRun) keysOf(expr, order string) ([]string, query.Answer, error) {
 // members: EXPRESSION [by ATTRIBUTE [desc]] [limit N] [columns A, B]. A listing with a
 // limit is continued to its end, by cursor.
 func (c *caseRun) members(rest, _ string) (string, error) {
-	var o query.MembersOptions
+	o := query.MembersOptions{Options: c.about()}
 	if s, ok := clause(&rest, "columns"); ok {
 		o.Attributes = strings.Split(s, ", ")
 	}
@@ -134,7 +138,7 @@ func shown(text string, absent bool) string {
 
 // breakdown: EXPRESSION by ATTRIBUTE [top N]
 func (c *caseRun) breakdown(rest, _ string) (string, error) {
-	var o query.BreakdownOptions
+	o := query.BreakdownOptions{Options: c.about()}
 	if s, ok := clause(&rest, "top"); ok {
 		o.Top = number(s)
 	}
@@ -175,10 +179,11 @@ func (c *caseRun) valuesOf(rest, _ string) (string, error) {
 func (c *caseRun) profile(rest, _ string) (string, error) {
 	var p query.Profile
 	var err error
+	o := c.about()
 	if attr, value, ok := strings.Cut(rest, " = "); ok {
-		p, err = c.ProfileBy(c.t.Context(), attr, value, nil)
+		p, err = c.ProfileBy(c.t.Context(), attr, value, &o)
 	} else {
-		p, err = c.Profile(c.t.Context(), rest, nil)
+		p, err = c.Profile(c.t.Context(), rest, &o)
 	}
 	if err != nil {
 		return "", err
@@ -192,6 +197,9 @@ func (c *caseRun) profile(rest, _ string) (string, error) {
 	}
 	if len(p.Segments) > 0 {
 		rows = append(rows, []string{"segments", strings.Join(p.Segments, ", ")})
+	}
+	if len(p.Current) > 0 {
+		rows = append(rows, []string{"as now", strings.Join(p.Current, ", ")})
 	}
 	return table(rows), nil
 }
@@ -229,7 +237,8 @@ func (c *caseRun) quarantine(_, _ string) (string, error) {
 
 // explain shows the parts of an expression, each evaluated by itself.
 func (c *caseRun) explain(expr, _ string) (string, error) {
-	e, err := c.Explain(c.t.Context(), expr, nil)
+	o := c.about()
+	e, err := c.Explain(c.t.Context(), expr, &o)
 	if err != nil {
 		return "", err
 	}

@@ -99,7 +99,8 @@ func parseCases(text string) []part {
 // command that writes. It returns the file with the answers of today.
 func runCases(t *testing.T, file string, parts []part, after string) string {
 	t.Helper()
-	c := &caseRun{t: t, options: engine.Options{FS: vfs.NewMem(), Clock: oracleClock, FirstOrdinal: 1<<20 - 3, Memory: 1 << 26}}
+	c := &caseRun{t: t, clock: oracleClock(), options: engine.Options{FS: vfs.NewMem(), FirstOrdinal: 1<<20 - 3, Memory: 1 << 26}}
+	c.options.Clock = func() time.Time { return c.clock }
 	c.open()
 	defer func() { _ = c.Close() }()
 	var out strings.Builder
@@ -127,7 +128,11 @@ type caseRun struct {
 	*engine.DB
 	t       *testing.T
 	options engine.Options
+	clock   time.Time
+	asOf    time.Time // what questions are about; zero: the clock's
 }
+
+func (c *caseRun) about() query.Options { return query.Options{Now: c.asOf} }
 
 func (c *caseRun) open() {
 	c.t.Helper()
@@ -171,6 +176,7 @@ func (c *caseRun) run(name, rest, input string) string {
 		"list": c.list, "segment": c.segment,
 		"count": c.count, "truth": c.truth, "members": c.members, "breakdown": c.breakdown, "values": c.valuesOf,
 		"profile": c.profile, "lists": c.lists, "segments": c.segments, "quarantine": c.quarantine, "error": c.failure, "explain": c.explain,
+		"clock": c.setClock, "at": c.at,
 	}
 	f := commands[name]
 	if f == nil {
@@ -184,6 +190,28 @@ func (c *caseRun) run(name, rest, input string) string {
 		return "error: " + err.Error() + "\n"
 	}
 	return out
+}
+
+// clock: TIME
+func (c *caseRun) setClock(rest, _ string) (string, error) {
+	t, err := time.Parse(time.RFC3339Nano, rest)
+	if err == nil {
+		c.clock = t.UTC()
+	}
+	return "done\n", err
+}
+
+// at: TIME COMMAND
+func (c *caseRun) at(rest, input string) (string, error) {
+	at, command, _ := strings.Cut(rest, " ")
+	t, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil {
+		return "", err
+	}
+	c.asOf = t
+	defer func() { c.asOf = time.Time{} }()
+	name, rest, _ := strings.Cut(command, " ")
+	return c.run(name, rest, input), nil
 }
 
 // write applies a batch and tells the outcome.
@@ -293,7 +321,7 @@ func (c *caseRun) events(rest, input string) (string, error) {
 // timeline: KEY [limit N]
 func (c *caseRun) timeline(rest, _ string) (string, error) {
 	key, limit, _ := strings.Cut(rest, " limit ")
-	o := &query.TimelineOptions{}
+	o := &query.TimelineOptions{Options: c.about()}
 	if limit != "" {
 		if _, err := fmt.Sscan(limit, &o.Limit); err != nil {
 			return "", err
@@ -307,6 +335,9 @@ func (c *caseRun) timeline(rest, _ string) (string, error) {
 		}
 		for _, e := range page.Events {
 			row := []string{e.Time.Format(time.RFC3339Nano), e.Event, ""}
+			if x := e.Change; x != nil {
+				row[2] = shown(x.From.String(), x.From.IsAbsent()) + " -> " + shown(x.To.String(), x.To.IsAbsent())
+			}
 			for _, p := range e.Properties {
 				row[2] += p.Name + "=" + p.Value.String() + " "
 			}

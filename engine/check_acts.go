@@ -15,19 +15,25 @@ import (
 // acts verifies the parts of all event types: that each is as its writer makes it, and
 // that the sums of their manifests are those of their events.
 func (c *checker) acts(ctx context.Context) error {
-	for i := range c.s.Schema.Events {
-		e := &c.s.Schema.Events[i]
+	for e := range c.s.Schema.Stored() {
 		for shard, u := range c.s.Acts[e.ID] {
 			if u == nil {
 				continue
 			}
-			c.step(fmt.Sprintf("event %q, shard %d", e.Name, shard))
+			c.step(fmt.Sprintf("%s, shard %d", c.actName(e), shard))
 			if err := c.actUnit(ctx, e, shard, u); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+func (c *checker) actName(e *schema.Event) string {
+	if c.s.Schema.ChangedBy(e.ID) != nil {
+		return fmt.Sprintf("changes of attribute %q", e.Name)
+	}
+	return fmt.Sprintf("event %q", e.Name)
 }
 
 func (c *checker) actUnit(ctx context.Context, e *schema.Event, shard int, u *base.ActUnit) error {
@@ -45,12 +51,12 @@ func (c *checker) actUnit(ctx context.Context, e *schema.Event, shard int, u *ba
 			}
 		}
 		if err != nil {
-			c.problem("event %q: part %d of shard %d, day %d: %v", e.Name, p.ID.Number, shard, p.ID.FirstDay, err)
+			c.problem("%s: part %d of shard %d, day %d: %v", c.actName(e), p.ID.Number, shard, p.ID.FirstDay, err)
 		}
 	}
 	c.report.Derived++
 	if x.content != u.Content || x.replica != u.Replica {
-		c.problem("event %q, shard %d: the digest in the manifest is not that of the events", e.Name, shard)
+		c.problem("%s, shard %d: the digest in the manifest is not that of the events", c.actName(e), shard)
 	}
 	return nil
 }

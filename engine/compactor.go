@@ -407,7 +407,7 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 	start := time.Now()
 	s := c.db.acquire()
 	defer s.era.release()
-	if e := s.Schema.EventByID(schema.EventID(id.attr)); e != nil {
+	if e := s.Schema.StoredByID(schema.EventID(id.attr)); e != nil {
 		return c.foldActs(ctx, s, e, id)
 	}
 	class, ok := classOf(s, id.attr)

@@ -17,8 +17,7 @@ import (
 // settleActs sorts the events of frozen L0s into runs.
 func (c *compactor) settleActs(ctx context.Context, s *state, frozen []*head.L0, chunks int) (map[schema.EventID]head.ActRuns, error) {
 	out := s.Tiers.Acts
-	for i := range s.Schema.Events {
-		e := &s.Schema.Events[i]
+	for e := range s.Schema.Stored() {
 		before := out[e.ID]
 		after := head.SettleActs(head.TableOf(e), chunks, before, frozen)
 		added := make(map[int]int)
@@ -82,7 +81,7 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 		obsolete = append(obsolete, p.ID.Span())
 	}
 	c.db.publishBase(obsolete, func() { c.db.cache.ForgetParts(r.Gone) }, func(s *state) {
-		if s.Schema.EventByID(e.ID) == nil {
+		if s.Schema.StoredByID(e.ID) == nil {
 			return // dropped meanwhile; the next opening deletes what was written
 		}
 		s.Acts = cloned(s.Acts)

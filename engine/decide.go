@@ -43,6 +43,7 @@ type decider struct {
 	clashes map[string]uint32      // those whose hash an earlier one of the batch has
 	tracked map[schema.AttrID]bool // whose values are in pending
 	pending map[cell]schema.Value
+	before  map[cell]schema.Value  // of attributes with history, those in pending: as before the batch
 	taken   map[uniqueValue]uint32 // by whom, of the pending values
 	gone    map[uint32]bool        // profiles that this batch deleted
 	added   []addedString

@@ -80,12 +80,19 @@ func (d *decider) change(op *batch.Op) error {
 	return d.rewrite(c, old, indexed)
 }
 
-// droppedBy returns the ids of what a change drops: an attribute, a property, or an event
-// type and its properties.
+// droppedBy returns the ids of what a change drops: an attribute, a property, an event
+// type and its properties, the changes of an attribute that keeps them no longer.
 func (d *decider) droppedBy(c schema.Change) (ids []schema.AttrID) {
 	switch c.Op {
 	case schema.Drop, schema.SetStorage: // another storage is another column
-		ids = append(ids, d.w.schema.Lookup(c.Name).ID)
+		a := d.w.schema.Lookup(c.Name)
+		if ids = append(ids, a.ID); a.History {
+			ids = append(ids, schema.AttrID(a.Changes))
+		}
+	case schema.Widen, schema.Narrow:
+		if a := d.w.schema.Lookup(c.Name); a.History && !c.Attribute.History {
+			ids = append(ids, schema.AttrID(a.Changes))
+		}
 	case schema.DropProperty:
 		ids = append(ids, d.w.schema.LookupEvent(c.Event).Lookup(c.Name).ID)
 	case schema.DropEvent:

@@ -11,7 +11,7 @@ import (
 )
 
 // stateful returns the columns whose attributes need the state row by row (increments,
-// expectations, unique values); nil if there are none. All columns of such an attribute
+// expectations, unique values, history); nil if there are none. All columns of such an attribute
 // are in it, so that later rows of the batch see what earlier ones did.
 func (d *decider) stateful(b *block) ([]*blockColumn, error) {
 	need := map[schema.AttrID]bool{}
@@ -20,7 +20,7 @@ func (d *decider) stateful(b *block) ([]*blockColumn, error) {
 		case batch.VerbIncrement, batch.VerbExpect, batch.VerbExpectAbsent:
 			need[c.attr.ID] = true
 		default:
-			if c.attr.Unique {
+			if c.attr.Unique || c.attr.History {
 				need[c.attr.ID] = true
 			}
 		}
@@ -77,10 +77,12 @@ func (d *decider) checkRow(b *block, cols []*blockColumn, row int, ord uint32, f
 		if v, ok := d.pending[at]; ok {
 			return v, nil
 		}
-		if fresh {
-			return empty(a), nil
+		v, err := empty(a), error(nil)
+		if !fresh {
+			v, err = d.w.value(a, ord)
 		}
-		return d.w.value(a, ord)
+		d.remembered(a, at, v)
+		return v, err
 	}
 	failed := b.fail[row] != batch.ReasonNone
 	for i, c := range cols {

@@ -46,13 +46,14 @@ func (db *DB) Digests(ctx context.Context) (query.Digests, error) {
 			}
 			replica.Add(digest.Named(fmt.Sprint(a.id), uint8(a.class), r))
 		}
-		for i := range s.Schema.Events {
-			e := &s.Schema.Events[i]
+		for e := range s.Schema.Stored() {
 			c, r, err := db.actSums(ctx, s, e)
 			if err != nil {
 				return out, err
 			}
-			content.Add(digest.Named(e.Name, digestEvent, c))
+			if s.Schema.ChangedBy(e.ID) == nil { // changes have times of receipt, which are not content
+				content.Add(digest.Named(e.Name, digestEvent, c))
+			}
 			replica.Add(digest.Named(fmt.Sprint(e.ID), digestEvent, r))
 		}
 		out.Content, out.Replica = content.Bytes(), replica.Bytes()

@@ -30,11 +30,14 @@ type world struct {
 type worldAttr struct {
 	id  int
 	def schema.Attribute
+
+	since uint64 // the record that turned its history on
 }
 
 type human struct {
 	values map[int]schema.Value // by attribute id; sets are never empty
 	lists  map[string]bool
+	born   uint64 // the record that made it: who comes back under the key is somebody else
 }
 
 func newWorld() *world {
@@ -46,7 +49,7 @@ func (w *world) clone() *world {
 	c.attrs = slices.Clone(w.attrs)
 	c.people = make(map[string]*human, len(w.people))
 	for k, h := range w.people {
-		c.people[k] = &human{maps.Clone(h.values), maps.Clone(h.lists)}
+		c.people[k] = &human{maps.Clone(h.values), maps.Clone(h.lists), h.born}
 	}
 	c.lists, c.segments, c.repeats = maps.Clone(w.lists), maps.Clone(w.segments), maps.Clone(w.repeats)
 	return &c
@@ -234,9 +237,9 @@ func (w *world) upsert(row *rowStep, r *batch.Result) {
 		}
 	}
 	old := w.people[row.key]
-	h := &human{values: map[int]schema.Value{}, lists: map[string]bool{}}
+	h := &human{values: map[int]schema.Value{}, lists: map[string]bool{}, born: w.applied + 1}
 	if old != nil {
-		h.values, h.lists = maps.Clone(old.values), old.lists
+		h.values, h.lists, h.born = maps.Clone(old.values), old.lists, old.born
 	} else if !w.hasRequired(row) {
 		r.Quarantined++
 		return
@@ -399,9 +402,9 @@ func (w *world) change(c *schema.Change) query.Code {
 				return query.CodeConflict
 			}
 		}
-		a.def = c.Attribute
+		a.redefine(c.Attribute, w.applied+1)
 	case schema.Widen:
-		a.def = c.Attribute
+		a.redefine(c.Attribute, w.applied+1)
 	case schema.Drop:
 		for _, h := range w.people {
 			delete(h.values, a.id)
@@ -409,6 +412,13 @@ func (w *world) change(c *schema.Change) query.Code {
 		w.attrs = slices.DeleteFunc(w.attrs, func(x worldAttr) bool { return x.id == a.id })
 	}
 	return 0
+}
+
+func (a *worldAttr) redefine(def schema.Attribute, at uint64) {
+	if def.History && !a.def.History {
+		a.since = at
+	}
+	a.def = def
 }
 
 // uses reports whether a saved segment uses something.

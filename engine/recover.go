@@ -276,7 +276,7 @@ func (r *recovery) outcome(n numbered) {
 	}
 	o := n.outcome
 	o.Blocks = r.known(o.Blocks)
-	o.Acts = slices.DeleteFunc(o.Acts, func(a effect.Acts) bool { return r.s.Schema.EventByID(a.Event) == nil })
+	o.Acts = slices.DeleteFunc(o.Acts, func(a effect.Acts) bool { return r.s.Schema.StoredByID(a.Event) == nil })
 	w.stamp++
 	w.active.Append(w.stamp, o, r.foldedUpTo, r.actsFoldedUpTo, n.at)
 	appendIndexes(&r.s.State, o, n.at)
@@ -319,7 +319,7 @@ func (r *recovery) acts() error {
 	for _, u := range units {
 		id := schema.EventID(u.ID.Event)
 		r.generation = max(r.generation, u.ID.Generation)
-		if r.s.Schema.EventByID(id) == nil { // dropped, and not yet deleted
+		if r.s.Schema.StoredByID(id) == nil { // dropped, and not yet deleted
 			r.old = append(r.old, u.Spans()...)
 			continue
 		}

@@ -19,6 +19,7 @@ type snapshot struct {
 	expires time.Time
 	mu      sync.RWMutex // held for reading by questions under way
 	closed  bool
+	pasts   pasts
 }
 
 var _ query.Snapshot = (*snapshot)(nil)
@@ -45,6 +46,7 @@ func (n *snapshot) Close() error {
 	defer n.mu.Unlock()
 	if !n.closed {
 		n.closed = true
+		n.pasts.forget()
 		n.s.era.release()
 	}
 	return nil
@@ -94,7 +96,7 @@ func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*que
 	if err != nil {
 		return nil, nil, err
 	}
-	q := &question{view: view.View{S: &n.s.State}, start: time.Now()}
+	q := &question{start: time.Now()}
 	if o != nil {
 		q.options = *o
 	}
@@ -111,10 +113,12 @@ func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*que
 		unlock()
 	}
 	q.options.Now = n.db.now(o)
+	q.view = n.view(o)
 	q.answer = query.Answer{Position: n.s.pos, Now: q.options.Now}
 	expr, err := n.db.compile(text, n.s, query.Env{Now: q.options.Now})
 	if err == nil {
 		q.root = expr.Root
+		q.answer.Current = n.current(o, query.UsesOf(expr.Root))
 		q.p, err = query.Prepare(ctx, expr.Root, q.view)
 	}
 	if err == nil {
@@ -136,7 +140,7 @@ func (n *snapshot) workingMemory(workers int) int64 {
 
 // fill completes an answer that the evaluator has begun.
 func (q *question) fill(a *query.Answer) {
-	a.Position, a.Now, a.Elapsed = q.answer.Position, q.answer.Now, time.Since(q.start)
+	a.Position, a.Now, a.Current, a.Elapsed = q.answer.Position, q.answer.Now, q.answer.Current, time.Since(q.start)
 }
 
 // Count counts the members of an expression.
@@ -218,6 +222,14 @@ func (n *snapshot) Members(ctx context.Context, expr string, o *query.MembersOpt
 			return query.Members{}, err
 		}
 	}
+	shown := query.Uses{}
+	for i := range attrs {
+		shown.Attributes = append(shown.Attributes, attrs[i].ID)
+	}
+	if order != nil {
+		shown.Attributes = append(shown.Attributes, order.ID)
+	}
+	q.alsoCurrent(n.current(&o.Options, shown))
 	options := *o
 	options.Options = q.options
 	m, err := query.MembersOf(ctx, q.view, q.p, attrs, order, options, n.use)
@@ -242,6 +254,7 @@ func (n *snapshot) Breakdown(ctx context.Context, expr, attribute string, o *que
 		return query.Breakdown{}, err
 	}
 	defer release()
+	q.alsoCurrent(n.current(&o.Options, query.Uses{Attributes: []schema.AttrID{a.ID}}))
 	options := *o
 	options.Options = q.options
 	b, err := query.BreakdownOf(ctx, q.view, q.p, *a, options)
@@ -273,7 +286,7 @@ func (n *snapshot) Explain(ctx context.Context, expr string, o *query.Options) (
 	return e, err
 }
 
-// Values lists the values of an attribute with a prefix and how many have each.
+// Values lists the values of an attribute with a prefix and how many have each, as it is now.
 func (n *snapshot) Values(ctx context.Context, attribute, prefix string, limit int) ([]query.ValueCount, error) {
 	release, err := n.use()
 	if err != nil {
@@ -292,7 +305,8 @@ func (n *snapshot) Profile(ctx context.Context, key string, o *query.ProfileOpti
 	return n.profile(ctx, "", key, o)
 }
 
-// ProfileBy returns the profile that has a value of a unique attribute.
+// ProfileBy returns the profile that has a value of a unique attribute now, whatever the
+// question's instant.
 func (n *snapshot) ProfileBy(ctx context.Context, attribute, value string, o *query.ProfileOptions) (query.Profile, error) {
 	return n.profile(ctx, attribute, value, o)
 }
@@ -335,7 +349,7 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	if o == nil {
 		o = &query.ProfileOptions{}
 	}
-	start, v := time.Now(), view.View{S: &n.s.State}
+	start, v := time.Now(), n.view(&o.Options)
 	ordinal, err := n.ordinal(ctx, attribute, value)
 	if err != nil {
 		return query.Profile{}, err
@@ -355,6 +369,7 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	}
 	slices.Sort(p.Lists)
 	p.Position, p.Now = n.s.pos, n.db.now(&o.Options)
+	p.Current = n.currentOf(&o.Options, &p)
 	env := query.Env{Now: p.Now}
 	who := query.NewPerson(v, &p, lists, env)
 	if p.Segments, err = n.segmentsOf(ctx, who, env); err != nil {

@@ -92,33 +92,27 @@ func (db *DB) writeStats(out *query.Stats) {
 	}
 }
 
-// actStats counts the events: those in parts, and those in the head.
+// actStats counts the events and the changes: those in parts, and those in the head.
 func (db *DB) actStats(s *state, out *query.Stats) {
-	for _, units := range s.Acts {
-		for _, u := range units {
+	chunks := (view.View{S: &s.State}).Chunks()
+	for e := range s.Schema.Stored() {
+		kind, n := "events", &out.Events
+		if s.Schema.ChangedBy(e.ID) != nil {
+			kind, n = "changes", &out.Changes
+		}
+		for _, u := range s.Acts[e.ID] {
 			if u == nil {
 				continue
 			}
 			for _, p := range u.Parts {
-				out.Events += p.Events
-				out.BaseBytes["events"] += p.Bytes
+				*n += p.Events
+				out.BaseBytes[kind] += p.Bytes
 			}
 		}
-	}
-	for _, chunks := range s.Tiers.Acts {
-		for _, runs := range chunks {
-			for _, a := range runs {
-				out.Events += uint64(a.Len())
-				out.HeadBytes += a.Bytes()
-			}
-		}
-	}
-	chunks := (view.View{S: &s.State}).Chunks()
-	for i := range s.Schema.Events {
 		for chunk := range chunks {
-			_ = s.Tiers.EachActs(s.Schema.Events[i].ID, chunk, func(_ *head.Acts, n int, sorted bool) error {
-				if !sorted {
-					out.Events += uint64(n)
+			_ = s.Tiers.EachActs(e.ID, chunk, func(a *head.Acts, k int, sorted bool) error {
+				if *n += uint64(k); sorted { // else the L0 counts it
+					out.HeadBytes += a.Bytes()
 				}
 				return nil
 			})

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/kantadb/kanta/engine/internal/view"
@@ -9,7 +10,8 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// Timeline lists the events of the profile with a key, the newest first.
+// Timeline lists the events of the profile with a key and the changes of its attributes
+// with history, the newest first.
 func (n *snapshot) Timeline(ctx context.Context, key string, o *query.TimelineOptions) (query.Timeline, error) {
 	if o == nil {
 		o = &query.TimelineOptions{}
@@ -20,7 +22,7 @@ func (n *snapshot) Timeline(ctx context.Context, key string, o *query.TimelineOp
 	}
 	defer release()
 	start, v := time.Now(), view.View{S: &n.s.State}
-	events, err := n.eventTypes(o.Events)
+	events, changed, err := n.listed(o.Events)
 	if err != nil {
 		return query.Timeline{}, err
 	}
@@ -32,18 +34,18 @@ func (n *snapshot) Timeline(ctx context.Context, key string, o *query.TimelineOp
 		return query.Timeline{}, query.Errorf(query.CodeUnknownName, "there is no profile %q", key)
 	}
 	now := n.db.now(&o.Options)
-	t, err := query.TimelineOf(ctx, v, ords[0], events, now, o)
+	t, err := query.TimelineOf(ctx, v, ords[0], events, changed, now, o)
 	t.Position, t.Now, t.Elapsed = n.s.pos, now, time.Since(start)
 	return t, err
 }
 
 // recent returns the last events of a profile.
 func (n *snapshot) recent(ctx context.Context, ordinal uint32, now time.Time) ([]query.TimelineEvent, error) {
-	events, err := n.eventTypes(nil)
+	events, _, err := n.listed(nil)
 	if err != nil || len(events) == 0 {
 		return nil, err
 	}
-	t, err := query.TimelineOf(ctx, view.View{S: &n.s.State}, ordinal, events, now, &query.TimelineOptions{Limit: query.RecentEvents})
+	t, err := query.TimelineOf(ctx, view.View{S: &n.s.State}, ordinal, events, nil, now, &query.TimelineOptions{Limit: query.RecentEvents})
 	return t.Events, err
 }
 
@@ -61,22 +63,36 @@ func (n *snapshot) lifetime(ctx context.Context, who *query.Person) (out []query
 	return out, nil
 }
 
-// eventTypes returns the event types with some names, or all.
-func (n *snapshot) eventTypes(names []string) (out []*schema.Event, err error) {
+// listed returns the event types and the attributes with history that have some names, or all.
+func (n *snapshot) listed(names []string) (events []*schema.Event, changed []*schema.Attribute, err error) {
+	s := n.s.Schema
 	if len(names) == 0 {
-		for i := range n.s.Schema.Events {
-			out = append(out, &n.s.Schema.Events[i])
+		for i := range s.Events {
+			events = append(events, &s.Events[i])
 		}
-		return out, nil
+		for i := range s.Attributes {
+			if a := &s.Attributes[i]; a.History {
+				changed = append(changed, a)
+			}
+		}
+		return events, changed, nil
 	}
 	for _, name := range names {
-		e := n.s.Schema.LookupEvent(name)
-		if e == nil {
-			return nil, n.unknownEvent(name)
+		e, a := s.LookupEvent(name), s.Lookup(name)
+		switch {
+		case e == nil && a != nil && !a.History:
+			return nil, nil, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("attribute %q keeps no history", name), Hint: "history = true in the schema begins one"}
+		case e == nil && a == nil:
+			return nil, nil, n.unknownEvent(name)
 		}
-		out = append(out, e)
+		if e != nil {
+			events = append(events, e)
+		}
+		if a != nil && a.History {
+			changed = append(changed, a)
+		}
 	}
-	return out, nil
+	return events, changed, nil
 }
 
 func (n *snapshot) unknownEvent(name string) error {
@@ -91,7 +107,8 @@ func (n *snapshot) unknownEvent(name string) error {
 	return e
 }
 
-// Timeline lists the events of the profile with a key, the newest first, as they are now.
+// Timeline lists the events of the profile with a key and the changes of its attributes
+// with history, the newest first, as they are now.
 func (db *DB) Timeline(ctx context.Context, key string, o *query.TimelineOptions) (query.Timeline, error) {
 	return read(ctx, db, func(n *snapshot) (query.Timeline, error) { return n.Timeline(ctx, key, o) })
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/syntax"
@@ -28,7 +27,7 @@ func (n *snapshot) Why(ctx context.Context, key, expr string, o *query.WhyOption
 		return query.Why{}, err
 	}
 	defer release()
-	start, v := time.Now(), view.View{S: &n.s.State}
+	start, v := time.Now(), n.view(&o.Options)
 	q := &whyQuestion{n: n, text: expr, env: query.Env{Now: n.db.now(&o.Options)}, acts: map[schema.EventID][]query.Act{}}
 	if q.expr, err = n.db.compile(expr, n.s, q.env); err != nil {
 		return query.Why{}, err
@@ -42,7 +41,7 @@ func (n *snapshot) Why(ctx context.Context, key, expr string, o *query.WhyOption
 		return query.Why{}, err
 	}
 	q.who = query.NewPerson(v, &p, lists, q.env)
-	out := query.Why{Key: p.Key, Ordinal: ordinal, Answer: query.Answer{Position: n.s.pos, Now: q.env.Now}}
+	out := query.Why{Key: p.Key, Ordinal: ordinal, Answer: query.Answer{Position: n.s.pos, Now: q.env.Now, Current: n.current(&o.Options, query.UsesOf(q.expr.Root))}}
 	parts, err := n.db.compiler.Parts(q.expr, n.s.catalog(), q.env)
 	if err != nil {
 		return out, err

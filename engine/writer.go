@@ -233,8 +233,8 @@ func (w *writer) begin(first uint64) {
 		ids = append(ids, w.schema.Attributes[i].ID)
 	}
 	var events []*head.EventTable
-	for i := range w.schema.Events {
-		events = append(events, head.TableOf(&w.schema.Events[i]))
+	for e := range w.schema.Stored() {
+		events = append(events, head.TableOf(e))
 	}
 	w.active, w.stamp = head.NewL0(first, ids, events, int(w.end>>bitmap.ChunkBits)+spareChunks), 0
 }
@@ -324,8 +324,9 @@ func (d *decider) decide(b *batch.Decoded) error {
 			return err
 		}
 	}
+	err := d.emitChanges()
 	d.forgetDropped()
-	return nil
+	return err
 }
 
 // savepoint is what a refused batch must not have changed.

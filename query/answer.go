@@ -25,6 +25,7 @@ func (p Position) String() string { return fmt.Sprintf("%d.%d", p.Epoch, p.Appli
 type Answer struct {
 	Position  Position      // what had been written
 	Now       time.Time     // the instant at which windows ended
+	Current   []string      // where Now is before the last record: the attributes without history, and lists as in_list("name"), that were read as they are; what else was read is of then
 	Unknown   uint64        // profiles for which the expression is neither true nor false
 	Errors    uint64        // of the unknown ones: those unknown because a part overflowed or divided by zero
 	Elapsed   time.Duration // wall time

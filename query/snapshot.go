@@ -95,15 +95,22 @@ type Digests struct {
 	Chain    [16]byte
 }
 
+// Recorded counts what happened to living profiles and, until their parts are written
+// again, to deleted ones.
+type Recorded struct {
+	Events  uint64
+	Changes uint64 // of attributes with history
+}
+
 // Stats is what an operator wants to know of a store.
 type Stats struct {
-	Position      Position
-	Store         string // the store's id
-	Format        int
-	Profiles      uint64 // living
-	Ordinals      uint64 // ever assigned
-	Attributes    int
-	Events        uint64 // of living profiles and, until their parts are written again, of deleted ones
+	Position   Position
+	Store      string // the store's id
+	Format     int
+	Profiles   uint64 // living
+	Ordinals   uint64 // ever assigned
+	Attributes int
+	Recorded
 	SchemaVersion uint64
 	Segments      int
 	Lists         int

@@ -12,11 +12,12 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// TimelineOptions shape a listing of one profile's events.
+// TimelineOptions shape a listing of one profile's events and of the changes of its
+// attributes with history.
 type TimelineOptions struct {
 	Options
 	From, To time.Time // From <= time < To; zero: no bound. No listing reaches past now
-	Events   []string  // of these types only; empty: of all
+	Events   []string  // of these types, and the changes of these attributes, only; empty: of all
 	Limit    int       // at most so many; 0: DefaultTimeline
 	After    string    // Timeline.Next of the page before
 }
@@ -30,22 +31,27 @@ const (
 	MaxTimeline     = 100_000 // they are held in memory to be sorted
 )
 
-// Timeline is events of one profile, the newest first; of the same time, in the order of
-// their types' names, backwards, and of what they say.
+// Timeline is events and changes of one profile, the newest first; of the same time, in
+// the order of the names of their types and attributes, backwards, and of what they say.
 type Timeline struct {
 	Events []TimelineEvent
 	Next   string // continues the listing; "" at its end
 	Answer
 }
 
-// TimelineEvent is one event of a profile.
+// TimelineEvent is one event of a profile, or one change of an attribute.
 type TimelineEvent struct {
-	Event      string
+	Event      string // the event type; of a change, the attribute
 	Time       time.Time
 	Properties []AttributeValue // in the schema's order; absent ones are left out
+	Change     *Change          // nil: it is an event
 
 	hash uint64
 }
+
+// Change is what an attribute was before and after a record changed it; absent is none.
+// From is what it was when its history was turned on, if that came later.
+type Change struct{ From, To schema.Value }
 
 // firstWindow is how far back a timeline looks first: as many parts as a month has. If
 // that is not enough it looks widen times further, and so on.
@@ -54,9 +60,10 @@ const (
 	widen       = 12
 )
 
-// TimelineOf lists events of a living profile. The caller has resolved the event types:
-// events are those to list, now the instant of the question.
-func TimelineOf(ctx context.Context, view View, ordinal uint32, events []*schema.Event, now time.Time, o *TimelineOptions) (Timeline, error) {
+// TimelineOf lists events and changes of a living profile. The caller has resolved the
+// names: events and changed are the types and attributes to list, now the instant of the
+// question.
+func TimelineOf(ctx context.Context, view View, ordinal uint32, events []*schema.Event, changed []*schema.Attribute, now time.Time, o *TimelineOptions) (Timeline, error) {
 	limit := o.Limit
 	switch {
 	case limit == 0:
@@ -86,6 +93,14 @@ func TimelineOf(ctx context.Context, view View, ordinal uint32, events []*schema
 	}
 	r := timelineReader{view: view, cur: view.Cursor(), ordinal: ordinal}
 	defer r.cur.Close()
+	var changes []TimelineEvent
+	for _, a := range changed {
+		list, err := r.changes(a)
+		if err != nil {
+			return Timeline{}, err
+		}
+		changes = append(changes, list...)
+	}
 	out := Timeline{}
 	for span := firstWindow.Milliseconds(); to > from && len(out.Events) <= limit; span *= widen {
 		if err := ctx.Err(); err != nil {
@@ -95,7 +110,7 @@ func TimelineOf(ctx context.Context, view View, ordinal uint32, events []*schema
 		if to-span > from && span > 0 && to-span < to {
 			lo = to - span
 		}
-		page, err := r.window(events, lo, to)
+		page, err := r.window(events, changes, lo, to)
 		if err != nil {
 			return out, err
 		}
@@ -127,40 +142,84 @@ type timelineReader struct {
 	hash    ActHash
 }
 
-// window returns the events with from <= time < to, the newest first.
-func (r *timelineReader) window(events []*schema.Event, from, to int64) ([]TimelineEvent, error) {
-	cur, ok := r.cur.(EventCursor)
-	if !ok {
-		return nil, Errorf(CodeInternal, "this view has no events")
-	}
-	defer r.cur.Release()
-	who := bitmap.FromArray([]uint16{uint16(r.ordinal)})
+// window returns the events, and those of the changes, with from <= time < to, the newest first.
+func (r *timelineReader) window(events []*schema.Event, changes []TimelineEvent, from, to int64) ([]TimelineEvent, error) {
 	var out []TimelineEvent
 	for _, e := range events {
-		scan := &EventScan{Event: e.ID, From: from, To: to, Times: true}
-		for i := range e.Properties {
-			scan.Properties = append(scan.Properties, e.Properties[i].ID)
-		}
-		err := cur.Events(scan, int(r.ordinal>>bitmap.ChunkBits), &who, func(b *EventBlock) error {
-			for i, o := range b.Ords {
-				if o != uint16(r.ordinal) {
-					continue
-				}
-				t, err := r.event(e, b, i)
-				if err != nil {
-					return err
-				}
-				out = append(out, t)
-			}
-			return nil
+		err := r.each(e, from, to, func(b *EventBlock, i int) error {
+			t, err := r.event(e, b, i)
+			out = append(out, t)
+			return err
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
+	for i := range changes {
+		if at := changes[i].Time.UnixMilli(); at >= from && at < to {
+			out = append(out, changes[i])
+		}
+	}
 	slices.SortFunc(out, func(a, b TimelineEvent) int {
 		return -cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Event, b.Event), cmp.Compare(a.hash, b.hash))
 	})
+	return out, nil
+}
+
+// each calls f with every event of one type, and all of its properties, in a window.
+func (r *timelineReader) each(e *schema.Event, from, to int64, f func(b *EventBlock, i int) error) error {
+	cur, ok := r.cur.(EventCursor)
+	if !ok {
+		return Errorf(CodeInternal, "this view has no events")
+	}
+	defer r.cur.Release()
+	who := bitmap.FromArray([]uint16{uint16(r.ordinal)})
+	scan := &EventScan{Event: e.ID, From: from, To: to, Times: true}
+	for i := range e.Properties {
+		scan.Properties = append(scan.Properties, e.Properties[i].ID)
+	}
+	return cur.Events(scan, int(r.ordinal>>bitmap.ChunkBits), &who, func(b *EventBlock) error {
+		for i, o := range b.Ords {
+			if o != uint16(r.ordinal) {
+				continue
+			}
+			if err := f(b, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// changes returns all changes of an attribute, the oldest first: what one changed it to
+// is what the next found, and what the last did is what there is.
+func (r *timelineReader) changes(a *schema.Attribute) ([]TimelineEvent, error) {
+	e := a.ChangeType()
+	if e == nil {
+		return nil, nil
+	}
+	var out []TimelineEvent
+	err := r.each(e, schema.MinTimestamp, schema.MaxTimestamp+1, func(b *EventBlock, i int) error {
+		before, err := b.Columns[1].Value(r.view, &e.Properties[1], i)
+		out = append(out, TimelineEvent{Event: a.Name, Time: time.UnixMilli(b.Times[i]).UTC(), Change: &Change{From: before}, hash: uint64(b.Columns[0].Ints[i])})
+		return err
+	})
+	if err != nil || len(out) == 0 {
+		return nil, err
+	}
+	slices.SortFunc(out, func(x, y TimelineEvent) int { return cmp.Compare(x.hash, y.hash) }) // by position
+	var last [1]schema.Value
+	reader := valueReader{view: r.view, attr: *a}
+	if err := reader.read(r.cur, int(r.ordinal>>bitmap.ChunkBits), []uint16{uint16(r.ordinal)}, last[:], 1); err != nil {
+		return nil, err
+	}
+	for i := range out {
+		if i+1 < len(out) {
+			out[i].Change.To = out[i+1].Change.From
+		} else {
+			out[i].Change.To = last[0]
+		}
+	}
 	return out, nil
 }
 

@@ -158,7 +158,7 @@ func parseSize(text string) (int64, error) {
 type questionFlags struct{ now string }
 
 func (f *questionFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.now, "now", "", "the instant the question is about: RFC 3339, or a date (its start in UTC); default the clock's")
+	c.Flags().StringVar(&f.now, "now", "", "the instant the question is about: RFC 3339, or a date (its start in UTC); default the clock's. Attributes that keep no history are as they are now")
 }
 
 func (f *questionFlags) options() (query.Options, error) {

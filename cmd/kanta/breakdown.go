@@ -75,6 +75,7 @@ func (a *app) printBreakdown(b *query.Breakdown) error {
 			answerJSON
 		}{b.Attribute.Name, rows, b.Other, b.OtherValues, b.People, b.Memberships, answerOf(b.Answer)})
 	}
+	a.noteCurrent(b.Answer)
 	t := a.newTable(b.Attribute.Name, "#count")
 	for _, r := range b.Rows {
 		t.add(breakdownValue(&r), r.Count)

@@ -39,6 +39,7 @@ errors are those of the unknown that overflowed or divided by zero.`,
 				t := a.facts()
 				t.add("count", n.Count)
 				t.addAnswer(n.Answer)
+				a.noteCurrent(n.Answer)
 				return t.write(a.out)
 			})
 		},

@@ -53,6 +53,7 @@ the question itself.
 						answerJSON
 					}{explainOf(&e.Root), e.Count, answerOf(e.Answer)})
 				}
+				a.noteCurrent(e.Answer)
 				t := a.newTable("part", "#true", "#unknown", "#unknown events", "method")
 				walkPlan(&e.Root, 0, func(n *query.PlanNode, label string) { t.add(label, n.True, n.Unknown, n.UnknownEvents, n.Method) })
 				return t.write(a.out)

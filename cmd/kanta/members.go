@@ -128,6 +128,7 @@ func (a *app) toOutput(name string, write func(w io.Writer, terminal bool) error
 const tableBlock = 1000
 
 func writeMembersTable(a *app, m *query.Members, w io.Writer, terminal bool) error {
+	a.noteCurrent(m.Answer)
 	head := []string{"key"}
 	for i := range m.Attributes {
 		name := m.Attributes[i].Name

@@ -211,15 +211,16 @@ func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // answerJSON is what every answer carries.
 type answerJSON struct {
-	Unknown   uint64 `json:"unknown"`
-	Errors    uint64 `json:"errors"`
-	Position  string `json:"position"`
-	Now       string `json:"now"`
-	ElapsedUS int64  `json:"elapsed_us"`
+	Unknown   uint64   `json:"unknown"`
+	Errors    uint64   `json:"errors"`
+	Position  string   `json:"position"`
+	Now       string   `json:"now"`
+	Current   []string `json:"current,omitempty"` // of an instant in the past
+	ElapsedUS int64    `json:"elapsed_us"`
 }
 
 func answerOf(a query.Answer) answerJSON {
-	return answerJSON{Unknown: a.Unknown, Errors: a.Errors, Position: a.Position.String(), Now: rfc3339(a.Now), ElapsedUS: a.Elapsed.Microseconds()}
+	return answerJSON{Unknown: a.Unknown, Errors: a.Errors, Position: a.Position.String(), Now: rfc3339(a.Now), Current: a.Current, ElapsedUS: a.Elapsed.Microseconds()}
 }
 
 // addAnswer adds what every answer carries to a table of facts.
@@ -234,5 +235,12 @@ func (t *table) addAnswer(a query.Answer) {
 		t.add("time", a.Elapsed)
 	} else {
 		t.add("elapsed_us", a.Elapsed.Microseconds())
+	}
+}
+
+// noteCurrent tells what an answer about the past has read as it is now.
+func (a *app) noteCurrent(answer query.Answer) {
+	if len(answer.Current) > 0 {
+		fmt.Fprintf(a.err, "note: no history is kept of %s: read as of now\n", printable(strings.Join(answer.Current, ", ")))
 	}
 }

@@ -81,6 +81,7 @@ for their values. The question is asked once, as kanta count would.
 				t.add("count", p.Count)
 				t.add("bytes read", t.bytes(int64(p.BytesRead)))
 				t.addAnswer(p.Answer)
+				a.noteCurrent(p.Answer)
 				return t.write(a.out)
 			})
 		},

@@ -74,10 +74,11 @@ func (a *app) printProfile(p *query.Profile) error {
 			Lists      []string                   `json:"lists"`
 			Segments   []string                   `json:"segments"`
 			Lifetime   []lifetimeJSON             `json:"lifetime"`
-			Events     []eventJSON                `json:"events"`
+			Events     []any                      `json:"events"`
 			answerJSON
 		}{p.Key, values, append([]string{}, p.Lists...), append([]string{}, p.Segments...), lifetimesOf(p.Lifetime), eventsOf(p.Events), answerOf(p.Answer)})
 	}
+	a.noteCurrent(p.Answer)
 	t := a.newTable("", "")
 	t.add("key", p.Key)
 	for _, v := range p.Values {

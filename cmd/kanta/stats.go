@@ -13,12 +13,12 @@ import (
 
 // statsJSON is what kanta stats tells.
 type statsJSON struct {
-	Store         string           `json:"store"`
-	Format        int              `json:"format"`
-	Position      string           `json:"position"`
-	Profiles      uint64           `json:"profiles"`
-	Ordinals      uint64           `json:"ordinals"`
-	Events        uint64           `json:"events"`
+	Store    string `json:"store"`
+	Format   int    `json:"format"`
+	Position string `json:"position"`
+	Profiles uint64 `json:"profiles"`
+	Ordinals uint64 `json:"ordinals"`
+	recordedJSON
 	Attributes    int              `json:"attributes"`
 	SchemaVersion uint64           `json:"schema_version"`
 	Segments      int              `json:"segments"`
@@ -35,6 +35,11 @@ type statsJSON struct {
 	Written       map[string]int64 `json:"written_bytes"`
 	Amplification float64          `json:"write_amplification"`
 	Digests       digestsJSON      `json:"digests"`
+}
+
+type recordedJSON struct {
+	Events  uint64 `json:"events"`
+	Changes uint64 `json:"changes"`
 }
 
 type memoryJSON struct {
@@ -56,10 +61,11 @@ func newStats(a *app) *cobra.Command {
 people with the same values, however they came about. The head is what was written
 since it was last folded into the base.
 
---json: store, format, position, profiles, ordinals, events, attributes, schema_version,
-segments, lists, quarantined, head_rows, head_bytes, log_records, log_bytes, base_bytes
-and written_bytes (objects by kind), disk_bytes, cache_bytes,
-memory {budget_bytes, used_bytes}, write_amplification, digests {content, replica, chain}.`,
+--json: store, format, position, profiles, ordinals, events, changes (of attributes with
+history), attributes, schema_version, segments, lists, quarantined, head_rows,
+head_bytes, log_records, log_bytes, base_bytes and written_bytes (objects by kind),
+disk_bytes, cache_bytes, memory {budget_bytes, used_bytes}, write_amplification,
+digests {content, replica, chain}.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
@@ -81,7 +87,7 @@ func (a *app) printStats(st query.Stats, d query.Digests) error {
 	digests := digestsJSON{hex.EncodeToString(d.Content[:]), hex.EncodeToString(d.Replica[:]), hex.EncodeToString(d.Chain[:])}
 	if a.json {
 		return a.printJSON(statsJSON{
-			st.Store, st.Format, st.Position.String(), st.Profiles, st.Ordinals, st.Events, st.Attributes, st.SchemaVersion, st.Segments, st.Lists,
+			st.Store, st.Format, st.Position.String(), st.Profiles, st.Ordinals, recordedJSON(st.Recorded), st.Attributes, st.SchemaVersion, st.Segments, st.Lists,
 			st.Quarantined, st.HeadRows, st.HeadBytes, st.LogRecords, st.LogBytes, st.BaseBytes, st.DiskBytes, st.CacheBytes,
 			memoryJSON{st.MemoryBudget, st.MemoryUsed}, st.Written, st.Amplification, digests,
 		})
@@ -93,6 +99,7 @@ func (a *app) printStats(st query.Stats, d query.Digests) error {
 	t.add("profiles", st.Profiles)
 	t.add("ordinals", st.Ordinals)
 	t.add("events", st.Events)
+	t.add("changes", st.Changes)
 	t.add("attributes", st.Attributes)
 	t.add("schema version", st.SchemaVersion)
 	t.add("segments", st.Segments)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -27,9 +28,11 @@ func newTimeline(a *app) *cobra.Command {
 		Use:   "timeline KEY",
 		Short: "What one person did, the newest first",
 		Long: `What one person did, the newest first: each event with its time, its type and its
-properties. --after goes on where the list before ended, with the cursor that it printed.
+properties, and each change of an attribute that keeps history, with what it was before
+and after. --after goes on where the list before ended, with the cursor that it printed.
 
---json: {"key":"...","events":[{"time":"...","event":"...","properties":{"p":...}}],
+--json: {"key":"...","events":[{"time":"...","event":"...","properties":{"p":...}}, and of
+changes {"time":"...","attribute":"...","from":...,"to":...}, null for no value],
 "next":"CURSOR","position":"E.N","now":"...",...}`,
 		Example: "  kanta timeline user-00000042 --events purchase,support_ticket --from 2026-01-01",
 		Args:    rangeArgs(1, 1),
@@ -43,7 +46,7 @@ properties. --after goes on where the list before ended, with the cursor that it
 	}
 	c.Flags().StringVar(&f.from, "from", "", "not before this time: RFC 3339, or a date (its start in UTC)")
 	c.Flags().StringVar(&f.to, "to", "", "before this time")
-	c.Flags().StringSliceVar(&f.events, "events", nil, "only these types of event, separated by commas")
+	c.Flags().StringSliceVar(&f.events, "events", nil, "only these types of event, and changes of these attributes, separated by commas")
 	c.Flags().IntVar(&f.limit, "limit", 0, fmt.Sprintf("how many to list (default %d)", query.DefaultTimeline))
 	c.Flags().StringVar(&f.after, "after", "", "go on behind the list that ended with this cursor")
 	f.ask.add(c)
@@ -70,9 +73,9 @@ func (a *app) timeline(ctx context.Context, s store, key string, o *query.Timeli
 	}
 	if a.json {
 		return a.printJSON(struct {
-			Key    string      `json:"key"`
-			Events []eventJSON `json:"events"`
-			Next   string      `json:"next"`
+			Key    string `json:"key"`
+			Events []any  `json:"events"`
+			Next   string `json:"next"`
 			answerJSON
 		}{key, eventsOf(t.Events), t.Next, answerOf(t.Answer)})
 	}
@@ -89,9 +92,17 @@ func (a *app) timeline(ctx context.Context, s store, key string, o *query.Timeli
 func (a *app) eventTable(events []query.TimelineEvent) error {
 	t := a.newTable("time", "event", "properties")
 	for i := range events {
-		t.add(events[i].Time.Format(time.RFC3339Nano), events[i].Event, properties(&events[i]))
+		t.add(events[i].Time.Format(time.RFC3339Nano), events[i].Event, whatOf(&events[i]))
 	}
 	return t.write(a.out)
+}
+
+// whatOf writes what an event says, or what a change changed.
+func whatOf(e *query.TimelineEvent) string {
+	if e.Change != nil {
+		return valueOrNone(e.Change.From) + " -> " + valueOrNone(e.Change.To)
+	}
+	return properties(e)
 }
 
 func properties(e *query.TimelineEvent) string {
@@ -102,6 +113,14 @@ func properties(e *query.TimelineEvent) string {
 	return strings.Join(out, " ")
 }
 
+// valueOrNone writes a value as breakdowns do.
+func valueOrNone(v schema.Value) string {
+	if v.IsAbsent() || v.Kind() == schema.Set && len(v.Elements()) == 0 {
+		return none
+	}
+	return v.String()
+}
+
 // eventJSON is an event as --json prints it.
 type eventJSON struct {
 	Time       string                     `json:"time"`
@@ -109,9 +128,21 @@ type eventJSON struct {
 	Properties map[string]json.RawMessage `json:"properties"`
 }
 
-func eventsOf(events []query.TimelineEvent) []eventJSON {
-	out := []eventJSON{}
+// changeJSON is a change as --json prints it.
+type changeJSON struct {
+	Time      string          `json:"time"`
+	Attribute string          `json:"attribute"`
+	From      json.RawMessage `json:"from"`
+	To        json.RawMessage `json:"to"`
+}
+
+func eventsOf(events []query.TimelineEvent) []any {
+	out := []any{}
 	for _, e := range events {
+		if c := e.Change; c != nil {
+			out = append(out, changeJSON{e.Time.Format(time.RFC3339Nano), e.Event, jsonValue(c.From), jsonValue(c.To)})
+			continue
+		}
 		j := eventJSON{e.Time.Format(time.RFC3339Nano), e.Event, map[string]json.RawMessage{}}
 		for _, p := range e.Properties {
 			j.Properties[p.Name] = jsonValue(p.Value)

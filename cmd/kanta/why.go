@@ -91,10 +91,10 @@ type valueJSON struct {
 }
 
 type eventsJSON struct {
-	List    string      `json:"list"`
-	Total   uint64      `json:"total"`
-	Unknown uint64      `json:"unknown"`
-	Events  []eventJSON `json:"events"`
+	List    string `json:"list"`
+	Total   uint64 `json:"total"`
+	Unknown uint64 `json:"unknown"`
+	Events  []any  `json:"events"`
 }
 
 // changesJSON is the next change as --json prints it.
@@ -133,6 +133,7 @@ func changesOf(n *query.NextChange) changesJSON {
 }
 
 func (a *app) printWhy(w *query.Why) error {
+	a.noteCurrent(w.Answer)
 	t := a.newTable("truth", "part")
 	t.why(&w.Root, 0)
 	t.add("next change", changeText(&w.Next))

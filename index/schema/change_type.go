@@ -35,6 +35,9 @@ func (a *Attribute) numberChanges(next AttrID) AttrID {
 	return next
 }
 
+// KeepsHistory reports whether an attribute has history.
+func (s *Schema) KeepsHistory() bool { return len(s.changes) > 0 }
+
 // Stored yields the event types and then the types of changes: whatever is stored as events.
 func (s *Schema) Stored() iter.Seq[*Event] {
 	return func(yield func(*Event) bool) {

@@ -143,3 +143,24 @@ func (c *Cache) remove(gone map[any]bool) {
 	}
 	c.clock, c.hand = kept, 0
 }
+
+// Slot is where others hang what they have made of a state and can make again: as with a
+// unit's objects, the cache may take it out before the next look.
+type Slot[T any] struct{ s slot[T] }
+
+// Get returns the object, nil if there is none.
+func (s *Slot[T]) Get() *T { return s.s.get() }
+
+// Keep hangs an object into the slot.
+func (s *Slot[T]) Keep(c *Cache, p *T, bytes int64) { keep(c, &s.s, p, bytes) }
+
+// ForgetSlots takes what is in slots that nobody will use again out of the cache.
+func ForgetSlots[T any](c *Cache, slots []Slot[T]) {
+	gone := map[any]bool{}
+	for i := range slots {
+		if slots[i].s.p.Swap(nil) != nil {
+			gone[&slots[i].s] = true
+		}
+	}
+	c.remove(gone)
+}

@@ -1,6 +1,9 @@
 package head
 
 import (
+	"slices"
+	"sync/atomic"
+
 	"github.com/kantadb/kanta/engine/internal/effect"
 	"github.com/kantadb/kanta/index/schema"
 )
@@ -39,3 +42,27 @@ func (s *Settled) MaxCode() (top uint32, any bool) {
 	}
 	return top, any
 }
+
+// Overwrite returns the object that stands for what an overlay says and then for the values
+// of a column, which are those of some profiles, by ascending ordinal; it has at least one.
+func (st *Settler) Overwrite(o *Overlay, ords []uint16, c *effect.Column) *Settled {
+	var l L0
+	var slot atomic.Pointer[list]
+	top := l.grow(&slot, c, 0, c.Len())
+	for i := range c.Len() {
+		top.put(i, 0, ords[c.Row(i)], c, i)
+	}
+	top.n.Store(uint32(c.Len()))
+	lists := append(slices.Clone(o.lists), entries{top, c.Len()})
+	var out *Settled
+	if c.Class == effect.Set {
+		out = settleSets(o.settled, lists)
+	} else {
+		out = st.settleLast(c.Class, o.settled, lists)
+	}
+	out.finish()
+	return out
+}
+
+// Replace makes the overlay say what an object does.
+func (o *Overlay) Replace(s *Settled) { o.settled, o.lists = s, o.lists[:0] }

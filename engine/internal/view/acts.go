@@ -71,7 +71,7 @@ type actColumn struct {
 
 // Events reads events; see [query.EventCursor].
 func (c *Cursor) Events(scan *query.EventScan, chunk int, within *bitmap.Set, f func(b *query.EventBlock) error) error {
-	e := c.s.Schema.EventByID(scan.Event)
+	e := c.s.Schema.StoredByID(scan.Event)
 	if e == nil {
 		return query.Errorf(query.CodeInternal, "there is no event type %d", scan.Event)
 	}

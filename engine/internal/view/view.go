@@ -39,6 +39,7 @@ type State struct {
 	Dicts    map[schema.AttrID]*dict.Dict
 	Indexes  map[schema.AttrID]*Index
 	Seed     uint64 // of the hashes in the indexes
+	Past     *Past  // what attributes with history are read as; nil: as they are
 }
 
 // Index finds the ordinals of a string: keys and inline attributes have one.
@@ -126,7 +127,8 @@ func (v View) Codes(attr schema.AttrID, f func(code uint32, s string) bool) {
 	}
 }
 
-// RowCount returns how many profiles have a code; exact if the head has nothing of the attribute.
+// RowCount returns how many profiles have a code; exact if the head has nothing of the
+// attribute, and it is read as it is.
 func (v View) RowCount(attr schema.AttrID, code uint32) (n uint64, exact bool) {
 	for _, u := range v.S.Units[attr] {
 		if u != nil {
@@ -134,7 +136,7 @@ func (v View) RowCount(attr schema.AttrID, code uint32) (n uint64, exact bool) {
 		}
 	}
 	h := v.S.Tiers.Of(attr)
-	return n, h.Empty()
+	return n, h.Empty() && v.S.Past.of(attr) == nil
 }
 
 // ExistsCount returns how many profiles have a value; exact if the head has nothing of the attribute.
@@ -148,7 +150,7 @@ func (v View) ExistsCount(attr schema.AttrID) (n uint64, exact bool) {
 		}
 	}
 	h := v.S.Tiers.Of(attr)
-	return n, h.Empty()
+	return n, h.Empty() && v.S.Past.of(attr) == nil
 }
 
 // Find returns the living profiles whose inline attribute (or key) equals s.
@@ -187,6 +189,9 @@ type Cursor struct {
 type attrCursor struct {
 	units []*base.Unit
 	head  head.Attr
+	past  *pastAttr // nil: the attribute is read as it is
+	then  *then     // of past, in chunk
+	chunk int
 }
 
 var _ query.Cursor = (*Cursor)(nil)
@@ -205,11 +210,29 @@ func (c *Cursor) attr(id schema.AttrID) *attrCursor {
 	}
 	a := c.attrs[id]
 	if a == nil {
-		a = &attrCursor{units: c.s.Units[id], head: c.s.Tiers.Of(id)}
+		a = &attrCursor{units: c.s.Units[id], head: c.s.Tiers.Of(id), past: c.s.Past.of(id)}
 		c.attrs[id] = a
 	}
 	c.last, c.current = id, a
 	return a
+}
+
+// load makes the overlay that of an attribute and chunk, and reports whether it says anything.
+func (c *Cursor) load(a *attrCursor, chunk int) (bool, error) {
+	if a.past != nil {
+		if a.then == nil || a.chunk != chunk {
+			t, err := c.thenOf(a, chunk)
+			if err != nil {
+				return false, err
+			}
+			a.then, a.chunk = t, chunk
+		}
+		if a.then.values != nil {
+			c.overlay.Replace(a.then.values)
+			return true, nil
+		}
+	}
+	return c.overlay.Load(&a.head, chunk), nil
 }
 
 // unit returns the base of a chunk, nil if there is none.
@@ -245,8 +268,8 @@ func (c *Cursor) Row(attr schema.AttrID, code uint32, chunk int, buf *bitmap.Wor
 			c.count(set)
 		}
 	}
-	if !c.overlay.Load(&a.head, chunk) {
-		return set, nil
+	if says, err := c.load(a, chunk); err != nil || !says {
+		return set, err
 	}
 	return corrected(set, buf, func(w *bitmap.Words) { c.overlay.PatchRow(code, w) }), nil
 }
@@ -277,8 +300,8 @@ func (c *Cursor) Exists(attr schema.AttrID, chunk int, buf *bitmap.Words) (bitma
 			c.count(set)
 		}
 	}
-	if !c.overlay.Load(&a.head, chunk) {
-		return set, nil
+	if says, err := c.load(a, chunk); err != nil || !says {
+		return set, err
 	}
 	if isSet(c.s.Schema, attr) {
 		return c.existingSets(attr, set, chunk, buf)
@@ -326,7 +349,11 @@ const probeBelow = 1000
 // Range returns the profiles, out of within, whose number lies in [lo, hi].
 func (c *Cursor) Range(attr schema.AttrID, lo, hi int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
 	a := c.attr(attr)
-	u, patched := a.unit(chunk), c.overlay.Load(&a.head, chunk)
+	u := a.unit(chunk)
+	patched, err := c.load(a, chunk)
+	if err != nil {
+		return bitmap.Set{}, err
+	}
 	if within != nil && !patched {
 		if n := within.Count(); n == 0 || u == nil {
 			return bitmap.Set{}, nil
@@ -377,10 +404,11 @@ func (c *Cursor) GatherCodes(attr schema.AttrID, chunk int, ords []uint16, dst [
 			dst[i] = schema.NoCode
 		}
 	}
-	if c.overlay.Load(&a.head, chunk) {
+	says, err := c.load(a, chunk)
+	if says {
 		c.overlay.PatchCodes(ords, dst)
 	}
-	return nil
+	return err
 }
 
 // GatherInts gathers numbers.
@@ -393,10 +421,11 @@ func (c *Cursor) GatherInts(attr schema.AttrID, chunk int, ords []uint16, dst []
 	} else {
 		clear(ok[:len(ords)])
 	}
-	if c.overlay.Load(&a.head, chunk) {
+	says, err := c.load(a, chunk)
+	if says {
 		c.overlay.PatchInts(ords, dst, ok)
 	}
-	return nil
+	return err
 }
 
 // GatherStrings gathers inline strings and keys.
@@ -409,10 +438,11 @@ func (c *Cursor) GatherStrings(attr schema.AttrID, chunk int, ords []uint16, dst
 	} else {
 		clear(dst[:len(ords)])
 	}
-	if c.overlay.Load(&a.head, chunk) {
+	says, err := c.load(a, chunk)
+	if says {
 		c.overlay.PatchBytes(ords, dst)
 	}
-	return nil
+	return err
 }
 
 // GatherSets gathers sets.
@@ -445,7 +475,9 @@ func (c *Cursor) GatherSets(attr schema.AttrID, chunk int, ords []uint16, dst *q
 		dst.Codes = append(dst.Codes, codes...)
 		dst.Ends = append(dst.Ends, uint32(len(dst.Codes)))
 	}
-	if c.overlay.Load(&a.head, chunk) {
+	if says, err := c.load(a, chunk); err != nil {
+		return err
+	} else if says {
 		c.overlay.PatchSets(ords, base, emit)
 		return nil
 	}
@@ -464,6 +496,9 @@ func (c *Cursor) Find(ctx context.Context, attr schema.AttrID, s []byte) ([]uint
 	var err error
 	if c.cands, err = x.Candidates(Hash(c.s.Seed, s), c.cands[:0]); err != nil {
 		return nil, IndexDamaged(attr, err)
+	}
+	if err := c.findThen(ctx, attr, s); err != nil {
+		return nil, err
 	}
 	slices.Sort(c.cands) // a value that many have may stand in each table
 	c.cands = slices.Compact(c.cands)

@@ -1,0 +1,246 @@
+package view
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/kantadb/kanta/engine/internal/base"
+	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/head"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// Past is how a state's attributes with history are read at an instant before its last
+// record: the head has one more tier, of the values that later changes replaced. It is
+// made chunk by chunk, when it is first read, of the changes after the instant, and hangs
+// in the cache. Safe for concurrent use.
+type Past struct {
+	state State // without a past
+	now   int64
+	cache *base.Cache
+	attrs map[schema.AttrID]*pastAttr
+}
+
+// pastAttr is an attribute with history.
+type pastAttr struct {
+	*schema.Attribute
+	event  *schema.Event
+	chunks []base.Slot[then]
+}
+
+// then is what the head of one attribute and chunk says at the instant.
+type then struct {
+	values *head.Settled // instead of all tiers of the head; nil: nothing has changed since
+}
+
+func (t *then) memory() int64 { return t.values.Bytes() + 16 }
+
+// At returns the state as it is read at an instant, in milliseconds UTC. Forget it in the end.
+func (s *State) At(now int64, cache *base.Cache) *State {
+	p := &Past{state: *s, now: now, cache: cache, attrs: map[schema.AttrID]*pastAttr{}}
+	chunks := View{s}.Chunks()
+	for i := range s.Schema.Attributes {
+		if a := &s.Schema.Attributes[i]; a.History {
+			p.attrs[a.ID] = &pastAttr{a, s.Schema.StoredByID(a.Changes), make([]base.Slot[then], chunks)}
+		}
+	}
+	out := *s
+	out.Past = p
+	return &out
+}
+
+// Forget lets go of what the cache has of it. Nobody may read the state any more.
+func (p *Past) Forget() {
+	for _, a := range p.attrs {
+		base.ForgetSlots(p.cache, a.chunks)
+	}
+}
+
+// of returns an attribute, nil if it is read as it is.
+func (p *Past) of(id schema.AttrID) *pastAttr {
+	if p == nil {
+		return nil
+	}
+	return p.attrs[id]
+}
+
+// thenOf returns what an attribute's head of a chunk says at the instant.
+func (c *Cursor) thenOf(a *attrCursor, chunk int) (*then, error) {
+	slot := &a.past.chunks[chunk]
+	if t := slot.Get(); t != nil {
+		return t, nil
+	}
+	p := c.s.Past
+	reader := View{&p.state}.newCursor() // the cursor's own buffers may be in use
+	defer reader.Close()
+	f, _ := allFirstChanges.Get().(*firstChanges)
+	defer allFirstChanges.Put(f)
+	if err := f.read(reader, a.past, p.now, chunk); err != nil {
+		return nil, err
+	}
+	c.bytes += reader.BytesRead()
+	t := &then{}
+	if len(f.ords) > 0 {
+		var overlay head.Overlay
+		overlay.Load(&a.head, chunk)
+		ords, column := f.column(effect.ClassOf(a.past.Attribute), a.past.ID)
+		t.values = f.settler.Overwrite(&overlay, ords, column)
+	}
+	slot.Keep(p.cache, t, t.memory())
+	return t, nil
+}
+
+// allFirstChanges keeps the scratch for other chunks: it takes half a MiB.
+var allFirstChanges = sync.Pool{New: func() any { return new(firstChanges) }} //tidy:constant
+
+// firstChanges collects each profile's first change after an instant. It is scratch for one goroutine.
+type firstChanges struct {
+	settler head.Settler
+	place   [bitmap.ChunkSize]uint32 // of a profile's change in ords, plus one; 0: none
+	touched bitmap.Words
+
+	ords      []uint16
+	positions []int64
+	codes     []uint32
+	ints      []int64
+	present   []bool
+	texts     [][]byte
+	sets      [][]uint32
+}
+
+// read collects the changes of a chunk. The received times of records never go back, so
+// the first change is the one of the lowest position.
+func (f *firstChanges) read(c *Cursor, a *pastAttr, now int64, chunk int) error {
+	for _, o := range f.ords {
+		f.place[o] = 0
+	}
+	f.ords, f.positions, f.codes, f.ints = f.ords[:0], f.positions[:0], f.codes[:0], f.ints[:0]
+	f.present, f.texts, f.sets = f.present[:0], f.texts[:0], f.sets[:0]
+	class := effect.ClassOf(a.Attribute)
+	scan := &query.EventScan{Event: a.event.ID, From: now + 1, To: schema.MaxTimestamp + 1, Properties: []schema.AttrID{schema.PositionProperty, a.ID}}
+	return c.Events(scan, chunk, nil, func(b *query.EventBlock) error {
+		for i, o := range b.Ords {
+			position := b.Columns[0].Ints[i]
+			k := int(f.place[o]) - 1
+			if k < 0 {
+				k = f.grow(class)
+				f.place[o], f.ords[k] = uint32(k+1), o
+			} else if position >= f.positions[k] {
+				continue
+			}
+			f.positions[k] = position
+			f.take(k, class, &b.Columns[1], i)
+		}
+		return nil
+	})
+}
+
+// grow makes room for one more profile.
+func (f *firstChanges) grow(class effect.Class) int {
+	f.ords, f.positions = append(f.ords, 0), append(f.positions, 0)
+	switch class {
+	case effect.Code:
+		f.codes = append(f.codes, schema.NoCode)
+	case effect.Int:
+		f.ints, f.present = append(f.ints, 0), append(f.present, false)
+	case effect.Bytes:
+		f.texts = append(f.texts, nil)
+	case effect.Set:
+		f.sets = append(f.sets, nil)
+	}
+	return len(f.ords) - 1
+}
+
+// take copies value i of a block's column.
+func (f *firstChanges) take(k int, class effect.Class, c *query.EventColumn, i int) {
+	has := c.Present == nil || c.Present[i>>6]>>(i&63)&1 != 0
+	switch class {
+	case effect.Code:
+		f.codes[k] = c.Codes[i]
+	case effect.Int:
+		f.ints[k], f.present[k] = c.Ints[i], has
+	case effect.Bytes:
+		f.texts[k] = nil
+		if has {
+			f.texts[k] = append([]byte{}, c.Texts[i]...)
+		}
+	case effect.Set:
+		from := uint32(0)
+		if i > 0 {
+			from = c.Sets.Ends[i-1]
+		}
+		f.sets[k] = slices.Clone(c.Sets.Codes[from:c.Sets.Ends[i]])
+	}
+}
+
+// column returns what was collected, by ascending ordinal.
+func (f *firstChanges) column(class effect.Class, id schema.AttrID) ([]uint16, *effect.Column) {
+	f.touched.Clear()
+	for _, o := range f.ords {
+		f.touched.SetBit(o)
+	}
+	ords := bitmap.FromWords(&f.touched).AppendTo(make([]uint16, 0, len(f.ords)))
+	c := &effect.Column{Attr: id, Class: class}
+	for row, o := range ords {
+		k := f.place[o] - 1
+		switch class {
+		case effect.Code:
+			c.Codes = append(c.Codes, f.codes[k])
+		case effect.Int:
+			if !f.present[k] {
+				c.AppendAbsent()
+				continue
+			}
+			c.AppendInt(f.ints[k])
+		case effect.Bytes:
+			if f.texts[k] == nil {
+				c.AppendAbsent()
+				continue
+			}
+			c.AppendBytes(f.texts[k])
+		case effect.Set:
+			c.Rows, c.Codes = append(c.Rows, uint32(row)), append(c.Codes, effect.Reset)
+			for _, code := range f.sets[k] {
+				c.Rows, c.Codes = append(c.Rows, uint32(row)), append(c.Codes, code|effect.Add)
+			}
+		}
+	}
+	return ords, c
+}
+
+// findThen adds to the candidates who had a value at the instant: the index may know
+// nothing of values that were replaced since.
+func (c *Cursor) findThen(ctx context.Context, attr schema.AttrID, value []byte) error {
+	if c.s.Past.of(attr) == nil {
+		return nil
+	}
+	a := c.attr(attr)
+	for chunk := range a.past.chunks {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		t, err := c.thenOf(a, chunk)
+		if err != nil {
+			return err
+		}
+		if t.values == nil {
+			continue
+		}
+		for i, o := range t.values.Ords {
+			var v []byte
+			if t.values.Class == effect.Bytes {
+				v = t.values.Value(i)
+			} else if n, ok := t.values.Int(i); ok {
+				v = numberBytes(n)
+			}
+			if v != nil && bytes.Equal(v, value) {
+				c.cands = append(c.cands, uint32(chunk)<<bitmap.ChunkBits|uint32(o))
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package query
+
+import "github.com/kantadb/kanta/index/schema"
+
+// Uses are the attributes and lists that a tree reads, saved segments included, in the
+// order of the tree; one that is read twice may be there twice.
+type Uses struct {
+	Attributes []schema.AttrID
+	Lists      []string
+}
+
+// UsesOf returns what a tree reads. The properties of events are not among it.
+func UsesOf(n Node) Uses {
+	var u Uses
+	u.node(n)
+	return u
+}
+
+func (u *Uses) node(n Node) {
+	switch n := n.(type) {
+	case *And:
+		u.all(n.Of)
+	case *Or:
+		u.all(n.Of)
+	case *Not:
+		u.node(n.Of)
+	case *Segment:
+		u.node(n.Of)
+	case *Has:
+		u.Attributes = append(u.Attributes, n.Attr)
+	case *In:
+		u.Attributes = append(u.Attributes, n.Attr)
+	case *Range:
+		u.Attributes = append(u.Attributes, n.Attr)
+	case *Match:
+		u.Attributes = append(u.Attributes, n.Attr)
+	case *SetHas:
+		u.Attributes = append(u.Attributes, n.Attr)
+	case *Compare:
+		u.arith(n.L)
+		u.arith(n.R)
+	case *Residual:
+		u.Attributes = append(u.Attributes, n.Attrs...)
+	case *InList:
+		u.Lists = append(u.Lists, n.Name)
+	}
+}
+
+func (u *Uses) all(of []Node) {
+	for _, n := range of {
+		u.node(n)
+	}
+}
+
+func (u *Uses) arith(x Arith) {
+	switch x := x.(type) {
+	case *Column:
+		u.Attributes = append(u.Attributes, x.Attr)
+	case *Binary:
+		u.arith(x.L)
+		u.arith(x.R)
+	case *Negate:
+		u.arith(x.Of)
+	case *Convert:
+		u.arith(x.Of)
+	}
+}
