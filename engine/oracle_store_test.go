@@ -45,6 +45,7 @@ type store struct {
 	people  *people
 	touched [][]bool // by fact and list: profiles that get their value after the base was made
 	moved   *rand.Rand
+	now     time.Time // its clock's: oracleNow, unless it has moved on
 	batch   *batch.Builder
 }
 
@@ -55,8 +56,9 @@ func (s *store) role(k int) role { return role((min(k, len(s.people.facts)) + s.
 // newStore writes the people into a store. number turns the roles.
 func newStore(t *testing.T, p *people, number int, segments map[string]string) *store {
 	t.Helper()
-	s := &store{t: t, number: number, people: p, batch: batch.New(), moved: rand.New(rand.NewPCG(uint64(number), uint64(p.n))),
-		options: engine.Options{Memory: 1 << 28, Durability: engine.SyncNone, FirstOrdinal: uint32(p.first), FS: vfs.NewMem(), Clock: oracleClock}}
+	s := &store{t: t, number: number, people: p, batch: batch.New(), moved: rand.New(rand.NewPCG(uint64(number), uint64(p.n))), now: oracleClock(),
+		options: engine.Options{Memory: 1 << 28, Durability: engine.SyncNone, FirstOrdinal: uint32(p.first), FS: vfs.NewMem()}}
+	s.options.Clock = func() time.Time { return s.now }
 	s.open()
 	s.attributes(func(r role) bool { return r != inHead })
 	for range len(p.facts) + len(p.lists) {
@@ -307,7 +309,7 @@ func (s *store) check() {
 	}
 	for range 200 {
 		i := p.IntN(p.n)
-		got, err := s.Profile(s.t.Context(), p.keys[i], nil)
+		got, err := s.Profile(s.t.Context(), p.keys[i], &query.Options{Now: oracleClock()})
 		if p.dead[i] {
 			continue // gone, or born again under the key
 		}

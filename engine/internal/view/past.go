@@ -68,30 +68,48 @@ func (p *Past) of(id schema.AttrID) *pastAttr {
 	return p.attrs[id]
 }
 
-// thenOf returns what an attribute's head of a chunk says at the instant.
-func (c *Cursor) thenOf(a *attrCursor, chunk int) (*then, error) {
-	slot := &a.past.chunks[chunk]
-	if t := slot.Get(); t != nil {
-		return t, nil
+// then returns what an attribute's head of a chunk says at the instant, as far as some
+// ordinals (nil: all) are concerned; nil if it is what it says now.
+func (c *Cursor) then(a *attrCursor, chunk int, ords []uint16) (*head.Settled, error) {
+	if a.last != nil && a.chunk == chunk {
+		return a.last.values, nil
 	}
+	slot := &a.past.chunks[chunk]
+	t := slot.Get()
+	if t == nil && len(ords) == 1 { // one person's changes are few
+		one := bitmap.FromArray(ords)
+		return c.readThen(a, chunk, &one)
+	}
+	if t == nil {
+		values, err := c.readThen(a, chunk, nil)
+		if err != nil {
+			return nil, err
+		}
+		t = &then{values}
+		slot.Keep(c.s.Past.cache, t, t.memory())
+	}
+	a.last, a.chunk = t, chunk
+	return t.values, nil
+}
+
+// readThen makes what then returns; of one profile, it says nothing of others.
+func (c *Cursor) readThen(a *attrCursor, chunk int, one *bitmap.Set) (*head.Settled, error) {
 	p := c.s.Past
 	reader := View{&p.state}.newCursor() // the cursor's own buffers may be in use
 	defer reader.Close()
 	f, _ := allFirstChanges.Get().(*firstChanges)
 	defer allFirstChanges.Put(f)
-	if err := f.read(reader, a.past, p.now, chunk); err != nil {
+	err := f.read(reader, a.past, p.now, chunk, one)
+	c.bytes += reader.BytesRead()
+	if err != nil || len(f.ords) == 0 {
 		return nil, err
 	}
-	c.bytes += reader.BytesRead()
-	t := &then{}
-	if len(f.ords) > 0 {
-		var overlay head.Overlay
+	var overlay head.Overlay
+	if one == nil {
 		overlay.Load(&a.head, chunk)
-		ords, column := f.column(effect.ClassOf(a.past.Attribute), a.past.ID)
-		t.values = f.settler.Overwrite(&overlay, ords, column)
 	}
-	slot.Keep(p.cache, t, t.memory())
-	return t, nil
+	ords, column := f.column(effect.ClassOf(a.past.Attribute), a.past.ID)
+	return f.settler.Overwrite(&overlay, ords, column), nil
 }
 
 // allFirstChanges keeps the scratch for other chunks: it takes half a MiB.
@@ -112,9 +130,9 @@ type firstChanges struct {
 	sets      [][]uint32
 }
 
-// read collects the changes of a chunk. The received times of records never go back, so
+// read collects the changes of a chunk, or those of one profile. The received times of records never go back, so
 // the first change is the one of the lowest position.
-func (f *firstChanges) read(c *Cursor, a *pastAttr, now int64, chunk int) error {
+func (f *firstChanges) read(c *Cursor, a *pastAttr, now int64, chunk int, one *bitmap.Set) error {
 	for _, o := range f.ords {
 		f.place[o] = 0
 	}
@@ -122,8 +140,11 @@ func (f *firstChanges) read(c *Cursor, a *pastAttr, now int64, chunk int) error 
 	f.present, f.texts, f.sets = f.present[:0], f.texts[:0], f.sets[:0]
 	class := effect.ClassOf(a.Attribute)
 	scan := &query.EventScan{Event: a.event.ID, From: now + 1, To: schema.MaxTimestamp + 1, Properties: []schema.AttrID{schema.PositionProperty, a.ID}}
-	return c.Events(scan, chunk, nil, func(b *query.EventBlock) error {
+	return c.Events(scan, chunk, one, func(b *query.EventBlock) error {
 		for i, o := range b.Ords {
+			if one != nil && o != one.Array[0] {
+				continue
+			}
 			position := b.Columns[0].Ints[i]
 			k := int(f.place[o]) - 1
 			if k < 0 {
@@ -223,18 +244,18 @@ func (c *Cursor) findThen(ctx context.Context, attr schema.AttrID, value []byte)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		t, err := c.thenOf(a, chunk)
+		values, err := c.then(a, chunk, nil)
 		if err != nil {
 			return err
 		}
-		if t.values == nil {
+		if values == nil {
 			continue
 		}
-		for i, o := range t.values.Ords {
+		for i, o := range values.Ords {
 			var v []byte
-			if t.values.Class == effect.Bytes {
-				v = t.values.Value(i)
-			} else if n, ok := t.values.Int(i); ok {
+			if values.Class == effect.Bytes {
+				v = values.Value(i)
+			} else if n, ok := values.Int(i); ok {
 				v = numberBytes(n)
 			}
 			if v != nil && bytes.Equal(v, value) {

@@ -190,7 +190,7 @@ type attrCursor struct {
 	units []*base.Unit
 	head  head.Attr
 	past  *pastAttr // nil: the attribute is read as it is
-	then  *then     // of past, in chunk
+	last  *then     // of past, in chunk
 	chunk int
 }
 
@@ -217,19 +217,14 @@ func (c *Cursor) attr(id schema.AttrID) *attrCursor {
 	return a
 }
 
-// load makes the overlay that of an attribute and chunk, and reports whether it says anything.
-func (c *Cursor) load(a *attrCursor, chunk int) (bool, error) {
+// load makes the overlay that of an attribute and chunk, as far as some ordinals (nil: all)
+// are concerned, and reports whether it says anything.
+func (c *Cursor) load(a *attrCursor, chunk int, ords []uint16) (bool, error) {
 	if a.past != nil {
-		if a.then == nil || a.chunk != chunk {
-			t, err := c.thenOf(a, chunk)
-			if err != nil {
-				return false, err
-			}
-			a.then, a.chunk = t, chunk
-		}
-		if a.then.values != nil {
-			c.overlay.Replace(a.then.values)
-			return true, nil
+		values, err := c.then(a, chunk, ords)
+		if err != nil || values != nil {
+			c.overlay.Replace(values)
+			return values != nil, err
 		}
 	}
 	return c.overlay.Load(&a.head, chunk), nil
@@ -268,7 +263,7 @@ func (c *Cursor) Row(attr schema.AttrID, code uint32, chunk int, buf *bitmap.Wor
 			c.count(set)
 		}
 	}
-	if says, err := c.load(a, chunk); err != nil || !says {
+	if says, err := c.load(a, chunk, nil); err != nil || !says {
 		return set, err
 	}
 	return corrected(set, buf, func(w *bitmap.Words) { c.overlay.PatchRow(code, w) }), nil
@@ -300,7 +295,7 @@ func (c *Cursor) Exists(attr schema.AttrID, chunk int, buf *bitmap.Words) (bitma
 			c.count(set)
 		}
 	}
-	if says, err := c.load(a, chunk); err != nil || !says {
+	if says, err := c.load(a, chunk, nil); err != nil || !says {
 		return set, err
 	}
 	if isSet(c.s.Schema, attr) {
@@ -350,7 +345,7 @@ const probeBelow = 1000
 func (c *Cursor) Range(attr schema.AttrID, lo, hi int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
 	a := c.attr(attr)
 	u := a.unit(chunk)
-	patched, err := c.load(a, chunk)
+	patched, err := c.load(a, chunk, nil)
 	if err != nil {
 		return bitmap.Set{}, err
 	}
@@ -404,7 +399,7 @@ func (c *Cursor) GatherCodes(attr schema.AttrID, chunk int, ords []uint16, dst [
 			dst[i] = schema.NoCode
 		}
 	}
-	says, err := c.load(a, chunk)
+	says, err := c.load(a, chunk, ords)
 	if says {
 		c.overlay.PatchCodes(ords, dst)
 	}
@@ -421,7 +416,7 @@ func (c *Cursor) GatherInts(attr schema.AttrID, chunk int, ords []uint16, dst []
 	} else {
 		clear(ok[:len(ords)])
 	}
-	says, err := c.load(a, chunk)
+	says, err := c.load(a, chunk, ords)
 	if says {
 		c.overlay.PatchInts(ords, dst, ok)
 	}
@@ -438,7 +433,7 @@ func (c *Cursor) GatherStrings(attr schema.AttrID, chunk int, ords []uint16, dst
 	} else {
 		clear(dst[:len(ords)])
 	}
-	says, err := c.load(a, chunk)
+	says, err := c.load(a, chunk, ords)
 	if says {
 		c.overlay.PatchBytes(ords, dst)
 	}
@@ -475,7 +470,7 @@ func (c *Cursor) GatherSets(attr schema.AttrID, chunk int, ords []uint16, dst *q
 		dst.Codes = append(dst.Codes, codes...)
 		dst.Ends = append(dst.Ends, uint32(len(dst.Codes)))
 	}
-	if says, err := c.load(a, chunk); err != nil {
+	if says, err := c.load(a, chunk, ords); err != nil {
 		return err
 	} else if says {
 		c.overlay.PatchSets(ords, base, emit)
