@@ -24,6 +24,11 @@ func example() *Outcome {
 		{Attr: TimeColumn, Class: Int, Ints: []int64{1000}},
 		{Attr: HashColumn, Class: Int, Ints: []int64{-1}},
 		{Attr: 21, Class: Int, Ints: []int64{7}},
+	}}}, {22, Block{Ords: []uint32{70001}, Columns: []Column{
+		{Attr: TimeColumn, Class: Int, Ints: []int64{2000}},
+		{Attr: HashColumn, Class: Int, Ints: []int64{-2}},
+		{Attr: schema.PositionProperty, Class: Int, Ints: []int64{9}},
+		{Attr: 17, Class: Code, Rows: []uint32{0}, Codes: []uint32{1}},
 	}}}}}
 }
 
