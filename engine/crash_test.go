@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -24,6 +25,12 @@ import (
 type script struct {
 	batches []batch.Batch
 	worlds  []*world // worlds[n] is after n batches
+	clock   atomic.Int64
+}
+
+// now is n milliseconds after the start for batch n, the first being 1.
+func (s *script) now() time.Time {
+	return fixedClock().Add(time.Duration(s.clock.Load()) * time.Millisecond)
 }
 
 func newScript(t *testing.T, r *rand.Rand, n int) *script {
@@ -32,6 +39,9 @@ func newScript(t *testing.T, r *rand.Rand, n int) *script {
 	p := &pair{t: t, r: r, w: newWorld(), keys: 60}
 	for len(s.batches) < n {
 		steps := firstAttributes()
+		for i := range steps {
+			steps[i].change.Attribute.History = i%3 > 0
+		}
 		if len(s.batches) > 0 {
 			steps = p.randomSteps()
 		}
@@ -69,7 +79,7 @@ func TestCrash(t *testing.T) {
 			t.Logf("seed %d", seed)
 			r := rand.New(rand.NewPCG(seed, 1))
 			s := newScript(t, r, 60)
-			o := engine.Options{Durability: durability, FirstOrdinal: 65_530, Clock: fixedClock}
+			o := engine.Options{Durability: durability, FirstOrdinal: 65_530, Clock: s.now}
 			engine.LowerLimits(&o, 10, 30, 12)
 			pictures := s.record(t, o, r, 25)
 			if len(pictures) < 40 {
@@ -110,6 +120,7 @@ func (s *script) record(t *testing.T, o engine.Options, r *rand.Rand, stride int
 	db, err := engine.Open("store", &o)
 	must(t, err)
 	for i, b := range s.batches {
+		s.clock.Store(int64(i + 1))
 		_, err := db.Apply(t.Context(), b)
 		must(t, err)
 		acked.Store(uint64(i + 1))
@@ -145,7 +156,9 @@ func (s *script) recover(t *testing.T, o engine.Options, c *picture, durability 
 	p := &pair{t: t, r: rand.New(rand.NewPCG(at, 2)), db: db, w: s.worlds[at], keys: 60}
 	p.checkEverything()
 	p.ask(db, p.w)
-	for _, b := range s.batches[at:] {
+	s.askThen(p)
+	for i, b := range s.batches[at:] {
+		s.clock.Store(int64(at) + int64(i) + 1)
 		if _, err := db.Apply(t.Context(), b); err != nil {
 			t.Fatalf("crash before %s, after recovery: %v", c.op, err)
 		}
@@ -155,7 +168,20 @@ func (s *script) recover(t *testing.T, o engine.Options, c *picture, durability 
 	must(t, err)
 	p.w = s.worlds[len(s.batches)]
 	p.checkEverything()
+	s.askThen(p)
 	must(t, p.db.Close())
+}
+
+// askThen asks about the times of some batches.
+func (s *script) askThen(p *pair) {
+	p.t.Helper()
+	h := &historian{pair: p}
+	for i, w := range s.worlds[1:] {
+		h.past = append(h.past, then{fixedClock().UnixMilli() + int64(i) + 1, w})
+	}
+	for range 5 {
+		h.askThen(p.db, p.w)
+	}
 }
 
 // TestReplayOfOutcomes cuts the power at every operation of a compaction, when parts of
@@ -180,7 +206,7 @@ func TestReplayOfOutcomes(t *testing.T) {
 	}
 	apply(func(b *batch.Builder) {
 		addAttribute(b, schema.Attribute{Name: "n", Kind: schema.Int})
-		addAttribute(b, schema.Attribute{Name: "plan", Kind: schema.String})
+		addAttribute(b, schema.Attribute{Name: "plan", Kind: schema.String, History: true})
 		addAttribute(b, schema.Attribute{Name: "email", Kind: schema.String, Storage: schema.StorageInline, Unique: true})
 	})
 	for i := range 12 {
@@ -209,6 +235,16 @@ func TestReplayOfOutcomes(t *testing.T) {
 		must(t, err)
 		if got := fmt.Sprint(ann.Values); got != fmt.Sprintf("[{n 12} {plan %s}]", planAt(12)) {
 			t.Fatalf("crash before %s: %s", c.op, got)
+		}
+		line, err := again.Timeline(t.Context(), "ann", nil)
+		must(t, err)
+		if len(line.Events) != 12 {
+			t.Fatalf("crash before %s: %d changes", c.op, len(line.Events))
+		}
+		for i, e := range line.Events {
+			if !e.Change.From.Equal(planAt(11-i)) || !e.Change.To.Equal(planAt(12-i)) {
+				t.Fatalf("crash before %s: change %d is from %v to %v", c.op, i, e.Change.From, e.Change.To)
+			}
 		}
 		n, err := again.Count(t.Context(), "1 == 1", nil)
 		must(t, err)

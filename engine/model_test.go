@@ -381,7 +381,7 @@ func (w *world) change(c *schema.Change) query.Code {
 		}
 		a.def.Deprecated = true
 	case schema.SetStorage:
-		if a.def.Storage == c.Attribute.Storage || a.def.Unique || w.written[a.id] {
+		if a.def.Storage == c.Attribute.Storage || a.def.Unique || a.def.History || w.written[a.id] {
 			return query.CodeConflict
 		}
 		moved := *a

@@ -69,7 +69,7 @@ func (op ChangeOp) String() string {
 //   - Deprecate: marks it. Drop: removes it; its id is never given again.
 //   - SetStorage: a string that is neither personal nor unique may go to the
 //     dictionary, every string inline. It gets the next id and stands last: its values
-//     are another column.
+//     are another column. One with history has to give that up first.
 //   - AddEvent, RenameEvent, DeprecateEvent and DropEvent are as those of attributes.
 //     RedefineEvent sets Retention and Class, and ends a deprecation.
 //   - Changes of properties are as those of attributes. No property is unique, has history,
@@ -117,6 +117,9 @@ func (s *Schema) Apply(c Change) (*Schema, error) {
 	case SetStorage:
 		if a.Kind == String && a.Storage == c.Attribute.Storage {
 			return nil, c.problem("it is stored so already", "nothing is to be done")
+		}
+		if a.History {
+			return nil, c.problem("it keeps history, and its old values are stored so too", "turn history off first, which drops them, and on again afterwards")
 		}
 		a.Storage = c.Attribute.Storage
 		return s.restored(i, a, c)

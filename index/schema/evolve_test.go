@@ -71,7 +71,7 @@ func applyCases(base *Schema) []applyCase {
 		{"deprecate", Change{Op: Deprecate, Name: "age"}, ""},
 		{"drop", Change{Op: Drop, Name: "age"}, ""},
 		{"drop a stranger", Change{Op: Drop, Name: "x"}, "there is no such attribute"},
-		{"inline", Change{Op: SetStorage, Name: "plan", Attribute: Attribute{Storage: StorageInline}}, ""},
+		{"inline with history", Change{Op: SetStorage, Name: "plan", Attribute: Attribute{Storage: StorageInline}}, "turn history off first"},
 		{"dictionary again", Change{Op: SetStorage, Name: "plan"}, "it is stored so already"},
 		{"inline int", Change{Op: SetStorage, Name: "age", Attribute: Attribute{Storage: StorageInline}}, "only a string has a storage"},
 		{"unknown", Change{Op: 99, Name: "age"}, "there is no such change"},
