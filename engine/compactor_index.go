@@ -68,7 +68,8 @@ func (c *compactor) who(s *view.State, shard int) func(ords []uint32, dst []uint
 	}
 }
 
-// readKeyHashes reads keys and hashes them.
+// readKeyHashes reads keys and hashes them. The ordinals ascend; one that has several
+// events comes as often.
 func readKeyHashes(s *view.State, shard int) func(ords []uint32, dst []uint64) error {
 	cursor := view.View{S: s}.NewCursor()
 	var part []uint16
@@ -79,16 +80,20 @@ func readKeyHashes(s *view.State, shard int) func(ords []uint32, dst []uint64) e
 			part = part[:0]
 			to := from
 			for ; to < len(ords) && ords[to]>>bitmap.ChunkBits == chunk; to++ {
-				part = append(part, uint16(ords[to]))
+				if to == from || ords[to] != ords[to-1] {
+					part = append(part, uint16(ords[to]))
+				}
 			}
 			keys = append(keys[:0], make([][]byte, len(part))...)
 			if err := cursor.GatherStrings(schema.KeyAttr, shard*bitmap.ShardChunks+int(chunk), part, keys); err != nil {
 				return err
 			}
-			for i, k := range keys {
-				dst[from+i] = digest.Text(k)
+			for k := -1; from < to; from++ {
+				if k < 0 || ords[from] != ords[from-1] {
+					k++
+				}
+				dst[from] = digest.Text(keys[k])
 			}
-			from = to
 		}
 		return nil
 	}

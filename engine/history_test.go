@@ -189,3 +189,36 @@ func TestHistoryStats(t *testing.T) {
 		t.Errorf("%q %v", report.Problems, err)
 	}
 }
+
+// TestKeyHashesOfSeveralEvents: keys are found for ordinals that come several times, also
+// in the head.
+func TestKeyHashesOfSeveralEvents(t *testing.T) {
+	c := newCrowd(t, 1<<26)
+	c.apply(func(b *batch.Builder) {
+		for i := range 50 {
+			b.Upsert(fmt.Sprint("new ", i))
+		}
+	})
+	s, err := c.db.snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	read := readKeyHashes(&s.s.State, 0)
+	var ords []uint32
+	for ord := uint32(1<<16 - 600); ord < s.s.End; ord++ {
+		for range 1 + ord%3 {
+			ords = append(ords, ord)
+		}
+	}
+	got := make([]uint64, len(ords))
+	if err := read(ords, got); err != nil {
+		t.Fatal(err)
+	}
+	for i, ord := range ords {
+		var want [1]uint64
+		if err := read([]uint32{ord}, want[:]); err != nil || got[i] != want[0] {
+			t.Fatalf("ordinal %d: %x, alone %x (%v)", ord, got[i], want[0], err)
+		}
+	}
+}
