@@ -179,7 +179,7 @@ func (c *caseRun) valuesOf(rest, _ string) (string, error) {
 func (c *caseRun) profile(rest, _ string) (string, error) {
 	var p query.Profile
 	var err error
-	o := c.about()
+	o := query.ProfileOptions{Options: c.about()}
 	if attr, value, ok := strings.Cut(rest, " = "); ok {
 		p, err = c.ProfileBy(c.t.Context(), attr, value, &o)
 	} else {

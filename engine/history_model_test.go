@@ -51,8 +51,8 @@ func (a asOf) Breakdown(ctx context.Context, expr, attribute string, _ *query.Br
 	return a.asker.Breakdown(ctx, expr, attribute, &query.BreakdownOptions{Options: query.Options{Now: a.now}})
 }
 
-func (a asOf) Profile(ctx context.Context, key string, _ *query.Options) (query.Profile, error) {
-	return a.asker.Profile(ctx, key, &query.Options{Now: a.now})
+func (a asOf) Profile(ctx context.Context, key string, _ *query.ProfileOptions) (query.Profile, error) {
+	return a.asker.Profile(ctx, key, &query.ProfileOptions{Options: query.Options{Now: a.now}})
 }
 
 // TestHistoryModel does the same random things to a store whose attributes keep history

@@ -90,7 +90,7 @@ func (c *crowd) ask(s query.Snapshot, round, ms int) error {
 			return fmt.Errorf("at %v: %s: %d, want %d (as now: %v)", o.Now, expr, got.Count, want, got.Current)
 		}
 	}
-	p, err := s.Profile(c.Context(), "k77", o)
+	p, err := s.Profile(c.Context(), "k77", &query.ProfileOptions{Options: *o})
 	if err == nil && (len(p.Values) != 4 || p.Values[1].Value.Ordered() != int64(round*1000+77)) {
 		err = fmt.Errorf("at %v: %v", o.Now, p.Values)
 	}

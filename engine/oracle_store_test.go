@@ -309,7 +309,7 @@ func (s *store) check() {
 	}
 	for range 200 {
 		i := p.IntN(p.n)
-		got, err := s.Profile(s.t.Context(), p.keys[i], &query.Options{Now: oracleClock()})
+		got, err := s.Profile(s.t.Context(), p.keys[i], &query.ProfileOptions{Options: query.Options{Now: oracleClock()}})
 		if p.dead[i] {
 			continue // gone, or born again under the key
 		}

@@ -145,6 +145,8 @@ func diffAttribute(old *schema.Attribute, want schema.Attribute, event string) (
 		return impossible(kindText(old), kindText(&want), "kinds never change: add one of another name, load it, drop this one")
 	case event != "" && old.Storage != want.Storage:
 		return impossible(storageNames[old.Storage], storageNames[want.Storage], "the storage of a property never changes: add one of another name, load it, drop this one")
+	case old.Storage < want.Storage && old.History || old.Storage > want.Storage && want.History: // as the steps below have it
+		return impossible(storageNames[old.Storage], storageNames[want.Storage], "its history is stored so too: apply a file that turns it off first, which drops it")
 	}
 	mark := want.Deprecated && !old.Deprecated
 	if mark {

@@ -310,11 +310,12 @@ func TestSchemaFileRoundTrip(t *testing.T) {
 
 func TestDiffCases(t *testing.T) {
 	text := schema.StringValue
-	old := schema.New(3, 20, []schema.Attribute{
+	old := schema.New(3, 22, []schema.Attribute{
 		{ID: 16, Name: "age", Kind: schema.Int, Max: schema.IntValue(120)},
 		{ID: 17, Name: "plan", Kind: schema.String, Allowed: []schema.Value{text("free"), text("pro")}},
 		{ID: 18, Name: "email", Kind: schema.String, Storage: schema.StorageInline, PII: true},
 		{ID: 19, Name: "old", Kind: schema.Bool},
+		{ID: 20, Changes: 21, Name: "tier", Kind: schema.String, History: true},
 	})
 	for _, c := range []struct {
 		name  string
@@ -332,6 +333,8 @@ func TestDiffCases(t *testing.T) {
 		{"into the dictionary", []schema.Attribute{{Name: "email", Kind: schema.String}}, "widen email, set storage email"},
 		{"out of the dictionary", []schema.Attribute{{Name: "plan", Kind: schema.String, Storage: schema.StorageInline, PII: true}}, "set storage plan, widen plan"},
 		{"another kind", []schema.Attribute{{Name: "age", Kind: schema.Float}}, "kinds never change"},
+		{"another storage with history", []schema.Attribute{{Name: "tier", Kind: schema.String, Storage: schema.StorageInline}}, "its history is stored so too"},
+		{"another storage, then history", []schema.Attribute{{Name: "plan", Kind: schema.String, Storage: schema.StorageInline, History: true}}, "set storage plan, widen plan"},
 		{"invalid", []schema.Attribute{{Name: "plan", Kind: schema.String, PII: true}}, "nothing personal"},
 	} {
 		changes, err := diffAttributes(old, c.want)
@@ -347,7 +350,7 @@ func TestDiffCases(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.steps)
 		}
 	}
-	if only := OnlyInStore(old, old.Attributes[1:3]); fmt.Sprint(only) != "[age old]" {
+	if only := OnlyInStore(old, old.Attributes[1:3]); fmt.Sprint(only) != "[age old tier]" {
 		t.Errorf("only in the store: %q", only)
 	}
 }
