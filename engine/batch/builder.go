@@ -17,8 +17,8 @@ const minCompress = 1 << 10
 
 // Builder makes batches. Its methods add ops in order; the first misuse (an empty key,
 // a value that no attribute can have) is kept and returned by [Builder.Encode].
-// Strings, keys and names are normalised to NFC on the way in; the text of a segment
-// is left as it is. A Builder belongs to one goroutine.
+// Strings, keys and names are normalised to NFC on the way in; the text of a segment or of
+// a computed attribute is left as it is. A Builder belongs to one goroutine.
 type Builder struct {
 	source        string
 	run, sequence uint64
@@ -90,7 +90,7 @@ func (b *Builder) Change(c schema.Change) {
 	c.Attribute.ID = 0
 	body := append(b.body[:0], byte(c.Op))
 	body = appendString(appendString(appendString(body, c.Name), c.To), c.Event)
-	body = append(binary.AppendUvarint(body, uint64(c.Retention)), byte(c.Class))
+	body = appendString(append(binary.AppendUvarint(body, uint64(c.Retention)), byte(c.Class)), c.Text)
 	body = schema.AppendAttribute(body, &c.Attribute)
 	b.body = body
 	if len(body) > MaxChangeBytes {

@@ -321,7 +321,7 @@ func (r *reader) change() (c schema.Change) {
 	c.Op = schema.ChangeOp(r.byte())
 	c.Name, c.To, c.Event = r.optional(), r.optional(), r.optional()
 	retention := r.uvarint()
-	c.Retention, c.Class = uint32(retention), schema.DataClass(r.byte())
+	c.Retention, c.Class, c.Text = uint32(retention), schema.DataClass(r.byte()), string(r.take(r.count(1)))
 	if retention > math.MaxUint32 {
 		r.fail("a retention of %d days", retention)
 	}

@@ -331,16 +331,20 @@ func TestForgedChange(t *testing.T) {
 		body := schema.AppendAttribute(before, &schema.Attribute{})
 		return payload(append([]byte{0, 0, 0, 1, 3, byte(len(body))}, body...)...)
 	}
-	if d, err := Decode(change(12, 0, 0, 1, 'e', 7, 6)); err != nil || !reflect.DeepEqual(d.Ops[0].Change, schema.Change{Op: schema.RedefineEvent, Event: "e", Retention: 7, Class: schema.Transaction}) {
+	if d, err := Decode(change(12, 0, 0, 1, 'e', 7, 6, 0)); err != nil || !reflect.DeepEqual(d.Ops[0].Change, schema.Change{Op: schema.RedefineEvent, Event: "e", Retention: 7, Class: schema.Transaction}) {
 		t.Errorf("the good one: %+v, %v", d, err)
 	}
-	if _, err := Decode(change(12, 0, 0, 1, 'e', 7, 8)); code(err) != query.CodeNewerFormat {
+	if d, err := Decode(change(19, 1, 'c', 0, 0, 0, 0, 3, 'a', '+', 'b')); err != nil || !reflect.DeepEqual(d.Ops[0].Change, schema.Change{Op: schema.AddComputed, Name: "c", Text: "a+b"}) {
+		t.Errorf("a computed attribute: %+v, %v", d, err)
+	}
+	if _, err := Decode(change(12, 0, 0, 1, 'e', 7, 8, 0)); code(err) != query.CodeNewerFormat {
 		t.Errorf("a class of a later version: %v", err)
 	}
 	for name, b := range map[string]Batch{
-		"op 0":                change(0, 0, 0, 1, 'e', 7, 6),
-		"retention past 2^32": change(12, 0, 0, 1, 'e', 0x80, 0x80, 0x80, 0x80, 0x10, 6),
-		"event not UTF-8":     change(12, 0, 0, 1, 0xff, 7, 6),
+		"op 0":                change(0, 0, 0, 1, 'e', 7, 6, 0),
+		"retention past 2^32": change(12, 0, 0, 1, 'e', 0x80, 0x80, 0x80, 0x80, 0x10, 6, 0),
+		"event not UTF-8":     change(12, 0, 0, 1, 0xff, 7, 6, 0),
+		"text past the end":   change(19, 1, 'c', 0, 0, 0, 0, 0x7f),
 	} {
 		if _, err := Decode(b); code(err) != query.CodeCorrupt {
 			t.Errorf("%s: %v", name, err)
@@ -528,6 +532,7 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	b.Change(schema.Change{Op: schema.Drop, Name: "x"})
+	b.Change(schema.Change{Op: schema.AddComputed, Name: "c", Text: "x + 1"})
 	b.Change(schema.Change{Op: schema.AddProperty, Event: "e", Name: "x", Attribute: schema.Attribute{Kind: schema.Int}})
 	b.Quarantine("f", BadRow{1, ReasonKind, "d", "r"})
 	big, err := b.Encode()

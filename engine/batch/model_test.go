@@ -464,7 +464,7 @@ func (m *maker) other() {
 		keys = append(keys, "gone")
 		m.b.Delete(keys...)
 	case OpSchemaChange:
-		op.change = schema.Change{Op: schema.ChangeOp(1 + m.rnd.IntN(18)), Name: "n", To: "m", Event: "Å", Retention: m.rnd.Uint32(), Class: schema.Activity, Attribute: schema.Attribute{Name: "n",
+		op.change = schema.Change{Op: schema.ChangeOp(1 + m.rnd.IntN(21)), Name: "n", To: "m", Event: "Å", Retention: m.rnd.Uint32(), Class: schema.Activity, Text: "A\u030a == " + m.word(), Attribute: schema.Attribute{Name: "n",
 			Kind: schema.String, Format: "email", Allowed: []schema.Value{schema.StringValue("x")}, PII: true}}
 		loose := op.change
 		loose.Event = "A\u030a"

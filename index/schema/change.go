@@ -25,19 +25,25 @@ const (
 	DropProperty      ChangeOp = 16 // as Drop
 	NarrowProperty    ChangeOp = 17 // as Narrow
 	DeprecateProperty ChangeOp = 18 // as Deprecate
+
+	AddComputed  ChangeOp = 19 // Name is a new computed attribute, whose expression is Text
+	SetComputed  ChangeOp = 20 // Name's expression is Text from now on
+	DropComputed ChangeOp = 21 // Name goes; it had no data
 )
 
-// ofEvent and ofProperty report whom a change is about, if it is not an attribute.
+// ofEvent, ofProperty and ofComputed report whom a change is about, if it is not an attribute.
 func (op ChangeOp) ofEvent() bool    { return op >= AddEvent && op <= RedefineEvent }
 func (op ChangeOp) ofProperty() bool { return op >= AddProperty && op <= DeprecateProperty }
+func (op ChangeOp) ofComputed() bool { return op >= AddComputed && op <= DropComputed }
 
 // Change is one step of a schema's evolution.
 type Change struct {
 	Op        ChangeOp
-	Name      string    // the attribute or property it is about
+	Name      string    // the attribute, property or computed attribute it is about
 	To        string    // Rename, RenameEvent, RenameProperty: the new name
 	Attribute Attribute // AddAttribute, Widen, Narrow, SetStorage, and as these of properties; ID is ignored
 	Event     string    // the event type it is about, or whose property; "" for an attribute's
 	Retention uint32    // AddEvent, RedefineEvent: see Event
 	Class     DataClass // AddEvent, RedefineEvent
+	Text      string    // AddComputed, SetComputed
 }

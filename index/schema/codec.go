@@ -82,6 +82,11 @@ func AppendSchema(dst []byte, s *Schema) []byte {
 	for i := range s.Events {
 		dst = appendEvent(dst, &s.Events[i])
 	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.Computed)))
+	for i := range s.Computed {
+		dst = appendString(appendString(dst, s.Computed[i].Name), s.Computed[i].Text)
+		dst = append(dst, 0)
+	}
 	return dst
 }
 
@@ -115,13 +120,16 @@ func DecodeSchema(b []byte) (*Schema, error) {
 	}
 	d.taken = make(map[AttrID]bool)
 	attributes, events := d.attributes(), d.events()
+	computed := d.computed(attributes)
 	if d.err == nil && d.at != len(b) {
 		d.corrupt("trailing bytes")
 	}
 	if d.err != nil {
 		return nil, d.err
 	}
-	return New(version, d.next, attributes, events...), nil
+	s := New(version, d.next, attributes, events...)
+	s.Computed = computed
+	return s, nil
 }
 
 func appendString(dst []byte, s string) []byte {
@@ -295,6 +303,22 @@ func (d *decoder) events() (out []Event) {
 		d.distinct(e.Name, names)
 		e.Properties = d.attributes()
 		out = append(out, e)
+	}
+	return out
+}
+
+// computed reads the computed attributes, whose names no attribute has.
+func (d *decoder) computed(attributes []Attribute) (out []Computed) {
+	n := d.length()
+	names := make(map[string]bool)
+	for i := range attributes {
+		names[attributes[i].Name] = true
+	}
+	for i := 0; i < n && d.err == nil; i++ {
+		c := Computed{d.string(MaxNameBytes), d.string(MaxComputedText)}
+		d.known("flags of a computed attribute", d.byte(), 0)
+		d.distinct(c.Name, names)
+		out = append(out, c)
 	}
 	return out
 }

@@ -8,17 +8,20 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
 
 func exampleSchema() *Schema {
-	return New(9, 21, []Attribute{
+	s := New(9, 21, []Attribute{
 		{ID: 16, Name: "age", Kind: Int, Class: Demographic, Required: true, Min: IntValue(0), Max: IntValue(120)},
 		{ID: 17, Changes: 20, Name: "plan", Kind: String, History: true, Allowed: []Value{StringValue("free"), StringValue("pro")}},
 	}, Event{ID: 18, Name: "purchase", Retention: 730, Class: Transaction, Properties: []Attribute{
 		{ID: 19, Name: "amount", Kind: Decimal, Scale: 2, Required: true, Min: DecimalValue(0, 2)},
 	}})
+	s.Computed = []Computed{{"orders", "purchase.count()"}}
+	return s
 }
 
 // exampleBytes takes the example from the package comment itself.
@@ -28,7 +31,7 @@ func exampleBytes(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, _ := strings.Cut(string(doc), "with two attributes and an event type:\n")
+	_, text, _ := strings.Cut(string(doc), "a computed attribute:\n")
 	text, _, _ = strings.Cut(text, "// The first is age")
 	b, err := hex.DecodeString(strings.NewReplacer("//", "", " ", "", "\t", "", "\n", "").Replace(text))
 	if err != nil || len(b) == 0 {
@@ -70,6 +73,9 @@ func requireSameSchema(t *testing.T, got, want *Schema) {
 		if !reflect.DeepEqual(g, w) {
 			t.Fatalf("event %d: got %+v, want %+v", i, g, w)
 		}
+	}
+	if !slices.Equal(got.Computed, want.Computed) {
+		t.Fatalf("computed: got %+v, want %+v", got.Computed, want.Computed)
 	}
 }
 
@@ -123,6 +129,8 @@ func TestDecodeErrors(t *testing.T) {
 		{"newer property", change(66, attributeFormat+1), ErrNewerFormat},
 		{"a property's id is the event's", change(67, 18), ErrCorrupt},
 		{"a property's id is below 16", change(67, 15), ErrCorrupt},
+		{"forged count of computed attributes", change(86, 0x7f), ErrCorrupt},
+		{"newer flag of a computed attribute", change(len(good)-1, 1), ErrNewerFormat},
 	} {
 		if _, err := DecodeSchema(c.b); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
@@ -137,6 +145,17 @@ func TestDecodeErrors(t *testing.T) {
 	twice.Attributes[1].Name = "age"
 	if _, err := DecodeSchema(AppendSchema(nil, twice)); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a name twice: got %v, want corrupt", err)
+	}
+	for what, computed := range map[string][]Computed{
+		"a computed name twice":           {{"a", "1"}, {"a", "2"}},
+		"a computed name of an attribute": {{"age", "1"}},
+		"a computed text past its limit":  {{"a", strings.Repeat("x", MaxComputedText+1)}},
+	} {
+		s := exampleSchema()
+		s.Computed = computed
+		if _, err := DecodeSchema(AppendSchema(nil, s)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: got %v, want corrupt", what, err)
+		}
 	}
 	for what, events := range map[string][]Event{
 		"an event's name twice":    {{ID: 18, Name: "e"}, {ID: 19, Name: "e"}},

@@ -33,6 +33,8 @@
 // number means two things in a store. Allowed values of a set attribute are its elements,
 // as string values; those of any other attribute have its kind and scale.
 //
+// A computed attribute ([Computed]) is a name for an expression. It has no values and no id.
+//
 // # Binary form, version 1
 //
 // uvarint and varint (zigzag) are those of encoding/binary; a string is a uvarint
@@ -46,8 +48,9 @@
 //	  uvarint  next id
 //	  uvarint  n, then n attributes
 //	  uvarint  n, then n event types
+//	  uvarint  n, then n computed attributes, in the order in which they were added
 //	  (ids ascend within their list, are at least 16, below next id, and all different;
-//	  names are distinct within their list)
+//	  names are distinct within their list, and no computed attribute has that of an attribute)
 //
 //	attribute
 //	  1 byte   version: 1
@@ -68,6 +71,11 @@
 //	  1 byte   flags: 1 deprecated
 //	  uvarint  n, then its n properties, each in the form of an attribute
 //
+//	computed attribute
+//	  string   name, at most 128 bytes
+//	  string   the expression, at most 16 KiB
+//	  1 byte   flags: none yet
+//
 //	value
 //	  1 byte   kind; 0 is absent and nothing follows
 //	  string   of a string
@@ -75,7 +83,8 @@
 //	  1 byte   scale, varint the unscaled integer, of a decimal
 //	  varint   the ordered form, of every other kind
 //
-// Example, a schema at version 9 whose next id is 21, with two attributes and an event type:
+// Example, a schema at version 9 whose next id is 21, with two attributes, an event type and
+// a computed attribute:
 //
 //	01 09 15 02
 //	01 10 03 61 67 65 02 00 00 02 01 02 00 02 f0 01 00 00
@@ -83,9 +92,12 @@
 //	01
 //	12 08 70 75 72 63 68 61 73 65 da 05 06 00 01
 //	01 13 06 61 6d 6f 75 6e 74 04 02 00 00 01 04 02 00 00 00 00
+//	01
+//	06 6f 72 64 65 72 73 10 70 75 72 63 68 61 73 65 2e 63 6f 75 6e 74 28 29 00
 //
 // The first is age: id 16, int, demographic, required, min 0, max 120. The second is plan:
 // id 17, a dictionary string with history, whose changes are of type 20, allowed "free" and
 // "pro". The event type is purchase: id 18, kept for 730 days, transaction; its property is
-// amount: id 19, a decimal of 2 places, required, min 0.00.
+// amount: id 19, a decimal of 2 places, required, min 0.00. The computed attribute orders is
+// purchase.count().
 package schema

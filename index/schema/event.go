@@ -105,13 +105,18 @@ func (s *Schema) Property(id AttrID) (*Event, *Attribute) {
 	return nil, nil
 }
 
-// Clashes returns the names that an attribute and an event type have in common, in order
-// of the attributes. They cannot stand bare in expressions, where they are written
+// Clashes returns the names that an attribute, be it computed, and an event type have in
+// common, in order of the attributes. They cannot stand bare in expressions, where they are written
 // p["name"] and ev["name"]; whoever changes the schema is told of them.
 func (s *Schema) Clashes() (names []string) {
 	for i := range s.Attributes {
 		if s.LookupEvent(s.Attributes[i].Name) != nil {
 			names = append(names, s.Attributes[i].Name)
+		}
+	}
+	for i := range s.Computed {
+		if s.LookupEvent(s.Computed[i].Name) != nil {
+			names = append(names, s.Computed[i].Name)
 		}
 	}
 	return names

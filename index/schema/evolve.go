@@ -45,7 +45,8 @@ func (e *ChangeError) Error() string {
 func (op ChangeOp) String() string {
 	names := [...]string{"no change", "add", "widen", "rename", "deprecate", "drop", "narrow", "set storage",
 		"add event", "rename event", "deprecate event", "drop event", "redefine event",
-		"add property", "widen property", "rename property", "drop property", "narrow property", "deprecate property"}
+		"add property", "widen property", "rename property", "drop property", "narrow property", "deprecate property",
+		"add computed", "set computed", "drop computed"}
 	if int(op) < len(names) {
 		return names[op]
 	}
@@ -74,9 +75,12 @@ func (op ChangeOp) String() string {
 //     RedefineEvent sets Retention and Class, and ends a deprecation.
 //   - Changes of properties are as those of attributes. No property is unique, has history,
 //     or is named "ts", which is the time of an event. Its storage never changes.
+//   - AddComputed, SetComputed, DropComputed: what the text means, and whether another text
+//     names it, is for whoever knows the language to look at.
 //
-// Names are distinct among the attributes, among the event types, and among the properties
-// of one; an attribute and an event type may have the same: see [Schema.Clashes].
+// Names are distinct among the attributes and computed attributes together, among the event
+// types, and among the properties of one; an event type may have the name of an attribute or
+// of a computed one: see [Schema.Clashes].
 //
 // A change that changes nothing is an error.
 func (s *Schema) Apply(c Change) (*Schema, error) {
@@ -87,6 +91,8 @@ func (s *Schema) Apply(c Change) (*Schema, error) {
 		return s.changeEvent(c)
 	case c.Op.ofProperty():
 		return s.changeProperty(c)
+	case c.Op.ofComputed():
+		return s.changeComputed(c)
 	}
 	i, ok := s.byName[c.Name]
 	if !ok {
@@ -105,6 +111,8 @@ func (s *Schema) Apply(c Change) (*Schema, error) {
 	case Rename:
 		if s.Lookup(c.To) != nil {
 			return nil, c.problem(fmt.Sprintf("the name %q is taken", c.To), "choose another name or drop that attribute first")
+		} else if taken := s.taken(c.To); taken != "" {
+			return nil, c.problem(taken, "choose another name or drop that one first")
 		}
 		a.Name = c.To
 	case Deprecate:
@@ -113,7 +121,7 @@ func (s *Schema) Apply(c Change) (*Schema, error) {
 		}
 		a.Deprecated = true
 	case Drop:
-		return New(s.Version+1, s.NextID, slices.Delete(slices.Clone(s.Attributes), i, i+1), s.Events...), nil
+		return s.with(s.NextID, slices.Delete(slices.Clone(s.Attributes), i, i+1), s.Events), nil
 	case SetStorage:
 		if a.Kind == String && a.Storage == c.Attribute.Storage {
 			return nil, c.problem("it is stored so already", "nothing is to be done")
@@ -131,7 +139,7 @@ func (s *Schema) Apply(c Change) (*Schema, error) {
 	}
 	attributes := slices.Clone(s.Attributes)
 	attributes[i] = a
-	return New(s.Version+1, next, attributes, s.Events...), nil
+	return s.with(next, attributes, s.Events), nil
 }
 
 // restored returns the schema with attribute i as a, under a new id.
@@ -143,7 +151,7 @@ func (s *Schema) restored(i int, a Attribute, c Change) (*Schema, error) {
 		return nil, err
 	}
 	a.ID = s.NextID
-	return New(s.Version+1, a.ID+1, append(slices.Delete(slices.Clone(s.Attributes), i, i+1), a), s.Events...), nil
+	return s.with(a.ID+1, append(slices.Delete(slices.Clone(s.Attributes), i, i+1), a), s.Events), nil
 }
 
 func (c *Change) problem(what, advice string) error {
@@ -182,6 +190,8 @@ func (s *Schema) add(c Change) (*Schema, error) {
 		return nil, err
 	case s.Lookup(a.Name) != nil:
 		return nil, c.problem("the name is taken", "choose another name, or widen or narrow the attribute that has it")
+	case s.taken(a.Name) != "":
+		return nil, c.problem(s.taken(a.Name), "choose another name or drop that one first")
 	case s.full():
 		return nil, c.problem("the schema is full", "drop attributes and properties that are not used")
 	}
@@ -190,7 +200,7 @@ func (s *Schema) add(c Change) (*Schema, error) {
 	}
 	a.ID = max(s.NextID, FirstUserAttr)
 	next := a.numberChanges(a.ID + 1)
-	return New(s.Version+1, next, append(slices.Clone(s.Attributes), a), s.Events...), nil
+	return s.with(next, append(slices.Clone(s.Attributes), a), s.Events), nil
 }
 
 // redefine gives an attribute or property the definition of a widening or narrowing.

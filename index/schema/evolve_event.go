@@ -33,7 +33,7 @@ func (s *Schema) changeEvent(c Change) (*Schema, error) {
 		}
 		e.Retention, e.Class, e.Deprecated = c.Retention, c.Class, false
 	case DropEvent:
-		return New(s.Version+1, s.NextID, s.Attributes, slices.Delete(slices.Clone(s.Events), i, i+1)...), nil
+		return s.with(s.NextID, s.Attributes, slices.Delete(slices.Clone(s.Events), i, i+1)), nil
 	}
 	if err := e.validate(c.Op); err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (s *Schema) findEvent(c *Change) (int, error) {
 func (s *Schema) withEvent(i int, e Event, next AttrID) *Schema {
 	events := slices.Clone(s.Events)
 	events[i] = e
-	return New(s.Version+1, next, s.Attributes, events...)
+	return s.with(next, s.Attributes, events)
 }
 
 func (s *Schema) addEvent(c Change) (*Schema, error) {
@@ -70,7 +70,7 @@ func (s *Schema) addEvent(c Change) (*Schema, error) {
 	if err := e.validate(c.Op); err != nil {
 		return nil, err
 	}
-	return New(s.Version+1, id+1, s.Attributes, append(slices.Clone(s.Events), e)...), nil
+	return s.with(id+1, s.Attributes, append(slices.Clone(s.Events), e)), nil
 }
 
 // Validate reports what keeps a definition, its properties included, from being an event

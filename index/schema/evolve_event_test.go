@@ -90,7 +90,8 @@ func TestEventDeprecationEnds(t *testing.T) {
 
 func TestClashes(t *testing.T) {
 	s := New(0, 0, []Attribute{{ID: 16, Name: "b"}, {ID: 17, Name: "x"}, {ID: 18, Name: "a"}}, Event{ID: 19, Name: "a"}, Event{ID: 20, Name: "y"}, Event{ID: 21, Name: "b"})
-	if got := s.Clashes(); !slices.Equal(got, []string{"b", "a"}) {
+	s.Computed = []Computed{{"z", "1"}, {"y", "1"}}
+	if got := s.Clashes(); !slices.Equal(got, []string{"b", "a", "y"}) {
 		t.Fatal(got)
 	}
 }
@@ -147,6 +148,7 @@ func TestValidateEvent(t *testing.T) {
 type plainSchema struct {
 	attributes map[string]Attribute
 	events     map[string]*plainEvent
+	computed   []Computed
 	next       AttrID
 }
 
@@ -204,7 +206,17 @@ func (p *plainSchema) apply(c Change) {
 		delete(p.events, c.Event)
 	case RedefineEvent:
 		e.Retention, e.Class, e.Deprecated = c.Retention, c.Class, false
+	case AddComputed:
+		p.computed = append(p.computed, Computed{c.Name, c.Text})
+	case SetComputed:
+		p.computed[p.place(c.Name)].Text = c.Text
+	case DropComputed:
+		p.computed = slices.Delete(p.computed, p.place(c.Name), p.place(c.Name)+1)
 	}
+}
+
+func (p *plainSchema) place(computed string) int {
+	return slices.IndexFunc(p.computed, func(c Computed) bool { return c.Name == computed })
 }
 
 // schema returns what the real one should be.
@@ -222,18 +234,20 @@ func (p *plainSchema) schema(version uint64) *Schema {
 		events = append(events, e.Event)
 	}
 	slices.SortFunc(events, func(a, b Event) int { return int(a.ID) - int(b.ID) })
-	return New(version, p.next, ordered(p.attributes), events...)
+	s := New(version, p.next, ordered(p.attributes), events...)
+	s.Computed = slices.Clone(p.computed)
+	return s
 }
 
 // randomChange makes a change, often a possible one.
 func (p *plainSchema) randomChange(r *rand.Rand) Change {
 	name := func() string { return fmt.Sprintf("a%d", r.IntN(6)) }
-	c := Change{Op: ChangeOp(1 + r.IntN(int(DeprecateProperty))), Name: name(), To: name(), Attribute: randomAttribute(r),
+	c := Change{Op: ChangeOp(1 + r.IntN(int(DropComputed))), Name: name(), To: name(), Text: randomText(r), Attribute: randomAttribute(r),
 		Retention: uint32(r.IntN(3)), Class: DataClass(r.IntN(9))}
 	if c.Op == DropEvent && r.IntN(3) > 0 { // else nobody lives to have properties
 		c.Op = AddProperty
 	}
-	if c.Op >= AddEvent {
+	if c.Op.ofEvent() || c.Op.ofProperty() {
 		c.Event = name()
 		c.Attribute.Unique, c.Attribute.History = r.IntN(20) == 0, r.IntN(20) == 0
 	}
@@ -261,7 +275,7 @@ func TestEvolutionModel(t *testing.T) {
 	const seed = 14
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	model := &plainSchema{map[string]Attribute{}, map[string]*plainEvent{}, FirstUserAttr}
+	model := &plainSchema{map[string]Attribute{}, map[string]*plainEvent{}, nil, FirstUserAttr}
 	s, done := New(0, 0, nil), map[ChangeOp]int{}
 	for range 20000 {
 		c := model.randomChange(r)
@@ -285,6 +299,11 @@ func TestEvolutionModel(t *testing.T) {
 				t.Fatalf("after %+v: %+v is not valid or not found", c, e)
 			}
 		}
+		for i := range after.Computed {
+			if c := &after.Computed[i]; after.LookupComputed(c.Name) != c || after.Lookup(c.Name) != nil || c.Validate() != nil {
+				t.Fatalf("after the change: %+v is not valid, not found, or an attribute", c)
+			}
+		}
 		if back, err := DecodeSchema(AppendSchema(nil, after)); err != nil {
 			t.Fatal(err)
 		} else {
@@ -293,7 +312,7 @@ func TestEvolutionModel(t *testing.T) {
 		s = after
 		done[c.Op]++
 	}
-	for op := AddAttribute; op <= DeprecateProperty; op++ {
+	for op := AddAttribute; op <= DropComputed; op++ {
 		if done[op] < 20 {
 			t.Errorf("%q was possible only %d times: the generator is wrong", op, done[op])
 		}

@@ -80,7 +80,7 @@ func applyCases(base *Schema) []applyCase {
 
 func TestApplyCases(t *testing.T) {
 	base := exampleSchema() // age int 0..120 required, plan string {free, pro}; purchase with amount
-	for _, c := range append(applyCases(base), applyEventCases(base)...) {
+	for _, c := range slices.Concat(applyCases(base), applyEventCases(base), applyComputedCases()) {
 		before := AppendSchema(nil, base)
 		next, err := base.Apply(c.change)
 		if !bytes.Equal(before, AppendSchema(nil, base)) {

@@ -73,20 +73,22 @@ func (a *Attribute) Coded() bool {
 // Inline reports whether values are kept as bytes.
 func (a *Attribute) Inline() bool { return a.Kind == String && a.Storage == StorageInline }
 
-// Schema is the table of attributes and events at one version. It is immutable and safe for
-// concurrent use.
+// Schema is the table of attributes, events and computed attributes at one version. It is
+// immutable and safe for concurrent use.
 type Schema struct {
 	Version    uint64 // 0 for the empty schema, then one more for each change
 	NextID     AttrID // the id that the next added attribute gets
 	Attributes []Attribute
 	Events     []Event // in ascending id order
+	Computed   []Computed
 	byName     map[string]int
 	byID       map[AttrID]int
 	changes    []*Event // of the attributes with history
 }
 
 // New builds a schema from attributes and events in ascending id order. It indexes them
-// but checks nothing: see [Schema.Apply] for changes that are checked.
+// but checks nothing: see [Schema.Apply] for changes that are checked, and that make computed
+// attributes.
 func New(version uint64, next AttrID, attributes []Attribute, events ...Event) *Schema {
 	s := &Schema{Version: version, NextID: max(next, FirstUserAttr), Attributes: attributes, Events: events,
 		byName: make(map[string]int, len(attributes)), byID: make(map[AttrID]int, len(attributes))}
@@ -98,6 +100,13 @@ func New(version uint64, next AttrID, attributes []Attribute, events ...Event) *
 		}
 	}
 	return s
+}
+
+// with returns the next schema, with other attributes and events.
+func (s *Schema) with(next AttrID, attributes []Attribute, events []Event) *Schema {
+	out := New(s.Version+1, next, attributes, events...)
+	out.Computed = s.Computed
+	return out
 }
 
 // Lookup returns the attribute with a name, or nil.
