@@ -93,7 +93,7 @@ type (
 	// still undecided.
 	Residual struct {
 		Span
-		Attrs  []schema.AttrID  // what it reads
+		Attrs  []schema.AttrID  // what it reads; schema.ListsAttr: the names of the lists
 		Events []schema.EventID // whose acts it reads
 		Eval   ResidualFunc
 	}
@@ -105,6 +105,17 @@ type (
 // evaluation error other than an absent value (the truth is then Unknown). It is safe for
 // concurrent use.
 type ResidualFunc func(values []schema.Value, acts [][]Act, env Env) (t Truth, failed bool)
+
+// Formula works out a value of any kind for one profile at a time: that of a computed attribute.
+type Formula struct {
+	Attrs  []schema.AttrID // as those of Residual
+	Events []schema.EventID
+	Eval   FormulaFunc
+}
+
+// FormulaFunc is as [ResidualFunc]. The value is absent where an absent one makes it so, and
+// where a part of it has no result.
+type FormulaFunc func(values []schema.Value, acts [][]Act, env Env) schema.Value
 
 func (*Const) node()    {}
 func (*And) node()      {}

@@ -33,6 +33,18 @@ func (s *Schema) LookupComputed(name string) *Computed {
 	return nil
 }
 
+// Names returns the names of all attributes, the computed ones behind the others.
+func (s *Schema) Names() []string {
+	names := make([]string, 0, len(s.Attributes)+len(s.Computed))
+	for i := range s.Attributes {
+		names = append(names, s.Attributes[i].Name)
+	}
+	for i := range s.Computed {
+		names = append(names, s.Computed[i].Name)
+	}
+	return names
+}
+
 // Validate reports what keeps a definition from being a computed attribute's, whatever its
 // text means. The error is a *[ChangeError].
 func (c *Computed) Validate() error { return c.validate(SetComputed) }

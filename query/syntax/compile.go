@@ -1,10 +1,7 @@
 package syntax
 
 import (
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -27,10 +24,10 @@ type Catalog interface {
 	ListNames() []string
 }
 
-// Uses are the saved segments and lists that a text itself names, in the order of
-// first use; what a segment names in turn is not among them.
+// Uses are the saved segments, lists and computed attributes that a text itself names, in
+// the order of first use; what these name in turn is not among them.
 type Uses struct {
-	Segments, Lists []string
+	Segments, Lists, Computed []string
 }
 
 // Expr is a compiled expression: what a text means over one schema at one instant. It
@@ -46,7 +43,8 @@ type Expr struct {
 	checked  *ast.AST
 	verbs    map[int64]*verb // what is said of events, by node
 	segments map[string]*Expr
-	nodes    int // of the tree and of all segments, as often as they are named
+	names    map[int64][]string // the computed attributes that a node comes from, by node, the outermost first
+	nodes    int                // of the tree, of segments and computed attributes, as often as they are named
 
 	once    sync.Once
 	prog    cel.Program
@@ -75,13 +73,18 @@ func Compile(text string, cat Catalog, env query.Env) (*Expr, error) {
 
 // Compile turns a text into a checked tree. env.Now is what now and today mean in
 // Root. Every error is a [*query.Error] with one of the codes Syntax, UnknownName,
-// Type, Limit, Conflict (segments that name each other in a circle) or Internal.
+// Type, Limit, Conflict (segments or computed attributes that name each other in a circle)
+// or Internal.
 func (c *Compiler) Compile(text string, cat Catalog, env query.Env) (*Expr, error) {
 	e, err := c.environment(cat.Schema())
 	if err != nil {
 		return nil, query.Errorf(query.CodeInternal, "expression environment: %w", err)
 	}
-	return (&compilation{base: c.base, env: e, cat: cat, now: env, done: map[string]*Expr{}}).text(text)
+	return c.compilation(e, cat, env).text(text)
+}
+
+func (c *Compiler) compilation(e *environment, cat Catalog, env query.Env) *compilation {
+	return &compilation{base: c.base, env: e, cat: cat, now: env, done: map[string]*Expr{}, formulas: map[string]parsed{}}
 }
 
 func (c *Compiler) environment(s *schema.Schema) (*environment, error) {
@@ -105,61 +108,76 @@ type compilation struct {
 	cat   Catalog
 	now   query.Env
 	done  map[string]*Expr
-	stack []string // the segments being compiled
+	stack []reference // whose texts are being compiled
+
+	formulas map[string]parsed // of computed attributes, by name
 }
 
+// text compiles what has to be true or false.
 func (c *compilation) text(text string) (*Expr, error) {
+	e, err := c.check(text, func(l *elaborator, root ast.Expr) ast.Expr {
+		root, _ = l.expression(root)
+		return root
+	})
+	if err != nil {
+		return nil, err
+	}
+	if t := e.kind(); t != cel.BoolType {
+		return nil, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("the expression is of type %s, not true or false", typeName(t)),
+			Hint: "compare it with something", Source: text, Span: e.src.span(e.checked.SourceInfo(), e.checked.Expr())}
+	}
+	w := &walker{expr: e, cat: c.cat, zones: c.base.zones, now: c.now}
+	w.windows()
+	root := w.node(e.checked.Expr())
+	if w.err != nil {
+		return nil, w.err
+	}
+	e.Root = simplify(root)
+	return e, nil
+}
+
+// kind returns the type of the whole expression.
+func (e *Expr) kind() *cel.Type { return e.checked.GetType(e.checked.Expr().ID()) }
+
+// check makes the checked tree of a text; elaborate is given its parsed one.
+func (c *compilation) check(text string, elaborate func(l *elaborator, root ast.Expr) ast.Expr) (*Expr, error) {
 	if len(text) > MaxTextBytes {
 		return nil, &query.Error{Code: query.CodeLimit, Hint: "put long lists of values into a named list (in_list)",
 			Message: fmt.Sprintf("an expression has at most %d bytes, this one has %d", MaxTextBytes, len(text))}
 	}
-	src := newSource(text)
-	if strings.TrimSpace(text) == "" {
-		return nil, &query.Error{Code: query.CodeSyntax, Message: "the expression is empty", Hint: "true is everybody", Source: text}
-	}
-	cs := common.NewTextSource(text)
-	parsed, errs := c.base.parser.Parse(cs)
-	if len(errs.GetErrors()) > 0 {
-		return nil, syntaxError(src, errs)
-	}
-	e := &Expr{Text: text, env: c.env, src: src, segments: map[string]*Expr{}, nodes: countNodes(parsed.Expr())}
-	if err := e.checkNodes(query.Span{Start: 0, End: len(text)}); err != nil {
+	p, err := c.parse(text)
+	if err != nil {
 		return nil, err
 	}
-	info := parsed.SourceInfo()
-	l := &elaborator{fac: ast.NewExprFactory(), ast: info, src: src, sch: c.env.schema, cat: c.cat, zones: c.base.zones,
-		next: ast.MaxID(parsed), verbs: map[int64]*verb{}, times: map[int64]kind{}}
-	root, _ := l.expr(parsed.Expr())
+	e := &Expr{Text: text, env: c.env, src: p.src, segments: map[string]*Expr{}, names: map[int64][]string{}, nodes: countNodes(p.tree.Expr())}
+	if err := e.checkNodes(reference{}, query.Span{Start: 0, End: len(text)}); err != nil {
+		return nil, err
+	}
+	info := p.tree.SourceInfo()
+	l := &elaborator{of: c, expr: e, fac: ast.NewExprFactory(), ast: info, src: p.src, sch: c.env.schema, cat: c.cat, zones: c.base.zones,
+		next: ast.MaxID(p.tree), verbs: map[int64]*verb{}, times: map[int64]kind{}}
+	root := elaborate(l, p.tree.Expr())
 	if l.err != nil {
 		return nil, l.err
 	}
-	checked, errs := checker.Check(ast.NewAST(root, info), cs, c.env.checker)
+	checked, errs := checker.Check(ast.NewAST(root, info), common.NewTextSource(text), c.env.checker)
 	if len(errs.GetErrors()) > 0 {
-		return nil, typeError(src, checked, errs)
-	}
-	if t := checked.GetType(checked.Expr().ID()); t != cel.BoolType {
-		return nil, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("the expression is of type %s, not true or false", typeName(t)),
-			Hint: "compare it with something", Source: text, Span: src.span(info, checked.Expr())}
+		return nil, typeError(p.src, checked, errs)
 	}
 	e.checked, e.Uses, e.ReadsNow, e.verbs = checked, l.uses, l.now, l.verbs
-	if err := c.segments(e); err != nil {
-		return nil, err
-	}
-	w := &walker{expr: e, cat: c.cat, zones: c.base.zones, now: c.now}
-	w.windows()
-	root2 := w.node(checked.Expr())
-	if w.err != nil {
-		return nil, w.err
-	}
-	e.Root = simplify(root2)
 	return e, nil
 }
 
-func (e *Expr) checkNodes(at query.Span) error {
+// checkNodes refuses what has become too large; r is what was named last, if anything.
+func (e *Expr) checkNodes(r reference, at query.Span) error {
 	if e.nodes <= MaxNodes {
 		return nil
 	}
-	return &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("an expression has at most %d parts, segments included; this one has %d", MaxNodes, e.nodes),
+	with := ""
+	if r.name != "" {
+		with = " with " + r.String()
+	}
+	return &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("an expression has at most %d parts, segments and computed attributes included; this one has %d%s", MaxNodes, e.nodes, with),
 		Hint: "put values into a named list (in_list)", Source: e.Text, Span: at}
 }
 
@@ -169,70 +187,46 @@ func countNodes(e ast.Expr) int {
 	return n
 }
 
-// segments compiles the segments that an expression names.
-func (c *compilation) segments(e *Expr) error {
-	var calls []ast.Expr
-	ast.PreOrderVisit(e.checked.Expr(), ast.NewExprVisitor(func(n ast.Expr) {
-		if n.Kind() == ast.CallKind && n.AsCall().FunctionName() == fnSegment {
-			calls = append(calls, n)
-		}
-	}))
-	for _, n := range calls {
-		name := segmentName(n)
-		at := e.src.span(e.checked.SourceInfo(), n)
-		s, err := c.segment(name)
-		if err != nil {
-			return inSegment(name, err, e.Text, at)
-		}
-		e.segments[name] = s
-		e.ReadsNow = e.ReadsNow || s.ReadsNow
-		e.nodes += s.nodes
-		if err := e.checkNodes(at); err != nil {
-			return err
-		}
+// inline compiles a segment that an expression names and adds it to the expression.
+func (l *elaborator) inline(name string, at query.Span) {
+	r := reference{name: name}
+	s, err := l.of.segment(r)
+	if err == nil {
+		l.expr.segments[name] = s
+		l.now = l.now || s.ReadsNow
+		l.expr.nodes += s.nodes
+		l.limit(r, at)
+		return
 	}
-	return nil
+	l.refuse(r, err, at)
+}
+
+// limit checks the size after r has been added to it.
+func (l *elaborator) limit(r reference, at query.Span) {
+	if err := l.expr.checkNodes(r, at); err != nil && l.err == nil {
+		l.err = err
+	}
 }
 
 func segmentName(call ast.Expr) string {
 	return fmt.Sprint(call.AsCall().Args()[1].AsLiteral().Value())
 }
 
-func (c *compilation) segment(name string) (*Expr, error) {
-	if e := c.done[name]; e != nil {
+func (c *compilation) segment(r reference) (*Expr, error) {
+	if e := c.done[r.name]; e != nil {
 		return e, nil
 	}
-	if i := slices.Index(c.stack, name); i >= 0 {
-		circle := append(slices.Clone(c.stack[i:]), name)
-		return nil, query.Errorf(query.CodeConflict, "segments name each other in a circle: %s", strings.Join(circle, " -> "))
+	if err := c.enter(r); err != nil {
+		return nil, err
 	}
-	if len(c.stack) >= MaxSegmentDepth {
-		return nil, query.Errorf(query.CodeLimit, "segments name segments more than %d deep", MaxSegmentDepth)
-	}
-	text, ok := c.cat.Segment(name)
+	defer c.leave()
+	text, ok := c.cat.Segment(r.name)
 	if !ok {
-		return nil, query.Errorf(query.CodeUnknownName, "there is no segment %q", name)
+		return nil, query.Errorf(query.CodeUnknownName, "there is no segment %q", r.name)
 	}
-	c.stack = append(c.stack, name)
 	e, err := c.text(text)
-	c.stack = c.stack[:len(c.stack)-1]
 	if err == nil {
-		c.done[name] = e
+		c.done[r.name] = e
 	}
 	return e, err
-}
-
-// inSegment moves an error of a segment's text to where the segment is named.
-func inSegment(name string, err error, text string, at query.Span) error {
-	var q *query.Error
-	if !errors.As(err, &q) {
-		return err
-	}
-	out := *q
-	out.Source, out.Span = text, at
-	if q.Source != "" {
-		line, col := q.Place()
-		out.Message = fmt.Sprintf("in segment %q, %d:%d: %s", name, line, col, q.Message)
-	}
-	return &out
 }

@@ -51,6 +51,8 @@ type info struct {
 // p, numbers meet numbers of their own kind, in_segment and in_list get the profile,
 // event lists become comprehensions. The first error wins.
 type elaborator struct {
+	of    *compilation
+	expr  *Expr
 	fac   ast.ExprFactory
 	ast   *ast.SourceInfo
 	src   *source
@@ -63,7 +65,7 @@ type elaborator struct {
 	times map[int64]kind  // the nodes that are a date or an instant and no calculation
 	uses  Uses
 	now   bool
-	err   *query.Error
+	err   error
 }
 
 func (l *elaborator) fail(e ast.Expr, code query.Code, hint, format string, args ...any) {
@@ -79,11 +81,14 @@ func (l *elaborator) id(like int64) int64 {
 	if r, ok := l.ast.GetOffsetRange(like); ok {
 		l.ast.SetOffsetRange(l.next, r)
 	}
+	if names := l.expr.names[like]; names != nil {
+		l.expr.names[l.next] = names
+	}
 	return l.next
 }
 
-// expr elaborates what has to be a single value.
-func (l *elaborator) expr(e ast.Expr) (ast.Expr, info) {
+// expression elaborates what has to be a single value.
+func (l *elaborator) expression(e ast.Expr) (ast.Expr, info) {
 	out, t := l.operand(e)
 	l.value(e, t)
 	return out, t
@@ -161,7 +166,7 @@ func (l *elaborator) ident(e ast.Expr) (ast.Expr, info) {
 		return e, info{kind: aTime, fixed: true}
 	}
 	name = norm.NFC.String(name)
-	isAttribute, isEvent := l.sch.Lookup(name) != nil, l.sch.LookupEvent(name) != nil
+	isAttribute, isEvent := l.sch.Lookup(name) != nil || l.sch.LookupComputed(name) != nil, l.sch.LookupEvent(name) != nil
 	switch {
 	case isAttribute && isEvent:
 		l.fail(e, query.CodeUnknownName, fmt.Sprintf("write p[%q] or ev[%q]", name, name), "%q is an attribute and an event", name)
@@ -185,8 +190,12 @@ func (l *elaborator) variable(name string) *variable {
 // attribute makes p.name, or a test of its presence.
 func (l *elaborator) attribute(e, p ast.Expr, name string, test bool) (ast.Expr, info) {
 	name = norm.NFC.String(name)
-	a := l.sch.Lookup(name)
+	a, x := l.sch.Lookup(name), l.sch.LookupComputed(name)
 	switch {
+	case x != nil && test:
+		return l.hasComputed(e, x)
+	case x != nil:
+		return l.computed(e, x)
 	case a == nil && test && l.sch.LookupEvent(name) != nil:
 		l.hasEvent(e)
 		return e, info{}
@@ -313,7 +322,7 @@ func (l *elaborator) elements(e ast.Expr) ([]ast.Expr, []info) {
 	}
 	out, at := make([]ast.Expr, len(in)), make([]info, len(in))
 	for i, x := range in {
-		out[i], at[i] = l.expr(x)
+		out[i], at[i] = l.expression(x)
 	}
 	return out, at
 }
@@ -354,11 +363,11 @@ func (l *elaborator) call(e ast.Expr) (ast.Expr, info) {
 	at := make([]info, len(c.Args()))
 	fixed := true
 	for i, a := range c.Args() {
-		args[i], at[i] = l.averageAsFloat(l.expr(a))
+		args[i], at[i] = l.averageAsFloat(l.expression(a))
 		fixed = fixed && at[i].fixed
 	}
 	if c.IsMemberFunction() {
-		target, t := l.expr(c.Target())
+		target, t := l.expression(c.Target())
 		l.memberTest(c)
 		return l.fac.NewMemberCall(e.ID(), c.FunctionName(), target, args...), info{kind: aBool, fixed: fixed && t.fixed}
 	}
@@ -431,7 +440,7 @@ func (l *elaborator) memberTest(c ast.CallExpr) {
 			return
 		}
 		for _, x := range arg.AsList().Elements() {
-			if _, t := l.expr(x); t.kind != aString {
+			if _, t := l.expression(x); t.kind != aString {
 				l.fail(x, query.CodeType, "", "the elements of a set are strings, %s is none", l.show(x))
 			}
 		}
@@ -524,6 +533,7 @@ func (l *elaborator) named(e ast.Expr, c ast.CallExpr) (ast.Expr, info) {
 			return e, info{}
 		}
 		l.uses.Segments = appendName(l.uses.Segments, name)
+		l.inline(name, l.src.span(l.ast, e))
 	}
 	p := l.fac.NewIdent(l.id(e.ID()), "p")
 	return l.fac.NewCall(e.ID(), internal, p, l.fac.NewLiteral(arg.ID(), types.String(name))), info{kind: aBool}

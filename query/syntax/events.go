@@ -238,7 +238,7 @@ func (l *elaborator) verb(e ast.Expr, c ast.CallExpr) (ast.Expr, info) {
 // argument elaborates an argument that has to be of a kind.
 func (l *elaborator) argument(c ast.CallExpr, i int, want kind, such string) ast.Expr {
 	arg := c.Args()[i]
-	out, t := l.expr(arg)
+	out, t := l.expression(arg)
 	if t.kind != want {
 		l.fail(arg, query.CodeType, "", "%s takes %s", c.FunctionName(), such)
 	}

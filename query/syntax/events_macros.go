@@ -23,7 +23,7 @@ func (l *elaborator) body(c ast.CallExpr, v *schema.Event) (ast.Expr, info) {
 		return body, info{}
 	}
 	l.vars = append(l.vars, variable{name.AsIdent(), v})
-	out, t := l.expr(body)
+	out, t := l.expression(body)
 	l.vars = l.vars[:len(l.vars)-1]
 	return out, t
 }

@@ -126,23 +126,31 @@ func (e *Expr) program() (cel.Program, error) {
 	return e.prog, e.progErr
 }
 
-// residual makes the function of a Residual node. attrs and events are what it reads.
+// readRow makes a row of what a residual or a formula is given. attrs and events are what it reads.
+func readRow(e *Expr, attrs []schema.AttrID, events []schema.EventID, values []schema.Value, acts [][]query.Act, env query.Env) *row {
+	value := func(id schema.AttrID) (v schema.Value) {
+		if i := slices.Index(attrs, id); i >= 0 {
+			v = values[i]
+		}
+		return v
+	}
+	return &row{expr: e, env: env, values: value,
+		inList: func(name string) bool {
+			_, in := slices.BinarySearch(value(schema.ListsAttr).Elements(), name)
+			return in
+		},
+		acts: func(id schema.EventID) (of []query.Act) {
+			if i := slices.Index(events, id); i >= 0 {
+				of = acts[i]
+			}
+			return of
+		}}
+}
+
+// residual makes the function of a Residual node.
 func residual(e *Expr, p cel.Program, attrs []schema.AttrID, events []schema.EventID) query.ResidualFunc {
 	return func(values []schema.Value, acts [][]query.Act, env query.Env) (query.Truth, bool) {
-		r := &row{expr: e, env: env, inList: func(string) bool { return false },
-			values: func(id schema.AttrID) (v schema.Value) {
-				if i := slices.Index(attrs, id); i >= 0 {
-					v = values[i]
-				}
-				return v
-			},
-			acts: func(id schema.EventID) (of []query.Act) {
-				if i := slices.Index(events, id); i >= 0 {
-					of = acts[i]
-				}
-				return of
-			}}
-		v, _, err := p.Eval(activation{r})
+		v, _, err := p.Eval(activation{readRow(e, attrs, events, values, acts, env)})
 		return truth(v, err)
 	}
 }

@@ -130,10 +130,7 @@ func (l *elaborator) unknownName(e ast.Expr, name string) {
 			return
 		}
 	}
-	names := make([]string, 0, len(l.sch.Attributes))
-	for i := range l.sch.Attributes {
-		names = append(names, l.sch.Attributes[i].Name)
-	}
+	names := l.sch.Names()
 	if bare {
 		names = append(names, l.eventNames()...)
 	}

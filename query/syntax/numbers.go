@@ -85,8 +85,8 @@ func (l *elaborator) asFloat(e ast.Expr, t info) (ast.Expr, info) {
 // arithmetic reads + - * / %.
 func (l *elaborator) arithmetic(e ast.Expr, c ast.CallExpr) (ast.Expr, info) {
 	fn := c.FunctionName()
-	a, ta := l.expr(c.Args()[0])
-	b, tb := l.expr(c.Args()[1])
+	a, ta := l.expression(c.Args()[0])
+	b, tb := l.expression(c.Args()[1])
 	a, b, ta, tb = l.meet(a, b, ta, tb, false)
 	if l.err != nil {
 		return e, info{}
@@ -163,9 +163,9 @@ func timeKind(fn string, a, b kind) kind {
 
 // conditional reads c ? a : b.
 func (l *elaborator) conditional(e ast.Expr, c ast.CallExpr) (ast.Expr, info) {
-	cond, tc := l.expr(c.Args()[0])
-	a, ta := l.expr(c.Args()[1])
-	b, tb := l.expr(c.Args()[2])
+	cond, tc := l.expression(c.Args()[0])
+	a, ta := l.expression(c.Args()[1])
+	b, tb := l.expression(c.Args()[2])
 	a, b, ta, tb = l.meet(a, b, ta, tb, false)
 	t := info{kind: ta.kind, scale: max(ta.scale, tb.scale), fixed: tc.fixed && ta.fixed && tb.fixed}
 	return l.fac.NewCall(e.ID(), c.FunctionName(), cond, a, b), t
@@ -173,8 +173,8 @@ func (l *elaborator) conditional(e ast.Expr, c ast.CallExpr) (ast.Expr, info) {
 
 // comparison reads == != < <= > >=.
 func (l *elaborator) comparison(e ast.Expr, c ast.CallExpr) (ast.Expr, info) {
-	a, ta := l.expr(c.Args()[0])
-	b, tb := l.expr(c.Args()[1])
+	a, ta := l.expression(c.Args()[0])
+	b, tb := l.expression(c.Args()[1])
 	if l.err != nil {
 		return e, info{}
 	}
@@ -264,12 +264,12 @@ func readsNothing(e ast.Expr) bool {
 
 // membership reads x in y.
 func (l *elaborator) membership(e ast.Expr, c ast.CallExpr) (ast.Expr, info) {
-	a, ta := l.expr(c.Args()[0])
+	a, ta := l.expression(c.Args()[0])
 	if ta.kind == anAverage {
 		l.fail(e, query.CodeType, "compare it with == < <= > >=", "an average cannot stand before in")
 	}
 	if right := c.Args()[1]; right.Kind() != ast.ListKind {
-		b, tb := l.expr(right)
+		b, tb := l.expression(right)
 		return l.fac.NewCall(e.ID(), operators.In, a, b), info{kind: aBool, fixed: ta.fixed && tb.fixed}
 	}
 	elems, kinds := l.elements(c.Args()[1])

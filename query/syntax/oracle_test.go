@@ -34,9 +34,21 @@ func (p person) none() {
 	}
 }
 
-func (p person) value(id schema.AttrID) schema.Value { return p.values[id] }
-func (p person) inList(name string) bool             { return p.lists[name] }
-func (p person) act(id schema.EventID) []query.Act   { return p.acts[id] }
+func (p person) inList(name string) bool           { return p.lists[name] }
+func (p person) act(id schema.EventID) []query.Act { return p.acts[id] }
+
+func (p person) value(id schema.AttrID) schema.Value {
+	if id != schema.ListsAttr {
+		return p.values[id]
+	}
+	var in []string
+	for name, is := range p.lists {
+		if is {
+			in = append(in, name)
+		}
+	}
+	return schema.SetValue(in...)
+}
 
 // noted notes a result that is absent.
 func (p person) noted(x result) result {

@@ -163,6 +163,8 @@ func (p *printer) arith(a query.Arith) string {
 func (p *printer) name(id schema.AttrID) string {
 	a := columnOf(p.schema, id)
 	switch {
+	case id == schema.ListsAttr:
+		return "the lists"
 	case a == nil:
 		return "key"
 	case Bare(a.Name):

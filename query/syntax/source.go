@@ -147,6 +147,15 @@ func (s *source) byteAt(char int32) int {
 	return s.bytes[min(max(int(char), 0), len(s.bytes)-1)]
 }
 
+// charAt is the inverse of byteAt, for the first byte of a character.
+func (s *source) charAt(at int) int32 {
+	if s.bytes == nil {
+		return int32(at)
+	}
+	i, _ := slices.BinarySearch(s.bytes, at)
+	return int32(i)
+}
+
 // token returns the place that CEL keeps for a node.
 func (s *source) token(info *ast.SourceInfo, id int64) (query.Span, bool) {
 	r, ok := info.GetOffsetRange(id)

@@ -329,31 +329,29 @@ func (w *walker) residual(e ast.Expr) query.Node {
 		return &query.Const{Value: query.Unknown}
 	}
 	n := &query.Residual{Span: w.span(e)}
-	w.reads(n, w.expr, e)
-	slices.Sort(n.Attrs)
-	n.Attrs = slices.Compact(n.Attrs)
-	slices.Sort(n.Events)
-	n.Events = slices.Compact(n.Events)
+	n.Attrs, n.Events = w.expr.reads(e)
 	n.Eval = residual(w.expr, p, n.Attrs, n.Events)
 	return n
 }
 
-// reads adds the attributes and events that a part of x reads, through segments too.
-func (w *walker) reads(to *query.Residual, x *Expr, part ast.Expr) {
-	var inner []*Expr
+// reads returns the attributes and events that a part of an expression reads, through
+// segments too, each once and in order.
+func (e *Expr) reads(part ast.Expr) (attrs []schema.AttrID, events []schema.EventID) {
 	ast.PreOrderVisit(part, ast.NewExprVisitor(func(n ast.Expr) {
 		switch {
 		case n.Kind() == ast.SelectKind && isIdent(n.AsSelect().Operand(), "p"):
-			to.Attrs = append(to.Attrs, x.env.schema.Lookup(n.AsSelect().FieldName()).ID)
+			attrs = append(attrs, e.env.schema.Lookup(n.AsSelect().FieldName()).ID)
 		case n.Kind() == ast.SelectKind && isIdent(n.AsSelect().Operand(), "ev"):
-			to.Events = append(to.Events, x.env.schema.LookupEvent(n.AsSelect().FieldName()).ID)
-		case n.Kind() == ast.CallKind && n.AsCall().FunctionName() == fnSegment:
-			inner = append(inner, x.segments[segmentName(n)])
+			events = append(events, e.env.schema.LookupEvent(n.AsSelect().FieldName()).ID)
 		case n.Kind() == ast.CallKind && n.AsCall().FunctionName() == fnList:
-			w.fail(part, query.CodeType, "combine it with && and || instead", "in_list cannot stand in here")
+			attrs = append(attrs, schema.ListsAttr)
+		case n.Kind() == ast.CallKind && n.AsCall().FunctionName() == fnSegment:
+			s := e.segments[segmentName(n)]
+			a, v := s.reads(s.checked.Expr())
+			attrs, events = append(attrs, a...), append(events, v...)
 		}
 	}))
-	for _, s := range inner {
-		w.reads(to, s, s.checked.Expr())
-	}
+	slices.Sort(attrs)
+	slices.Sort(events)
+	return slices.Compact(attrs), slices.Compact(events)
 }
