@@ -63,13 +63,6 @@ func (d *decider) change(op *batch.Op) error {
 		return err
 	}
 	d.out.meta.dropped = append(d.out.meta.dropped, d.droppedBy(c)...)
-	cat := &catalog{next, d.w.segments, d.w.lists}
-	for _, name := range cat.SegmentNames() {
-		if _, err := d.w.db.compiler.Compile(cat.segments[name].text, cat, query.Env{}); err != nil {
-			return &query.Error{Code: query.CodeConflict, Err: err,
-				Message: fmt.Sprintf("the change would break the saved segment %q: %v", name, err), Hint: "change or drop the segment first"}
-		}
-	}
 	var old schema.Attribute
 	indexed := false
 	if a := d.w.schema.Lookup(c.Name); a != nil && (c.Op == schema.SetStorage || c.Op == schema.Narrow) {
@@ -78,6 +71,55 @@ func (d *decider) change(op *batch.Op) error {
 	d.out.meta.schema = next
 	d.w.adopt(next)
 	return d.rewrite(c, old, indexed)
+}
+
+// changes applies the schema change ops[i]. Whether all expressions still compile is looked at
+// behind the last of a row of changes: so a name can change in one batch together with the
+// computed attributes that use it, and these may be defined in any order.
+func (d *decider) changes(ops []batch.Op, i int) error {
+	if err := d.change(&ops[i]); err != nil || i+1 < len(ops) && ops[i+1].Code == batch.OpSchemaChange {
+		return err
+	}
+	first := i
+	for first > 0 && ops[first-1].Code == batch.OpSchemaChange {
+		first--
+	}
+	return d.compile(ops[first : i+1])
+}
+
+// compile compiles what a row of schema changes defines, and everything else.
+func (d *decider) compile(ops []batch.Op) error {
+	cat := &catalog{d.w.schema, d.w.segments, d.w.lists}
+	for i := range ops {
+		c := &ops[i].Change
+		x := cat.schema.LookupComputed(c.Name)
+		if c.Op != schema.AddComputed && c.Op != schema.SetComputed || x == nil {
+			continue
+		}
+		if _, err := d.w.db.compiler.Value(x, cat, query.Env{}); err != nil {
+			return fmt.Errorf("computed attribute %q: %w", x.Name, err)
+		}
+	}
+	if what, err := d.broken(cat); err != nil {
+		return &query.Error{Code: query.CodeConflict, Err: err, Message: fmt.Sprintf("the change would break the %s: %v", what, err), Hint: "change or drop it first"}
+	}
+	return nil
+}
+
+// broken finds a computed attribute or a saved segment that does not compile with a catalog.
+func (d *decider) broken(cat *catalog) (what string, err error) {
+	for i := range cat.schema.Computed {
+		x := &cat.schema.Computed[i]
+		if _, err := d.w.db.compiler.Value(x, cat, query.Env{}); err != nil {
+			return fmt.Sprintf("computed attribute %q", x.Name), err
+		}
+	}
+	for _, name := range cat.SegmentNames() {
+		if _, err := d.w.db.compiler.Compile(cat.segments[name].text, cat, query.Env{}); err != nil {
+			return fmt.Sprintf("segment %q", name), err
+		}
+	}
+	return "", nil
 }
 
 // droppedBy returns the ids of what a change drops: an attribute, a property, an event
@@ -166,10 +208,8 @@ func (d *decider) saveSegment(op *batch.Op) error {
 		return fmt.Errorf("segment %q: %w", op.Name, err)
 	}
 	s.uses = expr.Uses.Segments
-	for _, name := range cat.SegmentNames() { // whoever uses it must still compile: kinds, and no cycle
-		if _, err := d.w.db.compiler.Compile(segments[name].text, cat, query.Env{}); err != nil {
-			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("with this text the segment %q would not compile: %v", name, err), Err: err}
-		}
+	if what, err := d.broken(cat); err != nil { // whoever uses it must still compile: kinds, and no cycle
+		return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("with this text the %s would not compile: %v", what, err), Err: err}
 	}
 	d.setSegment(op.Name, s)
 	return nil
@@ -199,12 +239,15 @@ func (d *decider) dropSegment(op *batch.Op) error {
 	if d.w.segments[op.Name] == nil {
 		return query.Errorf(query.CodeUnknownName, "there is no segment %q", op.Name)
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.w.segments)) {
-		if slices.Contains(d.w.segments[name].uses, op.Name) {
-			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("segment %q is used by segment %q", op.Name, name), Hint: "change that one first"}
-		}
-	}
 	d.setSegment(op.Name, nil)
+	return d.stillUsed("segment", op.Name)
+}
+
+// stillUsed refuses to drop a segment or a list, which is gone already, that something names.
+func (d *decider) stillUsed(what, name string) error {
+	if by, err := d.broken(&catalog{d.w.schema, d.w.segments, d.w.lists}); err != nil {
+		return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%s %q is used by %s", what, name, by), Hint: "change that one first", Err: err}
+	}
 	return nil
 }
 
@@ -371,13 +414,7 @@ func (d *decider) dropList(op *batch.Op) error {
 		return err
 	}
 	d.setList(op.Name, nil)
-	cat := &catalog{d.w.schema, d.w.segments, d.w.lists}
-	for _, name := range cat.SegmentNames() {
-		if _, err := d.w.db.compiler.Compile(cat.segments[name].text, cat, query.Env{}); err != nil {
-			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("list %q is used by segment %q", op.Name, name), Hint: "change that one first", Err: err}
-		}
-	}
-	return nil
+	return d.stillUsed("list", op.Name)
 }
 
 // quarantined counts rows that a loader could not type.

@@ -305,7 +305,7 @@ func (d *decider) decide(b *batch.Decoded) error {
 		case batch.OpDelete:
 			err = d.delete(op)
 		case batch.OpSchemaChange:
-			err = d.change(op)
+			err = d.changes(b.Ops, i)
 		case batch.OpSegmentSave:
 			err = d.saveSegment(op)
 		case batch.OpSegmentDrop:

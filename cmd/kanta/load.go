@@ -282,7 +282,7 @@ func (l *load) evolve(ctx context.Context, before *schema.Schema, changes []sche
 	if l.planned, err = l.openDir("", true); err != nil {
 		return err
 	}
-	all, err := (&quality.Definitions{Attributes: after.Attributes, Events: after.Events}).Diff(schema.New(0, 0, nil))
+	all, err := (&quality.Definitions{Attributes: after.Attributes, Events: after.Events, Computed: after.Computed}).Diff(schema.New(0, 0, nil))
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package quality
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,11 +28,15 @@ var attributeKeys = [...]string{"name", "kind", "scale", "storage", "class", "al
 // eventKeys are the keys of an [[event]] table.
 var eventKeys = [...]string{"name", "class", "retention_days", "deprecated", "property"}
 
+// computedKeys are the keys of a [[computed]] table.
+var computedKeys = [...]string{"name", "expression"}
+
 // The tables of a schema file.
 const (
 	attributeTable = "attribute"
 	eventTable     = "event"
 	propertyTable  = "event.property"
+	computedTable  = "computed"
 )
 
 var storageNames = [...]string{"dictionary", "inline"}
@@ -43,9 +48,10 @@ var classNames = [...]string{"", "acquisition", "demographic", "technographic", 
 type SchemaFileError struct {
 	Line    int    // from 1; 0 if it is not known
 	Event   string // the event type, or whose property it is
-	Name    string // the attribute or property; "" if it has none
+	Name    string // the attribute, property or computed attribute; "" if it has none
 	Problem string
 	Advice  string
+	what    string // what Name is; "": an attribute or property
 }
 
 // Error returns one line.
@@ -57,7 +63,7 @@ func (e *SchemaFileError) Error() string {
 	case e.Event != "":
 		out = fmt.Sprintf("event %q: %s", e.Event, out)
 	case e.Name != "":
-		out = fmt.Sprintf("attribute %q: %s", e.Name, out)
+		out = fmt.Sprintf("%s %q: %s", cmp.Or(e.what, "attribute"), e.Name, out)
 	}
 	if e.Line > 0 {
 		out = fmt.Sprintf("line %d: %s", e.Line, out)
@@ -68,10 +74,12 @@ func (e *SchemaFileError) Error() string {
 	return out
 }
 
-// Definitions are what a schema file says: attributes and event types, without ids.
+// Definitions are what a schema file says: attributes and event types, without ids, and
+// computed attributes, whose expressions nobody has looked at.
 type Definitions struct {
 	Attributes []schema.Attribute
 	Events     []schema.Event
+	Computed   []schema.Computed
 }
 
 // ReadDefinitions reads a schema file. Everything that is wrong is reported, as joined
@@ -104,18 +112,19 @@ type fileReader struct {
 	at     place  // of the table that is read
 	event  string // the event type that is read, or "" for an attribute
 	name   string // of the attribute or property that is read
+	reads  string // what is read, if it is neither
 	errs   []error
 }
 
 func (f *fileReader) fail(key, advice, format string, args ...any) {
-	f.errs = append(f.errs, &SchemaFileError{Line: f.at.line(key), Event: f.event, Name: f.name,
+	f.errs = append(f.errs, &SchemaFileError{Line: f.at.line(key), Event: f.event, Name: f.name, what: f.reads,
 		Problem: fmt.Sprintf(format, args...), Advice: advice})
 }
 
 func (f *fileReader) read(doc map[string]any) (*Definitions, error) {
 	for _, key := range sortedKeys(doc) {
-		if key != attributeTable && key != eventTable {
-			return nil, &SchemaFileError{Problem: fmt.Sprintf("unknown key %q", key), Advice: "a schema file has [[attribute]] and [[event]] tables only"}
+		if key != attributeTable && key != eventTable && key != computedTable {
+			return nil, &SchemaFileError{Problem: fmt.Sprintf("unknown key %q", key), Advice: "a schema file has [[attribute]], [[event]] and [[computed]] tables only"}
 		}
 	}
 	out := &Definitions{}
@@ -135,6 +144,7 @@ func (f *fileReader) read(doc map[string]any) (*Definitions, error) {
 		})
 		out.Events = append(out.Events, e)
 	}
+	out.Computed = f.computed(doc, out.Attributes)
 	if len(f.errs) > 0 {
 		return nil, errors.Join(f.errs...)
 	}
@@ -173,6 +183,36 @@ func (f *fileReader) attributes(doc map[string]any, key string, places []place, 
 			f.fail("", bad.Advice, "%s", bad.Problem)
 		}
 		out = append(out, a)
+	}
+	return out
+}
+
+// computed reads the [[computed]] tables. They have no names that attributes have.
+func (f *fileReader) computed(doc map[string]any, attributes []schema.Attribute) (out []schema.Computed) {
+	seen := map[string]string{}
+	for i := range attributes {
+		seen[attributes[i].Name] = "an attribute has this name"
+	}
+	places := tablesOf(f.places, computedTable)
+	f.event, f.reads = "", "computed attribute"
+	for i, table := range f.tables(doc, computedTable) {
+		f.at, f.name = place{}, ""
+		if i < len(places) {
+			f.at = places[i]
+		}
+		before := len(f.errs)
+		f.name = norm.NFC.String(f.text(table, "name"))
+		f.keys(table, computedKeys[:])
+		c := schema.Computed{Name: f.name, Text: f.text(table, "expression")}
+		if seen[c.Name] != "" && c.Name != "" {
+			f.fail("name", "rename or remove one", "%s", seen[c.Name])
+		}
+		seen[c.Name] = "the name comes twice"
+		var bad *schema.ChangeError
+		if len(f.errs) == before && errors.As(c.Validate(), &bad) {
+			f.fail("", bad.Advice, "%s", bad.Problem)
+		}
+		out = append(out, c)
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package quality
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kantadb/kanta/index/schema"
 )
@@ -35,6 +36,18 @@ func (d *Definitions) Diff(old *schema.Schema) ([]schema.Change, error) {
 			}
 		}
 	}
+	for _, want := range d.Computed {
+		now := old.LookupComputed(want.Name)
+		c := schema.Change{Op: schema.AddComputed, Name: want.Name, Text: want.Text}
+		if now != nil {
+			c.Op = schema.SetComputed
+		}
+		if now == nil || *now != want {
+			if err := p.add(c); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return p.changes, nil
 }
 
@@ -57,6 +70,11 @@ func (d *Definitions) Drops(s *schema.Schema) (drops []schema.Change) {
 		}
 		for _, name := range missing(e.Properties, w.Properties) {
 			drops = append(drops, schema.Change{Op: schema.DropProperty, Event: e.Name, Name: name})
+		}
+	}
+	for _, c := range s.Computed {
+		if !slices.ContainsFunc(d.Computed, func(w schema.Computed) bool { return w.Name == c.Name }) {
+			drops = append(drops, schema.Change{Op: schema.DropComputed, Name: c.Name})
 		}
 	}
 	return drops

@@ -79,6 +79,10 @@ storage = "inline"
 
 [[event]]
 name = "Order Completed"
+
+[[computed]]
+name = "spent"
+expression = "ev[\"purchase\"].sum(e, e.amount)"
 `
 
 func exampleEvents() []schema.Event {
@@ -137,7 +141,10 @@ func TestSchemaFileGolden(t *testing.T) {
 	requireSame(t, got.Attributes, exampleAttributes())
 	requireSameEvents(t, got.Events, exampleEvents())
 	var b bytes.Buffer
-	if err := WriteSchemaFile(&b, schema.New(1, 0, exampleAttributes(), exampleEvents()...)); err != nil {
+	s := schema.New(1, 0, exampleAttributes(), exampleEvents()...)
+	s.Computed = []schema.Computed{{Name: "spent", Text: `ev["purchase"].sum(e, e.amount)`}}
+	requireSameComputed(t, got.Computed, s.Computed)
+	if err := WriteSchemaFile(&b, s); err != nil {
 		t.Fatal(err)
 	}
 	if written := "# the customers\n" + b.String(); written != fileExample {
@@ -184,6 +191,13 @@ func TestSchemaFileErrors(t *testing.T) {
 		{table + "kind = \"decimal\"", "the decimal has no scale"},
 		{table + "kind = \"decimal\"\nscale = 19", "line 4: attribute \"x\": the scale is 19"},
 		{table + "kind = \"int\"\nscale = 2", "only a decimal has a scale"},
+		{"[[computed]]\nname = \"x\"", `line 1: computed attribute "x": the expression is empty`},
+		{"[[computed]]\nexpression = \"1\"", "line 1: the name is empty"},
+		{"[[computed]]\nname = \"x\"\nexpression = 1", `line 3: computed attribute "x": expression is not a text`},
+		{"[[computed]]\nname = \"x\"\nexpresion = \"1\"", `unknown key "expresion" (did you mean "expression"?)`},
+		{"[[computed]]\nname = \"x\"\nexpression = \"1\"\n[[computed]]\nname = \"x\"\nexpression = \"2\"", `line 5: computed attribute "x": the name comes twice`},
+		{table + "kind = \"int\"\n[[computed]]\nname = \"x\"\nexpression = \"2\"", `line 5: computed attribute "x": an attribute has this name`},
+		{"[computed]\nname = \"x\"", "write [[computed]], with two brackets"},
 		{table, "line 1: attribute \"x\": the attribute has no kind"},
 		{"[[attribute]]\nkind = \"int\"", "line 1: the attribute has no name"},
 		{table + "kind = 4", "line 3: attribute \"x\": kind is not a text"},
@@ -294,7 +308,7 @@ func TestSchemaFileRoundTrip(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 300 {
-		want := Definitions{randomAttributes(r, r.IntN(8)), randomEvents(r, r.IntN(4))}
+		want := Definitions{randomAttributes(r, r.IntN(8)), randomEvents(r, r.IntN(4)), randomComputed(r)}
 		var b bytes.Buffer
 		if err := want.Write(&b); err != nil {
 			t.Fatal(err)
@@ -305,6 +319,23 @@ func TestSchemaFileRoundTrip(t *testing.T) {
 		}
 		requireSame(t, got.Attributes, want.Attributes)
 		requireSameEvents(t, got.Events, want.Events)
+		requireSameComputed(t, got.Computed, want.Computed)
+	}
+}
+
+// randomComputed makes computed attributes in any order.
+func randomComputed(r *rand.Rand) (out []schema.Computed) {
+	for _, i := range r.Perm(5)[:r.IntN(5)] {
+		text := []string{"1", "a + 1", "\"x\" == `y` // what\n && \\", "'''\n\"\"\""}[r.IntN(4)]
+		out = append(out, schema.Computed{Name: fmt.Sprintf("computed %d", i), Text: text})
+	}
+	return out
+}
+
+func requireSameComputed(t *testing.T, got, want []schema.Computed) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Fatalf("computed: got %+v, want %+v", got, want)
 	}
 }
 
@@ -422,8 +453,8 @@ func TestDiffApplies(t *testing.T) {
 	applied := 0
 	for range 400 {
 		s := schema.New(0, 0, nil)
-		from := Definitions{randomAttributes(r, 6), randomEvents(r, 3)}
-		want := Definitions{randomAttributes(r, 6), randomEvents(r, 3)}
+		from := Definitions{randomAttributes(r, 6), randomEvents(r, 3), randomComputed(r)}
+		want := Definitions{randomAttributes(r, 6), randomEvents(r, 3), randomComputed(r)}
 		alike(r, from.Attributes, want.Attributes, false)
 		for i := range want.Events { // names of properties are numbered
 			e, f := &want.Events[i], &from.Events[i]
@@ -445,6 +476,8 @@ func TestDiffApplies(t *testing.T) {
 			}
 			requireSame(t, byName(s.Attributes), byName(from.Attributes))
 			requireSameEvents(t, s.Events, from.Events)
+			byName := func(a, b schema.Computed) int { return strings.Compare(a.Name, b.Name) }
+			requireSameComputed(t, slices.SortedFunc(slices.Values(s.Computed), byName), slices.SortedFunc(slices.Values(from.Computed), byName))
 			if _, err := want.Diff(s); err != nil {
 				var bad *schema.ChangeError
 				if !errors.As(err, &bad) {
@@ -482,6 +515,7 @@ func alike(r *rand.Rand, from, want []schema.Attribute, properties bool) {
 
 func FuzzSchemaFile(f *testing.F) {
 	f.Add(fileExample)
+	f.Add("[[computed]]\nname = \"x\"\nexpression = '''\na + 1'''\n")
 	f.Add("[[attribute]]\nname = \"x\"\nkind = \"date\"\nallowed = [2024-01-01, \"2024-01-02\"]\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := ReadDefinitions(strings.NewReader(text))
@@ -499,6 +533,7 @@ func FuzzSchemaFile(f *testing.F) {
 		}
 		requireSame(t, again.Attributes, got.Attributes)
 		requireSameEvents(t, again.Events, got.Events)
+		requireSameComputed(t, again.Computed, got.Computed)
 	})
 }
 

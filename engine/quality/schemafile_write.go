@@ -12,9 +12,9 @@ import (
 
 // WriteSchemaFile writes a schema as a schema file, which [ReadSchemaFile] reads back the
 // same but for ids. It is TOML: one [[attribute]] table for each attribute, in the order
-// of their ids, and then one [[event]] table for each event type, behind each of which its
-// properties stand as [[event.property]] tables. An attribute and a property have these
-// keys, of which name and kind must be there:
+// of their ids, then one [[event]] table for each event type, behind each of which its
+// properties stand as [[event.property]] tables, and one [[computed]] table for each computed
+// attribute. An attribute and a property have these keys, of which name and kind must be there:
 //
 //	name        text, at most 128 bytes
 //	kind        "bool", "int", "float", "decimal", "string", "date", "timestamp", "set<string>"
@@ -38,10 +38,15 @@ import (
 //	retention_days  for how many days its acts are seen; without it, for ever
 //	deprecated      true or false (default)
 //
+// A computed attribute has both of
+//
+//	name        text, at most 128 bytes, that no attribute has
+//	expression  text, what it stands for
+//
 // A value is a TOML value of its kind or a text as a CSV cell has it; decimals, dates and
 // timestamps are written as texts.
 func WriteSchemaFile(w io.Writer, s *schema.Schema) error {
-	return (&Definitions{s.Attributes, s.Events}).Write(w)
+	return (&Definitions{s.Attributes, s.Events, s.Computed}).Write(w)
 }
 
 // WriteAttributes writes attributes as [WriteSchemaFile] does, in their order.
@@ -77,6 +82,10 @@ func (d *Definitions) Write(w io.Writer) error {
 			header(propertyTable)
 			writeAttribute(&b, &e.Properties[j])
 		}
+	}
+	for _, c := range d.Computed {
+		header(computedTable)
+		fmt.Fprintf(&b, "name = %s\nexpression = %s\n", tomlText(c.Name), tomlText(c.Text))
 	}
 	_, err := w.Write(b.Bytes())
 	return err
