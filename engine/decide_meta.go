@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/effect"
@@ -96,7 +97,7 @@ func (d *decider) compile(ops []batch.Op) error {
 		if c.Op != schema.AddComputed && c.Op != schema.SetComputed || x == nil {
 			continue
 		}
-		if _, err := d.w.db.compiler.Value(x, cat, query.Env{}); err != nil {
+		if _, err := d.w.db.compiler.Value(x, cat, d.env()); err != nil {
 			return fmt.Errorf("computed attribute %q: %w", x.Name, err)
 		}
 	}
@@ -106,16 +107,19 @@ func (d *decider) compile(ops []batch.Op) error {
 	return nil
 }
 
+// env is the instant at which expressions are looked at: that of the record.
+func (d *decider) env() query.Env { return query.Env{Now: time.UnixMilli(d.received).UTC()} }
+
 // broken finds a computed attribute or a saved segment that does not compile with a catalog.
 func (d *decider) broken(cat *catalog) (what string, err error) {
 	for i := range cat.schema.Computed {
 		x := &cat.schema.Computed[i]
-		if _, err := d.w.db.compiler.Value(x, cat, query.Env{}); err != nil {
+		if _, err := d.w.db.compiler.Value(x, cat, d.env()); err != nil {
 			return fmt.Sprintf("computed attribute %q", x.Name), err
 		}
 	}
 	for _, name := range cat.SegmentNames() {
-		if _, err := d.w.db.compiler.Compile(cat.segments[name].text, cat, query.Env{}); err != nil {
+		if _, err := d.w.db.compiler.Compile(cat.segments[name].text, cat, d.env()); err != nil {
 			return fmt.Sprintf("segment %q", name), err
 		}
 	}
@@ -203,7 +207,7 @@ func (d *decider) saveSegment(op *batch.Op) error {
 	cat := &catalog{d.w.schema, segments, d.w.lists}
 	s := &segment{text: op.Text, saved: d.w.nextPosition()}
 	segments[op.Name] = s // it stands there while it is compiled, so that a circle is seen
-	expr, err := d.w.db.compiler.Compile(op.Text, cat, query.Env{})
+	expr, err := d.w.db.compiler.Compile(op.Text, cat, d.env())
 	if err != nil {
 		return fmt.Errorf("segment %q: %w", op.Name, err)
 	}

@@ -17,6 +17,8 @@ type planCache struct {
 	texts    map[string]compiled
 	segments []namedPlan // of the state with the names below, by name
 	names    uint64
+	computed []*syntax.Value // of the state with the names below, in the schema's order
+	schema   uint64
 }
 
 // namedPlan is a saved segment's tree; nil if its text reads now and must be compiled anew.
@@ -60,6 +62,30 @@ func (db *DB) compileSegments(s *state, env query.Env) ([]namedPlan, error) {
 	defer db.plans.mu.Unlock()
 	db.plans.segments, db.plans.names = plans, s.names
 	return plans, nil
+}
+
+// compileComputed returns the computed attributes. Nothing of them depends on env but
+// whether they compile, which was looked at when they were defined.
+func (db *DB) compileComputed(s *state, env query.Env) ([]*syntax.Value, error) {
+	db.plans.mu.Lock()
+	values, names := db.plans.computed, db.plans.schema
+	db.plans.mu.Unlock()
+	if values != nil && names == s.names {
+		return values, nil
+	}
+	values = make([]*syntax.Value, 0, len(s.Schema.Computed))
+	for i := range s.Schema.Computed {
+		x := &s.Schema.Computed[i]
+		v, err := db.compiler.Value(x, s.catalog(), env)
+		if err != nil {
+			return nil, fmt.Errorf("computed attribute %q: %w", x.Name, err)
+		}
+		values = append(values, v)
+	}
+	db.plans.mu.Lock()
+	defer db.plans.mu.Unlock()
+	db.plans.computed, db.plans.schema = values, s.names
+	return values, nil
 }
 
 // compile returns the tree of a text.

@@ -10,6 +10,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/syntax"
 )
 
 // snapshot is one held state. It implements query.Snapshot.
@@ -182,11 +183,27 @@ func (n *snapshot) attribute(name string) (*schema.Attribute, error) {
 	if a := n.s.Schema.Lookup(name); a != nil {
 		return a, nil
 	}
-	var names []string
-	for i := range n.s.Schema.Attributes {
-		names = append(names, n.s.Schema.Attributes[i].Name)
+	if n.s.Schema.LookupComputed(name) != nil {
+		return nil, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("attribute %q is computed", name), Hint: "name one that has values of its own"}
 	}
-	return nil, unknownName("attribute", name, names)
+	return nil, unknownName("attribute", name, n.s.Schema.Names())
+}
+
+// field finds an attribute, be it computed, by name.
+func (n *snapshot) field(name string, env query.Env) (query.Field, error) {
+	if n.s.Schema.LookupComputed(name) == nil {
+		a, err := n.attribute(name)
+		if err != nil {
+			return query.Field{}, err
+		}
+		return query.Field{Attribute: *a}, nil
+	}
+	all, err := n.db.compileComputed(n.s, env)
+	if err != nil {
+		return query.Field{}, err
+	}
+	v := all[slices.IndexFunc(all, func(v *syntax.Value) bool { return v.Attribute.Name == name })]
+	return query.Computed(v.Attribute, &v.Formula), nil
 }
 
 func unknownName(what, name string, known []string) error {
@@ -208,31 +225,29 @@ func (n *snapshot) Members(ctx context.Context, expr string, o *query.MembersOpt
 		return query.Members{}, err
 	}
 	defer release()
-	var attrs []schema.Attribute
-	for _, name := range o.Attributes {
-		a, err := n.attribute(name)
+	env := query.Env{Now: q.options.Now}
+	fields := make([]query.Field, len(o.Attributes))
+	for i, name := range o.Attributes {
+		if fields[i], err = n.field(name, env); err != nil {
+			return query.Members{}, err
+		}
+	}
+	var order *query.Field
+	if o.OrderBy != "" {
+		f, err := n.field(o.OrderBy, env)
 		if err != nil {
 			return query.Members{}, err
 		}
-		attrs = append(attrs, *a)
+		order = &f
 	}
-	var order *schema.Attribute
-	if o.OrderBy != "" {
-		if order, err = n.attribute(o.OrderBy); err != nil {
-			return query.Members{}, err
-		}
-	}
-	shown := query.Uses{}
-	for i := range attrs {
-		shown.Attributes = append(shown.Attributes, attrs[i].ID)
-	}
+	shown := fields
 	if order != nil {
-		shown.Attributes = append(shown.Attributes, order.ID)
+		shown = append(slices.Clone(fields), *order)
 	}
-	q.alsoCurrent(n.current(&o.Options, shown))
+	q.alsoCurrent(n.current(&o.Options, query.UsesOfFields(shown...)))
 	options := *o
 	options.Options = q.options
-	m, err := query.MembersOf(ctx, q.view, q.p, attrs, order, options, n.use)
+	m, err := query.MembersOf(ctx, q.view, q.p, fields, order, options, n.use)
 	if err != nil {
 		return m, err
 	}
@@ -245,19 +260,19 @@ func (n *snapshot) Breakdown(ctx context.Context, expr, attribute string, o *que
 	if o == nil {
 		o = &query.BreakdownOptions{}
 	}
-	a, err := n.attribute(attribute)
-	if err != nil {
-		return query.Breakdown{}, err
-	}
 	q, release, err := n.ask(ctx, expr, &o.Options)
 	if err != nil {
 		return query.Breakdown{}, err
 	}
 	defer release()
-	q.alsoCurrent(n.current(&o.Options, query.Uses{Attributes: []schema.AttrID{a.ID}}))
+	by, err := n.field(attribute, query.Env{Now: q.options.Now})
+	if err != nil {
+		return query.Breakdown{}, err
+	}
+	q.alsoCurrent(n.current(&o.Options, query.UsesOfFields(by)))
 	options := *o
 	options.Options = q.options
-	b, err := query.BreakdownOf(ctx, q.view, q.p, *a, options)
+	b, err := query.BreakdownOf(ctx, q.view, q.p, by, options)
 	q.fill(&b.Answer)
 	return b, err
 }
@@ -375,6 +390,9 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	if p.Segments, err = n.segmentsOf(ctx, who, env); err != nil {
 		return p, err
 	}
+	if p.Computed, err = n.computedOf(ctx, who, env); err != nil {
+		return p, err
+	}
 	if o.Lifetime {
 		if p.Lifetime, err = n.lifetime(ctx, who); err != nil {
 			return p, err
@@ -385,6 +403,25 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	}
 	p.Elapsed = time.Since(start)
 	return p, nil
+}
+
+// computedOf works out the computed attributes of a profile.
+func (n *snapshot) computedOf(ctx context.Context, who *query.Person, env query.Env) ([]query.AttributeValue, error) {
+	all, err := n.db.compileComputed(n.s, env)
+	if err != nil {
+		return nil, err
+	}
+	var out []query.AttributeValue
+	for _, c := range all {
+		v, err := who.Value(ctx, &c.Formula)
+		if err != nil {
+			return nil, fmt.Errorf("computed attribute %q: %w", c.Attribute.Name, err)
+		}
+		if !v.IsAbsent() && (v.Kind() != schema.Set || len(v.Elements()) > 0) {
+			out = append(out, query.AttributeValue{Name: c.Attribute.Name, Value: v})
+		}
+	}
+	return out, nil
 }
 
 // segmentsOf names the saved segments that a profile is in.

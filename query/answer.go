@@ -88,6 +88,7 @@ type Profile struct {
 	Key      string
 	Ordinal  uint32
 	Values   []AttributeValue // absent ones are left out
+	Computed []AttributeValue // of the computed attributes, at Now; absent ones are left out
 	Lists    []string
 	Segments []string        // the saved segments the profile is in, by name
 	Events   []TimelineEvent // the last RecentEvents up to now, the newest first
@@ -113,7 +114,8 @@ type Options struct {
 	Parallelism int       // goroutines; 0: one per processor
 }
 
-// MembersOptions shape a listing.
+// MembersOptions shape a listing. Attributes may be computed ones, whose values are those of
+// Now: whoever goes on with a cursor gives the Now of the page before.
 type MembersOptions struct {
 	Options
 	Attributes []string // to return with each member

@@ -20,14 +20,14 @@ const (
 	DefaultTop = 1000
 )
 
-// BreakdownOf counts the members of p by the values of attr. It fails with [CodeLimit]
+// BreakdownOf counts the members of p by the values of a field. It fails with [CodeLimit]
 // when there are more than [MaxBreakdownValues] distinct values.
-func BreakdownOf(ctx context.Context, view View, p *Prepared, attr schema.Attribute, o BreakdownOptions) (Breakdown, error) {
-	c, t, err := countValues(ctx, view, p, attr, "", o.Options)
+func BreakdownOf(ctx context.Context, view View, p *Prepared, by Field, o BreakdownOptions) (Breakdown, error) {
+	c, t, err := countValues(ctx, view, p, by, "", o.Options)
 	if err != nil {
 		return Breakdown{}, err
 	}
-	out := Breakdown{Attribute: attr, People: t.yes, Memberships: c.memberships, Answer: t.answer()}
+	out := Breakdown{Attribute: by.Attribute, People: t.yes, Memberships: c.memberships, Answer: t.answer()}
 	if out.Rows, err = c.rows(view); err != nil {
 		return Breakdown{}, err
 	}
@@ -53,7 +53,7 @@ func ValuesOf(ctx context.Context, view View, attr schema.Attribute, prefix stri
 	if err != nil {
 		return nil, err
 	}
-	c, _, err := countValues(ctx, view, everybody, attr, prefix, Options{})
+	c, _, err := countValues(ctx, view, everybody, Field{Attribute: attr}, prefix, Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -75,18 +75,25 @@ func ValuesOf(ctx context.Context, view View, attr schema.Attribute, prefix stri
 
 // countValues counts the members of p by value. Of inline strings it need count only
 // those that start with prefix.
-func countValues(ctx context.Context, view View, p *Prepared, attr schema.Attribute, prefix string, o Options) (*valueCounts, totals, error) {
-	if c, t, ok := knownValues(view, p, attr); ok {
+func countValues(ctx context.Context, view View, p *Prepared, by Field, prefix string, o Options) (*valueCounts, totals, error) {
+	if c, t, ok := knownValues(view, p, by); ok {
 		return c, t, ctx.Err()
+	}
+	computed, err := newFieldReader(ctx, view, &by)
+	if err != nil {
+		return nil, totals{}, err
 	}
 	var parts []*valueCounts
 	t, err := runAll(ctx, view, p, o, false, func() visitor {
-		c := &valueCounts{attr: attr, prefix: []byte(prefix)}
+		c := &valueCounts{attr: by.Attribute, prefix: []byte(prefix)}
 		parts = append(parts, c)
 		return func(ctx context.Context, w *worker) error {
 			r, err := w.members(ctx, p)
 			if err != nil || r.yes.Form == bitmap.Empty {
 				return err
+			}
+			if computed.in != nil {
+				return c.countComputed(ctx, w, computed, r.yes)
 			}
 			return w.gather.each(ctx, r.yes, func(ords []uint16) error { return c.count(w.cur, w.chunk, ords) })
 		}
@@ -104,10 +111,11 @@ func countValues(ctx context.Context, view View, p *Prepared, attr schema.Attrib
 
 // knownValues is countValues where the view has all counts at hand: everybody, by a
 // coded attribute.
-func knownValues(view View, p *Prepared, attr schema.Attribute) (*valueCounts, totals, bool) {
+func knownValues(view View, p *Prepared, by Field) (*valueCounts, totals, bool) {
+	attr := by.Attribute
 	k, ok := p.root.node.(*Const)
 	present, exact := view.ExistsCount(attr.ID)
-	if !ok || k.Value != True || !p.isExact || !exact || !attr.Coded() {
+	if !ok || by.Formula != nil || k.Value != True || !p.isExact || !exact || !attr.Coded() {
 		return nil, totals{}, false
 	}
 	c := &valueCounts{attr: attr, none: p.living - present}
@@ -245,6 +253,38 @@ func (c *valueCounts) countStrings(cur Cursor, chunk int, ords []uint16) error {
 		}
 	}
 	return c.limit(len(c.byText))
+}
+
+// countComputed counts the values of a formula.
+func (c *valueCounts) countComputed(ctx context.Context, w *worker, r *fieldReader, who bitmap.Set) error {
+	if c.byInt == nil {
+		c.byInt, c.byText = map[int64]uint64{}, map[string]*uint64{}
+	}
+	return r.in.each(ctx, w, who, func(_ uint16, values []schema.Value, acts [][]Act) error {
+		switch v := r.eval(values, acts, w.env); {
+		case v.IsAbsent(), v.Kind() == schema.Set && len(v.Elements()) == 0:
+			c.none++
+		case v.Kind() == schema.Set:
+			for _, x := range v.Elements() {
+				c.addText(x)
+			}
+			c.memberships += uint64(len(v.Elements()))
+		case v.Kind() == schema.String:
+			c.addText(v.Str())
+		default:
+			c.byInt[v.Ordered()]++
+		}
+		return c.limit(max(len(c.byInt), len(c.byText)))
+	})
+}
+
+func (c *valueCounts) addText(s string) {
+	if n := c.byText[s]; n != nil {
+		*n++
+		return
+	}
+	one := uint64(1)
+	c.byText[s] = &one
 }
 
 func (c *valueCounts) limit(n int) error {

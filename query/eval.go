@@ -54,7 +54,7 @@ type worker struct {
 	stats     []nodeStats // by op.id
 	trace     bool        // measure bytes per node
 	gather    gatherer
-	residuals map[*residualOp]*residualState
+	inputs    map[*inputs]*inputState
 	events    *eventWork // nil until it is needed
 	total     tally
 

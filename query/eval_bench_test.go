@@ -171,7 +171,7 @@ func BenchmarkBitmapAndBreakdown(b *testing.B) {
 	b.Run("breakdown", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := BreakdownOf(context.Background(), v, p, *v.schema.ByID(aCity), BreakdownOptions{Options: Options{Parallelism: 2}}); err != nil {
+			if _, err := BreakdownOf(context.Background(), v, p, Field{Attribute: *v.schema.ByID(aCity)}, BreakdownOptions{Options: Options{Parallelism: 2}}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -310,7 +310,7 @@ func (c *checker) breakdown() {
 		}
 	}
 	top := []int{0, 1, 3}[c.r.IntN(3)]
-	b, err := BreakdownOf(context.Background(), c.v, c.p, attr, BreakdownOptions{Options: c.o, Top: top})
+	b, err := BreakdownOf(context.Background(), c.v, c.p, c.field(attr), BreakdownOptions{Options: c.o, Top: top})
 	if err != nil || b.People != c.want.counts.yes || b.Unknown != c.want.counts.unknown || b.Memberships != memberships {
 		c.t.Errorf("breakdown by %s: %d people, %d unknown, %d memberships, %v", attr.Name, b.People, b.Unknown, b.Memberships, err)
 		return
@@ -341,6 +341,20 @@ func (c *checker) breakdown() {
 	}
 }
 
+// field is an attribute, or a formula that has its values.
+func (c *checker) field(a schema.Attribute) Field {
+	f := Field{Attribute: a}
+	if c.r.IntN(3) == 0 {
+		f.Formula = &Formula{Attrs: []schema.AttrID{aAge, a.ID}, Eval: func(values []schema.Value, _ [][]Act, env Env) schema.Value {
+			if env != envOf(c.o) {
+				c.t.Errorf("a formula sees %v", env)
+			}
+			return values[1]
+		}}
+	}
+	return f
+}
+
 // listing reads all members in pages, in a random order, and compares.
 func (c *checker) listing() {
 	opt := MembersOptions{Options: c.o, Limit: []int{0, 1, 7, 50}[c.r.IntN(4)], Desc: c.r.IntN(2) == 0}
@@ -363,10 +377,14 @@ func (c *checker) listing() {
 			return n
 		})
 	}
+	orderBy := fieldOf(order)
+	if order != nil {
+		*orderBy = c.field(*order)
+	}
 	byKey := c.r.IntN(2) == 0 && !c.alike
 	var got []uint32
 	for pages := 0; ; pages++ {
-		m, err := MembersOf(context.Background(), c.v, c.p, attrs, order, opt, nil)
+		m, err := MembersOf(context.Background(), c.v, c.p, []Field{c.field(attrs[0]), c.field(attrs[1])}, orderBy, opt, nil)
 		if err != nil || m.Total != c.want.counts.yes {
 			c.t.Errorf("members: total %d, %v", m.Total, err)
 			return

@@ -45,7 +45,7 @@ type run struct {
 // runAll evaluates p on every chunk; visit is called once per worker to make its visitor,
 // before the workers start. It returns when all workers have ended.
 func runAll(ctx context.Context, view View, p *Prepared, o Options, trace bool, visit func() visitor) (totals, error) {
-	r := &run{view: view, p: p, env: Env{Now: o.Now.UTC().Truncate(time.Millisecond)}, trace: trace, chunks: view.Chunks()}
+	r := &run{view: view, p: p, env: envOf(o), trace: trace, chunks: view.Chunks()}
 	r.total.stats = make([]nodeStats, len(p.ops))
 	var err error
 	if r.found, err = p.lookUp(ctx, view); err != nil {
@@ -65,6 +65,9 @@ func runAll(ctx context.Context, view View, p *Prepared, o Options, trace bool, 
 	group.Wait()
 	return r.total, r.err
 }
+
+// envOf returns what an evaluation knows beside the data.
+func envOf(o Options) Env { return Env{Now: o.Now.UTC().Truncate(time.Millisecond)} }
 
 // work takes items until there are none, or some worker has failed.
 func (r *run) work(ctx context.Context, visit visitor) {

@@ -202,12 +202,15 @@ func TestFaults(t *testing.T) {
 	ctx, all := context.Background(), v.schema.Attributes
 	order := *v.schema.ByID(aCity)
 	calls := map[string]func() error{
-		"count":     func() error { _, err := CountOf(ctx, v, p, Options{}); return err },
-		"bitmap":    func() error { _, _, err := BitmapOf(ctx, v, p, Options{}); return err },
-		"breakdown": func() error { _, err := BreakdownOf(ctx, v, p, order, BreakdownOptions{}); return err },
-		"explain":   func() error { _, err := ExplainOf(ctx, v, tree, Options{}); return err },
+		"count":  func() error { _, err := CountOf(ctx, v, p, Options{}); return err },
+		"bitmap": func() error { _, _, err := BitmapOf(ctx, v, p, Options{}); return err },
+		"breakdown": func() error {
+			_, err := BreakdownOf(ctx, v, p, Field{Attribute: order}, BreakdownOptions{})
+			return err
+		},
+		"explain": func() error { _, err := ExplainOf(ctx, v, tree, Options{}); return err },
 		"members": func() error {
-			m, err := MembersOf(ctx, v, p, all, &order, MembersOptions{}, nil)
+			m, err := MembersOf(ctx, v, p, fieldsOf(all), &Field{Attribute: order}, MembersOptions{}, nil)
 			if err != nil {
 				return err
 			}
@@ -384,7 +387,7 @@ func TestCursorOfVanishedString(t *testing.T) {
 	f := func(text string, desc bool, want ...string) {
 		t.Helper()
 		after := cursorText(place{text: []byte(text), ordinal: 1 << 20}, order, desc)
-		m, err := MembersOf(context.Background(), v, p, nil, order, MembersOptions{Desc: desc, After: after}, nil)
+		m, err := MembersOf(context.Background(), v, p, nil, fieldOf(order), MembersOptions{Desc: desc, After: after}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -407,6 +410,20 @@ func TestCursorOfVanishedString(t *testing.T) {
 	f("Z", true, "dora", "anna", "cleo", "bert")
 }
 
+func fieldsOf(all []schema.Attribute) (out []Field) {
+	for _, a := range all {
+		out = append(out, Field{Attribute: a})
+	}
+	return out
+}
+
+func fieldOf(a *schema.Attribute) *Field {
+	if a == nil {
+		return nil
+	}
+	return &Field{Attribute: *a}
+}
+
 func TestMembersErrors(t *testing.T) {
 	v := fixed(true)
 	p, err := Prepare(context.Background(), &Const{True}, v)
@@ -416,7 +433,7 @@ func TestMembersErrors(t *testing.T) {
 	age, tags := v.schema.ByID(aAge), v.schema.ByID(aTags)
 	f := func(order *schema.Attribute, o MembersOptions, code Code) {
 		t.Helper()
-		if _, err := MembersOf(context.Background(), v, p, nil, order, o, nil); !errors.Is(err, &Error{Code: code}) {
+		if _, err := MembersOf(context.Background(), v, p, nil, fieldOf(order), o, nil); !errors.Is(err, &Error{Code: code}) {
 			t.Errorf("%+v: %v, want code %d", o, err, code)
 		}
 	}
@@ -506,7 +523,7 @@ func TestParallel(t *testing.T) {
 		if err != nil || c.Count != want {
 			t.Errorf("%d workers: %d, %v; want %d", workers, c.Count, err, want)
 		}
-		b, err := BreakdownOf(context.Background(), v, p, *v.schema.ByID(aAge), BreakdownOptions{Options: Options{Parallelism: workers}})
+		b, err := BreakdownOf(context.Background(), v, p, Field{Attribute: *v.schema.ByID(aAge)}, BreakdownOptions{Options: Options{Parallelism: workers}})
 		if err != nil || b.People != want || len(b.Rows) != 3 {
 			t.Errorf("%d workers: %+v, %v", workers, b, err)
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// MembersOf lists the members of p. attrs are what to return with each; order is the
-// attribute to order by (nil: by ordinal), of any kind but a set: of equal values the
+// MembersOf lists the members of p. fields are what to return with each; order is the
+// field to order by (nil: by ordinal), of any kind but a set: of equal values the
 // smaller ordinal comes first, absent values come last. o.Attributes and o.OrderBy are
 // not read: the caller has resolved them. The members are found before MembersOf
 // returns; keys and values are read while Rows is ranged over, from the caller's
@@ -19,9 +19,14 @@ import (
 //
 // A cursor that is not one of this listing's fails with [CodeInvalid]; an AfterKey that
 // no living profile has, with [CodeUnknownName].
-func MembersOf(ctx context.Context, view View, p *Prepared, attrs []schema.Attribute, order *schema.Attribute, o MembersOptions, hold func() (release func(), err error)) (Members, error) {
+func MembersOf(ctx context.Context, view View, p *Prepared, fields []Field, order *Field, o MembersOptions, hold func() (release func(), err error)) (Members, error) {
 	if order != nil && order.Kind == schema.Set {
 		return Members{}, Errorf(CodeType, "a listing cannot be ordered by %q, which is a set", order.Name)
+	}
+	if order != nil && order.Formula != nil && order.Format == FormatDuration {
+		err := Errorf(CodeType, "a listing cannot be ordered by %q, which is a duration", order.Name)
+		err.Hint = "order by the time from which it is counted"
+		return Members{}, err
 	}
 	if o.Limit < 0 {
 		return Members{}, Errorf(CodeInvalid, "a limit of %d", o.Limit)
@@ -34,16 +39,21 @@ func MembersOf(ctx context.Context, view View, p *Prepared, attrs []schema.Attri
 	if err != nil {
 		return Members{}, err
 	}
-	l := &listing{view: view, attrs: attrs, people: all, order: order, desc: o.Desc, limit: o.Limit, from: from, after: o.After, hold: hold}
+	l := &listing{view: view, env: envOf(o.Options), fields: fields, people: all, order: order, desc: o.Desc, limit: o.Limit, from: from, after: o.After, hold: hold}
+	attrs := make([]schema.Attribute, len(fields))
+	for i := range fields {
+		attrs[i] = fields[i].Attribute
+	}
 	return Members{Attributes: attrs, Total: all.count, Rows: l.rows(ctx), Next: l.next, Answer: all.answer}, nil
 }
 
 // listing is the state of a Members.
 type listing struct {
 	view   View
-	attrs  []schema.Attribute
+	env    Env
+	fields []Field
 	people *people
-	order  *schema.Attribute
+	order  *Field
 	desc   bool
 	limit  int
 	from   place // continue behind it
@@ -81,7 +91,7 @@ func (l *listing) next() string {
 	case !l.last.set:
 		return l.after
 	case l.order == nil && l.people.anyAfter(l.last.ordinal), l.order != nil && l.more:
-		return cursorText(l.last, l.order, l.desc)
+		return cursorText(l.last, l.order.attribute(), l.desc)
 	}
 	return ""
 }
@@ -107,12 +117,12 @@ func (p *people) anyAfter(ordinal uint32) bool {
 // rows yields the members that come after l.from.
 func (l *listing) rows(ctx context.Context) iter.Seq2[Member, error] {
 	return func(yield func(Member, error) bool) {
-		r := &rowReader{l: l, cur: l.view.Cursor(), key: valueReader{view: l.view, attr: keyAttribute}}
-		defer r.cur.Close()
-		for _, a := range l.attrs {
-			r.readers = append(r.readers, valueReader{view: l.view, attr: a})
-		}
+		r := &rowReader{l: l, work: &worker{view: l.view, env: l.env, cur: l.view.Cursor()}, key: valueReader{view: l.view, attr: keyAttribute}}
+		defer r.work.cur.Close()
 		err := l.reading()
+		if err == nil {
+			err = r.open(ctx)
+		}
 		switch {
 		case err != nil:
 		case l.order == nil:
@@ -155,7 +165,7 @@ func (l *listing) byOrdinal(ctx context.Context, r *rowReader, yield func(Member
 				part = part[:min(len(part), left)]
 			}
 			rest = rest[len(part):]
-			if err := r.read(chunk, part); err != nil {
+			if err := r.read(ctx, chunk, part); err != nil {
 				return err
 			}
 			l.pause()
@@ -179,25 +189,43 @@ func (l *listing) byOrdinal(ctx context.Context, r *rowReader, yield func(Member
 
 // rowReader reads keys and values for a listing.
 type rowReader struct {
-	l       *listing
-	cur     Cursor
-	key     valueReader
-	readers []valueReader
-	keys    []schema.Value
-	values  []schema.Value // len(readers) for each profile of the batch
+	l        *listing
+	work     *worker
+	key      valueReader
+	readers  []*fieldReader
+	formulas bool // there are some among them
+	keys     []schema.Value
+	values   []schema.Value // len(readers) for each profile of the batch
+}
+
+// open makes the readers of the fields.
+func (r *rowReader) open(ctx context.Context) error {
+	for i := range r.l.fields {
+		c, err := newFieldReader(ctx, r.l.view, &r.l.fields[i])
+		if err != nil {
+			return err
+		}
+		r.readers, r.formulas = append(r.readers, c), r.formulas || c.in != nil
+	}
+	return nil
 }
 
 // read reads a batch of one chunk. Values stay valid: they are the members' own.
-func (r *rowReader) read(chunk int, ords []uint16) error {
-	defer r.cur.Release()
+func (r *rowReader) read(ctx context.Context, chunk int, ords []uint16) error {
+	defer r.work.cur.Release()
+	if r.work.chunk = chunk; r.formulas {
+		if err := r.work.begin(chunk); err != nil {
+			return err
+		}
+	}
 	r.keys = grow(r.keys, len(ords))
-	if err := r.key.read(r.cur, chunk, ords, r.keys, 1); err != nil {
+	if err := r.key.read(r.work.cur, chunk, ords, r.keys, 1); err != nil {
 		return err
 	}
 	n := len(r.readers)
 	r.values = make([]schema.Value, n*len(ords))
 	for i := range r.readers {
-		if err := r.readers[i].read(r.cur, chunk, ords, r.values[i:], n); err != nil {
+		if err := r.readers[i].read(ctx, r.work, ords, r.values[i:], n); err != nil {
 			return err
 		}
 	}

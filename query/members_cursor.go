@@ -1,7 +1,6 @@
 package query
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -18,7 +17,7 @@ import (
 //	1 byte    flags: 1 ordered by an attribute, 2 descending, 4 the value is absent
 //	4 bytes   ordinal, little endian
 //	          and if ordered:
-//	4 bytes   attribute id, little endian
+//	4 bytes   attribute id, little endian; of a computed one what [Field] has instead
 //	          and unless absent:
 //	8 bytes   the ordered form, little endian (strings: none)
 //	rest      the bytes of a string (other kinds: none)
@@ -100,12 +99,12 @@ func parseCursor(text string, order *schema.Attribute, desc bool) (place, error)
 }
 
 // startOf returns the place behind which a listing starts.
-func startOf(ctx context.Context, view View, order *schema.Attribute, o MembersOptions) (place, error) {
+func startOf(ctx context.Context, view View, order *Field, o MembersOptions) (place, error) {
 	switch {
 	case o.After != "" && o.AfterKey != "":
 		return place{}, Errorf(CodeInvalid, "a listing continues after a cursor or after a key, not both")
 	case o.After != "":
-		return parseCursor(o.After, order, o.Desc)
+		return parseCursor(o.After, order.attribute(), o.Desc)
 	case o.AfterKey == "":
 		return place{}, nil
 	}
@@ -120,13 +119,24 @@ func startOf(ctx context.Context, view View, order *schema.Attribute, o MembersO
 	if order == nil {
 		return p, nil
 	}
-	cur := view.Cursor()
-	defer cur.Close()
-	r := valueReader{view: view, attr: *order}
-	var v [1]schema.Value
-	if err := r.read(cur, int(p.ordinal>>bitmap.ChunkBits), []uint16{uint16(p.ordinal)}, v[:], 1); err != nil {
+	w := &worker{view: view, env: envOf(o.Options), cur: view.Cursor()}
+	defer w.cur.Close()
+	r, err := newFieldReader(ctx, view, order)
+	if err != nil {
 		return place{}, err
 	}
-	p.absent, p.num, p.text = v[0].IsAbsent(), v[0].Ordered(), bytes.Clone([]byte(v[0].Str()))
+	var v [1]schema.Value
+	if err := w.begin(int(p.ordinal >> bitmap.ChunkBits)); err != nil {
+		return place{}, err
+	}
+	if err := r.read(ctx, w, []uint16{uint16(p.ordinal)}, v[:], 1); err != nil {
+		return place{}, err
+	}
+	p.value(v[0])
 	return p, nil
+}
+
+// value gives a place its value.
+func (p *place) value(v schema.Value) {
+	p.absent, p.num, p.text = v.IsAbsent(), v.Ordered(), []byte(v.Str())
 }

@@ -42,7 +42,7 @@ func (p *place) before(q *place, desc bool) bool {
 
 // byValue yields the members in order of an attribute, page by page.
 func (l *listing) byValue(ctx context.Context, r *rowReader, yield func(Member, error) bool) error {
-	s, err := newSorter(l)
+	s, err := newSorter(ctx, l, r.work)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (l *listing) byValue(ctx context.Context, r *rowReader, yield func(Member, 
 		if l.limit > 0 {
 			page = min(page, left)
 		}
-		best, more, err := s.page(ctx, r.cur, from, page)
+		best, more, err := s.page(ctx, from, page)
 		if err != nil || len(best) == 0 {
 			return err
 		}
@@ -83,7 +83,7 @@ func (l *listing) yieldPlaces(ctx context.Context, r *rowReader, places []place,
 			byOrdinal = append(byOrdinal, i)
 		}
 		slices.SortFunc(byOrdinal, func(a, b int) int { return cmp.Compare(batch[a].ordinal, batch[b].ordinal) })
-		if err := r.scattered(batch, byOrdinal, members); err != nil {
+		if err := r.scattered(ctx, batch, byOrdinal, members); err != nil {
 			return false, err
 		}
 		l.pause()
@@ -102,7 +102,7 @@ func (l *listing) yieldPlaces(ctx context.Context, r *rowReader, places []place,
 }
 
 // scattered reads the members of a batch; order has the batch's indexes by ordinal.
-func (r *rowReader) scattered(batch []place, order []int, members []Member) error {
+func (r *rowReader) scattered(ctx context.Context, batch []place, order []int, members []Member) error {
 	var ords []uint16
 	for len(order) > 0 {
 		chunk := batch[order[0]].ordinal >> bitmap.ChunkBits
@@ -113,7 +113,7 @@ func (r *rowReader) scattered(batch []place, order []int, members []Member) erro
 			}
 			ords = append(ords, uint16(batch[i].ordinal))
 		}
-		if err := r.read(int(chunk), ords); err != nil {
+		if err := r.read(ctx, int(chunk), ords); err != nil {
 			return err
 		}
 		for k, i := range order[:len(ords)] {
@@ -126,17 +126,25 @@ func (r *rowReader) scattered(batch []place, order []int, members []Member) erro
 
 // sorter finds the first members of an order.
 type sorter struct {
-	l      *listing
-	ranks  []int64 // dictionary strings: the rank of each code in order of text
-	sorted []string
-	codes  []uint32
-	ints   []int64
-	has    []bool
-	strs   [][]byte
+	l       *listing
+	work    *worker
+	formula *fieldReader // of a computed attribute, or nil
+	values  []schema.Value
+	ranks   []int64 // dictionary strings: the rank of each code in order of text
+	sorted  []string
+	codes   []uint32
+	ints    []int64
+	has     []bool
+	strs    [][]byte
 }
 
-func newSorter(l *listing) (*sorter, error) {
-	s := &sorter{l: l}
+func newSorter(ctx context.Context, l *listing, w *worker) (*sorter, error) {
+	s := &sorter{l: l, work: w}
+	if l.order.Formula != nil {
+		var err error
+		s.formula, err = newFieldReader(ctx, l.view, l.order)
+		return s, err
+	}
 	if l.order.Kind != schema.String || l.order.Inline() {
 		return s, nil
 	}
@@ -161,7 +169,7 @@ func newSorter(l *listing) (*sorter, error) {
 }
 
 // page returns the first n members after from, in order, and whether there are more.
-func (s *sorter) page(ctx context.Context, cur Cursor, from place, n int) (best []place, more bool, err error) {
+func (s *sorter) page(ctx context.Context, from place, n int) (best []place, more bool, err error) {
 	h := &places{desc: s.l.desc}
 	from = s.ranked(from)
 	var ords []uint16
@@ -174,7 +182,7 @@ func (s *sorter) page(ctx context.Context, cur Cursor, from place, n int) (best 
 			}
 			part := rest[:min(len(rest), batchSize)]
 			rest = rest[len(part):]
-			if batch, err = s.places(cur, chunk, part, batch[:0]); err != nil {
+			if batch, err = s.places(ctx, chunk, part, batch[:0]); err != nil {
 				return nil, false, err
 			}
 			for i := range batch {
@@ -183,7 +191,7 @@ func (s *sorter) page(ctx context.Context, cur Cursor, from place, n int) (best 
 				}
 				more = h.offer(&batch[i], n) || more
 			}
-			cur.Release()
+			s.work.cur.Release()
 		}
 	}
 	slices.SortFunc(h.all, func(a, b place) int {
@@ -222,12 +230,23 @@ func (s *sorter) ranked(p place) place {
 }
 
 // places appends where the profiles of a batch stand. text is copied only when kept.
-func (s *sorter) places(cur Cursor, chunk int, ords []uint16, dst []place) ([]place, error) {
+func (s *sorter) places(ctx context.Context, chunk int, ords []uint16, dst []place) ([]place, error) {
 	for _, o := range ords {
 		dst = append(dst, place{ordinal: uint32(chunk)<<bitmap.ChunkBits | uint32(o)})
 	}
-	a := s.l.order
+	a, cur := s.l.order, s.work.cur
 	switch {
+	case s.formula != nil:
+		if err := s.work.begin(chunk); err != nil {
+			return nil, err
+		}
+		s.values = grow(s.values, len(ords))
+		if err := s.formula.read(ctx, s.work, ords, s.values, 1); err != nil {
+			return nil, err
+		}
+		for i, v := range s.values {
+			dst[i].value(v)
+		}
 	case a.Coded():
 		s.codes = grow(s.codes, len(ords))
 		if err := cur.GatherCodes(a.ID, chunk, ords, s.codes); err != nil {

@@ -67,7 +67,7 @@ func (p *Person) Is(ctx context.Context, n Node) (Truth, error) {
 	case *Compare, *Any, *Sequence, *OneIs, *AverageIs:
 		return p.evaluate(ctx, n)
 	case *Residual:
-		if len(n.Events) > 0 {
+		if len(n.Events) > 0 || slices.Contains(n.Attrs, schema.ListsAttr) {
 			return p.evaluate(ctx, n)
 		}
 		values := make([]schema.Value, len(n.Attrs))
@@ -246,10 +246,26 @@ func (p *Person) end() {
 	p.work.forget()
 }
 
+// Value works out a formula.
+func (p *Person) Value(ctx context.Context, f *Formula) (schema.Value, error) {
+	r, err := newFieldReader(ctx, p.view, &Field{Formula: f})
+	if err != nil {
+		return schema.Value{}, err
+	}
+	w, _, err := p.begin(0)
+	defer p.end()
+	if err != nil {
+		return schema.Value{}, err
+	}
+	var v [1]schema.Value
+	err = r.read(ctx, w, []uint16{uint16(p.ordinal)}, v[:], 1)
+	return v[0], err
+}
+
 // forget ends the worker's cursor and drops what belongs to one expression.
 func (w *worker) forget() {
 	w.cur.Close()
-	clear(w.residuals)
+	clear(w.inputs)
 	if w.events != nil {
 		clear(w.events.lists)
 		clear(w.events.folds)

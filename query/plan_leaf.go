@@ -355,20 +355,9 @@ func (b *planner) residual(n *Residual) (*op, error) {
 	if n.Eval == nil {
 		return nil, Errorf(CodeInternal, "a residual without a function")
 	}
-	r := &residualOp{truth: n.Eval}
-	for _, id := range n.Events {
-		l, err := b.acts(id, n.Span)
-		if err != nil {
-			return nil, err
-		}
-		r.events = append(r.events, l)
+	in, err := b.inputs(n.Attrs, n.Events, n.Span)
+	if err != nil {
+		return nil, err
 	}
-	for _, id := range n.Attrs {
-		a, err := b.attribute(id, n.Span)
-		if err != nil {
-			return nil, err
-		}
-		r.attrs = append(r.attrs, a)
-	}
-	return &op{node: n, span: n.Span, method: "per profile", share: shareResidual, cost: costResidual, narrow: true, inner: r}, nil
+	return &op{node: n, span: n.Span, method: "per profile", share: shareResidual, cost: costResidual, narrow: true, inner: &residualOp{in, n.Eval}}, nil
 }

@@ -16,6 +16,19 @@ func UsesOf(n Node) Uses {
 	return u
 }
 
+// UsesOfFields returns what fields show, or are computed of.
+func UsesOfFields(fields ...Field) Uses {
+	var u Uses
+	for i := range fields {
+		if f := fields[i].Formula; f != nil {
+			u.Attributes = append(u.Attributes, f.Attrs...)
+		} else {
+			u.Attributes = append(u.Attributes, fields[i].ID)
+		}
+	}
+	return u
+}
+
 func (u *Uses) node(n Node) {
 	switch n := n.(type) {
 	case *And:

@@ -44,15 +44,12 @@ func (a *app) completer(names func(context.Context, store) []string) cobra.Compl
 	}
 }
 
-func (a *app) attributeNames(ctx context.Context, s store) (names []string) {
+func (a *app) attributeNames(ctx context.Context, s store) []string {
 	sch, err := s.Schema(ctx)
 	if err != nil {
 		return nil
 	}
-	for i := range sch.Attributes {
-		names = append(names, sch.Attributes[i].Name)
-	}
-	return names
+	return sch.Names()
 }
 
 // uniqueNames begins what --by wants.

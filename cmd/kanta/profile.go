@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,12 +18,12 @@ func newProfile(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "profile KEY | --by ATTRIBUTE=VALUE",
 		Short: "All that is known of one person",
-		Long: `All that is known of one person: the values, the lists and the saved segments the
-person is in, what all events of each type come to, and the last events (kanta timeline
+		Long: `All that is known of one person: the values, computed attributes too, the lists and
+the saved segments the person is in, what all events of each type come to, and the last events (kanta timeline
 lists all). --by names a unique attribute instead of the key.
 
---json: {"key":"...","attributes":{"a":...},"lists":["..."],"segments":["..."],
-"lifetime":[{"event":"...","count":N,"first":"...","last":"...","properties":{"p":{"sum":...,
+--json: {"key":"...","attributes":{"a":...},"computed":{"a":...},"lists":["..."],
+"segments":["..."],"lifetime":[{"event":"...","count":N,"first":"...","last":"...","properties":{"p":{"sum":...,
 "min":...,"max":...}}}],"events":[{"time":"...","event":"...","properties":{"p":...}}],
 "position":"E.N","now":"...",...}; a sum is null if it is too large for its kind.`,
 		Example: "  kanta profile user-00000042\n  kanta profile --by email=ada@example.org",
@@ -64,24 +65,22 @@ lists all). --by names a unique attribute instead of the key.
 
 func (a *app) printProfile(p *query.Profile) error {
 	if a.json {
-		values := make(map[string]json.RawMessage, len(p.Values))
-		for _, v := range p.Values {
-			values[v.Name] = jsonValue(v.Value)
-		}
+		values, computed := jsonValues(p.Values), jsonValues(p.Computed)
 		return a.printJSON(struct {
 			Key        string                     `json:"key"`
 			Attributes map[string]json.RawMessage `json:"attributes"`
+			Computed   map[string]json.RawMessage `json:"computed"`
 			Lists      []string                   `json:"lists"`
 			Segments   []string                   `json:"segments"`
 			Lifetime   []lifetimeJSON             `json:"lifetime"`
 			Events     []any                      `json:"events"`
 			answerJSON
-		}{p.Key, values, append([]string{}, p.Lists...), append([]string{}, p.Segments...), lifetimesOf(p.Lifetime), eventsOf(p.Events), answerOf(p.Answer)})
+		}{p.Key, values, computed, append([]string{}, p.Lists...), append([]string{}, p.Segments...), lifetimesOf(p.Lifetime), eventsOf(p.Events), answerOf(p.Answer)})
 	}
 	a.noteCurrent(p.Answer)
 	t := a.newTable("", "")
 	t.add("key", p.Key)
-	for _, v := range p.Values {
+	for _, v := range slices.Concat(p.Values, p.Computed) {
 		t.add(v.Name, v.Value.String())
 	}
 	for _, name := range p.Lists {
@@ -143,4 +142,13 @@ func (a *app) printLifetime(all []query.Lifetime) error {
 		t.add(l.Event, l.Count, l.First.Format(time.RFC3339), l.Last.Format(time.RFC3339), strings.Join(of, " "))
 	}
 	return t.write(a.out)
+}
+
+// jsonValues are values by name.
+func jsonValues(of []query.AttributeValue) map[string]json.RawMessage {
+	out := make(map[string]json.RawMessage, len(of))
+	for _, v := range of {
+		out[v.Name] = jsonValue(v.Value)
+	}
+	return out
 }

@@ -21,7 +21,12 @@ func newSchema(a *app) *cobra.Command {
 		Long: `Which attributes a person has, and which types of event there are. A schema is a TOML
 file with an [[attribute]] table for each attribute, an [[event]] table for each type of event
 and in it an [[event.property]] for each of its properties; kanta schema infer makes one from
-data of people, to be read, corrected and applied.`,
+data of people, to be read, corrected and applied. A [[computed]] table has a name for an
+expression, to be used wherever an attribute is:
+
+  [[computed]]
+  name = "total_spent"
+  expression = "purchase.sum(e, e.amount)"`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -220,7 +225,7 @@ func newSchemaShow(a *app) *cobra.Command {
 
 --json: {"version":N,"attributes":[{name, kind, scale, storage, allowed, min, max, format,
 required, unique, pii, history, deprecated}],"events":[{"name":"...","retention_days":N,
-"properties":[as attributes]}]}`,
+"properties":[as attributes]}],"computed":[{"name":"...","expression":"..."}]}`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
@@ -239,10 +244,25 @@ required, unique, pii, history, deprecated}],"events":[{"name":"...","retention_
 					Version    uint64          `json:"version"`
 					Attributes []attributeJSON `json:"attributes"`
 					Events     []typeJSON      `json:"events"`
-				}{sch.Version, list, typesOf(sch)})
+					Computed   []computedJSON  `json:"computed"`
+				}{sch.Version, list, typesOf(sch), computedOf(sch)})
 			})
 		},
 	}
+}
+
+// computedJSON is a computed attribute as --json prints it.
+type computedJSON struct {
+	Name       string `json:"name"`
+	Expression string `json:"expression"`
+}
+
+func computedOf(sch *schema.Schema) []computedJSON {
+	out := []computedJSON{}
+	for _, c := range sch.Computed {
+		out = append(out, computedJSON{c.Name, c.Text})
+	}
+	return out
 }
 
 // typeJSON is a type of event as --json prints it.
@@ -374,6 +394,9 @@ func writeChanges(w io.Writer, changes []schema.Change) {
 		text := ""
 		if c.Op == schema.AddAttribute || c.Op == schema.AddProperty {
 			text = kindText(&c.Attribute)
+		}
+		if c.Op == schema.AddComputed || c.Op == schema.SetComputed {
+			text = printable(c.Text)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\n", c.Op, printable(changed(c)), text)
 	}

@@ -13,7 +13,7 @@ import (
 
 // Value is a compiled computed attribute.
 type Value struct {
-	Attribute schema.Attribute // name, kind and scale; there is no id
+	Attribute schema.Attribute // name, kind, scale, and the format of a duration; there is no id
 	Uses      Uses
 	query.Formula
 }
@@ -54,6 +54,9 @@ func (c *compilation) value(x *schema.Computed) (*Value, error) {
 	}
 	v.Uses = e.Uses
 	v.Attribute.Kind = valueKind(e.kind())
+	if e.kind() == cel.DurationType {
+		v.Attribute.Format = query.FormatDuration
+	}
 	if v.Attribute.Kind != schema.Decimal {
 		v.Attribute.Scale = 0
 	}
@@ -108,7 +111,7 @@ func plainValue(v ref.Val, k schema.Kind, scale int) schema.Value {
 	case types.Double:
 		return schema.FloatValue(float64(v))
 	case decimal:
-		out, _ := v.value(max(scale, v.scale))
+		out, _ := v.value(scale)
 		return out
 	case types.String:
 		return schema.StringValue(string(v))

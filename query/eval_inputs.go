@@ -1,0 +1,103 @@
+package query
+
+import (
+	"context"
+
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// inputs are what a residual or a formula reads of each profile.
+type inputs struct {
+	attrs  []schema.Attribute
+	events []*eventList
+}
+
+// inputState is what a worker keeps for one inputs.
+type inputState struct {
+	readers []valueReader
+	rows    []schema.Value // batchSize rows of all attributes
+	acts    []*actReader
+	own     [][]Act // of one profile
+	at      []int   // where its acts begin
+}
+
+// inputs plans the reading of attributes and of all events of some types.
+func (b *planner) inputs(attrs []schema.AttrID, events []schema.EventID, at Span) (*inputs, error) {
+	in := &inputs{}
+	for _, id := range events {
+		l, err := b.acts(id, at)
+		if err != nil {
+			return nil, err
+		}
+		in.events = append(in.events, l)
+	}
+	for _, id := range attrs {
+		a, err := b.attribute(id, at)
+		if err != nil {
+			return nil, err
+		}
+		in.attrs = append(in.attrs, a)
+	}
+	return in, nil
+}
+
+func (w *worker) stateOf(in *inputs) *inputState {
+	st := w.inputs[in]
+	if st == nil {
+		st = &inputState{readers: make([]valueReader, len(in.attrs)), rows: make([]schema.Value, batchSize*len(in.attrs)),
+			own: make([][]Act, len(in.events)), at: make([]int, len(in.events))}
+		for i := range in.attrs {
+			st.readers[i] = valueReader{view: w.view, attr: in.attrs[i]}
+		}
+		for _, l := range in.events {
+			st.acts = append(st.acts, newActReader(l))
+		}
+		if w.inputs == nil {
+			w.inputs = make(map[*inputs]*inputState)
+		}
+		w.inputs[in] = st
+	}
+	return st
+}
+
+// each calls f for each profile of who, in ascending order, with what there is of it. f must
+// not keep what it is given.
+func (in *inputs) each(ctx context.Context, w *worker, who bitmap.Set, f func(ord uint16, values []schema.Value, acts [][]Act) error) error {
+	st := w.stateOf(in)
+	return w.gather.each(ctx, who, func(ords []uint16) error {
+		if len(in.events) == 0 {
+			return in.batch(w, st, ords, f)
+		}
+		set := bitmap.FromArray(ords)
+		w.eventsOf(&set)
+		return w.inParts(&set, func(within *bitmap.Set) error {
+			for _, a := range st.acts {
+				if err := a.read(ctx, w, within); err != nil {
+					return err
+				}
+			}
+			return in.batch(w, st, within.AppendTo(nil), f)
+		})
+	})
+}
+
+// batch reads the attributes of some profiles, whose acts have been read.
+func (in *inputs) batch(w *worker, st *inputState, ords []uint16, f func(ord uint16, values []schema.Value, acts [][]Act) error) error {
+	for i := range st.readers {
+		if err := st.readers[i].read(w.cur, w.chunk, ords, st.rows[i:], len(in.attrs)); err != nil {
+			return err
+		}
+	}
+	clear(st.at)
+	for i, o := range ords {
+		for k, a := range st.acts {
+			st.own[k], st.at[k] = a.of(o, st.at[k])
+		}
+		at := i * len(in.attrs)
+		if err := f(o, st.rows[at:at+len(in.attrs):at+len(in.attrs)], st.own); err != nil {
+			return err
+		}
+	}
+	return nil
+}
