@@ -12,7 +12,7 @@ import (
 
 // acts plans the reading of all events of a type, with all properties, for a residual.
 func (b *planner) acts(id schema.EventID, at Span) (*eventList, error) {
-	l, _, err := b.list(&Events{Span: at, Event: id, From: math.MinInt64, To: math.MaxInt64}, all())
+	l, _, err := b.list(&Events{Place: Place{Span: at}, Event: id, From: math.MinInt64, To: math.MaxInt64}, all())
 	if err != nil {
 		return nil, err
 	}

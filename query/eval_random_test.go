@@ -116,7 +116,7 @@ func TestRandomTreesDense(t *testing.T) {
 		for j := range 15 {
 			n := randomTree(r, v.schema, r.IntN(4))
 			if j%2 == 0 { // of so many, events are added up by ordinal
-				n = randomEventNode(r, v.schema, Span{1, 2})
+				n = randomEventNode(r, v.schema, Place{Span: Span{1, 2}})
 			}
 			c := &checker{t: t, r: r, v: v, tree: n, want: reference(v, n), alike: true}
 			if c.check(j, map[string]int{}); t.Failed() {

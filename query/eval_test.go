@@ -159,7 +159,7 @@ func TestPrepareErrors(t *testing.T) {
 			t.Errorf("%s: %v, want code %d", describe(n), err, code)
 		}
 	}
-	at := Span{3, 9}
+	at := Place{Span: Span{3, 9}}
 	f(&Has{at, 99}, CodeUnknownName)
 	f(&In{at, aTags, nil}, CodeType)
 	f(&In{at, aAge, []schema.Value{str("x")}}, CodeType)
@@ -168,7 +168,7 @@ func TestPrepareErrors(t *testing.T) {
 	f(&Match{at, aPlan, Matches, "("}, CodeSyntax)
 	f(&Match{at, aPlan, 99, "("}, CodeInternal)
 	f(&SetHas{at, aAge, true, []string{"x"}}, CodeType)
-	f(&Residual{Span: at}, CodeInternal)
+	f(&Residual{Place: at}, CodeInternal)
 	age := &Column{aAge, schema.Int, 0}
 	f(&Compare{at, EQ, age, &Literal{schema.FloatValue(1)}}, CodeType)
 	f(&Compare{at, 99, age, age}, CodeInternal)
@@ -178,7 +178,7 @@ func TestPrepareErrors(t *testing.T) {
 	f(&Compare{at, EQ, &Convert{age, schema.Timestamp, 0}, age}, CodeType)
 	f(&Compare{at, EQ, nil, age}, CodeInternal)
 	_, err := Prepare(context.Background(), &Has{at, 99}, v)
-	if e := (*Error)(nil); !errors.As(err, &e) || e.Span != at {
+	if e := (*Error)(nil); !errors.As(err, &e) || e.Span != at.Span {
 		t.Errorf("the error has no place: %v", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // windows and now have said: no list reaches past now, and none before the event type's
 // retention horizon, which the view sees to.
 type Events struct {
-	Span
+	Place
 	Event  schema.EventID
 	From   int64 // milliseconds UTC, inclusive
 	To     int64 // exclusive
@@ -38,7 +38,7 @@ type Then struct {
 type (
 	// Any is true where the list is not empty; it is never unknown.
 	Any struct {
-		Span
+		Place
 		List *Events
 	}
 
@@ -46,7 +46,7 @@ type (
 	// ascending times, the last at most Within milliseconds after the first; it is never
 	// unknown. It has at least two lists.
 	Sequence struct {
-		Span
+		Place
 		Within int64
 		Of     []*Events
 	}
@@ -54,7 +54,7 @@ type (
 	// OneIs is what Test, over properties, says of the first or the last event of a
 	// list; it is unknown where the list is empty.
 	OneIs struct {
-		Span
+		Place
 		List *Events
 		Last bool
 		Test Node
@@ -64,7 +64,7 @@ type (
 	// the events that have it. It is unknown where no event has. Of is of kind int or
 	// decimal, With an int or decimal; other averages are a Fold.
 	AverageIs struct {
-		Span
+		Place
 		Op   CompareOp
 		List *Events
 		Of   Arith

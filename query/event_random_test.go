@@ -67,7 +67,7 @@ func TestRandomEvents(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, uint64(i)))
 		v := randomView(r, 40)
 		for j := range trees {
-			n := randomEventNode(r, v.schema, Span{1, 2})
+			n := randomEventNode(r, v.schema, Place{Span: Span{1, 2}})
 			c := &checker{t: t, r: r, v: v, tree: n, want: reference(v, n)}
 			if j%8 == 0 {
 				c.check(j, methods)

@@ -247,12 +247,12 @@ func refAggregate(v *memView, n *Fold, list []memAct) refNumber {
 
 // Random nodes over events.
 
-func randomEventNode(r *rand.Rand, s *schema.Schema, at Span) Node {
+func randomEventNode(r *rand.Rand, s *schema.Schema, at Place) Node {
 	switch r.IntN(20) {
 	case 0, 1, 2:
 		return &Any{at, randomList(r, s, 1)}
 	case 3, 4:
-		n := &Sequence{Span: at, Within: randomWithin(r)}
+		n := &Sequence{Place: at, Within: randomWithin(r)}
 		for range 2 + r.IntN(3) {
 			l := randomList(r, s, 1)
 			if r.IntN(3) > 0 {
@@ -393,7 +393,7 @@ func randomCondition(r *rand.Rand, e *schema.Event, depth int) Node {
 		right, _ := randomPropertyArith(r, e, kind, 0)
 		return &Compare{Op: CompareOp(r.IntN(6)), L: l, R: right}
 	case n == 2:
-		res := randomResidual(r, &schema.Schema{Attributes: e.Properties}, Span{}).(*Residual)
+		res := randomResidual(r, &schema.Schema{Attributes: e.Properties}, Place{}).(*Residual)
 		res.Attrs[0] = []schema.AttrID{res.Attrs[0], schema.TimeProperty}[r.IntN(2)]
 		return res
 	case a.Kind == schema.Set:
@@ -478,8 +478,8 @@ func randomFold(r *rand.Rand, s *schema.Schema, k schema.Kind) (Arith, uint8) {
 }
 
 // randomActResidual draws a function of all acts, in order.
-func randomActResidual(r *rand.Rand, s *schema.Schema, at Span) Node {
-	n := &Residual{Span: at, Attrs: []schema.AttrID{aAge}}
+func randomActResidual(r *rand.Rand, s *schema.Schema, at Place) Node {
+	n := &Residual{Place: at, Attrs: []schema.AttrID{aAge}}
 	for range 1 + r.IntN(2) {
 		n.Events = append(n.Events, s.Events[r.IntN(len(s.Events))].ID)
 	}

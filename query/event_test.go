@@ -249,7 +249,7 @@ func TestEventMemory(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, i))
 		v := randomView(r, 40)
 		for j := range 60 {
-			n := randomEventNode(r, v.schema, Span{1, 2})
+			n := randomEventNode(r, v.schema, Place{Span: Span{1, 2}})
 			want := reference(v, n).truth
 			got := evaluate(t, v, n, func(w *worker) { w.eventsOf(nil).most = []int{0, 100, 3000}[j%3] })
 			for o, truth := range want {
@@ -290,7 +290,7 @@ func TestEventFaults(t *testing.T) {
 	v := randomView(r, 150)
 	ctx := context.Background()
 	for range 60 {
-		n := randomEventNode(r, v.schema, Span{1, 2})
+		n := randomEventNode(r, v.schema, Place{Span: Span{1, 2}})
 		p, err := Prepare(ctx, n, v)
 		if err != nil {
 			t.Fatal(err)
@@ -353,7 +353,7 @@ func (v noEvents) Cursor() Cursor { return struct{ Cursor }{v.View.Cursor()} }
 
 func TestEventErrors(t *testing.T) {
 	v := acting()
-	at := Span{3, 9}
+	at := Place{Span: Span{3, 9}}
 	f := func(n Node, code Code) {
 		t.Helper()
 		if _, err := Prepare(context.Background(), n, v); !errors.Is(err, &Error{Code: code}) {
@@ -397,7 +397,7 @@ func TestEventErrors(t *testing.T) {
 	f(fold(Fold{Op: 99, Kind: schema.Int}), CodeInternal)
 	f(fold(Fold{Op: FoldDistinct, Property: pCategory, Kind: schema.Int}), CodeUnknownName)
 	f(fold(Fold{Op: FoldMax, Of: nil, Kind: schema.Int}), CodeInternal)
-	f(&Residual{Span: at, Events: []schema.EventID{99}, Eval: func([]schema.Value, [][]Act, Env) (Truth, bool) { return True, false }}, CodeUnknownName)
+	f(&Residual{Place: at, Events: []schema.EventID{99}, Eval: func([]schema.Value, [][]Act, Env) (Truth, bool) { return True, false }}, CodeUnknownName)
 
 	p, err := Prepare(context.Background(), &Any{at, everBought()}, v)
 	if err != nil {

@@ -93,6 +93,9 @@ type explained struct {
 func (p *Prepared) planNode(o *op, fill func(*op, *PlanNode)) PlanNode {
 	n := PlanNode{Label: label(p.schema, o.node), Method: o.method, Span: o.span,
 		Estimate: uint64(math.Round(o.share * float64(p.living)))}
+	if x, ok := o.node.(interface{ computed() []string }); ok {
+		n.Computed = x.computed()
+	}
 	for _, k := range o.kids {
 		n.Of = append(n.Of, p.planNode(k, fill))
 	}

@@ -1,9 +1,33 @@
 package query
 
-import "github.com/kantadb/kanta/index/schema"
+import (
+	"slices"
+
+	"github.com/kantadb/kanta/index/schema"
+)
 
 // Span is where a node stands in the source text: byte offsets, half open.
 type Span struct{ Start, End int }
+
+// Place is what a plan says of where a node comes from.
+type Place struct {
+	Span
+	Computed []string // the computed attributes whose expressions it is made of, for plans
+}
+
+// With returns the place of what two nodes have become together.
+func (p Place) With(q Place) Place {
+	out := Place{cover(p.Span, q.Span), p.Computed}
+	for _, name := range q.Computed {
+		if !slices.Contains(out.Computed, name) {
+			out.Computed = append(slices.Clip(out.Computed), name)
+		}
+	}
+	return out
+}
+
+// computed returns Computed, whatever the node.
+func (p *Place) computed() []string { return p.Computed }
 
 // Node is one node of a checked expression tree. The set of node types is closed:
 // they are the types of this file and of event.go.
@@ -26,7 +50,7 @@ type (
 	// Has is true where the attribute has a value (a set: where it is not empty),
 	// else false; it is never unknown.
 	Has struct {
-		Span
+		Place
 		Attr schema.AttrID
 	}
 
@@ -35,7 +59,7 @@ type (
 	// (a decimal that the scale cannot say, "x in []") is false where the attribute
 	// has a value.
 	In struct {
-		Span
+		Place
 		Attr   schema.AttrID
 		Values []schema.Value
 	}
@@ -43,7 +67,7 @@ type (
 	// Range is true where an attribute of an ordered kind lies in [Lo, Hi], both
 	// inclusive and in ordered form ([schema.Value.Ordered]). Lo > Hi is the empty range.
 	Range struct {
-		Span
+		Place
 		Attr   schema.AttrID
 		Lo, Hi int64
 	}
@@ -51,7 +75,7 @@ type (
 	// Match is a test of a string attribute's text: a string comparison, a prefix,
 	// a regular expression (RE2).
 	Match struct {
-		Span
+		Place
 		Attr schema.AttrID
 		Op   MatchOp
 		Text string
@@ -60,7 +84,7 @@ type (
 	// SetHas is true where a set holds any (All false) or all (All true) of Values;
 	// it is never unknown. No values: any is false, all is true.
 	SetHas struct {
-		Span
+		Place
 		Attr   schema.AttrID
 		All    bool
 		Values []string
@@ -69,14 +93,14 @@ type (
 	// Compare compares arithmetic over columns; it is unknown where an operand is
 	// absent, and unknown and counted in errors where it overflows or divides by zero.
 	Compare struct {
-		Span
+		Place
 		Op   CompareOp
 		L, R Arith
 	}
 
 	// InList is true where the profile is in a list; it is never unknown.
 	InList struct {
-		Span
+		Place
 		Name string
 		Code uint32 // the list's id: its code in schema.ListsAttr
 	}
@@ -84,7 +108,7 @@ type (
 	// Segment is a saved segment, inlined: it behaves as Of does. It stands in the
 	// tree so that plans can name it.
 	Segment struct {
-		Span
+		Place
 		Name string
 		Of   Node
 	}
@@ -92,7 +116,7 @@ type (
 	// Residual has no plan: it is evaluated for one profile at a time, on those
 	// still undecided.
 	Residual struct {
-		Span
+		Place
 		Attrs  []schema.AttrID  // what it reads; schema.ListsAttr: the names of the lists
 		Events []schema.EventID // whose acts it reads
 		Eval   ResidualFunc

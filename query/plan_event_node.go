@@ -300,11 +300,11 @@ func mirrored(op CompareOp) CompareOp {
 func (b *planner) countIs(n *Compare, list *Events, lo, hi int64, not bool) (*op, error) {
 	switch {
 	case not:
-		return b.build(&Not{&Compare{Span: n.Span, Op: EQ, L: n.L, R: n.R}})
+		return b.build(&Not{&Compare{Place: n.Place, Op: EQ, L: n.L, R: n.R}})
 	case hi == 0:
-		return b.build(&Not{&Any{n.Span, list}})
+		return b.build(&Not{&Any{n.Place, list}})
 	case lo == 1 && hi == math.MaxInt64:
-		return b.build(&Any{n.Span, list})
+		return b.build(&Any{n.Place, list})
 	}
 	l, _, err := b.list(list, all())
 	if err != nil {

@@ -36,7 +36,7 @@ func simplify(n Node) (Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Segment{Span: n.Span, Name: n.Name, Of: k}, nil
+		return &Segment{Place: n.Place, Name: n.Name, Of: k}, nil
 	case nil:
 		return nil, Errorf(CodeInternal, "the expression tree has a hole")
 	}
@@ -181,11 +181,11 @@ func mergeAnd(a, b Node) Node {
 					both = append(both, v)
 				}
 			}
-			return &In{Span: cover(a.Span, b.Span), Attr: a.Attr, Values: both}
+			return &In{Place: a.With(b.Place), Attr: a.Attr, Values: both}
 		}
 	case *Range:
 		if b, ok := b.(*Range); ok {
-			return &Range{Span: cover(a.Span, b.Span), Attr: a.Attr, Lo: max(a.Lo, b.Lo), Hi: min(a.Hi, b.Hi)}
+			return &Range{Place: a.With(b.Place), Attr: a.Attr, Lo: max(a.Lo, b.Lo), Hi: min(a.Hi, b.Hi)}
 		}
 	}
 	return nil
@@ -196,14 +196,14 @@ func mergeOr(a, b Node) Node {
 	switch a := a.(type) {
 	case *In:
 		if b, ok := b.(*In); ok {
-			return &In{Span: cover(a.Span, b.Span), Attr: a.Attr, Values: slices.Concat(a.Values, b.Values)}
+			return &In{Place: a.With(b.Place), Attr: a.Attr, Values: slices.Concat(a.Values, b.Values)}
 		}
 	case *Range:
 		b, ok := b.(*Range)
 		if !ok || !touch(a, b) {
 			return nil
 		}
-		return &Range{Span: cover(a.Span, b.Span), Attr: a.Attr, Lo: min(a.Lo, b.Lo), Hi: max(a.Hi, b.Hi)}
+		return &Range{Place: a.With(b.Place), Attr: a.Attr, Lo: min(a.Lo, b.Lo), Hi: max(a.Hi, b.Hi)}
 	}
 	return nil
 }

@@ -314,7 +314,7 @@ func randomTrees(r *rand.Rand, s *schema.Schema, depth int) []Node {
 
 func randomLeaf(r *rand.Rand, s *schema.Schema) Node {
 	a := s.Attributes[r.IntN(len(s.Attributes))]
-	at := Span{r.IntN(20) + 1, r.IntN(20) + 30}
+	at := Place{Span: Span{r.IntN(20) + 1, r.IntN(20) + 30}}
 	switch r.IntN(22) {
 	case 16, 17, 18, 19, 20, 21:
 		return randomEventNode(r, s, at)
@@ -363,7 +363,7 @@ func randomTags(r *rand.Rand) []string {
 	return out
 }
 
-func randomMatch(r *rand.Rand, at Span) Node {
+func randomMatch(r *rand.Rand, at Place) Node {
 	attr := []schema.AttrID{aPlan, aCity, aMail, aMany, schema.KeyAttr}[r.IntN(5)]
 	texts := []string{"p", "city1", "user3", "m2", "k", ".com", "1", "", "e"}
 	m := &Match{at, attr, MatchOp(r.IntN(8)), texts[r.IntN(len(texts))]}
@@ -373,7 +373,7 @@ func randomMatch(r *rand.Rand, at Span) Node {
 	return m
 }
 
-func randomRange(r *rand.Rand, s *schema.Schema, at Span) Node {
+func randomRange(r *rand.Rand, s *schema.Schema, at Place) Node {
 	for {
 		a := s.Attributes[r.IntN(len(s.Attributes))]
 		if !a.Kind.Ordered() {
@@ -393,8 +393,8 @@ func randomRange(r *rand.Rand, s *schema.Schema, at Span) Node {
 	}
 }
 
-func randomResidual(r *rand.Rand, s *schema.Schema, at Span) Node {
-	n := &Residual{Span: at}
+func randomResidual(r *rand.Rand, s *schema.Schema, at Place) Node {
+	n := &Residual{Place: at}
 	for range 1 + r.IntN(3) {
 		n.Attrs = append(n.Attrs, s.Attributes[r.IntN(len(s.Attributes))].ID)
 	}
@@ -414,7 +414,7 @@ func randomResidual(r *rand.Rand, s *schema.Schema, at Span) Node {
 	return n
 }
 
-func randomCompare(r *rand.Rand, s *schema.Schema, at Span) Node {
+func randomCompare(r *rand.Rand, s *schema.Schema, at Place) Node {
 	kind := []schema.Kind{schema.Int, schema.Int, schema.Float, schema.Decimal, schema.Date, schema.Timestamp, schema.Bool}[r.IntN(7)]
 	l, _ := randomArith(r, kind, 2)
 	rr, _ := randomArith(r, kind, 1)

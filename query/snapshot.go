@@ -39,8 +39,9 @@ type PlanNode struct {
 	Bytes    uint64     // Plan: stored or cached bytes the node itself looked at
 	Events   EventReads // Plan: how the node itself found events
 
-	UnknownEvents uint64 // Explain: events in its windows that did not count, because a condition or what is folded was unknown
-	Span          Span   // the place in the source text; of merged nodes, what spans them all
+	UnknownEvents uint64   // Explain: events in its windows that did not count, because a condition or what is folded was unknown
+	Span          Span     // the place in the source text; of merged nodes, what spans them all
+	Computed      []string // the computed attributes whose expressions it is made of
 	Of            []PlanNode
 }
 

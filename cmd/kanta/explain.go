@@ -8,16 +8,17 @@ import (
 
 // explainJSON is a node of an explanation.
 type explainJSON struct {
-	Label   string        `json:"label"`
-	Method  string        `json:"method"`
-	True    uint64        `json:"true"`
-	Unknown uint64        `json:"unknown"`
-	Events  uint64        `json:"unknown_events"`
-	Of      []explainJSON `json:"of,omitempty"`
+	Label    string        `json:"label"`
+	Method   string        `json:"method"`
+	True     uint64        `json:"true"`
+	Unknown  uint64        `json:"unknown"`
+	Events   uint64        `json:"unknown_events"`
+	Computed []string      `json:"computed,omitempty"`
+	Of       []explainJSON `json:"of,omitempty"`
 }
 
 func explainOf(n *query.PlanNode) explainJSON {
-	j := explainJSON{Label: n.Label, Method: n.Method, True: n.True, Unknown: n.Unknown, Events: n.UnknownEvents}
+	j := explainJSON{Label: n.Label, Method: n.Method, True: n.True, Unknown: n.Unknown, Events: n.UnknownEvents, Computed: n.Computed}
 	for i := range n.Of {
 		j.Of = append(j.Of, explainOf(&n.Of[i]))
 	}
@@ -34,7 +35,8 @@ is true, and for how many unknown; and how many events, of those in its windows,
 left out because a condition on them, or what it adds up, is unknown. It takes longer than
 the question itself.
 
---json: {"explanation":{"label","method","true","unknown","unknown_events","of":[...]},"count":N,...}`,
+--json: {"explanation":{"label","method","true","unknown","unknown_events","computed":[...],
+"of":[...]},"count":N,...}`,
 		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := ask.options()

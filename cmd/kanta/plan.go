@@ -18,6 +18,7 @@ type planJSON struct {
 	Skipped  uint64     `json:"skipped"`
 	Bytes    uint64     `json:"bytes"`
 	Events   *readsJSON `json:"events,omitempty"`
+	Computed []string   `json:"computed,omitempty"`
 	Of       []planJSON `json:"of,omitempty"`
 }
 
@@ -32,7 +33,7 @@ type readsJSON struct {
 }
 
 func planOf(n *query.PlanNode) planJSON {
-	j := planJSON{Label: n.Label, Method: n.Method, Estimate: n.Estimate, Chunks: n.Chunks, Skipped: n.Skipped, Bytes: n.Bytes}
+	j := planJSON{Label: n.Label, Method: n.Method, Estimate: n.Estimate, Chunks: n.Chunks, Skipped: n.Skipped, Bytes: n.Bytes, Computed: n.Computed}
 	if n.Events != (query.EventReads{}) {
 		j.Events = new(readsJSON(n.Events))
 	}
@@ -51,10 +52,12 @@ func newPlan(a *app) *cobra.Command {
 how many people were expected to satisfy it, and which chunks of 65,536 people were read
 or skipped. Of events it tells how many parts may have some in the window, and of their
 blocks of 4,096 how many were read, and skipped for their times, for whose they are, and
-for their values. The question is asked once, as kanta count would.
+for their values. A part that comes of computed attributes has their names behind it. The
+question is asked once, as kanta count would.
 
 --json: {"plan":{"label","method","estimate","chunks","skipped","bytes","events":{"parts",
-"other_parts","blocks","other_times","other_people","other_values"},"of":[...]},"count":N,"bytes_read":N,...}`,
+"other_parts","blocks","other_times","other_people","other_values"},
+"computed":[...],"of":[...]},"count":N,"bytes_read":N,...}`,
 		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := ask.options()
@@ -110,7 +113,11 @@ func (t *table) reads(r query.EventReads) string {
 
 // walkPlan calls do for each node with its label, indented by its depth.
 func walkPlan(n *query.PlanNode, depth int, do func(n *query.PlanNode, label string)) {
-	do(n, strings.Repeat("  ", depth)+n.Label)
+	label := n.Label
+	if len(n.Computed) > 0 {
+		label += "  (" + strings.Join(n.Computed, ", ") + ")"
+	}
+	do(n, strings.Repeat("  ", depth)+label)
 	for i := range n.Of {
 		walkPlan(&n.Of[i], depth+1, do)
 	}

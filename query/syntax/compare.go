@@ -236,17 +236,17 @@ func matchOp(fn string) query.MatchOp {
 // compareAttribute compares one attribute with a constant.
 func (w *walker) compareAttribute(e ast.Expr, fn string, a *schema.Attribute, b bound) query.Node {
 	if fn == operators.Equals {
-		n := &query.In{Span: w.span(e), Attr: a.ID}
+		n := &query.In{Place: w.place(e), Attr: a.ID}
 		if v, ok := b.exactly(a); ok {
 			n.Values = []schema.Value{v}
 		}
 		return n
 	}
 	if a.Kind == schema.String {
-		return &query.Match{Span: w.span(e), Attr: a.ID, Op: matchOp(fn), Text: b.text}
+		return &query.Match{Place: w.place(e), Attr: a.ID, Op: matchOp(fn), Text: b.text}
 	}
 	lo, hi := b.limits(fn)
-	return &query.Range{Span: w.span(e), Attr: a.ID, Lo: lo, Hi: hi}
+	return &query.Range{Place: w.place(e), Attr: a.ID, Lo: lo, Hi: hi}
 }
 
 // compareOp is any comparison but !=, which is the negation of ==.
@@ -272,7 +272,7 @@ func (w *walker) compareColumns(e ast.Expr, fn string, l, r ast.Expr) query.Node
 	if !okL || !okR || x.kind != y.kind {
 		return nil
 	}
-	return &query.Compare{Span: w.span(e), Op: compareOp(fn), L: x.of, R: y.of}
+	return &query.Compare{Place: w.place(e), Op: compareOp(fn), L: x.of, R: y.of}
 }
 
 // compareConstant compares a calculation over attributes with a constant. The
@@ -289,7 +289,7 @@ func (w *walker) compareConstant(e ast.Expr, fn string, l ast.Expr, v ref.Val) q
 	if !ok || b.nan {
 		return nil
 	}
-	n := &query.Compare{Span: w.span(e), L: x.of}
+	n := &query.Compare{Place: w.place(e), L: x.of}
 	set := func(op query.CompareOp, c int64) query.Node {
 		n.Op, n.R = op, &query.Literal{Value: schema.FromOrdered(x.kind, uint8(x.scale), c)}
 		return countIsZero(n)

@@ -17,7 +17,7 @@ func (w *walker) list(e ast.Expr) (*query.Events, bool) {
 	if e.Kind() == ast.SelectKind && isIdent(e.AsSelect().Operand(), "ev") {
 		v := w.expr.env.schema.LookupEvent(e.AsSelect().FieldName())
 		// No event is earlier than the earliest timestamp, and none after now is seen.
-		return &query.Events{Span: w.span(e), Event: v.ID, From: schema.MinTimestamp, To: w.now.Now.UnixMilli() + 1}, true
+		return &query.Events{Place: w.place(e), Event: v.ID, From: schema.MinTimestamp, To: w.now.Now.UnixMilli() + 1}, true
 	}
 	v := w.expr.verbs[e.ID()]
 	if v == nil || v.of == nil || !isWindow(v.name) {
@@ -47,7 +47,7 @@ func (w *walker) list(e ast.Expr) (*query.Events, bool) {
 	if !ok {
 		return nil, false
 	}
-	l.Span = w.span(e)
+	l.Place = w.place(e)
 	return l, true
 }
 
@@ -132,7 +132,7 @@ func (w *walker) eventTest(e ast.Expr) query.Node {
 	if !ok {
 		return nil
 	}
-	n := &query.Any{Span: w.span(e), List: l}
+	n := &query.Any{Place: w.place(e), List: l}
 	if v.name == "all" { // no event for which it is false
 		return &query.Not{Of: n}
 	}
@@ -140,7 +140,7 @@ func (w *walker) eventTest(e ast.Expr) query.Node {
 }
 
 func (w *walker) sequence(e ast.Expr, v *verb) query.Node {
-	n := &query.Sequence{Span: w.span(e), Within: v.lo}
+	n := &query.Sequence{Place: w.place(e), Within: v.lo}
 	for _, x := range v.lists {
 		l, ok := w.list(x)
 		if !ok {
@@ -175,7 +175,7 @@ func (w *walker) oneIs(e ast.Expr) query.Node {
 	if !w.inside(v.event, at[0].ID(), func(in *walker) { test = simplify(in.node(e)) }) {
 		return nil
 	}
-	return &query.OneIs{Span: w.span(e), List: l, Last: v.name == "last", Test: test}
+	return &query.OneIs{Place: w.place(e), List: l, Last: v.name == "last", Test: test}
 }
 
 // fold translates a number made of an event list; false if it has no plan or is
@@ -266,7 +266,7 @@ func (w *walker) compareAverage(e ast.Expr, fn string, l ast.Expr, c ref.Val) qu
 		with = schema.IntValue(with.Ordered())
 	}
 	f := x.of.(*query.Fold)
-	return &query.AverageIs{Span: w.span(e), Op: compareOp(fn), List: f.List, Of: f.Of, With: with}
+	return &query.AverageIs{Place: w.place(e), Op: compareOp(fn), List: f.List, Of: f.Of, With: with}
 }
 
 // countIsZero makes an Any of the comparison of a count with nothing.
@@ -278,9 +278,9 @@ func countIsZero(n *query.Compare) query.Node {
 	c := n.R.(*query.Literal).Value.Ordered()
 	switch {
 	case n.Op == query.GE && c == 1:
-		return &query.Any{Span: n.Span, List: f.List}
+		return &query.Any{Place: n.Place, List: f.List}
 	case (n.Op == query.LE || n.Op == query.EQ) && c == 0:
-		return &query.Not{Of: &query.Any{Span: n.Span, List: f.List}}
+		return &query.Not{Of: &query.Any{Place: n.Place, List: f.List}}
 	}
 	return n
 }

@@ -27,7 +27,7 @@ func (w *walker) compareLocalDate(e ast.Expr, fn string, l ast.Expr, d date) que
 	if err != nil {
 		return nil
 	}
-	from := func(d date) query.Node { return rangesOf(w.span(e), a.ID, instantsFrom(zone, d)) }
+	from := func(d date) query.Node { return rangesOf(w.place(e), a.ID, instantsFrom(zone, d)) }
 	switch fn {
 	case operators.Less:
 		return w.before(e, a.ID, instantsFrom(zone, d))
@@ -40,7 +40,7 @@ func (w *walker) compareLocalDate(e ast.Expr, fn string, l ast.Expr, d date) que
 	}
 	x, y := instantsFrom(zone, d), instantsFrom(zone, d+1)
 	if len(x) == 1 && len(y) == 1 {
-		return rangesOf(w.span(e), a.ID, []interval{{x[0].lo, y[0].lo - 1}})
+		return rangesOf(w.place(e), a.ID, []interval{{x[0].lo, y[0].lo - 1}})
 	}
 	return &query.And{Of: []query.Node{from(d), &query.Not{Of: from(d + 1)}}}
 }
@@ -48,18 +48,18 @@ func (w *walker) compareLocalDate(e ast.Expr, fn string, l ast.Expr, d date) que
 // before is the complement of instantsFrom.
 func (w *walker) before(e ast.Expr, attr schema.AttrID, of []interval) query.Node {
 	if len(of) == 1 {
-		return rangesOf(w.span(e), attr, []interval{{math.MinInt64, of[0].lo - 1}})
+		return rangesOf(w.place(e), attr, []interval{{math.MinInt64, of[0].lo - 1}})
 	}
-	return &query.Not{Of: rangesOf(w.span(e), attr, of)}
+	return &query.Not{Of: rangesOf(w.place(e), attr, of)}
 }
 
 // interval is a closed interval of milliseconds.
 type interval struct{ lo, hi int64 }
 
-func rangesOf(s query.Span, attr schema.AttrID, of []interval) query.Node {
+func rangesOf(at query.Place, attr schema.AttrID, of []interval) query.Node {
 	nodes := make([]query.Node, len(of))
 	for i, x := range of {
-		nodes[i] = &query.Range{Span: s, Attr: attr, Lo: x.lo, Hi: x.hi}
+		nodes[i] = &query.Range{Place: at, Attr: attr, Lo: x.lo, Hi: x.hi}
 	}
 	if len(nodes) == 1 {
 		return nodes[0]

@@ -96,7 +96,7 @@ func joined(a, b query.Node, and bool) query.Node {
 	switch a := a.(type) {
 	case *query.Range:
 		if b, ok := b.(*query.Range); ok && and && a.Attr == b.Attr {
-			out := &query.Range{Span: around(a.Span, b.Span), Attr: a.Attr, Lo: max(a.Lo, b.Lo), Hi: min(a.Hi, b.Hi)}
+			out := &query.Range{Place: a.With(b.Place), Attr: a.Attr, Lo: max(a.Lo, b.Lo), Hi: min(a.Hi, b.Hi)}
 			if out.Lo > out.Hi {
 				out.Lo, out.Hi = 1, 0
 			}
@@ -105,13 +105,13 @@ func joined(a, b query.Node, and bool) query.Node {
 	case *query.In:
 		if b, ok := b.(*query.In); ok && !and && a.Attr == b.Attr {
 			values := uniqueValues(append(slices.Clone(a.Values), b.Values...))
-			return &query.In{Span: around(a.Span, b.Span), Attr: a.Attr, Values: values}
+			return &query.In{Place: a.With(b.Place), Attr: a.Attr, Values: values}
 		}
 	case *query.SetHas:
 		if b, ok := b.(*query.SetHas); ok && a.Attr == b.Attr && all(a, and) && all(b, and) {
 			values := append(slices.Clone(a.Values), b.Values...)
 			slices.Sort(values)
-			return &query.SetHas{Span: around(a.Span, b.Span), Attr: a.Attr, All: and, Values: slices.Compact(values)}
+			return &query.SetHas{Place: a.With(b.Place), Attr: a.Attr, All: and, Values: slices.Compact(values)}
 		}
 	}
 	return nil
@@ -119,10 +119,6 @@ func joined(a, b query.Node, and bool) query.Node {
 
 // all reports whether a set test can be read as one of all (or of any) of its values.
 func all(n *query.SetHas, all bool) bool { return n.All == all || len(n.Values) == 1 }
-
-func around(a, b query.Span) query.Span {
-	return query.Span{Start: min(a.Start, b.Start), End: max(a.End, b.End)}
-}
 
 // size counts the nodes of a tree.
 func size(n query.Node) int {
@@ -150,6 +146,7 @@ func sizes(of []query.Node) int {
 // respan copies a segment's tree for the text that names it: every place in it
 // becomes the place of the name, because its own lie in another text.
 func respan(n query.Node, s query.Span) query.Node {
+	at := func(p query.Place) query.Place { return query.Place{Span: s, Computed: p.Computed} }
 	list := func(of []query.Node) []query.Node {
 		out := make([]query.Node, len(of))
 		for i, x := range of {
@@ -165,35 +162,35 @@ func respan(n query.Node, s query.Span) query.Node {
 	case *query.Not:
 		return &query.Not{Of: respan(n.Of, s)}
 	case *query.Has:
-		return &query.Has{Span: s, Attr: n.Attr}
+		return &query.Has{Place: at(n.Place), Attr: n.Attr}
 	case *query.In:
-		return &query.In{Span: s, Attr: n.Attr, Values: n.Values}
+		return &query.In{Place: at(n.Place), Attr: n.Attr, Values: n.Values}
 	case *query.Range:
-		return &query.Range{Span: s, Attr: n.Attr, Lo: n.Lo, Hi: n.Hi}
+		return &query.Range{Place: at(n.Place), Attr: n.Attr, Lo: n.Lo, Hi: n.Hi}
 	case *query.Match:
-		return &query.Match{Span: s, Attr: n.Attr, Op: n.Op, Text: n.Text}
+		return &query.Match{Place: at(n.Place), Attr: n.Attr, Op: n.Op, Text: n.Text}
 	case *query.SetHas:
-		return &query.SetHas{Span: s, Attr: n.Attr, All: n.All, Values: n.Values}
+		return &query.SetHas{Place: at(n.Place), Attr: n.Attr, All: n.All, Values: n.Values}
 	case *query.Compare:
-		return &query.Compare{Span: s, Op: n.Op, L: respanArith(n.L, s), R: respanArith(n.R, s)}
+		return &query.Compare{Place: at(n.Place), Op: n.Op, L: respanArith(n.L, s), R: respanArith(n.R, s)}
 	case *query.InList:
-		return &query.InList{Span: s, Name: n.Name, Code: n.Code}
+		return &query.InList{Place: at(n.Place), Name: n.Name, Code: n.Code}
 	case *query.Segment:
-		return &query.Segment{Span: s, Name: n.Name, Of: respan(n.Of, s)}
+		return &query.Segment{Place: at(n.Place), Name: n.Name, Of: respan(n.Of, s)}
 	case *query.Residual:
-		return &query.Residual{Span: s, Attrs: n.Attrs, Events: n.Events, Eval: n.Eval}
+		return &query.Residual{Place: at(n.Place), Attrs: n.Attrs, Events: n.Events, Eval: n.Eval}
 	case *query.Any:
-		return &query.Any{Span: s, List: respanList(n.List, s)}
+		return &query.Any{Place: at(n.Place), List: respanList(n.List, s)}
 	case *query.Sequence:
-		out := &query.Sequence{Span: s, Within: n.Within}
+		out := &query.Sequence{Place: at(n.Place), Within: n.Within}
 		for _, l := range n.Of {
 			out.Of = append(out.Of, respanList(l, s))
 		}
 		return out
 	case *query.OneIs:
-		return &query.OneIs{Span: s, List: respanList(n.List, s), Last: n.Last, Test: respan(n.Test, s)}
+		return &query.OneIs{Place: at(n.Place), List: respanList(n.List, s), Last: n.Last, Test: respan(n.Test, s)}
 	case *query.AverageIs:
-		return &query.AverageIs{Span: s, Op: n.Op, List: respanList(n.List, s), Of: n.Of, With: n.With}
+		return &query.AverageIs{Place: at(n.Place), Op: n.Op, List: respanList(n.List, s), Of: n.Of, With: n.With}
 	}
 	return n
 }

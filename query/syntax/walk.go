@@ -33,6 +33,19 @@ type walker struct {
 
 func (w *walker) span(e ast.Expr) query.Span { return w.expr.src.span(w.expr.checked.SourceInfo(), e) }
 
+// place returns where an expression stands, with the computed attributes that it comes from
+// and those in it, the outermost first.
+func (w *walker) place(e ast.Expr) query.Place {
+	p := query.Place{Span: w.span(e)}
+	if len(w.expr.names) == 0 {
+		return p
+	}
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(n ast.Expr) {
+		p = p.With(query.Place{Span: p.Span, Computed: w.expr.names[n.ID()]})
+	}))
+	return p
+}
+
 func (w *walker) fail(e ast.Expr, code query.Code, hint, msg string) {
 	if w.err == nil {
 		w.err = &query.Error{Code: code, Message: msg, Hint: hint, Source: w.expr.Text, Span: w.span(e)}
@@ -77,9 +90,9 @@ func (w *walker) node(e ast.Expr) query.Node {
 		a := w.field(e.AsSelect())
 		switch {
 		case a != nil && e.AsSelect().IsTestOnly():
-			return &query.Has{Span: w.span(e), Attr: a.ID}
+			return &query.Has{Place: w.place(e), Attr: a.ID}
 		case a != nil:
-			return &query.In{Span: w.span(e), Attr: a.ID, Values: []schema.Value{schema.BoolValue(true)}}
+			return &query.In{Place: w.place(e), Attr: a.ID, Values: []schema.Value{schema.BoolValue(true)}}
 		}
 	case ast.CallKind, ast.ComprehensionKind:
 		if n := w.eventTest(e); n != nil {
@@ -127,14 +140,14 @@ func (w *walker) call(e ast.Expr, c ast.CallExpr) query.Node {
 		}
 		name := segmentName(e)
 		s := w.expr.segments[name]
-		return &query.Segment{Span: w.span(e), Name: name, Of: respan(s.Root, w.span(e))}
+		return &query.Segment{Place: w.place(e), Name: name, Of: respan(s.Root, w.span(e))}
 	case fnList:
 		if w.event != nil {
 			return nil
 		}
 		name := segmentName(e)
 		code, _ := w.cat.List(name)
-		return &query.InList{Span: w.span(e), Name: name, Code: code}
+		return &query.InList{Place: w.place(e), Name: name, Code: code}
 	case overloads.StartsWith, overloads.EndsWith, overloads.Contains, overloads.Matches:
 		return w.textTest(e, c)
 	case "hasAny", "hasAll":
@@ -199,7 +212,7 @@ func (w *walker) textTest(e ast.Expr, c ast.CallExpr) query.Node {
 	if a == nil || a.Kind != schema.String || !ok {
 		return nil
 	}
-	n := &query.Match{Span: w.span(e), Attr: a.ID, Op: query.Matches, Text: text}
+	n := &query.Match{Place: w.place(e), Attr: a.ID, Op: query.Matches, Text: text}
 	switch c.FunctionName() {
 	case overloads.StartsWith:
 		n.Op = query.StartsWith
@@ -225,7 +238,7 @@ func (w *walker) setTest(e ast.Expr, c ast.CallExpr) query.Node {
 	if a == nil || !ok {
 		return nil
 	}
-	n := &query.SetHas{Span: w.span(e), Attr: a.ID, All: c.FunctionName() == "hasAll"}
+	n := &query.SetHas{Place: w.place(e), Attr: a.ID, All: c.FunctionName() == "hasAll"}
 	for _, v := range values {
 		s, ok := v.(types.String)
 		if !ok {
@@ -261,14 +274,14 @@ func (w *walker) in(e ast.Expr, c ast.CallExpr) query.Node {
 		if !ok {
 			return nil
 		}
-		return &query.SetHas{Span: w.span(e), Attr: a.ID, Values: []string{text}}
+		return &query.SetHas{Place: w.place(e), Attr: a.ID, Values: []string{text}}
 	}
 	a := w.column(c.Args()[0])
 	values, ok := w.constList(c.Args()[1])
 	if a == nil || !ok {
 		return nil
 	}
-	n := &query.In{Span: w.span(e), Attr: a.ID}
+	n := &query.In{Place: w.place(e), Attr: a.ID}
 	for _, v := range values {
 		b, ok := w.bound(a, v)
 		if !ok {
@@ -328,7 +341,7 @@ func (w *walker) residual(e ast.Expr) query.Node {
 		w.fail(e, query.CodeInternal, "", err.Error())
 		return &query.Const{Value: query.Unknown}
 	}
-	n := &query.Residual{Span: w.span(e)}
+	n := &query.Residual{Place: w.place(e)}
 	n.Attrs, n.Events = w.expr.reads(e)
 	n.Eval = residual(w.expr, p, n.Attrs, n.Events)
 	return n
