@@ -189,7 +189,7 @@ func (c *caseRun) profile(rest, _ string) (string, error) {
 		return "", err
 	}
 	rows := [][]string{{"key", p.Key}}
-	for _, v := range p.Values {
+	for _, v := range slices.Concat(p.Values, p.Computed) {
 		rows = append(rows, []string{v.Name, shown(v.Value.String(), false)})
 	}
 	if len(p.Lists) > 0 {
@@ -245,7 +245,11 @@ func (c *caseRun) explain(expr, _ string) (string, error) {
 	var rows [][]string
 	var add func(n query.PlanNode, indent string)
 	add = func(n query.PlanNode, indent string) {
-		rows = append(rows, []string{indent + n.Label, fmt.Sprintf("true %d", n.True), fmt.Sprintf("unknown %d", n.Unknown)})
+		label := indent + n.Label
+		if len(n.Computed) > 0 {
+			label += " (" + strings.Join(n.Computed, ", ") + ")"
+		}
+		rows = append(rows, []string{label, fmt.Sprintf("true %d", n.True), fmt.Sprintf("unknown %d", n.Unknown)})
 		for _, x := range n.Of {
 			add(x, indent+"  ")
 		}

@@ -171,7 +171,7 @@ func (c *caseRun) disturb(how string) {
 func (c *caseRun) run(name, rest, input string) string {
 	c.t.Helper()
 	commands := map[string]func(rest, input string) (string, error){
-		"schema": c.schema, "drop": c.drop, "rename": c.rename,
+		"schema": c.schema, "drop": c.drop, "rename": c.rename, "compute": c.compute,
 		"load": c.load, "events": c.events, "timeline": c.timeline, "delete": c.delete, "unset": c.unset, "add": c.add, "remove": c.add, "increment": c.increment,
 		"list": c.list, "segment": c.segment,
 		"count": c.count, "truth": c.truth, "members": c.members, "breakdown": c.breakdown, "values": c.valuesOf,
@@ -275,6 +275,21 @@ func (c *caseRun) schema(_, input string) (string, error) {
 
 func (c *caseRun) drop(name, _ string) (string, error) {
 	return c.write(func(b *batch.Builder) { b.Change(schema.Change{Op: schema.Drop, Name: name}) })
+}
+
+// compute: NAME = EXPRESSION, drop NAME
+func (c *caseRun) compute(rest, _ string) (string, error) {
+	s, err := c.Schema(c.t.Context())
+	if err != nil {
+		return "", err
+	}
+	change := schema.Change{Op: schema.AddComputed}
+	if name, ok := strings.CutPrefix(rest, "drop "); ok {
+		change.Op, change.Name = schema.DropComputed, name
+	} else if change.Name, change.Text, _ = strings.Cut(rest, " = "); s.LookupComputed(change.Name) != nil {
+		change.Op = schema.SetComputed
+	}
+	return c.write(func(b *batch.Builder) { b.Change(change) })
 }
 
 // rename: OLD to NEW

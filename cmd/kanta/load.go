@@ -398,7 +398,7 @@ func (l *load) extend(ctx context.Context, in *input) error {
 	var changes []schema.Change
 	var seen []quality.InferColumn
 	for i, at := range attributes {
-		if sch.Lookup(at.Name) == nil {
+		if !has(sch, at.Name) {
 			changes = append(changes, schema.Change{Op: schema.AddAttribute, Name: at.Name, Attribute: at})
 			seen = append(seen, report.Columns[i])
 		}
@@ -414,6 +414,12 @@ func (l *load) extend(ctx context.Context, in *input) error {
 func (l *load) covered(in *input, sch *schema.Schema) (bool, error) {
 	names, err := in.columns(&l.flags.rowFlags)
 	return names != nil && !slices.ContainsFunc(names, func(name string) bool {
-		return name != l.flags.key && sch.Lookup(name) == nil
+		return name != l.flags.key && !has(sch, name)
 	}), err
+}
+
+// has reports whether a column adds nothing to a schema; one that is named as a computed
+// attribute is left out.
+func has(sch *schema.Schema, name string) bool {
+	return sch.Lookup(name) != nil || sch.LookupComputed(name) != nil
 }
