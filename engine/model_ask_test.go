@@ -58,13 +58,31 @@ func (p *pair) askExpression(of asker, w *world, c *condition) {
 	for i := range w.attrs {
 		o.Attributes = append(o.Attributes, w.attrs[i].def.Name)
 	}
+	computed := slices.Sorted(maps.Keys(w.computed))
+	o.Attributes = append(o.Attributes, computed...)
+	if p.r.IntN(3) == 0 && len(computed) > 0 {
+		o.OrderBy = pick(p.r, computed)
+	}
 	m, err := of.Members(ctx, c.text, o)
 	p.must(c.text, err)
 	var got []string
+	last := schema.BoolValue(false)
 	for row, err := range m.Rows {
 		p.must(c.text, err)
 		got = append(got, row.Key)
-		for i, v := range row.Values {
+		for i, name := range computed {
+			v, t := row.Values[len(w.attrs)+i], w.computed[name].eval(w, w.people[row.Key])
+			if !v.Equal(t.value()) {
+				p.t.Fatalf("%s: %s of %s is %v, want %v", c.text, name, row.Key, v, t)
+			}
+			if name == o.OrderBy && (last.IsAbsent() && !v.IsAbsent() || last.Ordered() > v.Ordered() && !v.IsAbsent()) {
+				p.t.Fatalf("%s: ordered by %s, %v comes behind %v", c.text, name, v, last)
+			}
+			if name == o.OrderBy {
+				last = v
+			}
+		}
+		for i, v := range row.Values[:len(w.attrs)] {
 			if x := w.people[row.Key].values[w.attrs[i].id]; !sameValue(v, x) {
 				p.t.Fatalf("%s: %s of %s is %v, want %v", c.text, w.attrs[i].def.Name, row.Key, v, x)
 			}
@@ -76,7 +94,11 @@ func (p *pair) askExpression(of asker, w *world, c *condition) {
 	}
 	if len(w.attrs) > 0 {
 		a := pick(p.r, w.attrs)
-		p.askBreakdown(of, w, c, want, &a)
+		p.askBreakdown(of, w, c, want, a.def.Name, func(h *human) schema.Value { return h.values[a.id] })
+	}
+	if len(computed) > 0 {
+		name := pick(p.r, computed)
+		p.askBreakdown(of, w, c, want, name, func(h *human) schema.Value { return w.computed[name].eval(w, h).value() })
 	}
 }
 
@@ -86,12 +108,12 @@ func sameValue(a, b schema.Value) bool {
 	return a.Equal(b) || empty(a) && empty(b)
 }
 
-func (p *pair) askBreakdown(of asker, w *world, c *condition, members []string, a *worldAttr) {
+func (p *pair) askBreakdown(of asker, w *world, c *condition, members []string, by string, value func(*human) schema.Value) {
 	p.t.Helper()
 	want := map[string]uint64{}
 	memberships := uint64(0)
 	for _, k := range members {
-		v := w.people[k].values[a.id]
+		v := value(w.people[k])
 		switch {
 		case v.IsAbsent():
 			want["(none)"]++
@@ -104,7 +126,7 @@ func (p *pair) askBreakdown(of asker, w *world, c *condition, members []string, 
 			want["="+v.String()]++
 		}
 	}
-	b, err := of.Breakdown(p.t.Context(), c.text, a.def.Name, nil)
+	b, err := of.Breakdown(p.t.Context(), c.text, by, nil)
 	p.must("breakdown", err)
 	got := map[string]uint64{}
 	for _, r := range b.Rows {
@@ -115,7 +137,7 @@ func (p *pair) askBreakdown(of asker, w *world, c *condition, members []string, 
 		got[name] += r.Count
 	}
 	if !maps.Equal(got, want) || b.People != uint64(len(members)) || b.Memberships != memberships || b.Other != 0 {
-		p.t.Fatalf("%s by %s: %+v\nwant %v", c.text, a.def.Name, b, want)
+		p.t.Fatalf("%s by %s: %+v\nwant %v", c.text, by, b, want)
 	}
 }
 
@@ -147,10 +169,15 @@ func (p *pair) compareProfile(got query.Profile, w *world, key string) {
 			segments = append(segments, name)
 		}
 	}
+	for name, c := range w.computed {
+		if v := c.eval(w, h).value(); !v.IsAbsent() {
+			values = append(values, name+"="+v.String())
+		}
+	}
 	slices.Sort(values)
 	slices.Sort(segments)
 	var gotValues []string
-	for _, v := range got.Values {
+	for _, v := range slices.Concat(got.Values, got.Computed) {
 		gotValues = append(gotValues, v.Name+"="+v.Value.String())
 	}
 	slices.Sort(gotValues)

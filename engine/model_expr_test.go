@@ -19,6 +19,14 @@ const (
 	yes
 )
 
+// value is what a computed attribute has that is t.
+func (t truth) value() schema.Value {
+	if t == maybe {
+		return schema.Value{}
+	}
+	return schema.BoolValue(t == yes)
+}
+
 func truthOf(b bool) truth {
 	if b {
 		return yes
@@ -29,14 +37,15 @@ func truthOf(b bool) truth {
 // condition is an expression with what it means for the model.
 type condition struct {
 	text     string
-	attrs    map[int]bool
+	attrs    map[int]string // with the names that the text has for them
 	lists    map[string]bool
 	segments map[string]bool
+	computed map[string]bool
 	eval     func(w *world, h *human) truth
 }
 
 func newCondition(text string, eval func(w *world, h *human) truth) *condition {
-	return &condition{text, map[int]bool{}, map[string]bool{}, map[string]bool{}, eval}
+	return &condition{text, map[int]string{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, eval}
 }
 
 // literal writes a value as the language does.
@@ -72,12 +81,20 @@ func randomCondition(r *rand.Rand, w *world, depth int) *condition {
 		c := newCondition(fmt.Sprintf("in_segment(%q)", name), func(w *world, h *human) truth { return w.segments[name].eval(w, h) })
 		c.segments[name] = true
 		return c
+	case k < 4 && len(w.computed) > 0:
+		name := pick(r, slices.Sorted(maps.Keys(w.computed)))
+		c := newCondition(fmt.Sprintf("p[%q]", name), func(w *world, h *human) truth { return w.computed[name].eval(w, h) })
+		if r.IntN(4) == 0 {
+			c = newCondition(fmt.Sprintf("has(p[%q])", name), func(w *world, h *human) truth { return truthOf(w.computed[name].eval(w, h) != maybe) })
+		}
+		c.computed[name] = true
+		return c
 	case len(w.attrs) == 0:
 		return newCondition("1 == 1", func(*world, *human) truth { return yes })
 	}
 	a := pick(r, w.attrs)
 	c := leafCondition(r, &a)
-	c.attrs[a.id] = true
+	c.attrs[a.id] = a.def.Name
 	return c
 }
 
@@ -99,6 +116,7 @@ func randomLogic(r *rand.Rand, w *world, depth int) *condition {
 		maps.Copy(c.attrs, of.attrs)
 		maps.Copy(c.lists, of.lists)
 		maps.Copy(c.segments, of.segments)
+		maps.Copy(c.computed, of.computed)
 	}
 	return c
 }

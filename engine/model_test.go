@@ -22,6 +22,7 @@ type world struct {
 	people   map[string]*human
 	lists    map[string]bool
 	segments map[string]*condition
+	computed map[string]*condition
 	applied  uint64
 	repeats  map[[2]uint64]batch.Result // of the one source, by run and sequence
 	written  map[int]bool               // attributes that the batch so far has written to
@@ -41,7 +42,7 @@ type human struct {
 }
 
 func newWorld() *world {
-	return &world{people: map[string]*human{}, lists: map[string]bool{}, segments: map[string]*condition{}, repeats: map[[2]uint64]batch.Result{}}
+	return &world{people: map[string]*human{}, lists: map[string]bool{}, segments: map[string]*condition{}, computed: map[string]*condition{}, repeats: map[[2]uint64]batch.Result{}}
 }
 
 func (w *world) clone() *world {
@@ -51,7 +52,7 @@ func (w *world) clone() *world {
 	for k, h := range w.people {
 		c.people[k] = &human{maps.Clone(h.values), maps.Clone(h.lists), h.born}
 	}
-	c.lists, c.segments, c.repeats = maps.Clone(w.lists), maps.Clone(w.segments), maps.Clone(w.repeats)
+	c.lists, c.segments, c.computed, c.repeats = maps.Clone(w.lists), maps.Clone(w.segments), maps.Clone(w.computed), maps.Clone(w.repeats)
 	return &c
 }
 
@@ -115,7 +116,7 @@ func (s step) String() string {
 	case batch.OpDelete:
 		return fmt.Sprintf("\n  delete %q", s.keys)
 	case batch.OpSchemaChange:
-		return fmt.Sprintf("\n  %s %q to %q, %+v", s.change.Op, s.change.Name, s.change.To, s.change.Attribute)
+		return fmt.Sprintf("\n  %s %q to %q, %+v %s", s.change.Op, s.change.Name, s.change.To, s.change.Attribute, s.change.Text)
 	case batch.OpSegmentSave:
 		return fmt.Sprintf("\n  save %s: %s", s.name, s.cond.text)
 	}
@@ -189,7 +190,10 @@ func (w *world) apply(steps []step, strict bool) (batch.Result, query.Code) {
 				w.delete(k)
 			}
 		case batch.OpSchemaChange:
-			code = w.change(&s.change)
+			code = w.change(s)
+			if code == 0 && (i+1 == len(steps) || steps[i+1].code != s.code) {
+				code = w.compiles(steps[:i+1])
+			}
 		case batch.OpSegmentSave, batch.OpSegmentDrop:
 			code = w.segment(s)
 		default:
@@ -355,8 +359,20 @@ func (c *cellStep) next(a *schema.Attribute, old schema.Value) (v schema.Value, 
 	return c.value, true
 }
 
-// change does a schema change.
-func (w *world) change(c *schema.Change) query.Code {
+// change does a schema change. Whether expressions break is looked at behind a row of them.
+func (w *world) change(s *step) query.Code {
+	c := &s.change
+	if c.Op >= schema.AddComputed {
+		was := w.computed[c.Name]
+		if (was == nil) != (c.Op == schema.AddComputed) || c.Op == schema.SetComputed && was.text == c.Text {
+			return query.CodeConflict
+		}
+		w.computed[c.Name] = s.cond
+		if c.Op == schema.DropComputed {
+			delete(w.computed, c.Name)
+		}
+		return 0
+	}
 	if c.Op == schema.AddAttribute {
 		if w.attr(c.Name) != nil {
 			return query.CodeConflict
@@ -368,8 +384,6 @@ func (w *world) change(c *schema.Change) query.Code {
 	a := w.attr(c.Name)
 	switch {
 	case a == nil, c.Op == schema.Rename && w.attr(c.To) != nil:
-		return query.CodeConflict
-	case (c.Op == schema.Rename || c.Op == schema.Drop) && w.uses(func(s *condition) bool { return s.attrs[a.id] }):
 		return query.CodeConflict
 	}
 	switch c.Op {
@@ -421,11 +435,56 @@ func (a *worldAttr) redefine(def schema.Attribute, at uint64) {
 	a.def = def
 }
 
-// uses reports whether a saved segment uses something.
+// compiles looks at all expressions behind a row of schema changes, the last of steps.
+func (w *world) compiles(steps []step) query.Code {
+	for i := len(steps) - 1; i >= 0 && steps[i].code == batch.OpSchemaChange; i-- {
+		name := steps[i].change.Name
+		if c := w.computed[name]; c != nil && steps[i].change.Op >= schema.AddComputed && !w.valid(c, 9) {
+			return codeAny
+		}
+	}
+	if w.uses(func(c *condition) bool { return !w.valid(c, 9) }) {
+		return query.CodeConflict
+	}
+	return 0
+}
+
+// valid reports whether what an expression names is there and leads nowhere in more steps
+// than there are names: else it is in a circle.
+func (w *world) valid(c *condition, steps int) bool {
+	if steps == 0 {
+		return false
+	}
+	for id, name := range c.attrs {
+		if a := w.attr(name); a == nil || a.id != id {
+			return false
+		}
+	}
+	for name := range c.lists {
+		if !w.lists[name] {
+			return false
+		}
+	}
+	for name := range c.segments {
+		if x := w.segments[name]; x == nil || !w.valid(x, steps-1) {
+			return false
+		}
+	}
+	for name := range c.computed {
+		if x := w.computed[name]; x == nil || !w.valid(x, steps-1) {
+			return false
+		}
+	}
+	return true
+}
+
+// uses reports whether a saved segment or a computed attribute uses something.
 func (w *world) uses(what func(*condition) bool) bool {
-	for _, s := range w.segments {
-		if what(s) {
-			return true
+	for _, of := range []map[string]*condition{w.segments, w.computed} {
+		for _, s := range of {
+			if what(s) {
+				return true
+			}
 		}
 	}
 	return false
@@ -442,8 +501,8 @@ func (w *world) segment(s *step) query.Code {
 		delete(w.segments, s.name)
 		return 0
 	}
-	for attr := range s.cond.attrs {
-		if !slices.ContainsFunc(w.attrs, func(a worldAttr) bool { return a.id == attr }) {
+	for _, name := range s.cond.attrs {
+		if w.attr(name) == nil {
 			return query.CodeUnknownName
 		}
 	}
@@ -456,23 +515,37 @@ func (w *world) segment(s *step) query.Code {
 		if name != s.name && w.segments[name] == nil {
 			return query.CodeUnknownName
 		}
-		if w.reaches(name, s.name) {
-			return codeCycle
+		if w.reaches(w.segments[name], name, s.name) {
+			return codeAny
+		}
+	}
+	for name := range s.cond.computed {
+		if w.computed[name] == nil {
+			return query.CodeUnknownName
+		}
+		if w.reaches(w.computed[name], "", s.name) {
+			return codeAny
 		}
 	}
 	w.segments[s.name] = s.cond
 	return 0
 }
 
-// codeCycle stands for whatever code the compiler gives a circle of segments.
-const codeCycle query.Code = 1 << 15
+// codeAny stands for whatever code the compiler gives, such as that of a circle.
+const codeAny query.Code = 1 << 15
 
-func (w *world) reaches(from, to string) bool {
-	if from == to {
+// reaches reports whether an expression leads to a segment; self is its own name, if it is one.
+func (w *world) reaches(from *condition, self, to string) bool {
+	if self == to {
 		return true
 	}
-	for name := range w.segments[from].segments {
-		if w.reaches(name, to) {
+	for name := range from.segments {
+		if w.reaches(w.segments[name], name, to) {
+			return true
+		}
+	}
+	for name := range from.computed {
+		if w.reaches(w.computed[name], "", to) {
 			return true
 		}
 	}
