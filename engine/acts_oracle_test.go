@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -17,20 +18,22 @@ import (
 // ask compares the answers to some random expressions over the events.
 func (m *actModel) ask(name string) {
 	m.t.Helper()
+	texts := [4]string{m.condition(), m.condition(), m.condition(), m.condition()}
+	m.define("asked", texts[0])
 	s := m.db.acquire()
 	defer s.era.release()
 	people := m.people(s)
-	for range 4 {
-		text := m.condition()
+	for i, text := range texts {
 		env := query.Env{Now: m.now.Add(-time.Duration(m.r.IntN(20)) * 24 * time.Hour).Truncate(time.Millisecond)}
 		expr, err := m.db.compiler.Compile(text, s.catalog(), env)
 		if err != nil {
 			m.t.Fatalf("%s: %s: %v", name, text, err)
 		}
-		yes, unknown := []string{}, uint64(0)
+		yes, unknown, truths := []string{}, uint64(0), map[string]query.Truth{}
 		for _, key := range slices.Sorted(maps.Keys(people)) {
 			truth, _ := expr.Interpret(func(schema.AttrID) schema.Value { return schema.Value{} },
 				func(id schema.EventID) []query.Act { return people[key][id] }, func(string) bool { return false }, env)
+			truths[key] = truth
 			switch truth {
 			case query.True:
 				yes = append(yes, key)
@@ -41,6 +44,10 @@ func (m *actModel) ask(name string) {
 		if key := m.key(); people[key] != nil && m.r.IntN(3) == 0 {
 			m.why(s, text, key, people[key], env.Now)
 			m.lifetime(s, key, people[key], env.Now)
+		}
+		if i == 0 {
+			m.computed(name, text, truths, env)
+			text = "asked"
 		}
 		count, err := m.db.Count(m.t.Context(), text, &query.Options{Now: env.Now})
 		if err != nil {
@@ -62,6 +69,62 @@ func (m *actModel) ask(name string) {
 		if count.Count != uint64(len(yes)) || count.Unknown != unknown || !slices.Equal(got, yes) {
 			m.t.Fatalf("%s, now %v: %s\n%d people, unknown for %d: %q\nthe interpreter: %d, unknown for %d: %q", name, env.Now, text, count.Count, count.Unknown, got, len(yes), unknown, yes)
 		}
+	}
+}
+
+// define makes a computed attribute, or gives it another expression.
+func (m *actModel) define(name, text string) {
+	m.t.Helper()
+	sch, err := m.db.Schema(m.t.Context())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	c := schema.Change{Op: schema.AddComputed, Name: name, Text: text}
+	if was := sch.LookupComputed(name); was != nil && was.Text == text {
+		return
+	} else if was != nil {
+		c.Op = schema.SetComputed
+	}
+	m.apply(func(b *batch.Builder) { b.Change(c) })
+}
+
+// computed compares the values of the computed attribute asked, in a listing and a breakdown.
+func (m *actModel) computed(name, text string, want map[string]query.Truth, env query.Env) {
+	m.t.Helper()
+	o := query.Options{Now: env.Now}
+	members, err := m.db.Members(m.t.Context(), "true", &query.MembersOptions{Options: o, Attributes: []string{"asked"}})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	counts := map[string]uint64{}
+	for row, err := range members.Rows {
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		v := row.Values[0]
+		is := query.Unknown
+		if v.Kind() == schema.Bool && v.Bool() {
+			is = query.True
+		} else if v.Kind() == schema.Bool {
+			is = query.False
+		}
+		if is != want[row.Key] {
+			m.t.Fatalf("%s, now %v: %s is %v of %s, the interpreter says %d", name, env.Now, text, v, row.Key, want[row.Key])
+		}
+		counts[v.String()]++
+	}
+	b, err := m.db.Breakdown(m.t.Context(), "true", "asked", &query.BreakdownOptions{Options: o})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, r := range b.Rows {
+		if counts[r.Value.String()] != r.Count {
+			m.t.Fatalf("%s, now %v: by %s: %+v, want %v", name, env.Now, text, b, counts)
+		}
+		delete(counts, r.Value.String())
+	}
+	if len(counts) > 0 {
+		m.t.Fatalf("%s, now %v: by %s nobody has %v: %+v", name, env.Now, text, counts, b)
 	}
 }
 
