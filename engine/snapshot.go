@@ -413,7 +413,7 @@ func (n *snapshot) computedOf(ctx context.Context, who *query.Person, env query.
 	}
 	var out []query.AttributeValue
 	for _, c := range all {
-		v, err := who.Value(ctx, &c.Formula)
+		v, err := who.Work(ctx, &c.Formula)
 		if err != nil {
 			return nil, fmt.Errorf("computed attribute %q: %w", c.Attribute.Name, err)
 		}

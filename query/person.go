@@ -246,8 +246,8 @@ func (p *Person) end() {
 	p.work.forget()
 }
 
-// Value works out a formula.
-func (p *Person) Value(ctx context.Context, f *Formula) (schema.Value, error) {
+// Work works out a formula.
+func (p *Person) Work(ctx context.Context, f *Formula) (schema.Value, error) {
 	r, err := newFieldReader(ctx, p.view, &Field{Formula: f})
 	if err != nil {
 		return schema.Value{}, err

@@ -112,7 +112,7 @@ func TestUnknownEvents(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, uint64(i)))
 		v := randomView(r, 40)
 		for range 100 {
-			n := randomEventNode(r, v.schema, Span{1, 2})
+			n := randomEventNode(r, v.schema, Place{Span: Span{1, 2}})
 			want := uint64(0)
 			for _, ord := range v.ords {
 				want += refNodeUnknown(v, n, v.profiles[ord])

@@ -476,8 +476,8 @@ func TestDiffApplies(t *testing.T) {
 			}
 			requireSame(t, byName(s.Attributes), byName(from.Attributes))
 			requireSameEvents(t, s.Events, from.Events)
-			byName := func(a, b schema.Computed) int { return strings.Compare(a.Name, b.Name) }
-			requireSameComputed(t, slices.SortedFunc(slices.Values(s.Computed), byName), slices.SortedFunc(slices.Values(from.Computed), byName))
+			order := func(a, b schema.Computed) int { return strings.Compare(a.Name, b.Name) }
+			requireSameComputed(t, slices.SortedFunc(slices.Values(s.Computed), order), slices.SortedFunc(slices.Values(from.Computed), order))
 			if _, err := want.Diff(s); err != nil {
 				var bad *schema.ChangeError
 				if !errors.As(err, &bad) {

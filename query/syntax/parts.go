@@ -38,7 +38,7 @@ func (w *walker) part(e ast.Expr) *Part {
 	if verb != nil && verb.name == "sequence" { // its node ends before .any()
 		p.at.End += strings.IndexByte(w.expr.Text[p.at.End:], ')') + 1
 	}
-	if verb == nil && e.Kind() == ast.CallKind {
+	if verb == nil && e.Kind() == ast.CallKind && !w.inlined(e) {
 		w.takeApart(p, e, e.AsCall())
 	}
 	p.at = w.expr.src.balance(p.at)
@@ -50,9 +50,9 @@ func (w *walker) takeApart(p *Part, e ast.Expr, c ast.CallExpr) {
 	of := c.Args()
 	switch fn := c.FunctionName(); fn {
 	case operators.LogicalAnd:
-		p.Op, of = "and", chain(e, fn, nil)
+		p.Op, of = "and", w.chain(e, fn, nil)
 	case operators.LogicalOr:
-		p.Op, of = "or", chain(e, fn, nil)
+		p.Op, of = "or", w.chain(e, fn, nil)
 	case operators.LogicalNot:
 		p.Op = "not"
 	case operators.Conditional:
@@ -71,17 +71,22 @@ func (w *walker) takeApart(p *Part, e ast.Expr, c ast.CallExpr) {
 	}
 	for _, x := range of {
 		k := w.part(x)
-		p.Of, p.at = append(p.Of, k), around(p.at, k.at)
+		p.Of = append(p.Of, k)
+		p.at = query.Span{Start: min(p.at.Start, k.at.Start), End: max(p.at.End, k.at.End)}
 	}
 }
 
+// inlined reports whether a node is what a computed attribute stands for: its parts are not
+// written in this text.
+func (w *walker) inlined(e ast.Expr) bool { return w.expr.names[e.ID()] != nil }
+
 // chain returns the operands of a chain of one operator.
-func chain(e ast.Expr, fn string, of []ast.Expr) []ast.Expr {
-	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != fn {
+func (w *walker) chain(e ast.Expr, fn string, of []ast.Expr) []ast.Expr {
+	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != fn || w.inlined(e) {
 		return append(of, e)
 	}
 	for _, x := range e.AsCall().Args() {
-		of = chain(x, fn, of)
+		of = w.chain(x, fn, of)
 	}
 	return of
 }
