@@ -14,6 +14,8 @@
 //	ev["Any name"]     the events of any type
 //	now                the instant of the question, whole milliseconds, UTC
 //
+// country, p.country and p["Order total"] may be computed attributes too, see below.
+//
 // # Constructs
 //
 // An absent attribute has no value. A comparison with it is unknown, neither true nor
@@ -140,13 +142,33 @@
 // sum > 10.5 * count. Else, and of floats always, it is the sum as a float divided by the
 // count.
 //
-// Times are whole milliseconds. Windows and durations that are the same for everybody have
-// to be longer than nothing and are computed at now. Those that differ from profile to
+// Times are whole milliseconds. Windows and durations that are the same for everybody are
+// computed at now and have to be longer than nothing, but where only one end of a window
+// moves with now: that one is empty some day. Those that differ from profile to
 // profile, such as l.between(signup, signup + days(30)) or a zone that is an attribute, are
 // interpreted: one that ends before it begins lets nothing through, and where one is absent
 // whatever is asked of the list is unknown. Hours and days of the week are those of the
 // local time: the hour that the clocks skip never comes, the one that they repeat comes
 // twice.
+//
+// # Computed attributes
+//
+// A computed attribute is a name for an expression of any kind but an event list or a
+// [...]. Where it is named, it means what its expression would mean there in brackets:
+// the same plan, the same kind, a written number exact as ever (with rate for 0.1 + 0.2,
+// ltv == rate is ltv == 0.30). It is worked out at the question's now. Two things differ:
+//
+//	has(p.spent)        it has a value: true or false and never unknown, and false too
+//	                    where its calculation has no result; of a set: it is not empty
+//	written out         what has to be (hours, days of the week, patterns, the [...] of
+//	                    hasAny, names of segments and lists) may have no name
+//
+// The variable of a macro means nothing in the expression of a computed attribute that is
+// named in the macro's brackets, and one that reads events cannot stand there. Computed
+// attributes and segments may name one another, but not in a circle.
+//
+// A listing shows a duration as duration("...") reads it, and an average as a float; a float
+// that is no number, and a date or an instant outside of the years 1 to 9999, as no value.
 //
 // # What becomes of it
 //
