@@ -67,7 +67,7 @@ func (p *Person) Is(ctx context.Context, n Node) (Truth, error) {
 	case *Compare, *Any, *Sequence, *OneIs, *AverageIs:
 		return p.evaluate(ctx, n)
 	case *Residual:
-		if len(n.Events) > 0 || slices.Contains(n.Attrs, schema.ListsAttr) {
+		if len(n.Events) > 0 {
 			return p.evaluate(ctx, n)
 		}
 		values := make([]schema.Value, len(n.Attrs))
@@ -110,6 +110,15 @@ func (p *Person) all(ctx context.Context, of []Node, decides Truth) (Truth, erro
 
 // value returns an attribute's value; a set is never absent.
 func (p *Person) value(id schema.AttrID) schema.Value {
+	if id == schema.ListsAttr {
+		var in []string
+		for _, code := range p.lists {
+			if name, ok := p.view.Text(id, code); ok {
+				in = append(in, name)
+			}
+		}
+		return schema.SetValue(in...)
+	}
 	v := p.values[id]
 	if v.IsAbsent() {
 		if a := p.view.Schema().ByID(id); a != nil && a.Kind == schema.Set {

@@ -18,13 +18,13 @@ func newProfile(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "profile KEY | --by ATTRIBUTE=VALUE",
 		Short: "All that is known of one person",
-		Long: `All that is known of one person: the values, computed attributes too, the lists and
-the saved segments the person is in, what all events of each type come to, and the last events (kanta timeline
-lists all). --by names a unique attribute instead of the key.
+		Long: `All that is known of one person: the values, computed attributes too, the lists and the
+saved segments the person is in, what all events of each type come to, and the last events
+(kanta timeline lists all). --by names a unique attribute instead of the key.
 
 --json: {"key":"...","attributes":{"a":...},"computed":{"a":...},"lists":["..."],
-"segments":["..."],"lifetime":[{"event":"...","count":N,"first":"...","last":"...","properties":{"p":{"sum":...,
-"min":...,"max":...}}}],"events":[{"time":"...","event":"...","properties":{"p":...}}],
+"segments":["..."],"lifetime":[{"event":"...","count":N,"first":"...","last":"...",
+"properties":{"p":{"sum":...,"min":...,"max":...}}}],"events":[{"time":"...","event":"...","properties":{"p":...}}],
 "position":"E.N","now":"...",...}; a sum is null if it is too large for its kind.`,
 		Example: "  kanta profile user-00000042\n  kanta profile --by email=ada@example.org",
 		Args:    rangeArgs(0, 1),
