@@ -63,7 +63,7 @@ func (c *checker) run(ctx context.Context) error {
 	for _, units := range c.s.Acts {
 		c.total += uint64(len(units))
 	}
-	c.total += 2
+	c.total += uint64(len(c.s.ids.Runs)) + 2
 	for _, a := range attrs {
 		for shard, u := range c.s.Units[a.id] {
 			if u == nil {
@@ -83,6 +83,9 @@ func (c *checker) run(ctx context.Context) error {
 		}
 	}
 	if err := c.acts(ctx); err != nil {
+		return err
+	}
+	if err := c.ids(ctx); err != nil {
 		return err
 	}
 	c.step("log")

@@ -61,6 +61,20 @@ func (c *checker) actUnit(ctx context.Context, e *schema.Event, shard int, u *ba
 	return nil
 }
 
+// ids verifies the stored ids of events.
+func (c *checker) ids(ctx context.Context) error {
+	for _, r := range c.s.ids.Runs {
+		c.step(fmt.Sprintf("ids of events, run %d", r.ID.Number))
+		c.report.Values += uint64(r.Pages())
+		if err := r.Check(ctx); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			c.problem("ids of events, run %d of day %d: %v", r.ID.Number, r.ID.Day, err)
+		}
+	}
+	return nil
+}
+
 // actChecker computes the sums of an event type in one shard.
 type actChecker struct {
 	s                *state

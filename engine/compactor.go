@@ -281,8 +281,13 @@ func (c *compactor) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	claims := 0
 	for _, l := range frozen {
-		c.logged = append(c.logged, logged{l.Last, int64(l.Values) + recordValues*int64(l.Last-l.First+1)})
+		c.logged = append(c.logged, logged{l.Last, loggedValues(l)})
+		claims += l.Claims
+	}
+	if claims > 0 {
+		c.note(unitID{attr: idsUnit}, frozen[0].First, idValues*claims)
 	}
 	c.db.publish(func(s *state) {
 		s.Tiers.Settled, s.Tiers.Acts = settled, acts
@@ -308,7 +313,7 @@ func sizeOf(s *head.Settled) int {
 func (c *compactor) share(frozen []*head.L0) float64 {
 	values := 0
 	for _, l := range frozen {
-		values += l.Values
+		values += l.Values + idValues*l.Claims
 	}
 	return 1.1 * float64(len(c.oldest)) * float64(values) / float64(c.db.opt.limits.softValues)
 }
@@ -332,7 +337,7 @@ func (c *compactor) count() {
 	for _, l := range c.logged {
 		n += l.values
 	}
-	bytes := int64(0)
+	bytes := idBytes * c.db.writer.ids.held.Load()
 	for _, list := range c.db.current.Load().Tiers.Settled {
 		for _, s := range list {
 			bytes += s.Bytes()
@@ -407,6 +412,9 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 	start := time.Now()
 	s := c.db.acquire()
 	defer s.era.release()
+	if id.attr == idsUnit {
+		return c.foldIDs(ctx, s, id)
+	}
 	if e := s.Schema.StoredByID(schema.EventID(id.attr)); e != nil {
 		return c.foldActs(ctx, s, e, id)
 	}

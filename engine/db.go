@@ -137,7 +137,7 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (*request, er
 		err = r.check(db.current.Load())
 	}
 	if err == nil {
-		err = db.compactor.waitForRoom(ctx, r.decoded.Values())
+		err = db.compactor.waitForRoom(ctx, valuesOf(r.decoded))
 	}
 	if err == nil {
 		err = db.enqueue(r)

@@ -35,9 +35,8 @@ type decider struct {
 	verdicts map[int]verdict
 	source   string // of the batch
 	strict   bool
-	received int64              // of the record
-	claimed  map[eventID]uint64 // ids of events
-	origin   *batch.Op          // of the rows of the op at hand, or nil
+	received int64     // of the record
+	origin   *batch.Op // of the rows of the op at hand, or nil
 
 	created map[uint64]newKey      // keys that this batch creates, by hash
 	clashes map[string]uint32      // those whose hash an earlier one of the batch has

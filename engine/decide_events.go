@@ -268,7 +268,7 @@ func (d *decider) claimID(b *eventBlock, row int, id []byte) error {
 	if source == "" {
 		source = d.source
 	}
-	first, seen, err := d.w.ids.claim(d, source, timeline.DayOf(b.op.Times[row]), id, content)
+	first, seen, err := d.w.ids.claim(&d.out.outcome, source, timeline.DayOf(b.op.Times[row]), id, content)
 	switch {
 	case !seen:
 	case first == content:

@@ -33,7 +33,7 @@ func (db *DB) recover() error {
 	w := &writer{db: db, requests: make(chan *request, queueLength), done: make(chan struct{}), repeats: &repeats{sources: map[string]*source{}}}
 	db.writer, db.compactor = w, newCompactor(db)
 	r := &recovery{ctx: context.Background(), db: db, w: w, s: &state{era: newEra()}, generation: 1, folded: map[schema.AttrID][]uint64{}}
-	for _, step := range []func() error{r.state, r.schema, r.dictionaries, r.names, r.units, r.acts, r.indexes, r.remembered, r.replay, r.clean} {
+	for _, step := range []func() error{r.state, r.schema, r.dictionaries, r.names, r.units, r.acts, r.ids, r.indexes, r.remembered, r.replay, r.clean} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (db *DB) recover() error {
 func (r *recovery) state() error {
 	w := r.w
 	w.seed = digest.String("index of " + r.db.kv.ID)
-	w.ids = eventIDs{kv: r.db.kv, seed: digest.String("event ids of " + r.db.kv.ID)}
+	w.ids.seed = digest.String("event ids of " + r.db.kv.ID)
 	b, err := r.db.kv.GetSealed(keys.Meta(metaState))
 	if err != nil {
 		return err
@@ -277,6 +277,12 @@ func (r *recovery) outcome(n numbered) {
 	o := n.outcome
 	o.Blocks = r.known(o.Blocks)
 	o.Acts = slices.DeleteFunc(o.Acts, func(a effect.Acts) bool { return r.s.Schema.StoredByID(a.Event) == nil })
+	if n.at <= r.s.ids.Folded {
+		o.Claims = nil
+	}
+	for _, c := range o.Claims {
+		w.ids.add(c)
+	}
 	w.stamp++
 	w.active.Append(w.stamp, o, r.foldedUpTo, r.actsFoldedUpTo, n.at)
 	appendIndexes(&r.s.State, o, n.at)
@@ -330,6 +336,14 @@ func (r *recovery) acts() error {
 		list[u.ID.Shard] = u
 		r.s.Acts[id] = list
 	}
+	return err
+}
+
+// ids finds the stored ids of events.
+func (r *recovery) ids() error {
+	ids, old, err := base.OpenIDs(r.ctx, r.db.kv, r.db.cache)
+	r.old = append(r.old, old...)
+	r.s.ids = ids
 	return err
 }
 

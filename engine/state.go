@@ -3,6 +3,7 @@ package engine
 import (
 	"sync/atomic"
 
+	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
@@ -14,6 +15,7 @@ import (
 // DB.publishing. Most of it is shared with the state before.
 type state struct {
 	view.State
+	ids      *base.IDs // of events
 	pos      query.Position
 	chain    [16]byte
 	segments map[string]*segment

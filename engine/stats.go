@@ -37,6 +37,10 @@ func (db *DB) Stats(ctx context.Context) (query.Stats, error) {
 			}
 		}
 		db.actStats(s, &out)
+		for _, r := range s.ids.Runs {
+			out.BaseBytes["ids"] += r.Bytes
+		}
+		out.HeadBytes += idBytes * db.writer.ids.held.Load()
 		for _, x := range s.Indexes {
 			out.BaseBytes["indexes"] += int64(8 * x.Entries)
 			out.HeadBytes += x.Delta.MemBytes()

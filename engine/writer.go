@@ -180,7 +180,6 @@ func (w *writer) commitBatches(group []*request) {
 		w.fail(err, applied)
 		return
 	}
-	w.ids.committed()
 	w.publish()
 }
 
@@ -201,6 +200,7 @@ func (w *writer) look() {
 	w.reading = w.held.State
 	w.reading.Schema, w.reading.End, w.reading.Dicts = w.schema, w.end, w.dicts
 	w.lookAtTiers()
+	w.ids.look(w.held.ids)
 }
 
 // lookAtTiers is look within a group: the indexes that the group has made stay.
@@ -220,7 +220,7 @@ func (w *writer) full() bool {
 
 // freeze ends the active L0 and begins another, whose first record will be first.
 func (w *writer) freeze(first uint64) {
-	if w.active.Values > 0 {
+	if w.active.Values > 0 || w.active.Claims > 0 {
 		w.active.Last = first - 1
 		w.frozen = append(w.frozen, w.active)
 	}
@@ -349,6 +349,7 @@ func (d *decider) rollback(s savepoint) {
 	for i := len(d.added) - 1; i >= 0; i-- {
 		w.dicts[d.added[i].attr].Truncate(int(d.added[i].code))
 	}
+	w.ids.unclaim(d.out.outcome.Claims)
 	w.segments, w.lists, w.end = s.segments, s.lists, s.end
 	w.schema, w.dicts = s.schema, s.dicts
 	w.reading.Schema, w.reading.Dicts, w.reading.Indexes, w.reading.Units = s.schema, s.dicts, s.indexes, s.units
@@ -546,7 +547,6 @@ func (w *writer) persist(d *decider, r *request, kb *kv.Batch) {
 		kb.Set(keys.Dict(uint32(a.attr), a.code), kv.Seal(nil, []byte(a.text)))
 	}
 	w.persistMeta(&d.out.meta, kb)
-	w.ids.persist(d.claimed, kb)
 	w.persistQuarantine(d.out, kb)
 	w.repeats.add(r.decoded, r.result, w.received, kb)
 }

@@ -32,6 +32,15 @@ func Append(dst []byte, o *Outcome) []byte {
 		dst = binary.AppendUvarint(dst, uint64(o.Acts[i].Event))
 		dst = appendBlock(dst, &o.Acts[i].Block)
 	}
+	dst = binary.AppendUvarint(dst, uint64(len(o.Claims)))
+	day := int32(0)
+	for _, c := range o.Claims {
+		dst = binary.AppendVarint(dst, int64(c.Day)-int64(day))
+		dst = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(dst, c.Hi), c.Lo)
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(c.Content))
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(c.Content>>32))
+		day = c.Day
+	}
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
 
@@ -161,6 +170,7 @@ func Decode(b []byte) (*Outcome, error) {
 		r.bad = r.bad || !a.wellFormed()
 		o.Acts = append(o.Acts, a)
 	}
+	o.Claims = r.claims()
 	if r.bad || len(r.b) != 0 {
 		return nil, ErrCorrupt
 	}
@@ -209,6 +219,34 @@ func (r *reader) byte() byte {
 		return b[0]
 	}
 	return 0
+}
+
+// claimBytes is how many bytes a claim takes at least.
+const claimBytes = 1 + 8 + 8 + ContentBits/8
+
+func (r *reader) claims() (out []Claim) {
+	n := r.count(claimBytes)
+	if n > 0 {
+		out = make([]Claim, 0, n)
+	}
+	day := int64(0)
+	for ; n > 0 && !r.bad; n-- {
+		by, k := binary.Varint(r.b)
+		if k <= 0 {
+			r.bad = true
+			return nil
+		}
+		r.b = r.b[k:]
+		day += by
+		b := r.take(claimBytes - 1)
+		if b == nil || day != int64(int32(day)) {
+			r.bad = true
+			return nil
+		}
+		content := uint64(binary.LittleEndian.Uint32(b[16:])) | uint64(binary.LittleEndian.Uint16(b[20:]))<<32
+		out = append(out, Claim{ID{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), int32(day)}, content})
+	}
+	return out
 }
 
 // maxRows bounds the rows of an outcome, which take no bytes where ordinals are

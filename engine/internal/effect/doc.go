@@ -27,6 +27,10 @@
 //	            rows that have one; a set's element is its code. Changes have two: column 5, the
 //	            position of the record, and under the attribute's id the value before, of the
 //	            rows that had one (see schema.Attribute.ChangeType)
+//	uvarint   number of claims, the ids that events took; for each
+//	  varint    the UTC day since 1970, less that of the one before
+//	  16 bytes  the hash of the id, see [ID]: hi, lo
+//	  6 bytes   the low bits of the hash of the event
 //	4 bytes   CRC-32C of all before
 //
 // # Worked example
@@ -35,7 +39,8 @@
 // other's absent; the second one's attribute 17 (string) is code 2; the first one's set
 // 18 is emptied and gets code 5. The first one does an act of type 20 at 1,000 ms, whose
 // property 21 (int) is 7 and whose hash is -1. The other's attribute 17 keeps history, in
-// events of type 22: before record 9, of 2,000 ms, it was code 1.
+// events of type 22: before record 9, of 2,000 ms, it was code 1. The act took an id of day 0
+// whose hash is 1, 2.
 //
 //	01 01                       version 1, one block
 //	02 00 f0 a2 04              2 rows, consecutive from 70,000
@@ -56,5 +61,9 @@
 //	04 02 00  00 03 00          the hash: from -2 on
 //	05 02 00  00 12 00          the position: from 9 on
 //	11 01 01 01 00  01 02       17, code, listed: 1 row, row 0; one byte each: code 1
-//	2d 30 de 8c                 CRC
+//	01 00                       one claim, of day 0
+//	01 00 00 00 00 00 00 00     its hash
+//	02 00 00 00 00 00 00 00
+//	01 02 03 04 05 06           the event's
+//	db 5a b4 7f                 CRC
 package effect

@@ -43,10 +43,28 @@ const (
 	CodeMask = 1<<30 - 1
 )
 
-// Outcome is what a log record did to the columns, and the events that it added.
+// Outcome is what a log record did to the columns, the events that it added, and the ids
+// that these took.
 type Outcome struct {
 	Blocks []Block
 	Acts   []Acts
+	Claims []Claim
+}
+
+// ID is the id of an event, with its source: 128 bits of hash under the UTC day of the event.
+type ID struct {
+	Hi, Lo uint64
+	Day    int32 // since 1970
+}
+
+// ContentBits is how much is kept of the hash of an event with an id. It tells an event
+// that came again from another one that has its id: no more hangs on it.
+const ContentBits = 48
+
+// Claim is an id that an event took, and ContentBits of the hash of the event.
+type Claim struct {
+	ID
+	Content uint64
 }
 
 // Acts are events of one type. Their times are the first of the columns, the hashes of

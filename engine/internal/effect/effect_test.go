@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func example() *Outcome {
 		{Attr: HashColumn, Class: Int, Ints: []int64{-2}},
 		{Attr: schema.PositionProperty, Class: Int, Ints: []int64{9}},
 		{Attr: 17, Class: Code, Rows: []uint32{0}, Codes: []uint32{1}},
-	}}}}}
+	}}}}, Claims: []Claim{{ID{1, 2, 0}, 0x0605_0403_0201}}}
 }
 
 // documented returns the bytes of the example in the package comment.
@@ -76,7 +77,7 @@ func TestGolden(t *testing.T) {
 
 // sameOutcome compares what can be read, not how it is held.
 func sameOutcome(a, b *Outcome) bool {
-	if len(a.Blocks) != len(b.Blocks) || len(a.Acts) != len(b.Acts) {
+	if len(a.Blocks) != len(b.Blocks) || len(a.Acts) != len(b.Acts) || !slices.Equal(a.Claims, b.Claims) {
 		return false
 	}
 	for i := range a.Blocks {
@@ -152,6 +153,9 @@ func randomOutcome(r *rand.Rand) *Outcome {
 	}
 	for range r.IntN(3) {
 		o.Acts = append(o.Acts, randomActs(r))
+	}
+	for range r.IntN(5) {
+		o.Claims = append(o.Claims, Claim{ID{r.Uint64(), r.Uint64(), int32(r.Uint32())}, r.Uint64() >> (64 - ContentBits)})
 	}
 	return o
 }

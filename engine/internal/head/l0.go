@@ -18,6 +18,7 @@ type L0 struct {
 	Last   uint64 // position of the last one, once frozen
 	Rows   int    // rows appended; the writer's
 	Values int    // values appended; the writer's
+	Claims int    // ids that its events took; the writer's
 	bytes  atomic.Int64
 	slots  map[schema.AttrID]int
 	chunks int // chunks there is room for
@@ -80,6 +81,7 @@ type FoldedActs func(event schema.EventID) []uint64
 // Append adds an outcome's values under a stamp, which must not be below an earlier one.
 // folded (nil: nothing is) and at, the outcome's position, leave out what the base has.
 func (l *L0) Append(stamp uint16, o *effect.Outcome, folded Folded, acts FoldedActs, at uint64) {
+	l.Claims += len(o.Claims)
 	for i := range o.Acts {
 		a := &o.Acts[i]
 		l.appendActs(stamp, a, acts, at)

@@ -18,13 +18,14 @@
 //	0x11    attr 4, ^generation 8, kind 1, page 4    key table of an attribute
 //	0x20    event 4, shard 4, ^generation 8          manifest of an event type's parts, sealed
 //	0x21    partition 5, event 4, shard 4, part 8, kind 1, row 4   part of package timeline
-//	0x22    day 4, hash 16                           id of an event, sealed; the day as in a partition
-//	0x23 .. 0x2F reserved for events
+//	0x22    day 4, run 8, kind 1, page 4             ids of events, sealed; the day as in a partition
+//	0x23    (none)                                   manifest of the ids of events, sealed
+//	0x24 .. 0x2F reserved for events
 //
 // The generation is stored inverted, so that the newest of a unit comes first. Kinds of
 // the base: 0 manifest, 1 fragment of a code, 2 fragment of "has a value", 3 column
-// block, 4 plane; of key tables: 5 page, 6 manifest; of parts: 7 header, 8 row. The rows
-// of a unit, and of a part, are one contiguous span. A partition is its first day since
+// block, 4 plane; of key tables: 5 page, 6 manifest; of parts: 7 header, 8 row; of ids of
+// events: 5 page, 9 filter. The rows of a unit, a part and a run are one contiguous span. A partition is its first day since
 // 1970 plus 2^31 in 4 bytes, and its days in 1.
 package keys
 
@@ -40,10 +41,11 @@ const (
 	Exists   Kind = 2 // row: 0
 	Block    Kind = 3 // row: the block of 4,096 ordinals within the shard
 	Plane    Kind = 4 // reserved
-	Page     Kind = 5 // key table: the page
+	Page     Kind = 5 // key table, run of ids: the page
 	Done     Kind = 6 // key table: its manifest, which is known last
 	Header   Kind = 7 // part: its header
 	Piece    Kind = 8 // part: a row
+	Filter   Kind = 9 // run of ids: the filter of a page
 )
 
 const (
@@ -60,7 +62,8 @@ const (
 	pTable      = 0x11
 	pActs       = 0x20
 	pPart       = 0x21
-	pEventID    = 0x22
+	pRun        = 0x22
+	pRuns       = 0x23
 )
 
 // Span is a half-open range of keys.
@@ -323,12 +326,37 @@ func ParsePart(k []byte) (p Part, kind Kind, row uint32, ok bool) {
 	return p, Kind(k[22]), binary.BigEndian.Uint32(k[23:]), true
 }
 
-// EventID is the key of an event's id, whose hash has 128 bits.
-func EventID(day int32, hi, lo uint64) []byte {
-	k := make([]byte, 0, 21)
-	k = binary.BigEndian.AppendUint32(append(k, pEventID), uint32(day)+1<<31)
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(k, hi), lo)
+// Run names a run of ids of events: Number is unique in the store.
+type Run struct {
+	Day    int32
+	Number uint64
 }
 
-// EventIDs spans the ids of the days from first to before end.
-func EventIDs(first, end int32) Span { return Span{EventID(first, 0, 0), EventID(end, 0, 0)} }
+func (r Run) prefix() []byte {
+	k := make([]byte, 0, 18)
+	k = binary.BigEndian.AppendUint32(append(k, pRun), uint32(r.Day)+1<<31)
+	return binary.BigEndian.AppendUint64(k, r.Number)
+}
+
+// Row is the key of a page of the run, or of its filter.
+func (r Run) Row(kind Kind, page uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(r.prefix(), byte(kind)), page)
+}
+
+// Span is all rows of the run.
+func (r Run) Span() Span { return prefixSpan(r.prefix()...) }
+
+// Runs spans all runs.
+func Runs() Span { return prefixSpan(pRun) }
+
+// ParseRun is the inverse of [Run.Row].
+func ParseRun(k []byte) (r Run, kind Kind, page uint32, ok bool) {
+	if len(k) != 18 || k[0] != pRun {
+		return r, 0, 0, false
+	}
+	r = Run{int32(binary.BigEndian.Uint32(k[1:]) - 1<<31), binary.BigEndian.Uint64(k[5:])}
+	return r, Kind(k[13]), binary.BigEndian.Uint32(k[14:]), true
+}
+
+// RunManifest is the key of the manifest of the runs.
+func RunManifest() []byte { return []byte{pRuns} }

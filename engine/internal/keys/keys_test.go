@@ -41,6 +41,12 @@ func TestParts(t *testing.T) {
 			m.Generation > n.Generation && bytes.Compare(m.Key(), n.Key()) >= 0 || bytes.Compare(n.Key(), m.AfterShard()) >= 0 {
 			t.Fatalf("%+v and %+v", m, n)
 		}
+		x, y := Run{a.FirstDay, a.Number}, Run{b.FirstDay, b.Number}
+		k = y.Row(Filter, row)
+		if got, kind, page, ok := ParseRun(k); !ok || got != y || kind != Filter || page != row || x.Span().has(k) != (x == y) || !Runs().has(k) ||
+			x.Day < y.Day && bytes.Compare(x.Row(Filter, row), k) >= 0 {
+			t.Fatalf("%+v and %+v", x, y)
+		}
 	}
 }
 
@@ -127,7 +133,7 @@ func TestOthers(t *testing.T) {
 // TestPrefixes pins the prefixes: they are a format.
 func TestPrefixes(t *testing.T) {
 	for want, k := range map[byte][]byte{0x01: Meta("x"), 0x03: Schema(), 0x04: Dict(1, 1), 0x05: Record(1), 0x06: Outcome(1), 0x07: Repeat(1, 1, 1),
-		0x08: Segment("x"), 0x09: List("x"), 0x0A: Quarantine(1), 0x10: Unit{}.Row(Manifest, 0), 0x11: Table{}.Row(Page, 0), 0x20: Acts{}.Key(), 0x21: Part{}.Row(Header, 0), 0x22: EventID(0, 0, 0)} {
+		0x08: Segment("x"), 0x09: List("x"), 0x0A: Quarantine(1), 0x10: Unit{}.Row(Manifest, 0), 0x11: Table{}.Row(Page, 0), 0x20: Acts{}.Key(), 0x21: Part{}.Row(Header, 0), 0x22: Run{}.Row(Page, 0), 0x23: RunManifest()} {
 		if k[0] != want {
 			t.Errorf("%x has the prefix %#x, want %#x", k, k[0], want)
 		}

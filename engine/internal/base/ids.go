@@ -1,0 +1,280 @@
+package base
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/query"
+)
+
+// IDs are the stored ids of events: by UTC day, each a few runs. It is immutable; what it
+// has loaded lives in the cache. Safe for concurrent use.
+//
+// A run is ids in the order of their hashes, in pages by the first bits of the hash: as
+// many bits as leave an average page at most 1,024 ids. A page is sealed and has, for each
+// id, 16 bytes of hash and 6 of the hash of its event, big endian. If there are several
+// pages, each has a filter beside it, sealed too, which tells most ids that are not in it.
+//
+// The manifest names all runs. It is sealed and says:
+//
+//	1 byte    version: 1
+//	uvarint   folded: the position up to which the log's claims are in the runs
+//	uvarint   the number that the next run gets
+//	uvarint   number of runs; for each
+//	  varint    day
+//	  uvarint   its number
+//	  uvarint   ids
+//	  uvarint   bytes, keys included
+//
+// A filter is lines of 64 bytes, 10 bits for each id. Of the low half of an id's hash the
+// first bits tell its line (half * lines / 2^64), and six times 9 bits from the last on
+// which bit of the line is set.
+//
+// # Worked example
+//
+// Folded at 300, the next run is 3. Run 2 has one id of day 20,000, whose hash is 1, 2
+// and whose event's is 3, in 45 bytes. The manifest:
+//
+//	01 01  the seal's version, the version
+//	ac 02 03 01  folded, next, one run
+//	c0 b8 02 02 01 2d  day, number, ids, bytes
+//	8a 05 e5 83  CRC
+//
+// Its page 0:
+//
+//	01  the seal's version
+//	00 00 00 00 00 00 00 01 00 00 00 00 00 00 00 02  the hash of the id
+//	00 00 00 00 00 03  of the event
+//	b8 1e 08 96  CRC
+type IDs struct {
+	Folded uint64
+	Next   uint64   // number of the next run
+	Runs   []*IDRun // by day, then number
+}
+
+// IDRun is a stored run of ids.
+type IDRun struct {
+	ID    keys.Run
+	IDs   uint64
+	Bytes int64
+
+	cache   *Cache
+	bits    uint8
+	pages   []slot[[]byte]
+	filters []slot[[]byte]
+}
+
+const idsVersion = 1
+
+func newIDRun(id keys.Run, ids uint64, cache *Cache) *IDRun {
+	r := &IDRun{ID: id, IDs: ids, cache: cache, bits: pageBits(ids)}
+	r.pages = make([]slot[[]byte], 1<<r.bits)
+	if r.bits > 0 {
+		r.filters = make([]slot[[]byte], 1<<r.bits)
+	}
+	return r
+}
+
+// Lookup looks for an id and returns what its event was.
+func (x *IDs) Lookup(id effect.ID) (content uint64, ok bool, err error) {
+	at, _ := slices.BinarySearchFunc(x.Runs, id.Day, func(r *IDRun, day int32) int { return cmp.Compare(r.ID.Day, day) })
+	for ; at < len(x.Runs) && x.Runs[at].ID.Day == id.Day; at++ {
+		if content, ok, err = x.Runs[at].lookup(idKey{id.Hi, id.Lo}); ok || err != nil {
+			return content, ok, err
+		}
+	}
+	return 0, false, nil
+}
+
+func (r *IDRun) lookup(k idKey) (content uint64, ok bool, err error) {
+	n := pageOf(k, r.bits)
+	if r.filters != nil {
+		filter, err := r.row(&r.filters[n], keys.Filter, n)
+		if err != nil || !mayHold(filter, k) {
+			return 0, false, err
+		}
+	}
+	page, err := r.row(&r.pages[n], keys.Page, n)
+	if err != nil {
+		return 0, false, err
+	}
+	content, ok = findID(page, k)
+	return content, ok, nil
+}
+
+// row returns a page or a filter, from its slot if it is there.
+func (r *IDRun) row(s *slot[[]byte], kind keys.Kind, n int) ([]byte, error) {
+	if b := s.get(); b != nil {
+		return *b, nil
+	}
+	b, err := r.read(kind, n)
+	if err == nil {
+		keep(r.cache, s, &b, int64(len(b))+64)
+	}
+	return b, err
+}
+
+func (r *IDRun) read(kind keys.Kind, n int) ([]byte, error) {
+	b, err := r.cache.store.GetSealed(r.ID.Row(kind, uint32(n)))
+	switch {
+	case err != nil:
+	case b == nil:
+		err = query.Errorf(query.CodeCorrupt, "it is missing")
+	case kind == keys.Filter:
+		err = verifyFilter(b)
+	default:
+		err = verifyPage(b, r.bits, n)
+	}
+	if err != nil {
+		return nil, kv.Damaged(fmt.Sprintf("page %d of the ids of events, run %d of day %d", n, r.ID.Number, r.ID.Day), err, errMissing, errMissing)
+	}
+	return b, nil
+}
+
+// Check verifies every page of a run, and that the filters derive from them.
+func (r *IDRun) Check(ctx context.Context) error {
+	ids := uint64(0)
+	for n := range r.pages {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		page, err := r.read(keys.Page, n)
+		if err != nil {
+			return err
+		}
+		filter := newFilter(len(page) / idEntry)
+		before := idKey{}
+		for i := range len(page) / idEntry {
+			k, _ := idAt(page, i)
+			if i > 0 && !before.less(k) {
+				return query.Errorf(query.CodeCorrupt, "page %d: its ids do not ascend", n)
+			}
+			addToFilter(filter, k)
+			before = k
+		}
+		ids += uint64(len(page) / idEntry)
+		if r.filters == nil {
+			continue
+		}
+		stored, err := r.read(keys.Filter, n)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(stored, filter) {
+			return query.Errorf(query.CodeCorrupt, "page %d: its filter is another one's", n)
+		}
+	}
+	if ids != r.IDs {
+		return query.Errorf(query.CodeCorrupt, "it has %d ids, its manifest says %d", ids, r.IDs)
+	}
+	return nil
+}
+
+// Pages returns how many pages the run has.
+func (r *IDRun) Pages() int { return len(r.pages) }
+
+func (x *IDs) manifest() []byte {
+	b := binary.AppendUvarint([]byte{idsVersion}, x.Folded)
+	b = binary.AppendUvarint(b, x.Next)
+	b = binary.AppendUvarint(b, uint64(len(x.Runs)))
+	for _, r := range x.Runs {
+		b = binary.AppendVarint(b, int64(r.ID.Day))
+		for _, v := range []uint64{r.ID.Number, r.IDs, uint64(r.Bytes)} {
+			b = binary.AppendUvarint(b, v)
+		}
+	}
+	return kv.Seal(nil, b)
+}
+
+// maxRunIDs bounds what a manifest may claim, so that a forged one makes nobody allocate
+// more than a run could need. A larger run is not made: see maxMerged.
+const maxRunIDs = 1 << 27
+
+func readIDs(sealed []byte, cache *Cache) (*IDs, error) {
+	const name = "manifest of the ids of events"
+	b, err := kv.Unseal(sealed)
+	if err != nil {
+		return nil, kv.Damaged(name, err, errMissing, errMissing)
+	}
+	corrupt := query.Errorf(query.CodeCorrupt, "%s is damaged", name)
+	if len(b) < 1 {
+		return nil, corrupt
+	}
+	if b[0] != idsVersion {
+		return nil, query.Errorf(query.CodeNewerFormat, "%s has version %d, this is a reader of version %d", name, b[0], idsVersion)
+	}
+	r := kv.Reader{B: b[1:]}
+	x := &IDs{Folded: r.Uvarint(), Next: r.Uvarint()}
+	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
+		day, number, ids, size := r.Varint(), r.Uvarint(), r.Uvarint(), r.Uvarint()
+		if r.Bad || day != int64(int32(day)) || ids > maxRunIDs || ids*idEntry > size {
+			return nil, corrupt
+		}
+		run := newIDRun(keys.Run{Day: int32(day), Number: number}, ids, cache)
+		run.Bytes = int64(size)
+		x.Runs = append(x.Runs, run)
+	}
+	if r.Bad || len(r.B) != 0 || !slices.IsSortedFunc(x.Runs, compareRuns) {
+		return nil, corrupt
+	}
+	return x, nil
+}
+
+func compareRuns(a, b *IDRun) int {
+	return cmp.Or(cmp.Compare(a.ID.Day, b.ID.Day), cmp.Compare(a.ID.Number, b.ID.Number))
+}
+
+// OpenIDs finds the stored ids of events, and the spans of runs that the manifest does
+// not name, which a crash kept from being deleted. It seeks once per run.
+func OpenIDs(ctx context.Context, store *kv.Store, cache *Cache) (x *IDs, old []keys.Span, err error) {
+	x = &IDs{Next: 1}
+	sealed, err := store.Get(keys.RunManifest())
+	if err == nil && sealed != nil {
+		x, err = readIDs(sealed, cache)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	known := map[keys.Run]bool{}
+	for _, r := range x.Runs {
+		known[r.ID] = true
+	}
+	for span := keys.Runs(); ; {
+		var id keys.Run
+		found := false
+		err := store.Scan(ctx, span, func(k, _ []byte) (bool, error) {
+			if id, _, _, found = keys.ParseRun(k); !found {
+				return false, query.Errorf(query.CodeCorrupt, "a key among the ids of events is none")
+			}
+			return false, nil
+		})
+		if err != nil || !found {
+			return x, old, err
+		}
+		if !known[id] {
+			old = append(old, id.Span())
+		}
+		span.Start = id.Span().End
+	}
+}
+
+// ForgetRuns takes runs that are gone out of the cache.
+func (c *Cache) ForgetRuns(runs []*IDRun) {
+	gone := map[any]bool{}
+	for _, r := range runs {
+		for _, slots := range [][]slot[[]byte]{r.pages, r.filters} {
+			for i := range slots {
+				if slots[i].p.Swap(nil) != nil {
+					gone[&slots[i]] = true
+				}
+			}
+		}
+	}
+	c.remove(gone)
+}
