@@ -92,26 +92,41 @@ func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (
 	return out, nil
 }
 
-// headRef is an event of the head: of run Runs[chunk][run], number i.
+// headRef is an event of the head: of run Runs[chunk][run], number i. What sorts it is at
+// hand.
 type headRef struct {
-	day        int32
-	chunk, run uint16
-	i          uint32
+	day             int32
+	chunk, run, ord uint16
+	i               uint32
+	time            int64
 }
 
 // days makes one part of the head's events of each day.
 func (f *actFolder) days(ctx context.Context) error {
-	var refs []headRef
+	n := 0
+	for _, runs := range f.job.Runs {
+		for _, a := range runs {
+			n += a.Len()
+		}
+	}
+	refs := make([]headRef, 0, n)
 	for chunk, runs := range f.job.Runs {
 		for run, a := range runs {
 			for i, t := range a.Times {
-				refs = append(refs, headRef{timeline.DayOf(t), uint16(chunk), uint16(run), uint32(i)})
+				refs = append(refs, headRef{timeline.DayOf(t), uint16(chunk), uint16(run), a.Ords[i], uint32(i), t})
 			}
 		}
 	}
 	slices.SortFunc(refs, func(x, y headRef) int {
-		if c := cmp.Or(cmp.Compare(x.day, y.day), cmp.Compare(x.chunk, y.chunk)); c != 0 {
-			return c
+		switch {
+		case x.day != y.day:
+			return cmp.Compare(x.day, y.day)
+		case x.chunk != y.chunk:
+			return cmp.Compare(x.chunk, y.chunk)
+		case x.ord != y.ord:
+			return cmp.Compare(x.ord, y.ord)
+		case x.time != y.time:
+			return cmp.Compare(x.time, y.time)
 		}
 		return f.job.Runs[x.chunk][x.run].Compare(int(x.i), f.job.Runs[y.chunk][y.run], int(y.i))
 	})

@@ -2,6 +2,8 @@ package head
 
 import (
 	"cmp"
+	"math"
+	"math/bits"
 	"slices"
 	"sync/atomic"
 
@@ -446,14 +448,33 @@ func SettleActs(t *EventTable, chunks int, old ActRuns, frozen []*L0) ActRuns {
 
 // sortedRun makes one run of events in any order.
 func sortedRun(t *EventTable, parts []*Acts) *Acts {
-	type ref struct{ part, i uint32 }
-	var refs []ref
-	for p, a := range parts {
-		for i := range a.Ords {
-			refs = append(refs, ref{uint32(p), uint32(i)})
+	type ref struct {
+		first   uint64 // profile and time in one number, as far as they fit: few are equal
+		part, i uint32
+	}
+	n, lo, hi := 0, int64(math.MaxInt64), int64(math.MinInt64)
+	for _, a := range parts {
+		n += len(a.Ords)
+		for _, t := range a.Times {
+			lo, hi = min(lo, t), max(hi, t)
 		}
 	}
-	slices.SortFunc(refs, func(x, y ref) int { return parts[x.part].Compare(int(x.i), parts[y.part], int(y.i)) })
+	refs := make([]ref, 0, n)
+	shift := max(0, bits.Len64(uint64(hi)-uint64(lo))-48)
+	for p, a := range parts {
+		for i, ord := range a.Ords {
+			refs = append(refs, ref{uint64(ord)<<48 | (uint64(a.Times[i])-uint64(lo))>>shift, uint32(p), uint32(i)})
+		}
+	}
+	slices.SortFunc(refs, func(x, y ref) int {
+		switch {
+		case x.first < y.first:
+			return -1
+		case x.first > y.first:
+			return 1
+		}
+		return parts[x.part].Compare(int(x.i), parts[y.part], int(y.i))
+	})
 	out := newActs(t, len(refs))
 	for _, r := range refs {
 		out.add(parts[r.part], int(r.i))
