@@ -29,15 +29,18 @@ const (
 	spareChunks  = 64      // chunks an L0 has room for beyond the last ordinal: more than freezeRows can fill
 )
 
-// writer is the one goroutine that decides and commits. Its fields are its own; they
-// run ahead of the published state by the commit group in the making.
+// writer is the one goroutine that decides and publishes. Its fields are its own; they run
+// ahead of the published state by the commit group in the making and the one in flight.
 type writer struct {
 	db       *DB
 	requests chan *request
 	done     chan struct{}
 	repeats  *repeats
+	ids      eventIDs
 	ahead
 
+	group   *group  // the one in the making, or nil
+	flight  *flight // the one on its way to the disk, or nil
 	active  *head.L0
 	stamp   uint16
 	frozen  []*head.L0      // in this group
@@ -52,7 +55,6 @@ type writer struct {
 // ahead is the state as the group in the making leaves it; see state.
 type ahead struct {
 	seed     uint64
-	ids      eventIDs
 	schema   *schema.Schema
 	dicts    map[schema.AttrID]*dict.Dict
 	segments map[string]*segment
@@ -85,129 +87,6 @@ type request struct {
 type verdict struct {
 	reason batch.Reason
 	detail string
-}
-
-func (w *writer) run() {
-	defer close(w.done)
-	for first := range w.requests {
-		group := []*request{first}
-		rows, bytes := rowsOf(first), len(first.raw)
-		for rows < groupRows && bytes < groupBytes {
-			var next *request
-			select {
-			case r, ok := <-w.requests:
-				if !ok {
-					break
-				}
-				next = r
-			default:
-			}
-			if next == nil {
-				break
-			}
-			group = append(group, next)
-			rows, bytes = rows+rowsOf(next), bytes+len(next.raw)
-		}
-		w.commit(group)
-		for _, r := range group {
-			close(r.done)
-		}
-	}
-}
-
-func rowsOf(r *request) int {
-	if r.decoded == nil {
-		return 0
-	}
-	return r.decoded.Rows
-}
-
-// commit decides a group of batches, makes the outcome durable, and publishes it. Then
-// come the tasks: what they publish must be durable.
-func (w *writer) commit(group []*request) {
-	w.held = w.db.acquire()
-	defer w.held.era.release()
-	if err := w.db.failure(); w.failed == nil {
-		w.failed = err
-	}
-	w.commitBatches(group)
-	for _, r := range group {
-		switch {
-		case r.task == nil:
-		case w.failed != nil:
-			r.err = w.refusal()
-		default:
-			r.task()
-		}
-	}
-}
-
-func (w *writer) refusal() error {
-	return &query.Error{Code: query.CodeFailed, Message: "the store could not write and takes no more writes: " + w.failed.Error(),
-		Hint: "see to the disk, then open the store again", Err: w.failed}
-}
-
-func (w *writer) commitBatches(group []*request) {
-	if w.failed == nil && w.full() {
-		w.freeze(w.pos.Applied + 1)
-	}
-	w.stamp++
-	w.look()
-	kb := w.db.kv.NewBatch()
-	defer kb.Close()
-	var applied []*request
-	for _, r := range group {
-		switch {
-		case r.task != nil:
-		case w.failed != nil:
-			r.err = w.refusal()
-		case r.ctx.Err() != nil:
-			r.err = r.ctx.Err()
-		default:
-			if r.err = w.repeats.full(r.decoded.Source, r.received); r.err != nil {
-				continue
-			}
-			if w.apply(r, kb) {
-				applied = append(applied, r)
-			}
-		}
-	}
-	if len(applied) == 0 {
-		return
-	}
-	w.writeState(kb)
-	if err := kb.Commit(w.db.opt.Durability == SyncGroup); err != nil {
-		w.fail(err, applied)
-		return
-	}
-	w.publish()
-}
-
-// fail ends writing: what was acknowledged stays, nothing of the group is visible.
-func (w *writer) fail(err error, applied []*request) {
-	w.failed = err
-	for _, r := range applied {
-		r.result = batch.Result{}
-		r.err = &query.Error{Code: query.CodeFailed, Message: "the write failed: " + err.Error(), Hint: "its outcome is known after the store is opened again", Err: err}
-	}
-	if h := w.db.opt.Hooks.Failed; h != nil {
-		h(err)
-	}
-}
-
-// look makes the writer's cursor read what is published and what this group has appended.
-func (w *writer) look() {
-	w.reading = w.held.State
-	w.reading.Schema, w.reading.End, w.reading.Dicts = w.schema, w.end, w.dicts
-	w.lookAtTiers()
-	w.ids.look(w.held.ids)
-}
-
-// lookAtTiers is look within a group: the indexes that the group has made stay.
-func (w *writer) lookAtTiers() {
-	w.reading.Tiers.Frozen = append(append([]*head.L0(nil), w.held.Tiers.Frozen...), w.frozen...)
-	w.reading.Tiers.Active, w.reading.Tiers.Cut = w.active, w.stamp
-	w.cursor.Reset(&w.reading)
 }
 
 func (w *writer) view() view.View { return view.View{S: &w.reading} }
@@ -454,26 +333,30 @@ func (w *writer) find(hash uint64, key []byte) (uint32, bool, error) {
 	return w.cursor.Lookup(hash, key)
 }
 
-// publish makes the group visible.
-func (w *writer) publish() {
+// publish makes what was decided visible.
+func (w *writer) publish() { w.publication()() }
+
+// publication returns what makes visible what was decided so far.
+func (w *writer) publication() func() {
 	frozen, indexes, units, dropped := w.frozen, w.reading.Indexes, w.reading.Units, w.dropped
 	w.frozen, w.dropped = nil, nil
+	now, active, cut := w.ahead, w.active, w.stamp
 	publish := w.db.publish
 	if len(dropped) > 0 {
 		publish = func(change func(s *state)) { w.db.publishDropped(dropped, change) }
 	}
-	publish(func(s *state) {
-		s.Schema, s.Dicts, s.End = w.schema, w.dicts, w.end
-		s.pos, s.Received, s.chain, s.names = w.pos, w.received, w.chain, w.names
-		s.segments, s.lists, s.badRows = w.segments, w.lists, w.badRows
+	change := func(s *state) {
+		s.Schema, s.Dicts, s.End = now.schema, now.dicts, now.end
+		s.pos, s.Received, s.chain, s.names = now.pos, now.received, now.chain, now.names
+		s.segments, s.lists, s.badRows = now.segments, now.lists, now.badRows
 		for id, x := range indexes {
-			if s.Indexes[id] == nil && w.has(id) {
+			if s.Indexes[id] == nil && now.has(id) {
 				s.Indexes = cloned(s.Indexes)
 				s.Indexes[id] = x
 			}
 		}
 		for id, list := range units { // those that a schema change has written
-			if s.Units[id] == nil && w.has(id) {
+			if s.Units[id] == nil && now.has(id) {
 				s.Units = cloned(s.Units)
 				s.Units[id] = list
 			}
@@ -481,16 +364,19 @@ func (w *writer) publish() {
 		if len(frozen) > 0 {
 			s.Tiers.Frozen = append(append([]*head.L0(nil), s.Tiers.Frozen...), frozen...)
 		}
-		s.Tiers.Active, s.Tiers.Cut = w.active, w.stamp
-	})
-	if len(frozen) > 0 {
-		w.db.compactor.wake()
+		s.Tiers.Active, s.Tiers.Cut = active, cut
+	}
+	return func() {
+		publish(change)
+		if len(frozen) > 0 {
+			w.db.compactor.wake()
+		}
 	}
 }
 
 // has reports whether there is a column of an id: what the group has dropped is still in reading.
-func (w *writer) has(id schema.AttrID) bool {
-	return id < schema.FirstUserAttr || w.schema.ByID(id) != nil
+func (a *ahead) has(id schema.AttrID) bool {
+	return id < schema.FirstUserAttr || a.schema.ByID(id) != nil
 }
 
 func (w *writer) nextPosition() query.Position {

@@ -1,0 +1,209 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/head"
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/query"
+)
+
+// group is the requests that share one commit. It is open while the one before it is on
+// its way to the disk: what comes meanwhile is decided at once.
+type group struct {
+	requests    []*request
+	applied     []*request
+	kb          *kv.Batch
+	held        *state
+	before      []*head.L0 // frozen by the group that was in flight when this one began
+	rows, bytes int
+}
+
+// flight is a group whose commit is under way: not durable, not visible, and decided.
+type flight struct {
+	*group
+	frozen  []*head.L0
+	publish func()
+	landed  chan error
+}
+
+func (g *group) full() bool { return g.rows >= groupRows || g.bytes >= groupBytes }
+
+// run decides requests until there are no more. A group is launched when the one before
+// it has landed and nobody waits to join it.
+func (w *writer) run() {
+	defer close(w.done)
+	requests := w.requests
+	for requests != nil || w.group != nil || w.flight != nil {
+		from := requests
+		if w.group != nil && w.group.full() {
+			from = nil
+		}
+		var r *request
+		ok := true
+		if w.flight != nil {
+			select {
+			case r, ok = <-from:
+			case err := <-w.flight.landed:
+				w.land(err)
+			}
+		} else if w.group == nil {
+			r, ok = <-from
+		} else {
+			select {
+			case r, ok = <-from:
+			default:
+				w.launch()
+			}
+		}
+		if !ok {
+			requests = nil
+		} else if r != nil {
+			w.take(r)
+		}
+	}
+}
+
+// take decides a batch into the open group. Tasks come when all before them is published,
+// and a change of the schema when nothing is in flight: it may rewrite what is stored.
+func (w *writer) take(r *request) {
+	if r.task != nil {
+		w.settle()
+		w.open()
+		if r.err = w.refusal(); r.err == nil {
+			r.task()
+		}
+		w.close(w.group)
+		w.group = nil
+		close(r.done)
+		return
+	}
+	if slices.ContainsFunc(r.decoded.Ops, func(op batch.Op) bool { return op.Code == batch.OpSchemaChange }) {
+		w.settle()
+	}
+	if w.flight != nil && w.flight.held.Schema != w.schema {
+		w.settle() // what it has changed is not in the state that the next group reads
+	}
+	if w.group == nil {
+		w.open()
+	}
+	g := w.group
+	g.requests, g.rows, g.bytes = append(g.requests, r), g.rows+r.decoded.Rows, g.bytes+len(r.raw)
+	if r.err = w.refusal(); r.err == nil {
+		r.err = r.ctx.Err()
+	}
+	if r.err == nil {
+		r.err = w.repeats.full(r.decoded.Source, r.received)
+	}
+	if r.err == nil && w.apply(r, g.kb) {
+		g.applied = append(g.applied, r)
+	}
+}
+
+// open begins a group.
+func (w *writer) open() {
+	g := &group{kb: w.db.kv.NewBatch(), held: w.db.acquire()}
+	w.group, w.held = g, g.held
+	if w.flight != nil {
+		g.before = w.flight.frozen
+	}
+	if err := w.db.failure(); w.failed == nil {
+		w.failed = err
+	}
+	if w.failed == nil && w.full() {
+		w.freeze(w.pos.Applied + 1)
+	}
+	w.stamp++
+	w.look()
+}
+
+// launch sends the group to the disk.
+func (w *writer) launch() {
+	g := w.group
+	w.group = nil
+	if len(g.applied) > 0 && w.failed == nil {
+		w.writeState(g.kb)
+		f := &flight{group: g, frozen: w.frozen, landed: make(chan error, 1)}
+		f.publish = w.publication()
+		w.flight = f
+		sync := w.db.opt.Durability == SyncGroup
+		go func() { f.landed <- g.kb.Commit(sync) }()
+		return
+	}
+	for _, r := range g.applied {
+		r.result, r.err = batch.Result{}, w.refusal()
+	}
+	w.close(g)
+}
+
+// land makes the group visible that was in flight, or ends writing.
+func (w *writer) land(err error) {
+	f := w.flight
+	w.flight = nil
+	if err == nil {
+		f.publish()
+	} else {
+		w.fail(err, f.applied)
+	}
+	w.close(f.group)
+}
+
+// settle waits until everything that was decided is published, or writing has failed.
+func (w *writer) settle() {
+	if w.flight != nil {
+		w.land(<-w.flight.landed)
+	}
+	if w.group != nil {
+		w.launch()
+	}
+	if w.flight != nil {
+		w.land(<-w.flight.landed)
+	}
+}
+
+// close ends a group: its callers have their outcomes.
+func (w *writer) close(g *group) {
+	_ = g.kb.Close() // it is committed, or nobody wants it
+	g.held.era.release()
+	for _, r := range g.requests {
+		close(r.done)
+	}
+}
+
+// refusal is what writers get when the store has failed, nil while it has not.
+func (w *writer) refusal() error {
+	if w.failed == nil {
+		return nil
+	}
+	return &query.Error{Code: query.CodeFailed, Message: "the store could not write and takes no more writes: " + w.failed.Error(),
+		Hint: "see to the disk, then open the store again", Err: w.failed}
+}
+
+// fail ends writing: what was acknowledged stays, nothing of the group is visible.
+func (w *writer) fail(err error, applied []*request) {
+	w.failed = err
+	for _, r := range applied {
+		r.result = batch.Result{}
+		r.err = &query.Error{Code: query.CodeFailed, Message: "the write failed: " + err.Error(), Hint: "its outcome is known after the store is opened again", Err: err}
+	}
+	if h := w.db.opt.Hooks.Failed; h != nil {
+		h(err)
+	}
+}
+
+// look makes the writer's cursor read what is published, what is in flight, and what this
+// group has appended.
+func (w *writer) look() {
+	w.reading = w.held.State
+	w.reading.Schema, w.reading.End, w.reading.Dicts = w.schema, w.end, w.dicts
+	w.lookAtTiers()
+	w.ids.look(w.held.ids)
+}
+
+// lookAtTiers is look within a group: the indexes that the group has made stay.
+func (w *writer) lookAtTiers() {
+	w.reading.Tiers.Frozen = slices.Concat(w.held.Tiers.Frozen, w.group.before, w.frozen)
+	w.reading.Tiers.Active, w.reading.Tiers.Cut = w.active, w.stamp
+	w.cursor.Reset(&w.reading)
+}
