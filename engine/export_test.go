@@ -69,3 +69,6 @@ func ApplyTogether(ctx context.Context, db *DB, batches ...batch.Batch) (units, 
 	s := db.current.Load()
 	return len(s.Units), len(s.Indexes), refused, r.err
 }
+
+// Taken reports that the writer has taken everything that was submitted.
+func Taken(db *DB) bool { return len(db.writer.requests) == 0 }

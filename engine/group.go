@@ -65,8 +65,7 @@ func (w *writer) run() {
 	}
 }
 
-// take decides a batch into the open group. Tasks come when all before them is published,
-// and a change of the schema when nothing is in flight: it may rewrite what is stored.
+// take decides a batch into the open group. Tasks come when all before them is published.
 func (w *writer) take(r *request) {
 	if r.task != nil {
 		w.settle()
@@ -79,11 +78,8 @@ func (w *writer) take(r *request) {
 		close(r.done)
 		return
 	}
-	if slices.ContainsFunc(r.decoded.Ops, func(op batch.Op) bool { return op.Code == batch.OpSchemaChange }) {
-		w.settle()
-	}
 	if w.flight != nil && w.flight.held.Schema != w.schema {
-		w.settle() // what it has changed is not in the state that the next group reads
+		w.settle() // the columns that it has made are not in the state that the next group reads
 	}
 	if w.group == nil {
 		w.open()
