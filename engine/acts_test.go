@@ -56,17 +56,26 @@ func (m *actModel) open() {
 
 func (m *actModel) apply(fill func(b *batch.Builder)) batch.Result {
 	m.t.Helper()
+	r, err := m.submit(fill)()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return r
+}
+
+func (m *actModel) submit(fill func(b *batch.Builder)) (wait func() (batch.Result, error)) {
+	m.t.Helper()
 	b := batch.New()
 	fill(b)
 	raw, err := b.Encode()
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	r, err := m.db.Apply(m.t.Context(), raw)
+	wait, err = m.db.Submit(m.t.Context(), raw)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return r
+	return wait
 }
 
 func eventChanges() (out []schema.Change) {
@@ -94,7 +103,13 @@ func TestActModel(t *testing.T) {
 	for step := range 220 {
 		switch k := m.r.IntN(20); {
 		case k < 14:
-			m.write()
+			var checks []func()
+			for range 1 + m.r.IntN(3) { // under way together
+				checks = append(checks, m.write())
+			}
+			for _, check := range checks {
+				check()
+			}
 		case k < 16:
 			m.remove()
 		case k < 18:
@@ -138,11 +153,11 @@ func TestActModel(t *testing.T) {
 
 func (m *actModel) key() string { return fmt.Sprint("k", m.r.IntN(60)) }
 
-// write sends one batch of events.
-func (m *actModel) write() {
+// write submits one batch of events; check waits for its outcome.
+func (m *actModel) write() (check func()) {
 	var want struct{ accepted, quarantined, duplicates uint64 }
 	source := ""
-	r := m.apply(func(b *batch.Builder) {
+	wait := m.submit(func(b *batch.Builder) {
 		if m.r.IntN(2) == 0 {
 			source = "shop"
 			m.run++
@@ -170,8 +185,12 @@ func (m *actModel) write() {
 			}
 		}
 	})
-	if r.Accepted != want.accepted || r.Quarantined != want.quarantined || r.Duplicates != want.duplicates || r.Received != r.Accepted+r.Quarantined+r.Duplicates+r.Refused {
-		m.t.Fatalf("%+v, want %+v", r, want)
+	return func() {
+		m.t.Helper()
+		r, err := wait()
+		if err != nil || r.Accepted != want.accepted || r.Quarantined != want.quarantined || r.Duplicates != want.duplicates || r.Received != r.Accepted+r.Quarantined+r.Duplicates+r.Refused {
+			m.t.Fatalf("%+v %v, want %+v", r, err, want)
+		}
 	}
 }
 

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"testing"
 	"time"
 
@@ -76,6 +78,24 @@ func (s *idSender) send(source, id string, day, amount int64) batch.Result {
 	return r
 }
 
+// beginFold has the writer hand its ids over as to a fold; undo takes them back.
+func (s *idSender) beginFold() (undo func()) {
+	task := func(do func(x *eventIDs)) {
+		s.t.Helper()
+		r := &request{ctx: s.t.Context(), done: make(chan struct{}), task: func() { do(&s.db.writer.ids) }}
+		if err := s.db.send(r); err != nil || r.err != nil {
+			s.t.Fatal(err, r.err)
+		}
+	}
+	task(func(x *eventIDs) { x.turn(math.MaxUint64) })
+	return func() {
+		task(func(x *eventIDs) {
+			maps.Copy(x.folding, x.young)
+			x.young, x.folding = x.folding, nil
+		})
+	}
+}
+
 // taken wants ids of a day to be taken by what was sent first, and the last of them not to
 // be known on another day and to another source.
 func (s *idSender) taken(where string, day int64, ids []string) {
@@ -93,8 +113,10 @@ func (s *idSender) taken(where string, day int64, ids []string) {
 	if r := s.send("", last, day-int64(s.asked), 1); r.Accepted != 1 {
 		s.t.Fatalf("%s: %s of another day than %d: %+v", where, last, day, r)
 	}
-	if r := s.send(where, last, day, 1); r.Accepted != 1 {
-		s.t.Fatalf("%s: %s of another source: %+v", where, last, r)
+	for _, source := range []string{where + " a", where + " b"} {
+		if r := s.send(source, last, day, 1); r.Accepted != 1 {
+			s.t.Fatalf("%s: %s of another source: %+v", where, last, r)
+		}
 	}
 }
 
@@ -113,6 +135,9 @@ func TestIDsStayTaken(t *testing.T) {
 		add()
 		s.reopen()
 		s.taken("in the head, opened again", day, ids)
+		undo := s.beginFold()
+		s.taken("while they are folded", day, ids)
+		undo()
 		s.compact()
 		s.taken("folded", day, ids)
 		add()
