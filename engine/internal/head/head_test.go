@@ -1,6 +1,7 @@
 package head
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -139,5 +140,33 @@ func TestSettleKeepsWhatIsNew(t *testing.T) {
 	}
 	if v, _ := first.Int(1); v != 1 {
 		t.Errorf("the old object changed: 9 has %d", v)
+	}
+}
+
+// TestSortedRun: runs are sorted by profile, time and hash, whatever the times are.
+func TestSortedRun(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 1))
+	table := &EventTable{Event: 20}
+	for _, spread := range []int64{3, 1 << 40, math.MaxInt64} {
+		var parts []*Acts
+		n := 0
+		for range 5 {
+			a := newActs(table, 0)
+			for range r.IntN(200) {
+				a.Ords, a.Hashes = append(a.Ords, uint16(r.IntN(20))), append(a.Hashes, r.Int64()-r.Int64())
+				a.Times = append(a.Times, []int64{-1, 1}[r.IntN(2)]*(r.Int64N(3)+r.Int64N(2)*(spread-3)))
+			}
+			parts = append(parts, a)
+			n += a.Len()
+		}
+		run := sortedRun(table, parts)
+		if run.Len() != n {
+			t.Fatalf("%d events, want %d", run.Len(), n)
+		}
+		for i := 1; i < n; i++ {
+			if run.Compare(i-1, run, i) > 0 {
+				t.Fatalf("spread %d: event %d comes before %d", spread, i-1, i)
+			}
+		}
 	}
 }
