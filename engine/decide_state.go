@@ -60,7 +60,8 @@ func (d *decider) track(a *schema.Attribute) error {
 	return err
 }
 
-// checkRow runs one row's increments, expectations and unique checks.
+// checkRow runs one row's expectations, increments and unique checks. What a row expects is
+// compared with what the profile was before the row, whatever the order of the columns.
 func (d *decider) checkRow(b *block, cols []*blockColumn, row int, ord uint32, fresh bool) error {
 	type change struct {
 		c cell
@@ -85,29 +86,31 @@ func (d *decider) checkRow(b *block, cols []*blockColumn, row int, ord uint32, f
 		return v, err
 	}
 	failed := b.fail[row] != batch.ReasonNone
-	for i, c := range cols {
-		if !c.Has(row) {
-			continue
+	for pass := range 2 {
+		for i, c := range cols {
+			if c.expects() != (pass == 0) || !c.Has(row) {
+				continue
+			}
+			k := int(b.counted[i])
+			b.counted[i]++
+			if failed {
+				continue
+			}
+			old, err := current(c.attr)
+			if err != nil {
+				return err
+			}
+			v, why, detail, err := d.next(c, k, old, ord)
+			if err != nil {
+				return err
+			}
+			if why != batch.ReasonNone {
+				b.fail[row], b.detail[row] = why, detail
+				failed = true
+				continue
+			}
+			changes = append(changes, change{cell{c.attr.ID, ord}, v})
 		}
-		k := int(b.counted[i])
-		b.counted[i]++
-		if failed {
-			continue
-		}
-		old, err := current(c.attr)
-		if err != nil {
-			return err
-		}
-		v, why, detail, err := d.next(c, k, old, ord)
-		if err != nil {
-			return err
-		}
-		if why != batch.ReasonNone {
-			b.fail[row], b.detail[row] = why, detail
-			failed = true
-			continue
-		}
-		changes = append(changes, change{cell{c.attr.ID, ord}, v})
 	}
 	if !failed {
 		for _, ch := range changes {
@@ -118,6 +121,11 @@ func (d *decider) checkRow(b *block, cols []*blockColumn, row int, ord uint32, f
 		}
 	}
 	return nil
+}
+
+// expects reports whether the column only compares.
+func (c *blockColumn) expects() bool {
+	return c.Verb == batch.VerbExpect || c.Verb == batch.VerbExpectAbsent
 }
 
 func empty(a *schema.Attribute) schema.Value {

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -23,6 +24,7 @@ type historian struct {
 	past []then
 
 	asked, different int // questions, and those that the present would have answered otherwise
+	changes          int // of those about one person, that had a next change
 }
 
 // then is the world after a record, and when that was received.
@@ -80,6 +82,9 @@ func TestHistoryModel(t *testing.T) {
 			h.compareDigests()
 			if h.different < h.asked/10 {
 				t.Errorf("of %d questions only %d have another answer than now", h.asked, h.different)
+			}
+			if h.changes < 4 {
+				t.Errorf("only %d answers change later", h.changes)
 			}
 			t.Logf("%d questions, %d with another answer than now", h.asked, h.different)
 		})
@@ -153,6 +158,7 @@ func (h *historian) askThen(of asker, w *world) {
 	for range 2 {
 		c := randomCondition(h.r, was, 2)
 		h.askExpression(at, was, c)
+		h.askNext(w, at.now, c)
 		h.asked++
 		keys, unknown := was.members(c)
 		if today, unclear := w.members(c); unclear != unknown || !slices.Equal(today, keys) {
@@ -160,6 +166,44 @@ func (h *historian) askThen(of asker, w *world) {
 		}
 	}
 	h.askProfile(at, was, h.key())
+}
+
+// askNext asks when an expression of one person changes, and looks at all later records.
+func (h *historian) askNext(w *world, now time.Time, c *condition) {
+	h.t.Helper()
+	if w != h.w || len(w.people) == 0 {
+		return
+	}
+	key := pick(h.r, slices.Sorted(maps.Keys(w.people)))
+	is := func(t int64) truth {
+		was := h.at(w, t)
+		return c.eval(was, was.people[key])
+	}
+	want := time.Time{}
+	for i := range h.past {
+		if t := h.past[i].received; t > now.UnixMilli() && is(t) != is(now.UnixMilli()) {
+			want = time.UnixMilli(t).UTC()
+			break
+		}
+	}
+	why, err := h.db.Why(h.t.Context(), key, c.text, &query.WhyOptions{Options: query.Options{Now: now}})
+	h.must(c.text, err)
+	if why.Next.At != want || why.Next.NotDerivable != "" || !want.IsZero() && is(want.UnixMilli()) != truthOfVerdict(why.Next.To) {
+		h.t.Fatalf("%s of %s at %v: next change %+v, want %v", c.text, key, now, why.Next, want)
+	}
+	if !want.IsZero() {
+		h.changes++
+	}
+}
+
+func truthOfVerdict(v query.Verdict) truth {
+	switch v.Truth {
+	case query.True:
+		return yes
+	case query.False:
+		return no
+	}
+	return maybe
 }
 
 // at returns a world with the values of then where there is a history of them.

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/kantadb/kanta/index/schema"
@@ -27,21 +26,16 @@ func (n *snapshot) Why(ctx context.Context, key, expr string, o *query.WhyOption
 		return query.Why{}, err
 	}
 	defer release()
-	start, v := time.Now(), n.view(&o.Options)
-	q := &whyQuestion{n: n, text: expr, env: query.Env{Now: n.db.now(&o.Options)}, acts: map[schema.EventID][]query.Act{}}
-	if q.expr, err = n.db.compile(expr, n.s, q.env); err != nil {
+	start := time.Now()
+	q := &whyQuestion{n: n, text: expr, past: n.past(&o.Options), acts: map[schema.EventID][]query.Act{}}
+	if q.ordinal, err = n.ordinal(ctx, o.By, key); err != nil {
 		return query.Why{}, err
 	}
-	ordinal, err := n.ordinal(ctx, o.By, key)
+	p, err := q.move(ctx, n.db.now(&o.Options))
 	if err != nil {
 		return query.Why{}, err
 	}
-	p, lists, err := query.ProfileOf(ctx, v, ordinal)
-	if err != nil {
-		return query.Why{}, err
-	}
-	q.who = query.NewPerson(v, &p, lists, q.env)
-	out := query.Why{Key: p.Key, Ordinal: ordinal, Answer: query.Answer{Position: n.s.pos, Now: q.env.Now, Current: n.current(&o.Options, query.UsesOf(q.expr.Root))}}
+	out := query.Why{Key: p.Key, Ordinal: q.ordinal, Answer: query.Answer{Position: n.s.pos, Now: q.env.Now, Current: n.current(&o.Options, query.UsesOf(q.expr.Root))}}
 	parts, err := n.db.compiler.Parts(q.expr, n.s.catalog(), q.env)
 	if err != nil {
 		return out, err
@@ -56,18 +50,44 @@ func (n *snapshot) Why(ctx context.Context, key, expr string, o *query.WhyOption
 	if out.Next, err = q.next(ctx, out.Root.Verdict); err != nil {
 		return out, err
 	}
-	out.BytesRead, out.Elapsed = p.BytesRead+q.who.BytesRead(), time.Since(start)
+	out.BytesRead, out.Elapsed = q.read+q.who.BytesRead(), time.Since(start)
 	return out, nil
 }
 
 // whyQuestion is one call of Why.
 type whyQuestion struct {
-	n    *snapshot
-	text string
+	n       *snapshot
+	text    string
+	past    bool // it is about an instant before the last record
+	ordinal uint32
+	acts    map[schema.EventID][]query.Act
+	read    uint64 // by the persons before who
+
 	env  query.Env
 	expr *syntax.Expr
 	who  *query.Person
-	acts map[schema.EventID][]query.Act
+}
+
+// move makes the question one about an instant.
+func (q *whyQuestion) move(ctx context.Context, now time.Time) (p query.Profile, err error) {
+	q.env = query.Env{Now: now}
+	if q.expr, err = q.n.db.compile(q.text, q.n.s, q.env); err != nil {
+		return p, err
+	}
+	v := q.n.view(nil)
+	if q.past {
+		v = q.n.view(&query.Options{Now: now})
+	}
+	p, lists, err := query.ProfileOf(ctx, v, q.ordinal)
+	if err != nil {
+		return p, err
+	}
+	if q.who != nil {
+		q.read += q.who.BytesRead()
+	}
+	q.read += p.BytesRead
+	q.who = query.NewPerson(v, &p, lists, q.env)
+	return p, nil
 }
 
 // part evaluates a part and all parts of it.
@@ -88,42 +108,6 @@ func (q *whyQuestion) part(ctx context.Context, p *syntax.Part) (out query.WhyPa
 		out.Of = append(out.Of, one)
 	}
 	return out, nil
-}
-
-// next evaluates the expression at all later instants at which it may change, until it does.
-func (q *whyQuestion) next(ctx context.Context, is query.Verdict) (query.NextChange, error) {
-	if !q.expr.ReadsNow {
-		return query.NextChange{}, nil
-	}
-	moments, err := q.n.db.compiler.Moments(ctx, q.expr, syntax.Facts{Value: q.who.Value,
-		Acts: func(id schema.EventID) ([]query.Act, error) { return q.actsOf(ctx, id) }}, q.env)
-	var cannot *syntax.NotDerivable
-	if errors.As(err, &cannot) {
-		return query.NextChange{NotDerivable: cannot.Cause}, nil
-	}
-	if err != nil {
-		return query.NextChange{}, err
-	}
-	for _, t := range moments {
-		if err := ctx.Err(); err != nil {
-			return query.NextChange{}, err
-		}
-		at := time.UnixMilli(t).UTC()
-		expr, err := q.n.db.compile(q.text, q.n.s, query.Env{Now: at})
-		var refused *query.Error
-		if errors.As(err, &refused) && refused.Code == query.CodeType {
-			return query.NextChange{At: at, Refused: refused.Message}, nil
-		}
-		if err != nil {
-			return query.NextChange{}, err
-		}
-		q.who.Move(at)
-		to, err := q.who.Judge(ctx, expr.Root)
-		if err != nil || to != is {
-			return query.NextChange{At: at, To: to}, err
-		}
-	}
-	return query.NextChange{}, nil
 }
 
 // actsOf reads the person's events of a type once.

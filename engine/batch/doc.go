@@ -78,9 +78,9 @@
 // together 2^17 columns and 2^22 cells. Everything that is text is UTF-8 in NFC: the
 // Builder sees to it, stage 1 of a write (package quality) rejects what is not.
 //
-// Rows apply in order; so do the columns of one row. A key may come more than once, and
-// so may an attribute: a row that expects a value and then sets another has two columns
-// of it.
+// Rows apply in order; so do the columns of one row, but what it expects comes first, and is
+// compared with what the profile was before the row. A key may come more than once, and so
+// may an attribute: a row that expects a value and sets another has two columns of it.
 //
 // In a block of events the key is the profile's and a row is one act of it. Three columns have
 // fixed names, the others are the properties, no two of one name, kind and scale:
