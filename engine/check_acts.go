@@ -12,8 +12,8 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// acts verifies the parts of all event types: that each is as its writer makes it, and
-// that the sums of their manifests are those of their events.
+// acts verifies the parts of all event types: that each is as its writer makes it, what is
+// kept of its days too, and that the sums of their manifests are those of their events.
 func (c *checker) acts(ctx context.Context) error {
 	for e := range c.s.Schema.Stored() {
 		for shard, u := range c.s.Acts[e.ID] {
@@ -46,9 +46,8 @@ func (c *checker) actUnit(ctx context.Context, e *schema.Event, shard int, u *ba
 		source, err := p.Source()
 		if err == nil {
 			c.report.Values += uint64(source.Part.Rows())
-			if err = timeline.Check(source); err == nil {
-				err = x.part(source)
-			}
+			c.report.Derived += uint64(p.Days())
+			err = x.part(p, source)
 		}
 		if err != nil {
 			c.problem("%s: part %d of shard %d, day %d: %v", c.actName(e), p.ID.Number, shard, p.ID.FirstDay, err)
@@ -82,12 +81,37 @@ type actChecker struct {
 	who              func(ords []uint32, dst []uint64) error
 	base             uint64
 	content, replica digest.Sum
+	days             map[int32]*daySums // of one part
 	events           timeline.Events
 	hashes           []uint64
 	hash             query.ActHash
 }
 
-func (x *actChecker) part(source timeline.Source) error {
+type daySums struct{ content, replica digest.Sum }
+
+func (x *actChecker) part(p *base.ActPart, source timeline.Source) error {
+	days, err := timeline.Check(source)
+	if err != nil {
+		return err
+	}
+	x.days = map[int32]*daySums{}
+	for _, d := range days {
+		x.days[d.Day] = &daySums{}
+	}
+	if err := x.sum(source); err != nil {
+		return err
+	}
+	for _, d := range x.days {
+		x.content.Add(d.content)
+		x.replica.Add(d.replica)
+	}
+	return p.CheckDays(days, func(day int32) (content, replica digest.Sum) {
+		return x.days[day].content, x.days[day].replica
+	})
+}
+
+// sum adds the events of a part to the sums of their days.
+func (x *actChecker) sum(source timeline.Source) error {
 	for i := range source.Part.Blocks() {
 		x.events.Reset(source.Part.Properties())
 		if err := timeline.BlockOf(source, i).Events(&x.events); err != nil {
@@ -100,8 +124,9 @@ func (x *actChecker) part(source timeline.Source) error {
 		}
 		for k := range n {
 			what := base.ActFact(x.events.Times[k], storedOrder(&x.hash, x.s, x.e, &x.events, k))
-			x.content.Add(digest.Fact(x.hashes[k], what))
-			x.replica.Add(digest.Fact(x.base|uint64(x.events.Profiles[k]), what))
+			day := x.days[timeline.DayOf(x.events.Times[k])]
+			day.content.Add(digest.Fact(x.hashes[k], what))
+			day.replica.Add(digest.Fact(x.base|uint64(x.events.Profiles[k]), what))
 		}
 	}
 	return nil

@@ -111,6 +111,7 @@ func (db *DB) actStats(s *state, out *query.Stats) {
 			for _, p := range u.Parts {
 				*n += p.Events
 				out.BaseBytes[kind] += p.Bytes
+				out.BaseBytes["presence"] += p.DayBytes
 			}
 		}
 		for chunk := range chunks {

@@ -252,70 +252,24 @@ func (h *hits) values(of term, at []uint16, f func(at []uint16, v *vector)) erro
 }
 
 // anyOp is true where a list is not empty.
-type anyOp struct {
-	list        *eventList
-	days        bool // from first to last, who has an event may be known
-	first, last int64
-}
+type anyOp struct{ list *eventList }
 
 func (o *anyOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pair, error) {
+	if o.list.isPlain() && !o.list.none {
+		cur, ok := w.cur.(EventCursor)
+		if !ok {
+			return pair{}, Errorf(CodeInternal, "the store has no events to read")
+		}
+		scan := &o.list.scan
+		yes, err := cur.HasEvent(scan.Event, scan.From, scan.To, w.chunk, within, w.grab())
+		return pair{yes: yes, exact: true}, err
+	}
 	w.eventsOf(within)
 	out := w.cleared()
-	var err error
-	if o.days {
-		err = o.byDay(ctx, w, within, out)
-	} else {
-		err = w.inParts(within, func(within *bitmap.Set) error {
-			return w.eachEvent(ctx, o.list, within, true, func(h *hits) error { h.addTo(out); return nil })
-		})
-	}
+	err := w.inParts(within, func(within *bitmap.Set) error {
+		return w.eachEvent(ctx, o.list, within, true, func(h *hits) error { h.addTo(out); return nil })
+	})
 	return pair{yes: bitmap.FromWords(out), exact: true}, err
-}
-
-// byDay unites the days of which it is known who has an event, and reads the rest of the
-// window for those who have none on these.
-func (o *anyOp) byDay(ctx context.Context, w *worker, within *bitmap.Set, out *bitmap.Words) error {
-	cur, ok := w.cur.(EventCursor)
-	if !ok {
-		return Errorf(CodeInternal, "the store has no events to read")
-	}
-	scan, buf := &o.list.scan, w.grab()
-	var rest []window
-	from := scan.From // of what has to be read
-	for day := o.first; day <= o.last; day++ {
-		who, ok, err := cur.EventDay(scan.Event, day, w.chunk, buf)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
-		out.Or(who)
-		if from < day*msPerDay {
-			rest = append(rest, window{from, day * msPerDay})
-		}
-		from = (day + 1) * msPerDay
-	}
-	if from < scan.To {
-		rest = append(rest, window{from, scan.To})
-	}
-	for _, in := range rest {
-		left := within
-		if len(rest) > 1 || from != scan.From { // else nobody is found yet
-			set := bitmap.AndNot(w.undecided(within), bitmap.FromWords(out), w.grab())
-			if set.IsEmpty() {
-				return nil
-			}
-			left = w.hold(set)
-		}
-		part := *scan
-		part.From, part.To = in.from, in.to
-		err := w.readEvents(ctx, o.list, reading{scan: &part, within: left, loose: true}, func(h *hits) error { h.addTo(out); return nil })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // countIsOp is true where a list has from lo to hi events.

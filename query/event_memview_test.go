@@ -379,19 +379,17 @@ func spoil(b *EventBlock) {
 	}
 }
 
-// EventDay knows some days.
-func (c *memCursor) EventDay(event schema.EventID, day int64, chunk int, buf *bitmap.Words) (bitmap.Set, bool, error) {
-	at := memRow{attr: schema.AttrID(event), code: uint32(day), chunk: chunk}
-	if r := rand.New(rand.NewPCG(c.v.salt, uint64(day)<<20^uint64(event)<<10^uint64(chunk))); r.IntN(3) == 0 {
-		return bitmap.Set{}, false, c.v.fault()
-	}
+// HasEvent has others than are asked for among those it returns.
+func (c *memCursor) HasEvent(event schema.EventID, from, to int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
+	at := memRow{attr: schema.AttrID(event), code: uint32(from) ^ uint32(to)<<7, chunk: chunk}
+	others := (from^to^int64(chunk))&1 == 0
 	var ords []uint16
 	for _, o := range c.v.ords {
-		if int(o>>bitmap.ChunkBits) == chunk && slices.ContainsFunc(c.v.profiles[o].events[event], func(a memAct) bool {
-			return floorDay(a.time) == day
+		if int(o>>bitmap.ChunkBits) == chunk && (others || within == nil || within.Contains(uint16(o))) && slices.ContainsFunc(c.v.profiles[o].events[event], func(a memAct) bool {
+			return a.time >= from && a.time < to
 		}) {
 			ords = append(ords, uint16(o))
 		}
 	}
-	return c.set(at, ords, buf), true, c.v.fault()
+	return c.set(at, ords, buf), c.v.fault()
 }

@@ -425,8 +425,8 @@ func (c badCursor) Events(scan *EventScan, chunk int, within *bitmap.Set, f func
 	return c.Cursor.(EventCursor).Events(scan, chunk, within, func(b *EventBlock) error { c.spoil(b); return f(b) })
 }
 
-func (c badCursor) EventDay(event schema.EventID, day int64, chunk int, buf *bitmap.Words) (bitmap.Set, bool, error) {
-	return bitmap.Set{}, false, nil
+func (c badCursor) HasEvent(event schema.EventID, from, to int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
+	return c.Cursor.(EventCursor).HasEvent(event, from, to, chunk, within, buf)
 }
 
 // TestEventBadBlocks: a block that contradicts itself is an error, not a crash.

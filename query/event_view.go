@@ -47,9 +47,10 @@ type EventCursor interface {
 	// stops at f's first error and returns it.
 	Events(scan *EventScan, chunk int, within *bitmap.Set, f func(b *EventBlock) error) error
 
-	// EventDay returns who of the living has an event of the type on a UTC day (days since
-	// 1970), if that is known without reading events.
-	EventDay(event schema.EventID, day int64, chunk int, buf *bitmap.Words) (who bitmap.Set, ok bool, err error)
+	// HasEvent returns who of the living has an event of a type with from <= time < to, within
+	// as in Events: others may be among them. It reads as few events as it can. The result is
+	// valid until buf is used again.
+	HasEvent(event schema.EventID, from, to int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error)
 }
 
 // EventReads is what it took to find events in their stored parts: in each chunk, the parts

@@ -17,12 +17,8 @@ const (
 	costChosen   = 0.002 // tested by a condition or a clock
 	costValue    = 0.010 // arithmetic over its properties
 	costGathered = 0.025 // kept, and put in order with the others of its profile
-	costDay      = 0.3   // who has an event on one day
+	costDay      = 0.5   // who has an event on one day
 )
-
-// maxPresenceDays is up to how many days a list is answered by who has an event on each.
-// Beyond, a day's bitmap costs as much as the events of many days cost.
-const maxPresenceDays = 400
 
 // all is every time that an event may have.
 func all() window { return window{math.MinInt64, math.MaxInt64} }
@@ -61,27 +57,11 @@ func (b *planner) anyEvent(n *Any) (*op, error) {
 		return nil, err
 	}
 	o := &op{node: n, span: n.Span, method: "events", share: b.anyShare(l), cost: b.cost(l, 0), narrow: true}
-	in := &anyOp{list: l}
-	o.inner = in
-	if !l.isPlain() || l.none {
-		return o, nil
-	}
-	in.first, in.last = wholeDays(window{l.scan.From, l.scan.To})
-	if days := in.last - in.first + 1; days > 0 && days <= maxPresenceDays {
-		in.days = true
-		o.method, o.cost = "presence of days, events", min(o.cost, costList+float64(days)*costDay)
+	if o.inner = (&anyOp{list: l}); l.isPlain() && !l.none {
+		days := (float64(l.scan.To) - float64(l.scan.From)) / msPerDay
+		o.method, o.cost = "presence of days, events", min(o.cost, costList+days*costDay)
 	}
 	return o, nil
-}
-
-// wholeDays returns the first and the last UTC day that lies in a window; last is less if
-// there is none.
-func wholeDays(in window) (first, last int64) {
-	first, last = floorDay(in.from), floorDay(in.to)-1
-	if first*msPerDay != in.from {
-		first++
-	}
-	return first, last
 }
 
 func (b *planner) sequence(n *Sequence) (*op, error) {

@@ -120,39 +120,40 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestDerivedSizes holds the promise for presence and facts: together 5 bytes per event of
-// 90 days, with times in ms.
+// TestDerivedSizes holds the promise for presence and facts: each 3 bytes per event of 90
+// days, with times in ms.
 func TestDerivedSizes(t *testing.T) {
-	bytes, events := 0, 0
+	presence, facts, events := 0, 0, 0
 	for _, k := range kinds() {
 		var spans []Source
 		for i := range int32(3) {
 			part, _ := k.part(t, Span(20370+i*SpanDays), bitmap.ChunkBits, 1)
 			spans = append(spans, part.Source)
 			events += part.Part.Len()
-			start := part.Part.ID().Partition.Start()
-			day, err := Presence(nil, spans[i:], start, start+msPerDay)
+			days, err := Check(part.Source)
 			if err != nil {
 				t.Fatal(err)
 			}
-			bytes += SpanDays * len(day)
+			for _, d := range days {
+				presence += len(d.Presence)
+			}
 		}
 		var numbers []FactsProperty
 		if slices.Contains(k.properties, Property{amount, Int}) {
 			numbers = []FactsProperty{{amount, true}}
 		}
-		facts, err := CollectFacts(spans, 0, numbers)
+		collected, err := CollectFacts(spans, 0, numbers)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, f := range facts {
-			bytes += len(f.Append(nil))
+		for _, f := range collected {
+			facts += len(f.Append(nil))
 		}
 	}
-	per := float64(bytes) / float64(events)
-	t.Logf("%.2f bytes per event", per)
-	if per > 5 {
-		t.Errorf("%.2f bytes per event, at most 5", per)
+	days, lifetime := float64(presence)/float64(events), float64(facts)/float64(events)
+	t.Logf("presence %.2f bytes per event, facts %.2f", days, lifetime)
+	if days > 3 || lifetime > 3 {
+		t.Error("at most 3 bytes each")
 	}
 }
 
@@ -188,7 +189,7 @@ func BenchmarkMerge(b *testing.B) {
 		}
 		b.Run(k.name, func(b *testing.B) {
 			for b.Loop() {
-				if _, _, err := Merge(ID{Event: 1, Partition: span}, days, MergeOptions{}); err != nil {
+				if _, err := Merge(ID{Event: 1, Partition: span}, days, MergeOptions{}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -24,6 +24,7 @@ type Builder struct {
 	pieces  [][]piece
 	rows    [][]byte
 	extents [][]extent
+	days    []dayBuilder // of the partition
 
 	lastProfile uint32
 	lastTime    int64
@@ -46,8 +47,17 @@ func NewBuilder(id ID, properties []Property) (*Builder, error) {
 	columns := ownColumns + len(properties)
 	b := &Builder{buffers: make([]buffer, columns), pieces: make([][]piece, columns), lastTime: math.MinInt64}
 	b.part.id, b.part.properties = id, slices.Clone(properties)
+	b.days = make([]dayBuilder, id.Partition.Days)
 	b.pending.Reset(properties)
 	return b, nil
+}
+
+// Written is a part as it is to be stored: its header, its rows by number, and what is kept
+// of each day on which it has events.
+type Written struct {
+	Header []byte
+	Rows   [][]byte
+	Days   []PartDay // ascending
 }
 
 // Build makes a part of sorted events: its header, and its rows by number.
@@ -59,8 +69,8 @@ func Build(id ID, properties []Property, e *Events) (header []byte, rows [][]byt
 	if err := b.Add(e); err != nil {
 		return nil, nil, err
 	}
-	header, rows = b.Finish()
-	return header, rows, nil
+	w := b.Finish()
+	return w.Header, w.Rows, nil
 }
 
 // Add adds events, which come after those added before. It copies them, texts excepted:
@@ -113,6 +123,8 @@ func (b *Builder) order(profiles []uint32, times []int64) error {
 		}
 		b.lastProfile, b.lastTime = profile, t
 		p.starts[profile>>bitmap.ChunkBits]++
+		in := t - p.id.Partition.Start()
+		b.days[in/msPerDay].add(profile, in%msPerDay)
 	}
 	return nil
 }
@@ -161,7 +173,7 @@ func (b *Builder) row(bytes []byte, extents []extent) {
 
 // Finish ends the part. What is left of each column shares rows with the next ones, so a
 // small part is one row.
-func (b *Builder) Finish() (header []byte, rows [][]byte) {
+func (b *Builder) Finish() Written {
 	if b.pending.Len() > 0 {
 		b.flush()
 	}
@@ -189,7 +201,13 @@ func (b *Builder) Finish() (header []byte, rows [][]byte) {
 		p.starts[i] = at
 		at += n
 	}
-	return appendHeader(nil, p, b.extents), b.rows
+	out := Written{Header: appendHeader(nil, p, b.extents), Rows: b.rows}
+	for i := range b.days {
+		if d := &b.days[i]; d.events > 0 {
+			out.Days = append(out.Days, PartDay{p.id.Partition.First + int32(i), d.events, d.presence()})
+		}
+	}
+	return out
 }
 
 // profiles encodes the profiles of a block: a mask of the events that begin a run, unless

@@ -3,38 +3,39 @@ package timeline
 import "slices"
 
 // Check reads all rows of a part and reports, as an [ErrCorrupt], the first thing that a
-// [Builder] would have written otherwise. Readers check less: that they stay in bounds.
-func Check(source Source) error {
+// [Builder] would have written otherwise. Readers check less: that they stay in bounds. It
+// returns what a builder says of the part's days.
+func Check(source Source) ([]PartDay, error) {
 	p := source.Part
 	for i := range p.rows {
 		row, err := source.Row(i)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := p.Verify(i, row); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	header, rows, err := Merge(p.id, []Source{source}, MergeOptions{})
+	again, err := Merge(p.id, []Source{source}, MergeOptions{})
 	if err != nil {
-		return corrupt("%v", err)
+		return nil, corrupt("%v", err)
 	}
-	q, err := Open(header)
+	q, err := Open(again.Header)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if p.n != q.n || p.starts != q.starts {
-		return corrupt("events by chunk")
+		return nil, corrupt("events by chunk")
 	}
-	again := InMemory(q, rows)
+	written := InMemory(q, again.Rows)
 	for column := range ownColumns + len(p.properties) {
 		for block := range p.blocks {
-			if err := sameAs(&source, &again, column, block); err != nil {
-				return err
+			if err := sameAs(&source, &written, column, block); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return nil
+	return again.Days, nil
 }
 
 // sameAs compares a column of a block in two parts.

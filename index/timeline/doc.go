@@ -24,14 +24,19 @@
 // No structure is kept for that. The directory of an opened part gives the one or two
 // blocks that can hold a profile by a binary search in memory ([Part.Has]); the facts say
 // how many events there are and between which times, so a search of a history ends early;
-// the presence fragment of a day settles it exactly. A Bloom filter would repeat what these
+// the presence of a day settles it exactly. A Bloom filter would repeat what these
 // say, at a byte or more per profile and part.
 //
 // # What is derived
 //
-// Parts are the truth. Presence fragments ([Presence], of package bitmap, per event type,
-// day and shard) and [Facts] (per event type and block of 4,096 ordinals) are derived from
-// them: they may be dropped and made again.
+// Parts are the truth. [Presence] (per part and day) and [Facts] (per event type and block
+// of 4,096 ordinals) are derived from them: they may be dropped and made again.
+//
+// Who has an event on a day is not enough where a window begins within the day, as every
+// "in the last 3 days" does: those who are there would have to be looked up in a part that
+// may have a month's events. So presence also says in which 6 minutes the last event of
+// each is, in a byte, and only who has it in the very minutes in which the window begins
+// is looked up.
 //
 // # Part format, version 1
 //
@@ -89,6 +94,17 @@
 // its binary digits, or 64 from 58 on. Packed in width w: number i is in the bits i*w to
 // i*w+w-1, bit k being bit k%8 of byte k/8; ceil(count*w/8) bytes, unused bits 0.
 //
+// # Presence format, version 1
+//
+//	 0  4  magic "KNTY"
+//	 4  1  version: 1
+//	 5  3  0
+//	 8  4  CRC-32C of bytes 0 to 7 and of bytes 12 to the end
+//	12  4  F, bytes of the fragment
+//	16  F  fragment of package bitmap: who of the shard has an event on the day
+//	    1 byte for each of these, in order: the 6 minutes of the UTC day in which the last is,
+//	    0 to 239
+//
 // # Facts format, version 1
 //
 //	 0  4   magic "KNTL"
@@ -143,6 +159,14 @@
 //	05 08                    codes: events 0 and 2 have one; 0 and 2
 //	21                       ints: 1, 0 and 2
 //	00 00 00 00 00 00 00 00
+//
+// The presence of day 20453, with a fragment of two containers of one ordinal each:
+//
+//	4b 4e 54 59 01 00 00 00  b3 0d 2d 4d    magic, version, CRC
+//	1c 00 00 00                             a fragment of 28 bytes:
+//	4b 4e 54 46 01 00 03 00  10 f2 00 0d 18 46 2e 8c
+//	00 00 00 00 00 00 00 00  03 00 02 00
+//	00 00                                   both have their last event before 00:06
 //
 // The facts of the first block of ordinals, with the sum of property 17. The header, and the
 // mask, of which 504 bytes 0 are left out here:

@@ -39,15 +39,15 @@ func docBytes(t *testing.T) [][]byte {
 	return out
 }
 
-// docExample returns the example of doc.go: the header, the row and the facts.
-func docExample(t *testing.T) (header, row, facts []byte) {
+// docExample returns the example of doc.go: the header, the row, the presence and the facts.
+func docExample(t *testing.T) (header, row, presence, facts []byte) {
 	t.Helper()
 	b := docBytes(t)
-	if len(b) != 5 {
+	if len(b) != 6 {
 		t.Fatalf("%d examples in doc.go", len(b))
 	}
-	facts = append(bytes.Clone(b[3]), make([]byte, 504)...)
-	return b[1], b[2], append(facts, b[4]...)
+	facts = append(bytes.Clone(b[4]), make([]byte, 504)...)
+	return b[1], b[2], b[3], append(facts, b[5]...)
 }
 
 func docEvents() (ID, []Property, *Events) {
@@ -61,7 +61,7 @@ func docEvents() (ID, []Property, *Events) {
 }
 
 func TestGolden(t *testing.T) {
-	header, row, stored := docExample(t)
+	header, row, presence, stored := docExample(t)
 	id, properties, e := docEvents()
 	gotHeader, gotRows, err := Build(id, properties, e)
 	if err != nil {
@@ -84,6 +84,10 @@ func TestGolden(t *testing.T) {
 			!got.Columns[1].valueAt(i).equal(e.Columns[1].valueAt(i)) {
 			t.Errorf("event %d is of profile %d at %d: %+v", i, got.Profiles[i], got.Times[i], got.Columns)
 		}
+	}
+	days, err := Check(b.Source)
+	if err != nil || len(days) != 1 || days[0].Day != 20453 || days[0].Events != 3 || !bytes.Equal(days[0].Presence, presence) {
+		t.Errorf("the days are %x, %v; doc.go says\n% x", days, err, presence)
 	}
 	facts, err := CollectFacts([]Source{b.Source}, 0, []FactsProperty{{17, true}})
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 func TestVersionAndDamage(t *testing.T) {
-	header, row, _ := docExample(t)
+	header, row, _, _ := docExample(t)
 	newer := bytes.Clone(header)
 	newer[4]++
 	if _, err := Open(newer); !errors.Is(err, ErrNewerFormat) || errors.Is(err, ErrCorrupt) {
@@ -48,14 +48,14 @@ func TestVersionAndDamage(t *testing.T) {
 		if err := p.Verify(0, bad); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("verified with bit %d flipped", bit)
 		}
-		if err := Check(InMemory(p, [][]byte{bad})); !errors.Is(err, ErrCorrupt) {
+		if _, err := Check(InMemory(p, [][]byte{bad})); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("checked with bit %d flipped: %v", bit, err)
 		}
 	}
 	if err := p.Verify(0, row[:len(row)-1]); !errors.Is(err, ErrCorrupt) {
 		t.Error("a row cut short is verified")
 	}
-	if err := Check(InMemory(p, nil)); !errors.Is(err, ErrCorrupt) {
+	if _, err := Check(InMemory(p, nil)); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("no rows: %v", err)
 	}
 }
@@ -69,7 +69,7 @@ func resealed(header []byte) []byte {
 // TestHeaderHostile has headers with a good checksum and bad content. The offsets are
 // those of the example in doc.go.
 func TestHeaderHostile(t *testing.T) {
-	good, _, _ := docExample(t)
+	good, _, _, _ := docExample(t)
 	for name, change := range map[string]func(b []byte){
 		"days":                 func(b []byte) { b[5] = 2 },
 		"span not by floor":    func(b []byte) { b[5] = 30 },
@@ -128,7 +128,7 @@ func TestHeaderHostile(t *testing.T) {
 // TestRowHostile has rows that break a rule that readers rely on, as if their checksum
 // were right.
 func TestRowHostile(t *testing.T) {
-	header, row, _ := docExample(t)
+	header, row, _, _ := docExample(t)
 	f := func(name string, header, row []byte) {
 		t.Helper()
 		p, err := Open(header)
@@ -204,23 +204,23 @@ func TestBlocksHostile(t *testing.T) {
 // TestCheck has a directory that says too much and a row with bits that nobody reads, of
 // values that are right.
 func TestCheck(t *testing.T) {
-	header, row, _ := docExample(t)
+	header, row, _, _ := docExample(t)
 	p, err := Open(header)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Check(InMemory(p, [][]byte{row})); err != nil {
+	if _, err := Check(InMemory(p, [][]byte{row})); err != nil {
 		t.Error(err)
 	}
 	loose := bytes.Clone(row)
 	loose[1] |= 0x10 // beyond the two gaps
 	p.rows[0].crc = crc32.Checksum(loose, castagnoli)
-	if err := Check(InMemory(p, [][]byte{loose})); !errors.Is(err, ErrCorrupt) {
+	if _, err := Check(InMemory(p, [][]byte{loose})); !errors.Is(err, ErrCorrupt) {
 		t.Error(err)
 	}
 	p.rows[0].crc = crc32.Checksum(row, castagnoli)
 	p.column(2)[0].top++ // the same width
-	if err := Check(InMemory(p, [][]byte{row})); !errors.Is(err, ErrCorrupt) {
+	if _, err := Check(InMemory(p, [][]byte{row})); !errors.Is(err, ErrCorrupt) {
 		t.Error(err)
 	}
 }
@@ -281,7 +281,8 @@ func use(t *testing.T, s Source) {
 		}
 	}
 	moments.Sort()
-	wanted(t, Check(s))
+	_, err := Check(s)
+	wanted(t, err)
 }
 
 // wanted accepts success and the errors that reading may have: a forged header may say

@@ -19,14 +19,14 @@ type MergeOptions struct {
 
 // Merge makes one part of several of the same event type and shard, whose partitions lie
 // in the new one. It has the properties of all, and may have no events.
-func Merge(id ID, sources []Source, o MergeOptions) (header []byte, rows [][]byte, err error) {
+func Merge(id ID, sources []Source, o MergeOptions) (Written, error) {
 	properties, err := mergeProperties(id, sources)
 	if err != nil {
-		return nil, nil, err
+		return Written{}, err
 	}
 	b, err := NewBuilder(id, properties)
 	if err != nil {
-		return nil, nil, err
+		return Written{}, err
 	}
 	m := merger{options: &o, builder: b}
 	mem := &scratch{}
@@ -35,7 +35,7 @@ func Merge(id ID, sources []Source, o MergeOptions) (header []byte, rows [][]byt
 		s.events.Reset(properties)
 		m.streams = append(m.streams, s)
 		if err := m.advance(i); err != nil {
-			return nil, nil, err
+			return Written{}, err
 		}
 		if s.at >= 0 {
 			m.heap = append(m.heap, m.head(i))
@@ -46,14 +46,13 @@ func Merge(id ID, sources []Source, o MergeOptions) (header []byte, rows [][]byt
 	}
 	for len(m.heap) > 0 {
 		if err := m.take(); err != nil {
-			return nil, nil, err
+			return Written{}, err
 		}
 	}
 	if err := m.flush(); err != nil {
-		return nil, nil, err
+		return Written{}, err
 	}
-	header, rows = b.Finish()
-	return header, rows, nil
+	return b.Finish(), nil
 }
 
 // mergeProperties returns the properties of all sources.

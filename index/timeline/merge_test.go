@@ -3,11 +3,11 @@ package timeline
 import (
 	"errors"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
 )
 
@@ -29,18 +29,19 @@ func TestMergeAgainstModel(t *testing.T) {
 		options.Keep = keep
 		slices.SortFunc(want, compareEvents)
 		id := ID{Event: 5, Shard: 3, Partition: Span(sources[0].Part.ID().Partition.First)}
-		header, rows, err := Merge(id, s.list(), options)
+		w, err := Merge(id, s.list(), options)
 		if err != nil {
 			t.Fatal(err)
 		}
-		merged := opened(t, header, rows, want)
+		merged := opened(t, w.Header, w.Rows, want)
 		if merged.Part.ID() != id {
 			t.Fatalf("%+v", merged.Part.ID())
 		}
 		checkHeader(t, &merged)
 		checkEvents(t, r, &merged, merged.Part.Properties())
-		if err := Check(merged.Source); err != nil {
-			t.Fatal(err)
+		days, err := Check(merged.Source)
+		if err != nil || !reflect.DeepEqual(days, w.Days) {
+			t.Fatal("other days were found", err)
 		}
 	}
 }
@@ -66,14 +67,14 @@ func TestTies(t *testing.T) {
 	found, _ := s.naive()
 	checkFolds(t, r, &c, s, found)
 	asked := map[Ref]bool{}
-	header, rows, err := Merge(ID{Partition: day}, s.list(), MergeOptions{Less: func(a, b Ref) bool {
+	w, err := Merge(ID{Partition: day}, s.list(), MergeOptions{Less: func(a, b Ref) bool {
 		asked[a], asked[b] = true, true
 		return s.less(a, b)
 	}, Keep: func(profile uint32, _ int64) bool { return profile != 7 }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	merged := opened(t, header, rows, nil)
+	merged := opened(t, w.Header, w.Rows, nil)
 	var got Events
 	got.Reset(properties)
 	if err := merged.block(0).Events(&got); err != nil {
@@ -114,19 +115,19 @@ func TestMergeSteps(t *testing.T) {
 		days = append(days, build(t, ID{Partition: p}, allProperties(), randomEvents(r, p, allProperties(), 1500)).Source)
 	}
 	id := ID{Partition: span}
-	header, rows, err := Merge(id, days, MergeOptions{})
+	w, err := Merge(id, days, MergeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	so := []Source{days[0]}
 	for _, day := range days[1:] {
-		h, rs, err := Merge(id, append(so, day), MergeOptions{})
+		step, err := Merge(id, append(so, day), MergeOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		so = []Source{opened(t, h, rs, nil).Source}
+		so = []Source{opened(t, step.Header, step.Rows, nil).Source}
 	}
-	if err := sameParts(so[0], opened(t, header, rows, nil).Source); err != nil {
+	if err := sameParts(so[0], opened(t, w.Header, w.Rows, nil).Source); err != nil {
 		t.Error(err)
 	}
 }
@@ -151,7 +152,7 @@ func TestMergeRefuses(t *testing.T) {
 	good := part(ID{Event: 1, Shard: 2, Partition: day}, Property{16, Code})
 	f := func(id ID, other Source, want string) {
 		t.Helper()
-		if _, _, err := Merge(id, []Source{good, other}, MergeOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Merge(id, []Source{good, other}, MergeOptions{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
@@ -167,35 +168,9 @@ func TestMergeRefuses(t *testing.T) {
 	full := build(t, ID{Event: 1, Shard: 2, Partition: day}, nil, []event{{profile: 1, time: day.Start()}})
 	f(id, Source{full.Part, func(int) ([]byte, error) { return nil, broken }}, "gone")
 	f(id, Source{full.Part, func(int) ([]byte, error) { return make([]byte, 3), nil }}, "row 0")
-	if header, _, err := Merge(id, []Source{good, bad.Source}, MergeOptions{}); err != nil {
+	if w, err := Merge(id, []Source{good, bad.Source}, MergeOptions{}); err != nil {
 		t.Error(err)
-	} else if p, err := Open(header); err != nil || p.Len() != 0 || p.Rows() != 0 || len(p.Properties()) != 1 {
+	} else if p, err := Open(w.Header); err != nil || p.Len() != 0 || p.Rows() != 0 || len(p.Properties()) != 1 {
 		t.Errorf("%+v, %v", p, err)
-	}
-}
-
-func TestPresenceAgainstModel(t *testing.T) {
-	r := seeded(t)
-	for range rounds(30) {
-		sources := randomSources(t, r)
-		s := &search{sources: sources}
-		from, to := s.border(r), s.border(r)
-		var want []uint32
-		for _, b := range sources {
-			for _, e := range b.events {
-				if e.time >= from && e.time < to {
-					want = append(want, e.profile)
-				}
-			}
-		}
-		slices.Sort(want)
-		wantBytes, err := bitmap.EncodeOrdinals(nil, slices.Compact(want))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := Presence([]byte("before"), s.list(), from, to)
-		if err != nil || string(got) != "before"+string(wantBytes) {
-			t.Fatalf("the fragment differs: %v", err)
-		}
 	}
 }

@@ -19,7 +19,7 @@ func TestPartAgainstModel(t *testing.T) {
 		checkHeader(t, &b)
 		checkEvents(t, r, &b, b.Part.Properties())
 		checkEvents(t, r, &b, allProperties())
-		if err := Check(b.Source); err != nil {
+		if _, err := Check(b.Source); err != nil {
 			t.Fatal(err)
 		}
 		sizes[b.Part.Rows() > 1]++

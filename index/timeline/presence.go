@@ -1,21 +1,152 @@
 package timeline
 
-import "github.com/kantadb/kanta/index/bitmap"
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
 
-// Presence appends the fragment of the profiles that have an event with from <= time < to
-// in the parts, which are of one shard: what is kept per event type and day.
-func Presence(dst []byte, sources []Source, from, to int64) ([]byte, error) {
-	var sets [bitmap.ShardChunks]bitmap.Set
-	var c Cursor
-	for chunk := range sets {
-		var w bitmap.Words
-		for c.Reset(sources, Scan{Chunk: chunk, From: from, To: to}); c.Next(); {
-			c.AddTo(&w)
-		}
-		if c.Err() != nil {
-			return dst, c.Err()
-		}
-		sets[chunk] = bitmap.FromWords(&w)
+	"github.com/kantadb/kanta/index/bitmap"
+)
+
+// Presence is who of a shard has an event of a part on one UTC day, and in which slot of
+// the day the last is: so a window that begins within the day is answered without its
+// events, but for those whose last event is in the slot in which it begins. (Of one that
+// ends within the day, those are left whose last event is later.) It never changes and is
+// safe for concurrent use.
+type Presence struct {
+	who    *bitmap.Fragment
+	last   []uint8 // the slot, by rank in who
+	starts [bitmap.ShardChunks]uint32
+}
+
+// SlotMillis is the length of a slot: 240 of them are a day, and fit a byte. With ten
+// minutes nothing would be smaller, and more people would have to be looked up.
+const SlotMillis int64 = 6 * 60_000
+
+const (
+	presenceMagic   = "KNTY"
+	presenceVersion = 1
+	presenceFixed   = 16 // bytes before the fragment
+)
+
+// PartDay is what a [Builder] has found out about a day of its part that has events.
+type PartDay struct {
+	Day      int32
+	Events   uint64
+	Presence []byte // its stored form
+}
+
+// dayBuilder takes in the events of one day, by profile, then time.
+type dayBuilder struct {
+	events   uint64
+	profiles []uint32
+	last     []uint8
+}
+
+func (b *dayBuilder) add(profile uint32, ms int64) {
+	b.events++
+	slot := uint8(ms / SlotMillis)
+	if n := len(b.profiles); n > 0 && b.profiles[n-1] == profile {
+		b.last[n-1] = slot
+		return
 	}
-	return bitmap.EncodeFragment(dst, &sets), nil
+	b.profiles, b.last = append(b.profiles, profile), append(b.last, slot)
+}
+
+// presence returns the stored form; the profiles ascend.
+func (b *dayBuilder) presence() []byte {
+	dst := append(append([]byte(presenceMagic), presenceVersion), make([]byte, presenceFixed-5)...)
+	dst, err := bitmap.EncodeOrdinals(dst, b.profiles)
+	if err != nil {
+		panic(err) //tidy:invariant the builder has checked their order
+	}
+	binary.LittleEndian.PutUint32(dst[12:], uint32(len(dst)-presenceFixed))
+	dst = append(dst, b.last...)
+	binary.LittleEndian.PutUint32(dst[8:], checksum(dst))
+	return dst
+}
+
+// DecodePresence reads what a [Builder] made of a day, into memory of its own. The error is
+// an [ErrCorrupt] or an [ErrNewerFormat].
+func DecodePresence(b []byte) (*Presence, error) {
+	if len(b) < presenceFixed || string(b[:4]) != presenceMagic {
+		return nil, corrupt("no presence")
+	}
+	if b[4] > presenceVersion {
+		return nil, fmt.Errorf("%w: presence of version %d", ErrNewerFormat, b[4])
+	}
+	if checksum(b) != binary.LittleEndian.Uint32(b[8:]) {
+		return nil, corrupt("checksum of presence")
+	}
+	size := binary.LittleEndian.Uint32(b[12:])
+	if b[4] != presenceVersion || b[5]|b[6]|b[7] != 0 || uint64(size) > uint64(len(b)-presenceFixed) {
+		return nil, corrupt("header of presence")
+	}
+	who, err := bitmap.DecodeFragment(b[presenceFixed : presenceFixed+size])
+	if errors.Is(err, bitmap.ErrNewerFormat) {
+		return nil, fmt.Errorf("%w: presence: %v", ErrNewerFormat, err)
+	}
+	if err != nil {
+		return nil, corrupt("presence: %v", err)
+	}
+	p := &Presence{who: who, last: append([]uint8(nil), b[presenceFixed+size:]...)}
+	if len(p.last) != who.Total() {
+		return nil, corrupt("presence: %d slots of %d profiles", len(p.last), who.Total())
+	}
+	for _, slot := range p.last {
+		if int64(slot) >= msPerDay/SlotMillis {
+			return nil, corrupt("presence: slot %d", slot)
+		}
+	}
+	at := uint32(0)
+	for chunk := range p.starts {
+		p.starts[chunk] = at
+		at += uint32(who.Count(chunk))
+	}
+	return p, nil
+}
+
+// Chunk returns who of a chunk of the shard has an event on the day.
+func (p *Presence) Chunk(chunk int) bitmap.Set { return p.who.Chunk(chunk) }
+
+// MemBytes returns how many bytes of memory it takes.
+func (p *Presence) MemBytes() int { return p.who.MemBytes() + len(p.last) + 128 }
+
+// Between adds to sure who of a chunk has an event with from <= time < to, in ms of the day,
+// and to maybe who may have one: that takes the events to know.
+func (p *Presence) Between(chunk int, from, to int64, sure, maybe *bitmap.Words) {
+	early := from / SlotMillis                    // whose last event is before this slot has none
+	least := (from + SlotMillis - 1) / SlotMillis // that of these slots is in the window
+	end := to / SlotMillis
+	last := p.last[p.starts[chunk]:][:p.who.Count(chunk)]
+	add := func(word int, members uint64, slots []uint8) {
+		for _, slot := range slots {
+			bit := members & -members
+			members ^= bit
+			switch at := int64(slot); {
+			case at < early:
+			case at >= least && at < end:
+				sure[word] |= bit
+			default:
+				maybe[word] |= bit
+			}
+		}
+	}
+	set := p.who.Chunk(chunk)
+	if set.Form == bitmap.Sparse {
+		for i, o := range set.Array {
+			add(int(o>>6), 1<<(o&63), last[i:i+1])
+		}
+		return
+	}
+	for i := 0; len(last) > 0; i++ {
+		members := ^uint64(0)
+		if set.Form == bitmap.Dense {
+			members = set.Words[i]
+		}
+		n := bits.OnesCount64(members)
+		add(i, members, last[:n])
+		last = last[n:]
+	}
 }

@@ -32,6 +32,8 @@ import (
 //	  varint    first time, in ms since 1970
 //	  uvarint   last time - first time
 //	  uvarint   bytes
+//	  uvarint   on which days it has events: bit i tells of day i of its partition
+//	  uvarint   bytes of what is kept of these
 type ActUnit struct {
 	ID      keys.Acts
 	Folded  uint64
@@ -47,10 +49,13 @@ type ActPart struct {
 	Events      uint64
 	First, Last int64 // times, in ms
 	Bytes       int64
+	DayBytes    int64 // of what is kept of its days
 
 	cache  *Cache
 	source slot[timeline.Source]
 	rows   []slot[[]byte]
+	days   uint32         // those of the partition with events
+	slots  []slot[ActDay] // by day of the partition
 }
 
 const actsVersion = 1
@@ -66,7 +71,9 @@ func (u *ActUnit) manifest() []byte {
 			b = binary.AppendUvarint(b, v)
 		}
 		b = binary.AppendUvarint(binary.AppendVarint(b, p.First), uint64(p.Last-p.First))
-		b = binary.AppendUvarint(b, uint64(p.Bytes))
+		for _, v := range []uint64{uint64(p.Bytes), uint64(p.days), uint64(p.DayBytes)} {
+			b = binary.AppendUvarint(b, v)
+		}
 	}
 	return kv.Seal(nil, b)
 }
@@ -98,10 +105,13 @@ func OpenActUnit(id keys.Acts, sealed []byte, cache *Cache) (*ActUnit, error) {
 		p.First = r.Varint()
 		p.Last = p.First + int64(r.Uvarint())
 		p.Bytes = int64(r.Uvarint())
-		if r.Bad || rows > min(maxPartRows, p.Events*64+1) {
+		days := r.Uvarint()
+		p.DayBytes = int64(r.Uvarint())
+		if r.Bad || rows > min(maxPartRows, p.Events*64+1) || p.ID.Days > timeline.SpanDays || days == 0 || days>>p.ID.Days != 0 {
 			return nil, corrupt
 		}
 		p.rows = make([]slot[[]byte], rows)
+		p.days, p.slots = uint32(days), make([]slot[ActDay], p.ID.Days)
 		u.Parts = append(u.Parts, p)
 	}
 	if r.Bad || len(r.B) != 0 {
@@ -175,6 +185,11 @@ func (p *ActPart) forget(gone map[any]bool) {
 	for i := range p.rows {
 		if p.rows[i].p.Swap(nil) != nil {
 			gone[&p.rows[i]] = true
+		}
+	}
+	for i := range p.slots {
+		if p.slots[i].p.Swap(nil) != nil {
+			gone[&p.slots[i]] = true
 		}
 	}
 }

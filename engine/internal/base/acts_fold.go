@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/kantadb/kanta/engine/internal/digest"
@@ -56,6 +57,25 @@ type actFolder struct {
 type freshPart struct {
 	source timeline.Source
 	table  *kv.Table
+	sums   daySums
+}
+
+// daySums are the sums of the events of each day of a part.
+type daySums map[int32]*daySum
+
+type daySum struct{ content, replica digest.Sum }
+
+func (s *daySum) add(content, replica digest.Sum) {
+	s.content.Add(content)
+	s.replica.Add(replica)
+}
+
+// of returns the sums of a day, to add to.
+func (s daySums) of(day int32) *daySum {
+	if s[day] == nil {
+		s[day] = &daySum{}
+	}
+	return s[day]
 }
 
 // FoldActs makes the unit's new generation durable. The caller has made sure that the log
@@ -176,6 +196,8 @@ func (f *actFolder) day(refs []headRef) error {
 	}
 	var e timeline.Events
 	who := make([]uint64, timeline.BlockSize)
+	day := &daySum{}
+	sums := daySums{refs[0].day: day}
 	for len(refs) > 0 {
 		part := refs[:min(len(refs), timeline.BlockSize)]
 		refs = refs[len(part):]
@@ -183,23 +205,24 @@ func (f *actFolder) day(refs []headRef) error {
 		if err := f.job.Who(e.Profiles, who); err != nil {
 			return err
 		}
-		f.facts(part, &e, who)
+		f.facts(part, &e, who, day)
 		if err := b.Add(&e); err != nil {
 			return err
 		}
 	}
-	header, rows := b.Finish()
-	return f.add(id.Partition, header, rows)
+	f.unit.Content.Add(day.content)
+	f.unit.Replica.Add(day.replica)
+	return f.add(id.Partition, b.Finish(), sums)
 }
 
-// facts adds events to the unit's sums.
-func (f *actFolder) facts(refs []headRef, e *timeline.Events, who []uint64) {
+// facts adds events to the sums of their day.
+func (f *actFolder) facts(refs []headRef, e *timeline.Events, who []uint64, day *daySum) {
 	base := uint64(f.job.ID.Shard) << bitmap.ShardBits
 	for k, r := range refs {
 		h := f.job.Runs[r.chunk][r.run].Hashes[r.i]
 		what := ActFact(e.Times[k], h)
-		f.unit.Content.Add(digest.Fact(who[k], what))
-		f.unit.Replica.Add(digest.Fact(base|uint64(e.Profiles[k]), what))
+		day.content.Add(digest.Fact(who[k], what))
+		day.replica.Add(digest.Fact(base|uint64(e.Profiles[k]), what))
 	}
 }
 
@@ -262,8 +285,8 @@ func appendValue(c *timeline.Column, src *head.ActColumn, i, k int) {
 }
 
 // add writes a part into a table of its own, and takes it into the unit.
-func (f *actFolder) add(partition timeline.Partition, header []byte, rows [][]byte) error {
-	h, err := timeline.Open(header)
+func (f *actFolder) add(partition timeline.Partition, w timeline.Written, sums daySums) error {
+	h, err := timeline.Open(w.Header)
 	if err != nil {
 		return err
 	}
@@ -271,7 +294,8 @@ func (f *actFolder) add(partition timeline.Partition, header []byte, rows [][]by
 		return nil
 	}
 	first, last := h.Times()
-	p := &ActPart{cache: f.cache, Events: uint64(h.Len()), First: first, Last: last, Bytes: int64(len(header) + h.Size()), rows: make([]slot[[]byte], len(rows)),
+	p := &ActPart{cache: f.cache, Events: uint64(h.Len()), First: first, Last: last, Bytes: int64(len(w.Header) + h.Size()),
+		rows: make([]slot[[]byte], len(w.Rows)), slots: make([]slot[ActDay], partition.Days),
 		ID: keys.Part{FirstDay: partition.First, Days: uint8(partition.Days), Event: f.job.ID.Event, Shard: f.job.ID.Shard, Number: f.unit.Next}}
 	f.unit.Next++
 	t, err := f.store.NewTable()
@@ -279,12 +303,20 @@ func (f *actFolder) add(partition timeline.Partition, header []byte, rows [][]by
 		return err
 	}
 	f.tables = append(f.tables, t)
-	err = t.Set(p.ID.Row(keys.Header, 0), header)
-	for i := 0; i < len(rows) && err == nil; i++ {
-		err = t.Set(p.ID.Row(keys.Piece, uint32(i)), rows[i])
+	err = t.Set(p.ID.Row(keys.Header, 0), w.Header)
+	for i := 0; i < len(w.Rows) && err == nil; i++ {
+		err = t.Set(p.ID.Row(keys.Piece, uint32(i)), w.Rows[i])
 	}
-	f.written += p.Bytes
-	f.fresh[p] = freshPart{timeline.InMemory(h, rows), t}
+	for i := 0; i < len(w.Days) && err == nil; i++ {
+		d := &w.Days[i]
+		at, sum := d.Day-partition.First, sums.of(d.Day)
+		sealed := sealDay(d, sum.content, sum.replica)
+		p.days |= 1 << at
+		p.DayBytes += int64(len(sealed))
+		err = t.Set(p.ID.Row(keys.Day, uint32(at)), sealed)
+	}
+	f.written += p.Bytes + p.DayBytes
+	f.fresh[p] = freshPart{timeline.InMemory(h, w.Rows), t, sums}
 	at, _ := slices.BinarySearchFunc(f.unit.Parts, p, func(a, b *ActPart) int {
 		return cmp.Or(cmp.Compare(a.ID.FirstDay, b.ID.FirstDay), cmp.Compare(a.ID.Days, b.ID.Days), cmp.Compare(a.ID.Number, b.ID.Number))
 	})
@@ -344,16 +376,12 @@ func due(target timeline.Partition, parts []*ActPart) bool {
 
 func (f *actFolder) mergeInto(target timeline.Partition, parts []*ActPart) error {
 	sources := make([]timeline.Source, len(parts))
+	sums := daySums{}
 	for i, p := range parts {
-		if fresh, ok := f.fresh[p]; ok {
-			sources[i] = fresh.source
-			continue
-		}
-		s, err := p.Source()
-		if err != nil {
+		var err error
+		if sources[i], err = f.read(p, sums); err != nil {
 			return err
 		}
-		sources[i] = s
 	}
 	var failed error
 	less := func(a, b timeline.Ref) bool {
@@ -362,7 +390,7 @@ func (f *actFolder) mergeInto(target timeline.Partition, parts []*ActPart) error
 		return x[0] < y[0]
 	}
 	id := timeline.ID{Event: f.job.ID.Event, Shard: f.job.ID.Shard, Partition: target}
-	header, rows, err := timeline.Merge(id, sources, timeline.MergeOptions{Less: less})
+	w, err := timeline.Merge(id, sources, timeline.MergeOptions{Less: less})
 	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
@@ -376,7 +404,25 @@ func (f *actFolder) mergeInto(target timeline.Partition, parts []*ActPart) error
 			}
 		}
 	}
-	return f.add(target, header, rows)
+	return f.add(target, w, sums)
+}
+
+// read opens a part for merging and adds the sums of its days to sums.
+func (f *actFolder) read(p *ActPart, sums daySums) (timeline.Source, error) {
+	if fresh, ok := f.fresh[p]; ok {
+		for day, sum := range fresh.sums {
+			sums.of(day).add(sum.content, sum.replica)
+		}
+		return fresh.source, nil
+	}
+	err := p.EachDay(math.MinInt32, math.MaxInt32, func(d *ActDay) error {
+		sums.of(d.Day).add(d.Content, d.Replica)
+		return nil
+	})
+	if err != nil {
+		return timeline.Source{}, err
+	}
+	return p.Source()
 }
 
 // finish writes the manifest.

@@ -3,10 +3,8 @@ package base
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"hash/crc32"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -33,21 +31,7 @@ func facts(u *Unit) []any {
 }
 
 func TestManifestGolden(t *testing.T) {
-	text, err := os.ReadFile("doc.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), "# Worked example")
-	var want []byte
-	for line := range strings.Lines(rest) {
-		for _, field := range strings.Fields(strings.TrimPrefix(line, "//\t")) {
-			b, err := hex.DecodeString(field)
-			if len(field) != 2 || err != nil {
-				break
-			}
-			want = append(want, b...)
-		}
-	}
+	want := docExamples(t, "Worked example")[0]
 	if got := example().manifest(); !bytes.Equal(got, want) {
 		t.Fatalf("encoded\n%x\nthe package comment has\n%x", got, want)
 	}

@@ -24,8 +24,9 @@
 //
 // The generation is stored inverted, so that the newest of a unit comes first. Kinds of
 // the base: 0 manifest, 1 fragment of a code, 2 fragment of "has a value", 3 column
-// block, 4 plane; of key tables: 5 page, 6 manifest; of parts: 7 header, 8 row; of ids of
-// events: 5 page, 9 filter. The rows of a unit, a part and a run are one contiguous span. A partition is its first day since
+// block, 4 plane; of key tables: 5 page, 6 manifest; of parts: 7 header, 8 row, 10 day, by
+// its number within the partition; of ids of events: 5 page, 9 filter. The rows of a unit, a
+// part and a run are one contiguous span. A partition is its first day since
 // 1970 plus 2^31 in 4 bytes, and its days in 1.
 package keys
 
@@ -37,15 +38,16 @@ type Kind uint8
 // The kinds of base rows, in key order.
 const (
 	Manifest Kind = 0
-	Fragment Kind = 1 // row: the code
-	Exists   Kind = 2 // row: 0
-	Block    Kind = 3 // row: the block of 4,096 ordinals within the shard
-	Plane    Kind = 4 // reserved
-	Page     Kind = 5 // key table, run of ids: the page
-	Done     Kind = 6 // key table: its manifest, which is known last
-	Header   Kind = 7 // part: its header
-	Piece    Kind = 8 // part: a row
-	Filter   Kind = 9 // run of ids: the filter of a page
+	Fragment Kind = 1  // row: the code
+	Exists   Kind = 2  // row: 0
+	Block    Kind = 3  // row: the block of 4,096 ordinals within the shard
+	Plane    Kind = 4  // reserved
+	Page     Kind = 5  // key table, run of ids: the page
+	Done     Kind = 6  // key table: its manifest, which is known last
+	Header   Kind = 7  // part: its header
+	Piece    Kind = 8  // part: a row
+	Filter   Kind = 9  // run of ids: the filter of a page
+	Day      Kind = 10 // part: what is kept of a day; row: the day - the first of the partition
 )
 
 const (

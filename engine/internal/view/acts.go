@@ -36,7 +36,9 @@ type actReader struct {
 	scan    timeline.Cursor
 	parts   []*base.ActPart
 	sources []timeline.Source
-	alone   bool // one person's events are looked for
+	edges   []timeline.Source // parts that presence does not settle for some
+	maybe   bitmap.Words      // for these
+	alone   bool              // one person's events are looked for
 	person  uint16
 	both    bitmap.Words
 	within  bitmap.Words
@@ -53,11 +55,19 @@ type actReader struct {
 	ordBuffer, selBuffer [blockSize]uint16
 }
 
+func (c *Cursor) actReader() *actReader {
+	if c.acts == nil {
+		c.acts, _ = actReaders.Get().(*actReader)
+	}
+	return c.acts
+}
+
 // forget lets go of what belongs to a state.
 func (r *actReader) forget() {
 	r.scan.Reset(nil, timeline.Scan{})
 	clear(r.parts[:cap(r.parts)])
 	clear(r.sources[:cap(r.sources)])
+	clear(r.edges[:cap(r.edges)])
 	r.block = query.EventBlock{Columns: r.block.Columns[:0]}
 }
 
@@ -75,10 +85,7 @@ func (c *Cursor) Events(scan *query.EventScan, chunk int, within *bitmap.Set, f 
 	if e == nil {
 		return query.Errorf(query.CodeInternal, "there is no event type %d", scan.Event)
 	}
-	if c.acts == nil {
-		c.acts, _ = actReaders.Get().(*actReader)
-	}
-	r := c.acts
+	r := c.actReader()
 	from := max(scan.From, c.s.Horizon(e))
 	if from >= scan.To {
 		return nil
@@ -379,11 +386,6 @@ func (m *actColumn) fresh(class effect.Class, src *head.ActColumn, first int, se
 
 // EventReads says what reading events has taken so far.
 func (c *Cursor) EventReads() query.EventReads { return c.reads }
-
-// EventDay is not known: no presence is stored yet.
-func (c *Cursor) EventDay(schema.EventID, int64, int, *bitmap.Words) (bitmap.Set, bool, error) {
-	return bitmap.Set{}, false, nil
-}
 
 var _ query.EventCounter = View{}
 

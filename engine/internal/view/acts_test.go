@@ -56,6 +56,9 @@ type acts struct {
 	at   uint64
 
 	checked int // units whose sums were compared
+	days    int // answers that presence had a part in
+	cut     int // of these, by a day that the window cuts
+	maybe   int // people who were looked up for that
 }
 
 // TestActs appends events at random, freezes, settles and folds at random, and reads them
@@ -104,6 +107,10 @@ func TestActs(t *testing.T) {
 	x.compare("folded", &x.s, x.list, x.dead)
 	if n := x.parts(); n < 20 {
 		t.Errorf("only %d parts were made", n)
+	}
+	t.Logf("presence answered %d times, %d times of a day in part, %d people were looked up", x.days, x.cut, x.maybe)
+	if x.days < 50 || x.cut < 20 || x.maybe < 20 {
+		t.Error("that is too rare")
 	}
 }
 
@@ -366,9 +373,13 @@ func (x *acts) compare(name string, s *State, list []plainAct, dead map[uint32]b
 		got := x.read(s, scan, chunk, within)
 		from := max(scan.From, s.Horizon(e))
 		var want []string
+		var who bitmap.Words
 		for _, p := range list {
 			in := p.event == event && int(p.ord>>bitmap.ChunkBits) == chunk && p.time >= from && p.time < scan.To && !dead[p.ord] &&
 				(within == nil || within.Contains(uint16(p.ord)))
+			if in {
+				who.SetBit(uint16(p.ord))
+			}
 			for _, z := range scan.Zones {
 				in = in && p.some && p.number >= z.Lo && p.number <= z.Hi
 			}
@@ -376,12 +387,45 @@ func (x *acts) compare(name string, s *State, list []plainAct, dead map[uint32]b
 				want = append(want, p.text1(scan.Properties))
 			}
 		}
+		x.has(name, s, scan, chunk, within, &who)
 		slices.Sort(want)
 		if len(scan.Zones) > 0 { // more may come: the zones are a hint
 			got = slices.DeleteFunc(got, func(s string) bool { return !slices.Contains(want, s) })
 		}
 		if !slices.Equal(got, want) {
 			x.t.Fatalf("%s: event %d, chunk %d, %+v: %d events, want %d\n%.600q\n%.600q", name, event, chunk, *scan, len(got), len(want), got, want)
+		}
+	}
+}
+
+// has asks who has an event; who is right.
+func (x *acts) has(name string, s *State, scan *query.EventScan, chunk int, within *bitmap.Set, who *bitmap.Words) {
+	c := View{S: s}.NewCursor()
+	var buf, got bitmap.Words
+	set, err := c.HasEvent(scan.Event, scan.From, scan.To, chunk, within, &buf)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	got = *set.ToWords(&got)
+	if within != nil {
+		got.And(*within)
+	}
+	if got != *who {
+		x.t.Fatalf("%s: event %d, chunk %d, from %d to %d: %d people have one, want %d", name, scan.Event, chunk, scan.From, scan.To, got.Count(), who.Count())
+	}
+	read := len(c.acts.sources)
+	for _, p := range c.acts.parts {
+		if source, err := p.Source(); err == nil && source.Part.Count(chunk&chunkMask) > 0 {
+			read--
+		}
+	}
+	if read < 0 {
+		x.days++
+	}
+	if len(c.acts.edges) > 0 {
+		x.cut++
+		if len(c.acts.sources) == 0 { // else it was used for these
+			x.maybe += c.acts.maybe.Count()
 		}
 	}
 }

@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/base"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/query"
+)
+
+// busyStore has two days of so many events that presence answers for them.
+func busyStore(t *testing.T) *actModel {
+	m := &actModel{t: t, fs: vfs.NewMem(), now: time.UnixMilli(100 * actDay).UTC()}
+	m.open()
+	m.apply(func(b *batch.Builder) {
+		for _, c := range eventChanges() {
+			b.Change(c)
+		}
+	})
+	for day := range int64(2) {
+		m.apply(func(b *batch.Builder) {
+			table := b.Events(nil)
+			for i := range int64(200) {
+				table.Row(fmt.Append(nil, "k", i%50), []byte("buy"), (90+day)*actDay+i*60_000)
+			}
+		})
+	}
+	if err := m.db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// part returns a part of the busy store's buys.
+func (m *actModel) part(i int) *base.ActPart {
+	s := m.db.current.Load()
+	return s.Acts[s.Schema.LookupEvent("buy").ID][0].Parts[i]
+}
+
+// plant gives what is kept of the only day of a part another value, nil for none.
+func (m *actModel) plant(i int, value []byte) {
+	m.t.Helper()
+	key := m.part(i).ID.Row(keys.Day, 0)
+	b := m.db.kv.NewBatch()
+	defer b.Close()
+	if value == nil {
+		b.Delete(key)
+	} else {
+		b.Set(key, value)
+	}
+	if err := b.Commit(false); err != nil {
+		m.t.Fatal(err)
+	}
+	m.db.cache.ForgetParts([]*base.ActPart{m.part(i)})
+}
+
+func (m *actModel) problems() string {
+	m.t.Helper()
+	report, err := m.db.Check(m.t.Context(), nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return strings.Join(report.Problems, "\n")
+}
+
+// TestPlantedPresence: check finds what is kept of a day to be of another day, or missing;
+// questions find it missing.
+func TestPlantedPresence(t *testing.T) {
+	m := busyStore(t)
+	defer func() { _ = m.db.Close() }()
+	const question = "buy.in_last(days(20)).any()"
+	if c, err := m.db.Count(t.Context(), question, nil); err != nil || c.Count != 50 {
+		t.Fatal(c.Count, err)
+	}
+	if p := m.problems(); p != "" {
+		t.Fatal(p)
+	}
+	other, err := m.db.kv.Get(m.part(1).ID.Row(keys.Day, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other = append([]byte(nil), other...)
+	m.plant(0, other)
+	if p := m.problems(); !strings.Contains(p, "what is kept of day 90 is not that of its events") {
+		t.Errorf("that of another day: %q", p)
+	}
+	m.plant(0, nil)
+	if p := m.problems(); !strings.Contains(p, "what is kept of day 90 of part") {
+		t.Errorf("it is missing: %q", p)
+	}
+	if _, err := m.db.Count(t.Context(), question, nil); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+		t.Errorf("it is missing: %v", err)
+	}
+}
