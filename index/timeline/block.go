@@ -295,13 +295,13 @@ func (b *Block) Sets(id schema.AttrID) (*Sets, error) {
 	return s, nil
 }
 
-// runs reads the profiles of the events From to To-1, which are all of one chunk: it
-// leaves the event with which each run begins in b.mem.begins, each run's profile in
-// b.mem.profiles, and returns how many there are.
-func (b *Block) runs() (int, error) {
-	p, bytes, err := b.piece(profileColumn)
+// begins reads with which of the events From to To-1, which are all of one chunk, a run
+// begins: into b.mem.begins. It returns how many do, the number of the first of them in the
+// block, the least profile that this one may have, and the packed gaps of the block.
+func (b *Block) begins() (runs, first int, least uint32, p *piece, gaps []byte, err error) {
+	p, gaps, err = b.piece(profileColumn)
 	if err != nil {
-		return 0, err
+		return 0, 0, 0, nil, nil, err
 	}
 	mem, n, total := b.mem, b.Source.Part.events(b.Index), int(p.count)
 	switch total {
@@ -310,30 +310,41 @@ func (b *Block) runs() (int, error) {
 	case n:
 		mem.begins.fill(0, n)
 	default:
-		mem.begins.read(bytes, n)
-		bytes = bytes[(n+7)/8:]
+		mem.begins.read(gaps, n)
+		gaps = gaps[(n+7)/8:]
 	}
-	first, runs := mem.begins.rank(b.From), 0
+	first = mem.begins.rank(b.From)
 	if b.From < b.To {
 		runs = mem.begins.count(b.From, b.To)
 	}
 	// A damaged mask could ask for gaps that are not there, or give a chunk's first event
 	// to the profile before it.
 	if mem.begins.Count() != total || !mem.begins.Has(b.From) {
-		return 0, corrupt("block %d: where its profiles begin", b.Index)
+		return 0, 0, 0, nil, nil, corrupt("block %d: where its profiles begin", b.Index)
 	}
-	unpack(mem.gaps[:runs], bytes, first, int(p.width))
-	next := uint32(0)
 	if first == 0 {
-		next = uint32(p.min) & (bitmap.ChunkSize - 1)
+		least = uint32(p.min) & (bitmap.ChunkSize - 1)
 	}
+	return runs, first, least, p, gaps, nil
+}
+
+// runs reads the profiles of the events From to To-1, which are all of one chunk: it
+// leaves the event with which each run begins in b.mem.begins, each run's profile in
+// b.mem.profiles, and returns how many there are.
+func (b *Block) runs() (int, error) {
+	runs, first, next, p, bytes, err := b.begins()
+	if err != nil {
+		return 0, err
+	}
+	mem := b.mem
+	unpack(mem.gaps[:runs], bytes, first, int(p.width))
 	for i, gap := range mem.gaps[:runs] {
 		next += uint32(gap)
 		mem.profiles[i] = uint16(next)
 		next++
 	}
 	last := uint32(bitmap.ChunkSize)
-	if b.To == n {
+	if b.To == b.Source.Part.events(b.Index) {
 		if last = uint32(p.max())&(bitmap.ChunkSize-1) + 1; next != last {
 			return 0, corrupt("block %d: its last profile", b.Index)
 		}

@@ -2,7 +2,6 @@ package timeline
 
 import (
 	"math/bits"
-	"slices"
 
 	"github.com/kantadb/kanta/index/bitmap"
 )
@@ -149,6 +148,10 @@ func (c *Cursor) skips() bool {
 		return false
 	}
 	base := int64(chunk) << bitmap.ChunkBits
+	if c.scan.One {
+		who := base + int64(c.scan.Profile)
+		return who < profiles.min || who > profiles.max()
+	}
 	first, last := max(profiles.min-base, 0), min(profiles.max()-base, bitmap.ChunkSize-1)
 	if anyOf(c.scan.Within, int(first), int(last)) {
 		return false
@@ -175,6 +178,9 @@ func anyOf(w *bitmap.Words, first, last int) bool {
 func (c *Cursor) read() (found bool, err error) {
 	times := &c.Source.Part.column(timeColumn)[c.Index]
 	timed := times.min < c.scan.From || times.max() >= c.scan.To
+	if c.scan.One {
+		return c.one(timed)
+	}
 	if !timed && c.scan.Where == nil {
 		return c.all()
 	}
@@ -233,9 +239,6 @@ func (c *Cursor) all() (bool, error) {
 	}
 	mem := &c.memory
 	c.Hits, c.Counts = nil, nil
-	if c.scan.One {
-		return c.one(n), nil
-	}
 	k := 0
 	for i := c.From >> 6; i <= (c.To-1)>>6; i++ {
 		w := mem.begins[i]
@@ -260,21 +263,6 @@ func (c *Cursor) all() (bool, error) {
 	}
 	c.Profiles, c.Starts, c.Ends = c.Profiles[:k], c.counts[:k], c.ends[:k]
 	return k > 0, nil
-}
-
-// one makes a batch of all events of the one profile looked for, out of n runs.
-func (c *Cursor) one(n int) bool {
-	mem := &c.memory
-	i, ok := slices.BinarySearch(mem.profiles[:n], c.scan.Profile)
-	if !ok {
-		return false
-	}
-	mem.starts[0], mem.starts[1] = uint16(mem.begins.nth(c.From, i)), uint16(c.To)
-	if i+1 < n {
-		mem.starts[1] = uint16(mem.begins.nth(c.From, i+1))
-	}
-	c.Profiles, c.Starts, c.Ends = mem.profiles[i:i+1], mem.starts[:1], mem.starts[1:2]
-	return true
 }
 
 // some makes a batch of the events in c.hits. It goes from hit to hit: a run's number is

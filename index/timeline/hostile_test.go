@@ -265,7 +265,8 @@ func use(t *testing.T, s Source) {
 	ends.Reset(&within)
 	moments.Reset(&within)
 	values.Reset(17, &within)
-	for _, scan := range []Scan{{From: from, To: to + 1}, {From: from + 1, To: to}, {From: from + 1, To: to + 1, Within: &within, Where: where}} {
+	for _, scan := range []Scan{{From: from, To: to + 1}, {From: from + 1, To: to}, {From: from + 1, To: to + 1, Within: &within, Where: where},
+		{From: from + 1, To: to + 1, Within: &within, One: true, Profile: 4, Where: where}} {
 		for chunk := range bitmap.ShardChunks {
 			scan.Chunk = chunk
 			for c.Reset([]Source{s}, scan); c.Next(); {

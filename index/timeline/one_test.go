@@ -34,13 +34,18 @@ func TestOne(t *testing.T) {
 			var c Cursor
 			for c.Reset(sources, scan); c.Next(); {
 				for i, p := range c.Profiles {
-					out = append(out, fmt.Sprint(c.Index, " ", p, " ", c.Starts[i], " ", c.Ends[i], " ", c.Count(i)))
+					out = append(out, fmt.Sprint(c.Index, " ", p, " ", c.Count(i)))
+					for k := c.Starts[i]; k < c.Ends[i]; k++ {
+						if c.Hits == nil || c.Hits.Has(int(k)) {
+							out = append(out, fmt.Sprint(k))
+						}
+					}
 				}
 			}
 			if c.Err() != nil {
 				t.Fatal(c.Err())
 			}
-			return out
+			return append(out, fmt.Sprint(c.Stats.Unknown, " unknown"))
 		}
 		for range 200 {
 			p := uint32(65_000) + r.Uint32N(spread+10)
@@ -50,6 +55,9 @@ func TestOne(t *testing.T) {
 			if r.IntN(2) == 0 {
 				scan.From, scan.To = r.Int64N(2000), r.Int64N(4000)
 			}
+			if r.IntN(2) == 0 {
+				scan.Where = thirds
+			}
 			want := read(scan)
 			scan.One, scan.Profile = true, uint16(p)
 			if got := read(scan); fmt.Sprint(got) != fmt.Sprint(want) {
@@ -57,4 +65,22 @@ func TestOne(t *testing.T) {
 			}
 		}
 	}
+}
+
+// thirds is true, false and unknown of the events of a third of the times each.
+func thirds(b *Block, yes, no *Mask) error {
+	var times [BlockSize]int64
+	if err := b.Times(times[:]); err != nil {
+		return err
+	}
+	*yes, *no = Mask{}, Mask{}
+	for i := b.From; i < b.To; i++ {
+		switch times[i] % 3 {
+		case 0:
+			yes[i>>6] |= 1 << (i & 63)
+		case 1:
+			no[i>>6] |= 1 << (i & 63)
+		}
+	}
+	return nil
 }
