@@ -27,6 +27,9 @@ type actModel struct {
 	ids  map[string]string // by source, day and id: the content
 	now  time.Time
 	run  uint64
+	keep modelRetention
+
+	written int // events accepted
 
 	asked          int // expressions compared with the interpreter
 	changes, never int // of these that were asked why: they change some time, or not
@@ -92,7 +95,7 @@ func eventChanges() (out []schema.Change) {
 func TestActModel(t *testing.T) {
 	const seed = 4
 	t.Logf("seed %d", seed)
-	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, now: time.UnixMilli(100*actDay + 12345).UTC()}
+	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}
 	m.open()
 	defer func() { _ = m.db.Close() }()
 	m.apply(func(b *batch.Builder) {
@@ -101,7 +104,16 @@ func TestActModel(t *testing.T) {
 		}
 	})
 	for step := range 220 {
-		switch k := m.r.IntN(20); {
+		if m.r.IntN(3) == 0 {
+			m.now = m.now.Add(time.Duration(m.r.IntN(48)) * time.Hour)
+		}
+		switch k := m.r.IntN(22); {
+		case k == 20:
+			m.redefine()
+		case k == 21:
+			if step > 150 {
+				m.admit()
+			}
 		case k < 14:
 			var checks []func()
 			for range 1 + m.r.IntN(3) { // under way together
@@ -113,9 +125,7 @@ func TestActModel(t *testing.T) {
 		case k < 16:
 			m.remove()
 		case k < 18:
-			if err := m.db.Compact(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			m.compact(fmt.Sprint("step ", step))
 		default:
 			before, err := m.db.Digests(t.Context())
 			if err != nil {
@@ -136,10 +146,9 @@ func TestActModel(t *testing.T) {
 		m.ask(fmt.Sprint("step ", step))
 	}
 	m.compare("end")
-	if err := m.db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	m.compact("end")
 	m.compare("compacted")
+	m.checkRetention(m.written)
 	report, err := m.db.Check(t.Context(), nil)
 	if err != nil || len(report.Problems) > 0 {
 		t.Fatalf("%v %q", err, report.Problems)
@@ -151,11 +160,21 @@ func TestActModel(t *testing.T) {
 	}
 }
 
+// anyEvent picks one of the event types there are.
+func (m *actModel) anyEvent() string {
+	if len(m.keep.days) > 2 && m.r.IntN(4) == 0 {
+		return "third"
+	}
+	return pickOne(m, "buy", "look")
+}
+
 func (m *actModel) key() string { return fmt.Sprint("k", m.r.IntN(60)) }
 
 // write submits one batch of events; check waits for its outcome.
 func (m *actModel) write() (check func()) {
 	var want struct{ accepted, quarantined, duplicates uint64 }
+	m.received()
+	today := m.now.UnixMilli() / actDay
 	source := ""
 	wait := m.submit(func(b *batch.Builder) {
 		if m.r.IntN(2) == 0 {
@@ -166,7 +185,7 @@ func (m *actModel) write() (check func()) {
 		table := b.Events([]batch.Column{{Name: "item", Kind: schema.String}, {Name: "amount", Kind: schema.Decimal, Scale: 2},
 			{Name: "note", Kind: schema.String}, {Name: "tags", Kind: schema.Set}, {Name: "gift", Kind: schema.Bool}})
 		for range 1 + m.r.IntN(25) {
-			a := modelAct{key: m.key(), event: []string{"buy", "look"}[m.r.IntN(2)], time: (60+m.r.Int64N(40))*actDay + m.r.Int64N(4)*3_600_000}
+			a := modelAct{key: m.key(), event: m.anyEvent(), time: (today-40+m.r.Int64N(40))*actDay + m.r.Int64N(4)*3_600_000}
 			table.Row([]byte(a.key), []byte(a.event), a.time)
 			a.props = m.fill(table, a.event)
 			id := ""
@@ -181,6 +200,7 @@ func (m *actModel) write() (check func()) {
 				want.duplicates++
 			default:
 				want.accepted++
+				m.written++
 				m.list = append(m.list, a)
 			}
 		}
@@ -197,6 +217,9 @@ func (m *actModel) write() (check func()) {
 // fill gives an event random properties and returns them as a text.
 func (m *actModel) fill(table *batch.EventTable, event string) string {
 	s := ""
+	if event == "third" {
+		return s
+	}
 	if m.r.IntN(3) > 0 {
 		v := fmt.Sprint("item ", m.r.IntN(5))
 		table.Str(0, []byte(v))
@@ -229,7 +252,7 @@ func (m *actModel) fill(table *batch.EventTable, event string) string {
 
 // claim says what becomes of an event.
 func (m *actModel) claim(source, id string, a modelAct) string {
-	if a.event == "look" && a.time < 80*actDay {
+	if a.time < m.horizon(a.event) {
 		return "late"
 	}
 	if id == "" {
@@ -249,6 +272,7 @@ func (m *actModel) claim(source, id string, a modelAct) string {
 
 func (m *actModel) remove() {
 	key := m.key()
+	m.received()
 	r := m.apply(func(b *batch.Builder) { b.Delete(key) })
 	if r.Accepted == 0 {
 		return
@@ -418,12 +442,18 @@ func (m *actModel) sameContent() {
 		}
 		keys = append(keys, row.Key)
 	}
-	other := &actModel{t: m.t, r: m.r, fs: vfs.NewMem(), ids: map[string]string{}, now: m.now}
+	other := &actModel{t: m.t, r: m.r, fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: m.keep.late}
 	other.open()
 	defer func() { _ = other.db.Close() }()
 	other.apply(func(b *batch.Builder) {
 		for _, c := range eventChanges() {
 			b.Change(c)
+		}
+		b.Change(schema.Change{Op: schema.AddEvent, Event: "third"})
+		for _, event := range []string{"buy", "look"} {
+			if days := m.keep.days[event]; days != other.keep.days[event] {
+				b.Change(schema.Change{Op: schema.RedefineEvent, Event: event, Retention: days})
+			}
 		}
 		for _, k := range keys {
 			b.Upsert(k)

@@ -194,7 +194,7 @@ func (c *compactor) round(ctx context.Context, all bool) error {
 			return err
 		}
 	}
-	if err := c.mergeIndexes(ctx, all); err != nil {
+	if err := errors.Join(c.dropExpired(ctx), c.mergeIndexes(ctx, all)); err != nil {
 		return err
 	}
 	if err := errors.Join(c.truncate(all), c.deleteObsolete()); err != nil || !all {

@@ -64,7 +64,7 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	}
 	c.generation++
 	job := &base.ActJob{ID: keys.Acts{Event: uint32(e.ID), Shard: uint32(id.shard), Generation: c.generation}, Old: old, Table: head.TableOf(e),
-		Runs: runs[from:min(from+bitmap.ShardChunks, len(runs))], Folded: settledUpTo(s), Closed: timeline.DayOf(s.Received),
+		Runs: runs[from:min(from+bitmap.ShardChunks, len(runs))], Folded: settledUpTo(s), Closed: timeline.DayOf(s.Received), First: timeline.DayOf(s.Horizon(e)),
 		Who: c.who(&s.State, id.shard), Hash: actHashes(s, e)}
 	if err := c.syncedLog(); err != nil {
 		return err
@@ -100,6 +100,24 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	})
 	c.folded(id, r.Written, time.Since(start))
 	return c.deleteObsolete()
+}
+
+// dropExpired folds the units that have parts past their retention, which drops these.
+func (c *compactor) dropExpired(ctx context.Context) error {
+	s := c.db.current.Load()
+	for i := range s.Schema.Events {
+		e := &s.Schema.Events[i]
+		first := timeline.DayOf(s.Horizon(e))
+		for shard, u := range s.Acts[e.ID] {
+			if u == nil || !slices.ContainsFunc(u.Parts, func(p *base.ActPart) bool { return p.Expired(first) }) {
+				continue
+			}
+			if err := c.fold(ctx, unitID{schema.AttrID(e.ID), shard}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // actOrder is the hash of an event's properties as the head and outcomes hold it: a signed

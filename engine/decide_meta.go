@@ -11,6 +11,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/syntax"
 )
@@ -63,6 +64,7 @@ func (d *decider) change(op *batch.Op) error {
 	if err := d.mayChange(c); err != nil {
 		return err
 	}
+	next = d.keepHorizons(c, next)
 	d.out.meta.dropped = append(d.out.meta.dropped, d.droppedBy(c)...)
 	var old schema.Attribute
 	indexed := false
@@ -124,6 +126,19 @@ func (d *decider) broken(cat *catalog) (what string, err error) {
 		}
 	}
 	return "", nil
+}
+
+// keepHorizons sees to it that a change of what is kept does not bring back what may have
+// been dropped: events stay past their retention.
+func (d *decider) keepHorizons(c schema.Change, next *schema.Schema) *schema.Schema {
+	before, after := view.State{Schema: d.w.schema, Received: d.received}, view.State{Schema: next, Received: d.received}
+	if c.Op == schema.RedefineEvent {
+		e := d.w.schema.LookupEvent(c.Event)
+		if horizon := before.Horizon(e); after.Horizon(next.EventByID(e.ID)) < horizon {
+			after.Schema = next.Forget(e.ID, timeline.DayOf(horizon))
+		}
+	}
+	return after.Schema
 }
 
 // droppedBy returns the ids of what a change drops: an attribute, a property, an event

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math"
 
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/digest"
@@ -12,18 +13,43 @@ import (
 	"github.com/kantadb/kanta/index/timeline"
 )
 
+// eachPast calls f with the days of a unit's parts that are past the retention and not
+// dropped yet.
+func eachPast(u *base.ActUnit, horizon int64, f func(d *base.ActDay)) error {
+	for _, p := range u.Parts {
+		if p.First >= horizon {
+			continue
+		}
+		err := p.EachDay(math.MinInt32, timeline.DayOf(horizon)-1, func(d *base.ActDay) error { f(d); return nil })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // actSums returns the content and replica sums of the events of one type: those of the
-// parts, less the events of the dead that are still in them, and those of the head.
+// parts, less what is past the retention and the events of the dead that are still in
+// them, and those of the head.
 func (db *DB) actSums(ctx context.Context, s *state, e *schema.Event) (content, replica digest.Sum, err error) {
+	horizon := s.Horizon(e)
 	for _, u := range s.Acts[e.ID] {
-		if u != nil {
-			content.Add(u.Content)
-			replica.Add(u.Replica)
+		if u == nil {
+			continue
+		}
+		content.Add(u.Content)
+		replica.Add(u.Replica)
+		err := eachPast(u, horizon, func(d *base.ActDay) {
+			content.Sub(d.Content)
+			replica.Sub(d.Replica)
+		})
+		if err != nil {
+			return content, replica, err
 		}
 	}
 	v := view.View{S: &s.State}
 	c := v.NewCursor()
-	sum := &actSum{db: db, s: s, e: e, cursor: c, content: &content, replica: &replica}
+	sum := &actSum{db: db, s: s, e: e, horizon: horizon, cursor: c, content: &content, replica: &replica}
 	for chunk := range v.Chunks() {
 		if err := ctx.Err(); err != nil {
 			return content, replica, err
@@ -44,6 +70,7 @@ type actSum struct {
 	db               *DB
 	s                *state
 	e                *schema.Event
+	horizon          int64
 	cursor           *view.Cursor
 	scan             timeline.Cursor
 	live, dead       bitmap.Words
@@ -58,7 +85,7 @@ func (x *actSum) chunk(chunk int, live bitmap.Set) error {
 	}
 	return x.s.Tiers.EachActs(x.e.ID, chunk, func(a *head.Acts, n int, _ bool) error {
 		for i := range n {
-			if live.Contains(a.Ords[i]) {
+			if a.Times[i] >= x.horizon && live.Contains(a.Ords[i]) {
 				c, r, err := x.fact(chunk, a.Ords[i], a.Times[i], a.Hashes[i])
 				if err != nil {
 					return err
@@ -96,7 +123,7 @@ func (x *actSum) subtractDead(chunk int) error {
 	}
 	hash := actHashes(x.s, x.e)
 	var times [timeline.BlockSize]int64
-	x.scan.Reset(sources, timeline.Scan{Chunk: chunk % bitmap.ShardChunks, From: schema.MinTimestamp, To: schema.MaxTimestamp + 1, Within: &x.dead})
+	x.scan.Reset(sources, timeline.Scan{Chunk: chunk % bitmap.ShardChunks, From: x.horizon, To: schema.MaxTimestamp + 1, Within: &x.dead})
 	for x.scan.Next() {
 		b := &x.scan.Batch
 		if err := b.Times(times[:]); err != nil {

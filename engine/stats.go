@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 
+	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/engine/internal/view"
@@ -36,7 +37,9 @@ func (db *DB) Stats(ctx context.Context) (query.Stats, error) {
 				out.BaseBytes["columns"] -= u.Columns
 			}
 		}
-		db.actStats(s, &out)
+		if err := db.actStats(s, &out); err != nil {
+			return out, err
+		}
 		for _, r := range s.ids.Runs {
 			out.BaseBytes["ids"] += r.Bytes
 		}
@@ -97,25 +100,35 @@ func (db *DB) writeStats(out *query.Stats) {
 }
 
 // actStats counts the events and the changes: those in parts, and those in the head.
-func (db *DB) actStats(s *state, out *query.Stats) {
+func (db *DB) actStats(s *state, out *query.Stats) error {
 	chunks := (view.View{S: &s.State}).Chunks()
 	for e := range s.Schema.Stored() {
 		kind, n := "events", &out.Events
 		if s.Schema.ChangedBy(e.ID) != nil {
 			kind, n = "changes", &out.Changes
 		}
+		horizon := s.Horizon(e)
 		for _, u := range s.Acts[e.ID] {
 			if u == nil {
 				continue
 			}
+			out.EventsDropped += u.Dropped
 			for _, p := range u.Parts {
 				*n += p.Events
 				out.BaseBytes[kind] += p.Bytes
 				out.BaseBytes["presence"] += p.DayBytes
 			}
+			if err := eachPast(u, horizon, func(d *base.ActDay) { out.EventsPast += d.Events }); err != nil {
+				return err
+			}
 		}
 		for chunk := range chunks {
 			_ = s.Tiers.EachActs(e.ID, chunk, func(a *head.Acts, k int, sorted bool) error {
+				for _, t := range a.Times[:k] {
+					if t < horizon {
+						out.EventsPast++
+					}
+				}
 				if *n += uint64(k); sorted { // else the L0 counts it
 					out.HeadBytes += a.Bytes()
 				}
@@ -123,4 +136,5 @@ func (db *DB) actStats(s *state, out *query.Stats) {
 			})
 		}
 	}
+	return nil
 }

@@ -99,8 +99,10 @@ type Digests struct {
 // Recorded counts what happened to living profiles and, until their parts are written
 // again, to deleted ones.
 type Recorded struct {
-	Events  uint64
-	Changes uint64 // of attributes with history
+	Events        uint64
+	EventsPast    uint64 // of these, past the retention of their type: no question sees them
+	EventsDropped uint64 // that were past it, and are stored no more
+	Changes       uint64 // of attributes with history
 }
 
 // Stats is what an operator wants to know of a store.

@@ -38,8 +38,10 @@ type statsJSON struct {
 }
 
 type recordedJSON struct {
-	Events  uint64 `json:"events"`
-	Changes uint64 `json:"changes"`
+	Events        uint64 `json:"events"`
+	EventsPast    uint64 `json:"events_past_retention"`
+	EventsDropped uint64 `json:"events_dropped"`
+	Changes       uint64 `json:"changes"`
 }
 
 type memoryJSON struct {
@@ -59,10 +61,11 @@ func newStats(a *app) *cobra.Command {
 		Short: "What there is in the store: people, bytes, digests",
 		Long: `What there is in the store. Two stores with the same content digest hold the same
 people with the same values, however they came about. The head is what was written
-since it was last folded into the base.
+since it was last folded into the base. Events past the retention of their type are
+seen by no question; they are dropped by and by.
 
---json: store, format, position, profiles, ordinals, events, changes (of attributes with
-history), attributes, schema_version, segments, lists, quarantined, head_rows,
+--json: store, format, position, profiles, ordinals, events, events_past_retention,
+events_dropped, changes (of attributes with history), attributes, schema_version, segments, lists, quarantined, head_rows,
 head_bytes, log_records, log_bytes, base_bytes and written_bytes (objects by kind),
 disk_bytes, cache_bytes, memory {budget_bytes, used_bytes}, write_amplification,
 digests {content, replica, chain}.`,
@@ -99,6 +102,8 @@ func (a *app) printStats(st query.Stats, d query.Digests) error {
 	t.add("profiles", st.Profiles)
 	t.add("ordinals", st.Ordinals)
 	t.add("events", st.Events)
+	t.add("events past their retention", st.EventsPast)
+	t.add("events dropped", st.EventsDropped)
 	t.add("changes", st.Changes)
 	t.add("attributes", st.Attributes)
 	t.add("schema version", st.SchemaVersion)

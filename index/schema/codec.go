@@ -32,8 +32,11 @@ const (
 	flagsKnown = 1<<iota - 1
 )
 
-// The flag bit of an event type.
-const flagEventDeprecated = 1
+// The flag bits of an event type.
+const (
+	flagEventDeprecated = 1
+	flagEventForgotten  = 2
+)
 
 // AppendAttribute appends the binary form of a to dst. It checks nothing.
 func AppendAttribute(dst []byte, a *Attribute) []byte {
@@ -98,7 +101,13 @@ func appendEvent(dst []byte, e *Event) []byte {
 	if e.Deprecated {
 		flags = flagEventDeprecated
 	}
+	if e.Forgotten > 0 {
+		flags |= flagEventForgotten
+	}
 	dst = append(dst, byte(e.Class), flags)
+	if e.Forgotten > 0 {
+		dst = binary.AppendUvarint(dst, uint64(e.Forgotten))
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(e.Properties)))
 	for i := range e.Properties {
 		dst = AppendAttribute(dst, &e.Properties[i])
@@ -297,8 +306,13 @@ func (d *decoder) events() (out []Event) {
 		e := Event{ID: EventID(d.uint32()), Name: d.string(MaxNameBytes), Retention: d.uint32(), Class: DataClass(d.byte())}
 		flags := d.byte()
 		d.known("data class", byte(e.Class), byte(Correspondence))
-		d.known("flags of an event", flags, flagEventDeprecated)
-		e.Deprecated = flags == flagEventDeprecated
+		d.known("flags of an event", flags, flagEventDeprecated|flagEventForgotten)
+		e.Deprecated = flags&flagEventDeprecated != 0
+		if flags&flagEventForgotten != 0 {
+			if e.Forgotten = d.uint32(); d.err == nil && (e.Forgotten == 0 || e.Forgotten > MaxRetention) {
+				d.corrupt("days that an event forgets")
+			}
+		}
 		d.id(AttrID(e.ID), &last)
 		d.distinct(e.Name, names)
 		e.Properties = d.attributes()

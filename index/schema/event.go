@@ -33,6 +33,7 @@ type Event struct {
 	Retention  uint32      // days of the received time after which an act is not seen any more, at most MaxRetention; 0: never
 	Class      DataClass
 	Deprecated bool
+	Forgotten  uint32 // acts of so many days of the calendar, from MinDate on, have been past a retention: they stay so when it is made longer
 }
 
 // Lookup returns the property with a name, or nil.

@@ -72,7 +72,8 @@ func (op ChangeOp) String() string {
 //     dictionary, every string inline. It gets the next id and stands last: its values
 //     are another column. One with history has to give that up first.
 //   - AddEvent, RenameEvent, DeprecateEvent and DropEvent are as those of attributes.
-//     RedefineEvent sets Retention and Class, and ends a deprecation.
+//     RedefineEvent sets Retention and Class, and ends a deprecation. (What the days are that
+//     have been past a retention, the caller knows: see [Schema.Forget].)
 //   - Changes of properties are as those of attributes. No property is unique, has history,
 //     or is named "ts", which is the time of an event. Its storage never changes.
 //   - AddComputed, SetComputed, DropComputed: what the text means, and whether another text

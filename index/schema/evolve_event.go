@@ -57,6 +57,18 @@ func (s *Schema) withEvent(i int, e Event, next AttrID) *Schema {
 	return s.with(next, s.Attributes, events)
 }
 
+// Forget returns the schema, of the same version, with an event type that has forgotten the
+// days before one for good.
+func (s *Schema) Forget(id EventID, day int32) *Schema {
+	events := slices.Clone(s.Events)
+	for i := range events {
+		if events[i].ID == id {
+			events[i].Forgotten = uint32(min(max(day, MinDate), MaxDate) - MinDate)
+		}
+	}
+	return New(s.Version, s.NextID, s.Attributes, events...)
+}
+
 func (s *Schema) addEvent(c Change) (*Schema, error) {
 	switch {
 	case s.LookupEvent(c.Event) != nil:

@@ -23,6 +23,7 @@ import (
 //	uvarint   the number that the next part gets
 //	16 bytes  the content sum of all events in the parts, those of the dead too
 //	16 bytes  the replica sum
+//	uvarint   events dropped so far, as they were past their retention
 //	uvarint   number of parts; for each
 //	  varint    first day of its partition
 //	  1 byte    days of the partition
@@ -40,6 +41,7 @@ type ActUnit struct {
 	Next    uint64 // number of the next part
 	Content digest.Sum
 	Replica digest.Sum
+	Dropped uint64     // events that were past their retention and have been dropped so far
 	Parts   []*ActPart // by partition, then number
 }
 
@@ -64,7 +66,7 @@ func (u *ActUnit) manifest() []byte {
 	b := binary.AppendUvarint([]byte{actsVersion}, u.Folded)
 	b = binary.AppendUvarint(b, u.Next)
 	b = u.Replica.Append(u.Content.Append(b))
-	b = binary.AppendUvarint(b, uint64(len(u.Parts)))
+	b = binary.AppendUvarint(binary.AppendUvarint(b, u.Dropped), uint64(len(u.Parts)))
 	for _, p := range u.Parts {
 		b = append(binary.AppendVarint(b, int64(p.ID.FirstDay)), p.ID.Days)
 		for _, v := range []uint64{p.ID.Number, p.Events, uint64(len(p.rows))} {
@@ -97,7 +99,7 @@ func OpenActUnit(id keys.Acts, sealed []byte, cache *Cache) (*ActUnit, error) {
 		return nil, query.Errorf(query.CodeNewerFormat, "%s has version %d, this is a reader of version %d", name, b[0], actsVersion)
 	}
 	r := kv.Reader{B: b[1:]}
-	u := &ActUnit{ID: id, Folded: r.Uvarint(), Next: r.Uvarint(), Content: takeSum(&r), Replica: takeSum(&r)}
+	u := &ActUnit{ID: id, Folded: r.Uvarint(), Next: r.Uvarint(), Content: takeSum(&r), Replica: takeSum(&r), Dropped: r.Uvarint()}
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
 		p := &ActPart{cache: cache, ID: keys.Part{FirstDay: int32(r.Varint()), Days: r.Byte(), Event: id.Event, Shard: id.Shard, Number: r.Uvarint()}}
 		p.Events = r.Uvarint()

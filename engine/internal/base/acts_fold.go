@@ -26,6 +26,7 @@ type ActJob struct {
 	Runs   [][]*head.Acts // by chunk of the shard
 	Folded uint64         // the position the runs stand for
 	Closed int32          // days before it are over: their parts are merged into those of spans of 30 days
+	First  int32          // days before it are past the retention: their events are dropped
 
 	Who  func(ords []uint32, dst []uint64) error                     // as in Job
 	Hash func(s timeline.Source, events []uint32, dst []int64) error // the hashes of events of a part
@@ -63,9 +64,13 @@ type freshPart struct {
 // daySums are the sums of the events of each day of a part.
 type daySums map[int32]*daySum
 
-type daySum struct{ content, replica digest.Sum }
+type daySum struct {
+	events           uint64
+	content, replica digest.Sum
+}
 
-func (s *daySum) add(content, replica digest.Sum) {
+func (s *daySum) add(events uint64, content, replica digest.Sum) {
+	s.events += events
 	s.content.Add(content)
 	s.replica.Add(replica)
 }
@@ -83,10 +88,13 @@ func (s daySums) of(day int32) *daySum {
 func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (out ActResult, err error) {
 	f := &actFolder{job: job, store: store, cache: cache, unit: &ActUnit{ID: job.ID, Folded: job.Folded, Next: 1}, fresh: map[*ActPart]freshPart{}}
 	if old := job.Old; old != nil {
-		f.unit.Next, f.unit.Content, f.unit.Replica = old.Next, old.Content, old.Replica
+		f.unit.Next, f.unit.Content, f.unit.Replica, f.unit.Dropped = old.Next, old.Content, old.Replica, old.Dropped
 		f.unit.Parts = slices.Clone(old.Parts)
 	}
-	if err = f.days(ctx); err == nil {
+	if err = f.expire(); err == nil {
+		err = f.days(ctx)
+	}
+	if err == nil {
 		err = f.merge(ctx)
 	}
 	if err == nil {
@@ -112,6 +120,40 @@ func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (
 	return out, nil
 }
 
+// expire drops the parts whose days are all past the retention.
+func (f *actFolder) expire() error {
+	kept := f.unit.Parts[:0]
+	for _, p := range f.unit.Parts {
+		if !p.Expired(f.job.First) {
+			kept = append(kept, p)
+			continue
+		}
+		sums := daySums{}
+		if err := p.addSums(sums); err != nil {
+			return err
+		}
+		f.forget(sums)
+	}
+	f.unit.Parts = kept
+	return nil
+}
+
+// forget takes the days that are past the retention out of sums, and what they add to the
+// unit's out of these. It reports whether there are any.
+func (f *actFolder) forget(sums daySums) (any bool) {
+	for day, sum := range sums {
+		if day >= f.job.First {
+			continue
+		}
+		any = true
+		f.unit.Content.Sub(sum.content)
+		f.unit.Replica.Sub(sum.replica)
+		f.unit.Dropped += sum.events
+		delete(sums, day)
+	}
+	return any
+}
+
 // headRef is an event of the head: of run Runs[chunk][run], number i. What sorts it is at
 // hand.
 type headRef struct {
@@ -133,7 +175,11 @@ func (f *actFolder) days(ctx context.Context) error {
 	for chunk, runs := range f.job.Runs {
 		for run, a := range runs {
 			for i, t := range a.Times {
-				refs = append(refs, headRef{timeline.DayOf(t), uint16(chunk), uint16(run), a.Ords[i], uint32(i), t})
+				if day := timeline.DayOf(t); day >= f.job.First {
+					refs = append(refs, headRef{day, uint16(chunk), uint16(run), a.Ords[i], uint32(i), t})
+				} else {
+					f.unit.Dropped++
+				}
 			}
 		}
 	}
@@ -196,7 +242,7 @@ func (f *actFolder) day(refs []headRef) error {
 	}
 	var e timeline.Events
 	who := make([]uint64, timeline.BlockSize)
-	day := &daySum{}
+	day := &daySum{events: uint64(len(refs))}
 	sums := daySums{refs[0].day: day}
 	for len(refs) > 0 {
 		part := refs[:min(len(refs), timeline.BlockSize)]
@@ -389,8 +435,12 @@ func (f *actFolder) mergeInto(target timeline.Partition, parts []*ActPart) error
 		failed = errors.Join(failed, f.job.Hash(sources[a.Source], []uint32{a.Event}, x[:]), f.job.Hash(sources[b.Source], []uint32{b.Event}, y[:]))
 		return x[0] < y[0]
 	}
+	options := timeline.MergeOptions{Less: less}
+	if f.forget(sums) {
+		options.Keep = func(_ uint32, t int64) bool { return timeline.DayOf(t) >= f.job.First }
+	}
 	id := timeline.ID{Event: f.job.ID.Event, Shard: f.job.ID.Shard, Partition: target}
-	w, err := timeline.Merge(id, sources, timeline.MergeOptions{Less: less})
+	w, err := timeline.Merge(id, sources, options)
 	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
@@ -411,19 +461,26 @@ func (f *actFolder) mergeInto(target timeline.Partition, parts []*ActPart) error
 func (f *actFolder) read(p *ActPart, sums daySums) (timeline.Source, error) {
 	if fresh, ok := f.fresh[p]; ok {
 		for day, sum := range fresh.sums {
-			sums.of(day).add(sum.content, sum.replica)
+			sums.of(day).add(sum.events, sum.content, sum.replica)
 		}
 		return fresh.source, nil
 	}
-	err := p.EachDay(math.MinInt32, math.MaxInt32, func(d *ActDay) error {
-		sums.of(d.Day).add(d.Content, d.Replica)
-		return nil
-	})
-	if err != nil {
+	if err := p.addSums(sums); err != nil {
 		return timeline.Source{}, err
 	}
 	return p.Source()
 }
+
+// addSums adds the sums of the part's days.
+func (p *ActPart) addSums(sums daySums) error {
+	return p.EachDay(math.MinInt32, math.MaxInt32, func(d *ActDay) error {
+		sums.of(d.Day).add(d.Events, d.Content, d.Replica)
+		return nil
+	})
+}
+
+// Expired reports whether all events of the part are of days before one.
+func (p *ActPart) Expired(first int32) bool { return timeline.DayOf(p.Last) < first }
 
 // finish writes the manifest.
 func (f *actFolder) finish() error {

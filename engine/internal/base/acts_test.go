@@ -49,7 +49,7 @@ func actID() keys.Acts { return keys.Acts{Event: 21, Shard: 0, Generation: 9} }
 
 func exampleActs() *ActUnit {
 	const start = 20453 * 86_400_000
-	return &ActUnit{ID: actID(), Folded: 300, Next: 3, Content: digest.Sum{Lo: 1}, Replica: digest.Sum{Lo: 2}, Parts: []*ActPart{{
+	return &ActUnit{ID: actID(), Folded: 300, Next: 3, Content: digest.Sum{Lo: 1}, Replica: digest.Sum{Lo: 2}, Dropped: 7, Parts: []*ActPart{{
 		ID:     keys.Part{FirstDay: 20453, Days: 1, Event: 21, Number: 2},
 		Events: 3, First: start + 10_000, Last: start + 60_000, Bytes: 98, DayBytes: 85,
 		rows: make([]slot[[]byte], 1), days: 1, slots: make([]slot[ActDay], 1),
@@ -58,7 +58,7 @@ func exampleActs() *ActUnit {
 
 // actFacts are what a manifest says.
 func actFacts(u *ActUnit) (out []any) {
-	out = append(out, u.ID, u.Folded, u.Next, u.Content, u.Replica)
+	out = append(out, u.ID, u.Folded, u.Next, u.Content, u.Replica, u.Dropped)
 	for _, p := range u.Parts {
 		out = append(out, p.ID, p.Events, p.First, p.Last, p.Bytes, p.DayBytes, len(p.rows), p.days, len(p.slots))
 	}

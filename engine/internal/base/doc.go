@@ -36,18 +36,18 @@
 // # Worked example of events
 //
 // The manifest of a unit with one part, folded at 300: the next part gets number 3; the
-// sums are 1 and 2; the part is number 2, of day 20453, with 3 events in 1 row of 98 bytes
+// sums are 1 and 2; 7 events have been dropped; the part is number 2, of day 20453, with 3 events in 1 row of 98 bytes
 // with the header, from 00:00:10 to 00:01; it has events on its one day, of which 85 bytes
 // are kept. Sealed:
 //
 //	01 01 ac 02 03  the seal's version, version, folded, next number
 //	00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01  content
 //	00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 02  replica
-//	01  part:
+//	07 01  dropped, parts:
 //	ca bf 02 01 02 03 01  day, days, number, events, rows
 //	a0 cc a3 9b ee 66 d0 86 03  first time, last - first
 //	62 01 55  bytes, the first of its days, bytes kept of it
-//	39 89 d7 32  CRC
+//	70 4a d7 ae  CRC
 //
 // What is kept of that day, with the sums 5 and 6 and the presence that is the example of
 // package timeline. Sealed:

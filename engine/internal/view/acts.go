@@ -19,13 +19,14 @@ var _ query.EventCursor = (*Cursor)(nil)
 const blockSize = timeline.BlockSize
 
 // Horizon returns the time before which events of a type are not seen any more, in ms
-// UTC: the start of the day of the last record, less the days of its retention.
+// UTC: the start of the day of the last record, less the days of its retention. It never
+// goes back: what was past a retention before this was made longer may be gone.
 func (s *State) Horizon(e *schema.Event) int64 {
-	if e.Retention == 0 {
-		return schema.MinTimestamp
+	first := schema.MinDate + int64(e.Forgotten)
+	if e.Retention > 0 {
+		first = max(first, int64(timeline.DayOf(s.Received))-int64(e.Retention))
 	}
-	const day = 86_400_000
-	return (int64(timeline.DayOf(s.Received)) - int64(e.Retention)) * day
+	return first * dayMillis
 }
 
 // actReaders keeps readers for other cursors: the scratch takes some 200 KiB.

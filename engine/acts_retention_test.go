@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// What the model knows of retention: how many days each event type is kept, and before
+// which time it had forgotten all when it came to be kept longer.
+
+type modelRetention struct {
+	days map[string]uint32
+	past map[string]int64
+	late time.Time // the last received time
+
+	redefined, admitted, forgotten int // how often a type was redefined, was added, and ids were gone
+}
+
+func newModelRetention() modelRetention {
+	return modelRetention{days: map[string]uint32{"buy": 0, "look": 20}, past: map[string]int64{}}
+}
+
+// horizon is the time before which nothing of an event type is seen.
+func (m *actModel) horizon(event string) int64 {
+	h, ok := m.keep.past[event]
+	if !ok {
+		h = schema.MinTimestamp
+	}
+	if days := m.keep.days[event]; days > 0 {
+		h = max(h, (m.keep.late.UnixMilli()/actDay-int64(days))*actDay)
+	}
+	return h
+}
+
+// received is for when something is written now.
+func (m *actModel) received() {
+	m.keep.late = m.now
+	m.list = slices.DeleteFunc(m.list, func(a modelAct) bool { return a.time < m.horizon(a.event) })
+}
+
+// redefine changes how long an event type is kept.
+func (m *actModel) redefine() {
+	event, days := pickOne(m, "buy", "look"), pickOne[uint32](m, 0, 9, 9, 20, 45)
+	if m.keep.days[event] == days {
+		return
+	}
+	m.received()
+	before := m.horizon(event)
+	m.apply(func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.RedefineEvent, Event: event, Retention: days})
+	})
+	if m.keep.days[event] = days; m.horizon(event) < before {
+		m.keep.past[event] = before
+	}
+	m.received()
+	m.keep.redefined++
+}
+
+// admit adds an event type that is kept for ever.
+func (m *actModel) admit() {
+	if len(m.keep.days) > 2 {
+		return
+	}
+	m.received()
+	m.apply(func(b *batch.Builder) { b.Change(schema.Change{Op: schema.AddEvent, Event: "third"}) })
+	m.keep.days["third"] = 0
+}
+
+// compact folds everything: no digest changes, and parts past their retention are gone.
+func (m *actModel) compact(name string) {
+	m.t.Helper()
+	before, err := m.db.Digests(m.t.Context())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := m.db.Compact(m.t.Context()); err != nil {
+		m.t.Fatal(err)
+	}
+	after, err := m.db.Digests(m.t.Context())
+	if err != nil || before != after {
+		m.t.Fatalf("%s: compaction changes the digests (%v)\n%+v\n%+v", name, err, before, after)
+	}
+	s := m.db.current.Load()
+	for i := range s.Schema.Events {
+		e := &s.Schema.Events[i]
+		if got, want := s.Horizon(e), m.horizon(e.Name); got != want {
+			m.t.Fatalf("%s: the horizon of %s is %d, want %d", name, e.Name, got, want)
+		}
+		for _, u := range s.Acts[e.ID] {
+			for _, p := range u.Parts {
+				if p.Last < m.horizon(e.Name) {
+					m.t.Fatalf("%s: a part of %s with events up to %d is there, and %d is the horizon", name, e.Name, p.Last, m.horizon(e.Name))
+				}
+			}
+		}
+	}
+}
+
+// checkRetention fails if the model has seen too little, or stats tell something else.
+func (m *actModel) checkRetention(written int) {
+	m.t.Helper()
+	st, err := m.db.Stats(m.t.Context())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Logf("%d events written, %d stored, of these %d past their retention, %d dropped; %+v", written, st.Events, st.EventsPast, st.EventsDropped, m.keep)
+	if st.Events+st.EventsDropped != uint64(written) || st.Events-st.EventsPast < uint64(len(m.list)) {
+		m.t.Errorf("%d events are seen; stats: %+v", len(m.list), st)
+	}
+	if st.EventsDropped < 100 || m.keep.redefined < 5 || m.keep.admitted == 0 {
+		m.t.Error("too little was forgotten")
+	}
+}
+
+// TestRetention: the parts of a span lose their days when they are written again, whole
+// parts at once; no answer changes, and stats say what is kept away.
+func TestRetention(t *testing.T) {
+	m := busyStore(t) // days 90 and 91
+	defer func() { _ = m.db.Close() }()
+	count := func(want uint64) {
+		t.Helper()
+		if c, err := m.db.Count(t.Context(), "buy.any()", nil); err != nil || c.Count != want {
+			t.Errorf("%d people, want %d (%v)", c.Count, want, err)
+		}
+	}
+	stats := func(events, past, dropped uint64) {
+		t.Helper()
+		if st, err := m.db.Stats(t.Context()); err != nil || st.Events != events || st.EventsPast != past || st.EventsDropped != dropped {
+			t.Errorf("%+v, want %d, %d and %d (%v)", st.Recorded, events, past, dropped, err)
+		}
+	}
+	stats(400, 0, 0)
+	m.apply(func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.RedefineEvent, Event: "buy", Retention: 9}) // from day 91 on
+	})
+	count(50)
+	stats(400, 200, 0)
+	m.compactSame()
+	stats(200, 0, 200)
+	m.apply(func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.RedefineEvent, Event: "buy", Retention: 500})
+	})
+	stats(200, 0, 200)
+	count(50)
+	if r := m.buy("k1", 90); r.Quarantined != 1 {
+		t.Errorf("an event of a day that is forgotten: %+v", r)
+	}
+	if r := m.buy("k1", 91); r.Accepted != 1 {
+		t.Errorf("an event of a day that is not: %+v", r)
+	}
+	for day := range int64(9) { // a part of the span from day 90 to 119, which has day 91 too
+		m.now = time.UnixMilli((101 + day) * actDay).UTC()
+		m.buy("k2", 100+day)
+		m.compactSame()
+	}
+	stats(210, 0, 200)
+	m.apply(func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.RedefineEvent, Event: "buy", Retention: 10}) // day 99 on
+	})
+	stats(210, 201, 200)
+	count(1)
+	m.compactSame()
+	stats(210, 201, 200) // they are in the span's part, which nothing is merged into
+	for day := range int64(7) {
+		m.now = time.UnixMilli((110 + day) * actDay).UTC()
+		m.buyMany("k2", 109+day, 30)
+		m.compactSame()
+	}
+	// On day 113 there were enough for the span to be written again, without what was before
+	// day 103. Since then three more days have passed.
+	stats(216, 3, 404)
+	count(1)
+	if p := m.problems(); p != "" {
+		t.Error(p)
+	}
+}
+
+// compactSame is compact for a test that has no model.
+func (m *actModel) compactSame() {
+	m.t.Helper()
+	before, err := m.db.Digests(m.t.Context())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := m.db.Compact(m.t.Context()); err != nil {
+		m.t.Fatal(err)
+	}
+	if after, err := m.db.Digests(m.t.Context()); err != nil || after != before {
+		m.t.Fatalf("compaction changes the digests (%v)\n%+v\n%+v", err, before, after)
+	}
+}
+
+// buy writes one event.
+func (m *actModel) buy(key string, day int64) batch.Result {
+	m.t.Helper()
+	return m.buyMany(key, day, 1)
+}
+
+// buyMany writes so many events of a day.
+func (m *actModel) buyMany(key string, day, n int64) batch.Result {
+	m.t.Helper()
+	return m.apply(func(b *batch.Builder) {
+		table := b.Events(nil)
+		for i := range n {
+			table.Row([]byte(key), []byte("buy"), day*actDay+i)
+		}
+	})
+}
