@@ -148,12 +148,8 @@ func (c *Cursor) skips() bool {
 		return false
 	}
 	base := int64(chunk) << bitmap.ChunkBits
-	if c.scan.One {
-		who := base + int64(c.scan.Profile)
-		return who < profiles.min || who > profiles.max()
-	}
 	first, last := max(profiles.min-base, 0), min(profiles.max()-base, bitmap.ChunkSize-1)
-	if anyOf(c.scan.Within, int(first), int(last)) {
+	if one := int64(c.scan.Profile); c.scan.One && first <= one && one <= last || !c.scan.One && anyOf(c.scan.Within, int(first), int(last)) {
 		return false
 	}
 	c.Stats.Others++

@@ -39,30 +39,35 @@ type PartDay struct {
 
 // dayBuilder takes in the events of one day, by profile, then time.
 type dayBuilder struct {
-	events   uint64
-	profiles []uint32
-	last     []uint8
+	events uint64
+	last   []uint32 // of each profile the slot of its last event: profile << 8 | slot
 }
 
 func (b *dayBuilder) add(profile uint32, ms int64) {
 	b.events++
-	slot := uint8(ms / SlotMillis)
-	if n := len(b.profiles); n > 0 && b.profiles[n-1] == profile {
-		b.last[n-1] = slot
+	entry := profile<<8 | uint32(ms/SlotMillis)
+	if n := len(b.last); n > 0 && b.last[n-1]>>8 == profile {
+		b.last[n-1] = entry
 		return
 	}
-	b.profiles, b.last = append(b.profiles, profile), append(b.last, slot)
+	b.last = append(b.last, entry)
 }
 
 // presence returns the stored form; the profiles ascend.
 func (b *dayBuilder) presence() []byte {
+	profiles := make([]uint32, len(b.last))
+	for i, entry := range b.last {
+		profiles[i] = entry >> 8
+	}
 	dst := append(append([]byte(presenceMagic), presenceVersion), make([]byte, presenceFixed-5)...)
-	dst, err := bitmap.EncodeOrdinals(dst, b.profiles)
+	dst, err := bitmap.EncodeOrdinals(dst, profiles)
 	if err != nil {
 		panic(err) //tidy:invariant the builder has checked their order
 	}
 	binary.LittleEndian.PutUint32(dst[12:], uint32(len(dst)-presenceFixed))
-	dst = append(dst, b.last...)
+	for _, entry := range b.last {
+		dst = append(dst, uint8(entry))
+	}
 	binary.LittleEndian.PutUint32(dst[8:], checksum(dst))
 	return dst
 }

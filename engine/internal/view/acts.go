@@ -165,11 +165,21 @@ func (r *actReader) stored(c *Cursor, e *schema.Event, scan *query.EventScan, fr
 			return err
 		}
 	}
-	c.bytes += uint64(r.scan.Stats.Bytes)
-	st := &r.scan.Stats
-	c.reads.Add(query.EventReads{Parts: uint64(len(r.parts)), OtherParts: uint64(len(units[shard].Parts) - len(r.parts)), Blocks: uint64(st.Blocks - st.Zoned),
-		OtherTimes: uint64(st.Skipped - st.Others), OtherPeople: uint64(st.Others), OtherValues: uint64(st.Zoned)})
+	c.tookParts(units[shard], r.parts)
+	c.took(&r.scan.Stats)
 	return r.scan.Err()
+}
+
+// tookParts counts the parts of a unit that lie in a window, and the others.
+func (c *Cursor) tookParts(u *base.ActUnit, in []*base.ActPart) {
+	c.reads.Add(query.EventReads{Parts: uint64(len(in)), OtherParts: uint64(len(u.Parts) - len(in))})
+}
+
+// took counts what a scan has read.
+func (c *Cursor) took(st *timeline.Stats) {
+	c.bytes += uint64(st.Bytes)
+	c.reads.Add(query.EventReads{Blocks: uint64(st.Blocks - st.Zoned),
+		OtherTimes: uint64(st.Skipped - st.Others), OtherPeople: uint64(st.Others), OtherValues: uint64(st.Zoned)})
 }
 
 // load makes the block of what the scan found in one stored block.

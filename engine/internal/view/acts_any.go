@@ -52,6 +52,7 @@ func (c *Cursor) HasEvent(event schema.EventID, from, to int64, chunk int, withi
 func (r *actReader) anyStored(c *Cursor, u *base.ActUnit, from, to int64, chunk int, who, found *bitmap.Words) error {
 	r.maybe.Clear()
 	r.parts, r.sources, r.edges = u.Window(from, to, r.parts[:0]), r.sources[:0], r.edges[:0]
+	c.tookParts(u, r.parts)
 	for _, p := range r.parts {
 		s, err := p.Source()
 		if err != nil {
@@ -118,6 +119,6 @@ func (r *actReader) lookUp(c *Cursor, parts []timeline.Source, scan timeline.Sca
 	for r.scan.Reset(parts, scan); r.scan.Next(); {
 		r.scan.AddTo(found)
 	}
-	c.bytes += uint64(r.scan.Stats.Bytes)
+	c.took(&r.scan.Stats)
 	return r.scan.Err()
 }
