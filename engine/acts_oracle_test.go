@@ -41,7 +41,7 @@ func (m *actModel) ask(name string) {
 				unknown++
 			}
 		}
-		if key := m.key(); people[key] != nil && m.r.IntN(3) == 0 {
+		if key := m.key(); people[key] != nil {
 			m.why(s, text, key, people[key], env.Now)
 			m.lifetime(s, key, people[key], env.Now)
 		}
@@ -237,7 +237,7 @@ func (m *actModel) events() (text, event string) {
 		case 0:
 			text += fmt.Sprintf(".in_last(days(%d))", 1+m.r.IntN(60))
 		case 1:
-			from := 60 + m.r.IntN(35)
+			from := int(m.now.UnixMilli()/actDay) - 40 + m.r.IntN(35)
 			at := func(day int) string {
 				return fmt.Sprintf("timestamp(%q)", time.UnixMilli(int64(day)*actDay).UTC().Format(time.RFC3339))
 			}

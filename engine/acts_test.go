@@ -63,6 +63,7 @@ func (m *actModel) apply(fill func(b *batch.Builder)) batch.Result {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	m.received()
 	return r
 }
 
@@ -442,19 +443,17 @@ func (m *actModel) sameContent() {
 		}
 		keys = append(keys, row.Key)
 	}
-	other := &actModel{t: m.t, r: m.r, fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: m.keep.late}
+	other := &actModel{t: m.t, r: m.r, fs: vfs.NewMem(), ids: map[string]string{}, now: m.keep.late}
 	other.open()
 	defer func() { _ = other.db.Close() }()
 	other.apply(func(b *batch.Builder) {
 		for _, c := range eventChanges() {
+			if c.Op == schema.AddEvent {
+				c.Retention = m.keep.days[c.Event]
+			}
 			b.Change(c)
 		}
 		b.Change(schema.Change{Op: schema.AddEvent, Event: "third"})
-		for _, event := range []string{"buy", "look"} {
-			if days := m.keep.days[event]; days != other.keep.days[event] {
-				b.Change(schema.Change{Op: schema.RedefineEvent, Event: event, Retention: days})
-			}
-		}
 		for _, k := range keys {
 			b.Upsert(k)
 		}
