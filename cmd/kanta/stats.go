@@ -65,10 +65,10 @@ since it was last folded into the base. Events past the retention of their type 
 seen by no question; they are dropped by and by.
 
 --json: store, format, position, profiles, ordinals, events, events_past_retention,
-events_dropped, changes (of attributes with history), attributes, schema_version, segments, lists, quarantined, head_rows,
-head_bytes, log_records, log_bytes, base_bytes and written_bytes (objects by kind),
-disk_bytes, cache_bytes, memory {budget_bytes, used_bytes}, write_amplification,
-digests {content, replica, chain}.`,
+events_dropped, changes (of attributes with history), attributes, schema_version,
+segments, lists, quarantined, head_rows, head_bytes, log_records, log_bytes, base_bytes
+and written_bytes (objects by kind), disk_bytes, cache_bytes, memory {budget_bytes,
+used_bytes}, write_amplification, digests {content, replica, chain}.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
