@@ -191,10 +191,9 @@ func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Bat
 	}
 	r.block = query.EventBlock{Ords: r.ords, Sorted: true, Columns: r.block.Columns[:0]}
 	if scan.Times {
-		if err := narrow.Times(r.numbers[:]); err != nil {
+		if err := r.loadTimes(&narrow); err != nil {
 			return err
 		}
-		r.times = pick(r.times, r.numbers[:], r.sel)
 		r.block.Times = r.times
 	}
 	r.columns = grown(r.columns, len(scan.Properties))
@@ -207,20 +206,27 @@ func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Bat
 	return nil
 }
 
+func (r *actReader) loadTimes(b *timeline.Block) error {
+	times, done, err := b.SomeTimes(r.sel, r.times[:0])
+	if r.times = times; done || err != nil {
+		return err
+	}
+	if err := b.Times(r.numbers[:]); err != nil {
+		return err
+	}
+	r.times = pick(r.times, r.numbers[:], r.sel)
+	return nil
+}
+
 // selectRuns fills ords and sel with the events that are meant.
 func (r *actReader) selectRuns(b *timeline.Batch) {
 	n := 0
-	for i, p := range b.Profiles {
+	for i, p := range b.Profiles { // most runs are one event
 		from, to := b.Starts[i], b.Ends[i]
-		if b.Hits == nil {
-			for k := from; k < to; k++ {
-				r.ordBuffer[n&(blockSize-1)], r.selBuffer[n&(blockSize-1)] = p, k
-				n++
-			}
-			continue
-		}
-		for k := from; k < to; k++ {
-			if b.Hits.Has(int(k)) {
+		r.ordBuffer[n&(blockSize-1)], r.selBuffer[n&(blockSize-1)] = p, from
+		n++
+		for k := from + 1; k < to; k++ {
+			if b.Hits == nil || b.Hits.Has(int(k)) {
 				r.ordBuffer[n&(blockSize-1)], r.selBuffer[n&(blockSize-1)] = p, k
 				n++
 			}
@@ -257,11 +263,20 @@ func (r *actReader) column(e *schema.Event, b *timeline.Block, id schema.AttrID,
 	}
 	switch effect.ClassOf(p) {
 	case effect.Code:
+		codes, done, err := b.SomeCodes(id, r.sel, m.codes[:0])
+		if *m = (actColumn{codes: codes}); done || err != nil {
+			return err
+		}
 		if err := b.Codes(id, r.codes[:]); err != nil {
 			return err
 		}
 		*m = actColumn{codes: pick(m.codes, r.codes[:], r.sel)}
 	case effect.Int:
+		ints, done, err := b.SomeInts(id, r.sel, m.ints[:0])
+		if done || err != nil {
+			*m = actColumn{ints: ints}
+			return err
+		}
 		if err := b.Ints(id, r.numbers[:], &r.mask); err != nil {
 			return err
 		}
