@@ -66,7 +66,9 @@ func (s *Schema) Forget(id EventID, day int32) *Schema {
 			events[i].Forgotten = uint32(min(max(day, MinDate), MaxDate) - MinDate)
 		}
 	}
-	return New(s.Version, s.NextID, s.Attributes, events...)
+	out := *s
+	out.Events = events
+	return &out
 }
 
 func (s *Schema) addEvent(c Change) (*Schema, error) {

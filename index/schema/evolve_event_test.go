@@ -96,6 +96,15 @@ func TestClashes(t *testing.T) {
 	}
 }
 
+// TestForget: what is forgotten is noted, and everything else stays as it was.
+func TestForget(t *testing.T) {
+	s := exampleSchema()
+	want := exampleSchema()
+	want.Events[0].Forgotten = 739001
+	requireSameSchema(t, s.Forget(18, MinDate+739001), want)
+	requireSameSchema(t, s, exampleSchema())
+}
+
 func TestEventLimits(t *testing.T) {
 	events := make([]Event, MaxEvents)
 	for i := range events {
