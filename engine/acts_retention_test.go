@@ -2,6 +2,8 @@ package engine
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,19 +11,21 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// What the model knows of retention: how many days each event type is kept, and before
-// which time it had forgotten all when it came to be kept longer.
+// What the model knows of retention: how many days each event type is kept, before which
+// time it had forgotten all when it came to be kept longer, and before which time ids had
+// been forgotten when a type came that keeps longer.
 
 type modelRetention struct {
 	days map[string]uint32
 	past map[string]int64
 	late time.Time // the last received time
+	ids  int64
 
-	redefined int // how often a type was
+	redefined, forgotten, refused int // how often a type was redefined, an id was dropped, and an event had one of such a day
 }
 
 func newModelRetention() modelRetention {
-	return modelRetention{days: map[string]uint32{"buy": 0, "look": 20}, past: map[string]int64{}}
+	return modelRetention{days: map[string]uint32{"buy": 0, "look": 20}, past: map[string]int64{}, ids: schema.MinTimestamp}
 }
 
 // horizon is the time before which nothing of an event type is seen.
@@ -36,6 +40,15 @@ func (m *actModel) horizon(event string) int64 {
 	return h
 }
 
+// idHorizon is the time before which no event may have an id.
+func (m *actModel) idHorizon() int64 {
+	all := int64(schema.MaxTimestamp)
+	for event := range m.keep.days {
+		all = min(all, m.horizon(event))
+	}
+	return max(m.keep.ids, all)
+}
+
 // received is for when something is written now.
 func (m *actModel) received() {
 	m.keep.late = m.now
@@ -44,7 +57,7 @@ func (m *actModel) received() {
 
 // redefine changes how long an event type is kept.
 func (m *actModel) redefine() {
-	event, days := pickOne(m, "buy", "look"), pickOne[uint32](m, 0, 9, 9, 20, 45)
+	event, days := pickOne(m, "buy", "look"), pickOne[uint32](m, 0, 9, 9, 9, 20, 20, 45)
 	if m.keep.days[event] == days {
 		return
 	}
@@ -66,11 +79,13 @@ func (m *actModel) admit() {
 		return
 	}
 	m.received()
+	m.keep.ids = m.idHorizon()
 	m.apply(func(b *batch.Builder) { b.Change(schema.Change{Op: schema.AddEvent, Event: "third"}) })
 	m.keep.days["third"] = 0
 }
 
-// compact folds everything: no digest changes, and parts past their retention are gone.
+// compact folds everything: no digest changes, and parts past their retention are gone, with
+// the ids that are forgotten.
 func (m *actModel) compact(name string) {
 	m.t.Helper()
 	before, err := m.db.Digests(m.t.Context())
@@ -85,6 +100,18 @@ func (m *actModel) compact(name string) {
 		m.t.Fatalf("%s: compaction changes the digests (%v)\n%+v\n%+v", name, err, before, after)
 	}
 	s := m.db.current.Load()
+	if got, want := int64(s.IDHorizon())*actDay, m.idHorizon(); got != want {
+		m.t.Fatalf("%s: the horizon of ids is %d, want %d", name, got, want)
+	}
+	if n := m.idsBefore(m.idHorizon()); n > 0 {
+		m.t.Fatalf("%s: %d ids are left", name, n)
+	}
+	for id := range m.ids {
+		if day, _ := strconv.ParseInt(strings.Split(id, "/")[1], 10, 64); day*actDay < m.idHorizon() {
+			delete(m.ids, id)
+			m.keep.forgotten++
+		}
+	}
 	for i := range s.Schema.Events {
 		e := &s.Schema.Events[i]
 		if got, want := s.Horizon(e), m.horizon(e.Name); got != want {
@@ -100,6 +127,16 @@ func (m *actModel) compact(name string) {
 	}
 }
 
+// idsBefore counts the stored ids of events before a time.
+func (m *actModel) idsBefore(t int64) (n uint64) {
+	for _, r := range m.db.current.Load().ids.Runs {
+		if int64(r.ID.Day)*actDay < t {
+			n += r.IDs
+		}
+	}
+	return n
+}
+
 // checkRetention fails if the model has seen too little, or stats tell something else.
 func (m *actModel) checkRetention(written int) {
 	m.t.Helper()
@@ -111,7 +148,7 @@ func (m *actModel) checkRetention(written int) {
 	if st.Events+st.EventsDropped != uint64(written) || st.Events-st.EventsPast < uint64(len(m.list)) {
 		m.t.Errorf("%d events are seen; stats: %+v", len(m.list), st)
 	}
-	if st.EventsDropped < 100 || m.keep.redefined < 3 {
+	if st.EventsDropped < 100 || m.keep.redefined < 3 || m.keep.forgotten < 100 || m.keep.refused < 20 {
 		m.t.Error("too little was forgotten")
 	}
 }

@@ -259,6 +259,10 @@ func (m *actModel) claim(source, id string, a modelAct) string {
 	if id == "" {
 		return ""
 	}
+	if a.time < m.idHorizon() {
+		m.keep.refused++
+		return "late"
+	}
 	name := fmt.Sprint(source, "/", a.time/actDay, "/", id)
 	content := fmt.Sprint(a)
 	switch first, seen := m.ids[name]; {

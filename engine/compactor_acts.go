@@ -102,9 +102,15 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	return c.deleteObsolete()
 }
 
-// dropExpired folds the units that have parts past their retention, which drops these.
+// dropExpired folds the units that have parts past their retention, and the ids if there
+// are any of days that are forgotten, which drops these.
 func (c *compactor) dropExpired(ctx context.Context) error {
 	s := c.db.current.Load()
+	if s.ids.Expired(s.IDHorizon()) {
+		if err := c.fold(ctx, unitID{attr: idsUnit}); err != nil {
+			return err
+		}
+	}
 	for i := range s.Schema.Events {
 		e := &s.Schema.Events[i]
 		first := timeline.DayOf(s.Horizon(e))

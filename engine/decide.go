@@ -45,6 +45,7 @@ type decider struct {
 	before  map[cell]schema.Value  // of attributes with history, those in pending: as before the batch
 	taken   map[uniqueValue]uint32 // by whom, of the pending values
 	gone    map[uint32]bool        // profiles that this batch deleted
+	idsFrom int32                  // the day from which on ids were known before the row of schema changes at hand
 	added   []addedString
 	built   []keys.Span // that it has written into the base
 }

@@ -97,6 +97,12 @@ func (d *decider) horizon(e *schema.Event) int64 {
 	return s.Horizon(e)
 }
 
+// idHorizon is the day before which ids of events are not known any more, as of this record.
+func (d *decider) idHorizon() int32 {
+	s := view.State{Schema: d.w.schema, Received: d.received}
+	return s.IDHorizon()
+}
+
 func newEventCells(c *batch.BlockColumn, rows int) *eventCells {
 	out := &eventCells{BlockColumn: c, at: make([]int32, rows)}
 	k := int32(0)
@@ -226,8 +232,9 @@ func (b *eventBlock) hash() {
 // seen is a duplicate if its content is the same, else in conflict with the first.
 func (d *decider) eventProfiles(b *eventBlock) (fresh []int, err error) {
 	var ids *eventCells
+	var idsFrom int32
 	if b.op.IDs != nil {
-		ids = newEventCells(b.op.IDs, b.op.N)
+		ids, idsFrom = newEventCells(b.op.IDs, b.op.N), d.idHorizon()
 	}
 	for row := range b.op.N {
 		if b.fail[row] != batch.ReasonNone {
@@ -248,7 +255,7 @@ func (d *decider) eventProfiles(b *eventBlock) (fresh []int, err error) {
 		}
 		b.ords[row] = ord
 		if ids != nil && ids.at[row] >= 0 {
-			if err := d.claimID(b, row, ids.text(ids.at[row])); err != nil {
+			if err := d.claimID(b, row, ids.text(ids.at[row]), idsFrom); err != nil {
 				return nil, err
 			}
 		}
@@ -261,14 +268,19 @@ func (d *decider) eventProfiles(b *eventBlock) (fresh []int, err error) {
 	return fresh, nil
 }
 
-func (d *decider) claimID(b *eventBlock, row int, id []byte) error {
-	e := b.types[b.op.Event[row]]
+// claimID takes the id of an event. Of a day before idsFrom nobody can tell whether it is taken.
+func (d *decider) claimID(b *eventBlock, row int, id []byte, idsFrom int32) error {
+	e, day := b.types[b.op.Event[row]], timeline.DayOf(b.op.Times[row])
+	if day < idsFrom {
+		b.fail[row], b.detail[row] = batch.ReasonTooLate, fmt.Sprintf("ids of events before %s are forgotten: send it without an id if it is new", schema.DateValue(int64(idsFrom)))
+		return nil
+	}
 	content := eventContent(b.ords[row], e.ID, b.op.Times[row], b.hashes[row])
 	source := b.op.IDSource
 	if source == "" {
 		source = d.source
 	}
-	first, seen, err := d.w.ids.claim(&d.out.outcome, source, timeline.DayOf(b.op.Times[row]), id, content)
+	first, seen, err := d.w.ids.claim(&d.out.outcome, source, day, id, content)
 	switch {
 	case !seen:
 	case first == content:

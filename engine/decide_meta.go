@@ -80,6 +80,9 @@ func (d *decider) change(op *batch.Op) error {
 // behind the last of a row of changes: so a name can change in one batch together with the
 // computed attributes that use it, and these may be defined in any order.
 func (d *decider) changes(ops []batch.Op, i int) error {
+	if i == 0 || ops[i-1].Code != batch.OpSchemaChange {
+		d.idsFrom = d.idHorizon()
+	}
 	if err := d.change(&ops[i]); err != nil || i+1 < len(ops) && ops[i+1].Code == batch.OpSchemaChange {
 		return err
 	}
@@ -87,7 +90,18 @@ func (d *decider) changes(ops []batch.Op, i int) error {
 	for first > 0 && ops[first-1].Code == batch.OpSchemaChange {
 		first--
 	}
+	d.keepIDHorizon()
 	return d.compile(ops[first : i+1])
+}
+
+// keepIDHorizon sees to it that a row of schema changes does not bring back days whose ids
+// may have been dropped. Changes of one row are one change: in which order they add event
+// types does not matter.
+func (d *decider) keepIDHorizon() {
+	if d.idHorizon() < d.idsFrom {
+		d.out.meta.schema = d.w.schema.ForgetIDs(d.idsFrom)
+		d.w.adopt(d.out.meta.schema)
+	}
 }
 
 // compile compiles what a row of schema changes defines, and everything else.

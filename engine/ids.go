@@ -18,7 +18,9 @@ import (
 
 // eventIDs tells which ids of events have been seen: an id is unique per source and UTC
 // day of the event. It is the writer's. Ids are claimed in outcomes and kept in memory
-// until the compactor has them in runs on disk: an id is new if neither knows it.
+// until the compactor has them in runs on disk: an id is new if neither knows it. Nobody
+// asks for ids of days before the state's horizon (see view.State.IDHorizon): whether they
+// are still there depends on the compactor.
 type eventIDs struct {
 	seed    uint64
 	stored  *base.IDs            // as of the group's start
@@ -103,10 +105,11 @@ func (x *eventIDs) turn(applied uint64) map[effect.ID]uint64 {
 // column of events, has this id.
 const idsUnit = schema.PositionProperty + 1
 
-// foldIDs writes the ids that were claimed as runs and publishes them.
+// foldIDs writes the ids that were claimed as runs, drops those of days that are forgotten,
+// and publishes what is left.
 func (c *compactor) foldIDs(ctx context.Context, s *state, id unitID) error {
 	start := time.Now()
-	w, job := c.db.writer, &base.IDJob{Old: s.ids}
+	w, job := c.db.writer, &base.IDJob{Old: s.ids, First: s.IDHorizon()}
 	r := &request{ctx: ctx, done: make(chan struct{}), task: func() {
 		job.Claims, job.Folded = w.ids.turn(w.pos.Applied), w.pos.Applied
 	}}

@@ -90,7 +90,7 @@ func AppendSchema(dst []byte, s *Schema) []byte {
 		dst = appendString(appendString(dst, s.Computed[i].Name), s.Computed[i].Text)
 		dst = append(dst, 0)
 	}
-	return dst
+	return binary.AppendUvarint(dst, uint64(s.ForgottenIDs))
 }
 
 func appendEvent(dst []byte, e *Event) []byte {
@@ -129,7 +129,10 @@ func DecodeSchema(b []byte) (*Schema, error) {
 	}
 	d.taken = make(map[AttrID]bool)
 	attributes, events := d.attributes(), d.events()
-	computed := d.computed(attributes)
+	computed, ids := d.computed(attributes), d.uint32()
+	if d.err == nil && ids > MaxRetention {
+		d.corrupt("days whose ids are forgotten")
+	}
 	if d.err == nil && d.at != len(b) {
 		d.corrupt("trailing bytes")
 	}
@@ -137,7 +140,7 @@ func DecodeSchema(b []byte) (*Schema, error) {
 		return nil, d.err
 	}
 	s := New(version, d.next, attributes, events...)
-	s.Computed = computed
+	s.Computed, s.ForgottenIDs = computed, ids
 	return s, nil
 }
 

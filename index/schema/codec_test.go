@@ -20,7 +20,7 @@ func exampleSchema() *Schema {
 	}, Event{ID: 18, Name: "purchase", Retention: 730, Forgotten: 739000, Class: Transaction, Properties: []Attribute{
 		{ID: 19, Name: "amount", Kind: Decimal, Scale: 2, Required: true, Min: DecimalValue(0, 2)},
 	}})
-	s.Computed = []Computed{{"orders", "purchase.count()"}}
+	s.Computed, s.ForgottenIDs = []Computed{{"orders", "purchase.count()"}}, 738000
 	return s
 }
 
@@ -59,8 +59,8 @@ func TestGoldenExample(t *testing.T) {
 
 func requireSameSchema(t *testing.T, got, want *Schema) {
 	t.Helper()
-	if got.Version != want.Version || got.NextID != want.NextID {
-		t.Fatalf("got version %d next %d, want %d %d", got.Version, got.NextID, want.Version, want.NextID)
+	if got.Version != want.Version || got.NextID != want.NextID || got.ForgottenIDs != want.ForgottenIDs {
+		t.Fatalf("got version %d next %d, ids of %d days forgotten, want %d %d %d", got.Version, got.NextID, got.ForgottenIDs, want.Version, want.NextID, want.ForgottenIDs)
 	}
 	requireSameAttributes(t, got.Attributes, want.Attributes)
 	if len(got.Events) != len(want.Events) {
@@ -132,7 +132,8 @@ func TestDecodeErrors(t *testing.T) {
 		{"a property's id is the event's", change(70, 18), ErrCorrupt},
 		{"a property's id is below 16", change(70, 15), ErrCorrupt},
 		{"forged count of computed attributes", change(89, 0x7f), ErrCorrupt},
-		{"newer flag of a computed attribute", change(len(good)-1, 1), ErrNewerFormat},
+		{"newer flag of a computed attribute", change(len(good)-4, 1), ErrNewerFormat},
+		{"more days of ids than there are", slices.Concat(good[:len(good)-3], []byte{0xff, 0xff, 0xff, 0x01}), ErrCorrupt},
 	} {
 		if _, err := DecodeSchema(c.b); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", c.name, err, c.want)

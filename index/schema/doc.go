@@ -49,6 +49,7 @@
 //	  uvarint  n, then n attributes
 //	  uvarint  n, then n event types
 //	  uvarint  n, then n computed attributes, in the order in which they were added
+//	  uvarint  of how many days of the calendar the ids of events are forgotten
 //	  (ids ascend within their list, are at least 16, below next id, and all different;
 //	  names are distinct within their list, and no computed attribute has that of an attribute)
 //
@@ -95,10 +96,11 @@
 //	01 13 06 61 6d 6f 75 6e 74 04 02 00 00 01 04 02 00 00 00 00
 //	01
 //	06 6f 72 64 65 72 73 10 70 75 72 63 68 61 73 65 2e 63 6f 75 6e 74 28 29 00
+//	d0 85 2d
 //
 // The first is age: id 16, int, demographic, required, min 0, max 120. The second is plan:
 // id 17, a dictionary string with history, whose changes are of type 20, allowed "free" and
 // "pro". The event type is purchase: id 18, kept for 730 days, transaction, with
 // nothing before 2024-04-25; its property is amount: id 19, a decimal of 2 places, required, min 0.00. The computed attribute orders is
-// purchase.count().
+// purchase.count(). Ids of events before 2021-07-30 are forgotten.
 package schema

@@ -73,7 +73,7 @@ func (op ChangeOp) String() string {
 //     are another column. One with history has to give that up first.
 //   - AddEvent, RenameEvent, DeprecateEvent and DropEvent are as those of attributes.
 //     RedefineEvent sets Retention and Class, and ends a deprecation. (What the days are that
-//     have been past a retention, the caller knows: see [Schema.Forget].)
+//     have been past a retention, the caller knows: see [Schema.Forget] and [Schema.ForgetIDs].)
 //   - Changes of properties are as those of attributes. No property is unique, has history,
 //     or is named "ts", which is the time of an event. Its storage never changes.
 //   - AddComputed, SetComputed, DropComputed: what the text means, and whether another text

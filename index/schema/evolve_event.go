@@ -63,13 +63,24 @@ func (s *Schema) Forget(id EventID, day int32) *Schema {
 	events := slices.Clone(s.Events)
 	for i := range events {
 		if events[i].ID == id {
-			events[i].Forgotten = uint32(min(max(day, MinDate), MaxDate) - MinDate)
+			events[i].Forgotten = daysBefore(day)
 		}
 	}
 	out := *s
 	out.Events = events
 	return &out
 }
+
+// ForgetIDs returns the schema, of the same version, with the ids of acts before a day
+// forgotten for good.
+func (s *Schema) ForgetIDs(day int32) *Schema {
+	out := *s
+	out.ForgottenIDs = daysBefore(day)
+	return &out
+}
+
+// daysBefore is how many days of the calendar are before one.
+func daysBefore(day int32) uint32 { return uint32(min(max(day, MinDate), MaxDate) - MinDate) }
 
 func (s *Schema) addEvent(c Change) (*Schema, error) {
 	switch {

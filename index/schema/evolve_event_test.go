@@ -102,7 +102,14 @@ func TestForget(t *testing.T) {
 	want := exampleSchema()
 	want.Events[0].Forgotten = 739001
 	requireSameSchema(t, s.Forget(18, MinDate+739001), want)
+	want.ForgottenIDs = 738001
+	requireSameSchema(t, s.Forget(18, MinDate+739001).ForgetIDs(MinDate+738001), want)
 	requireSameSchema(t, s, exampleSchema())
+	for _, c := range []Change{{Op: DropEvent, Event: "purchase"}, {Op: Drop, Name: "age"}, {Op: DropComputed, Name: "orders"}} {
+		if after, err := s.Apply(c); err != nil || after.ForgottenIDs != s.ForgottenIDs {
+			t.Errorf("%+v: ids of %d days are forgotten, want %d (%v)", c, after.ForgottenIDs, s.ForgottenIDs, err)
+		}
+	}
 }
 
 func TestEventLimits(t *testing.T) {

@@ -76,14 +76,15 @@ func (a *Attribute) Inline() bool { return a.Kind == String && a.Storage == Stor
 // Schema is the table of attributes, events and computed attributes at one version. It is
 // immutable and safe for concurrent use.
 type Schema struct {
-	Version    uint64 // 0 for the empty schema, then one more for each change
-	NextID     AttrID // the id that the next added attribute gets
-	Attributes []Attribute
-	Events     []Event // in ascending id order
-	Computed   []Computed
-	byName     map[string]int
-	byID       map[AttrID]int
-	changes    []*Event // of the attributes with history
+	Version      uint64 // 0 for the empty schema, then one more for each change
+	NextID       AttrID // the id that the next added attribute gets
+	Attributes   []Attribute
+	Events       []Event // in ascending id order
+	Computed     []Computed
+	ForgottenIDs uint32 // ids of acts of so many days of the calendar, from MinDate on, have been past every retention: they stay so when a type is added that keeps longer
+	byName       map[string]int
+	byID         map[AttrID]int
+	changes      []*Event // of the attributes with history
 }
 
 // New builds a schema from attributes and events in ascending id order. It indexes them
@@ -105,7 +106,7 @@ func New(version uint64, next AttrID, attributes []Attribute, events ...Event) *
 // with returns the next schema, with other attributes and events.
 func (s *Schema) with(next AttrID, attributes []Attribute, events []Event) *Schema {
 	out := New(s.Version+1, next, attributes, events...)
-	out.Computed = s.Computed
+	out.Computed, out.ForgottenIDs = s.Computed, s.ForgottenIDs
 	return out
 }
 

@@ -83,14 +83,22 @@ func newIDRun(id keys.Run, ids uint64, cache *Cache) *IDRun {
 
 // Lookup looks for an id and returns what its event was.
 func (x *IDs) Lookup(id effect.ID) (content uint64, ok bool, err error) {
-	at, _ := slices.BinarySearchFunc(x.Runs, id.Day, func(r *IDRun, day int32) int { return cmp.Compare(r.ID.Day, day) })
-	for ; at < len(x.Runs) && x.Runs[at].ID.Day == id.Day; at++ {
+	for at := x.before(id.Day); at < len(x.Runs) && x.Runs[at].ID.Day == id.Day; at++ {
 		if content, ok, err = x.Runs[at].lookup(idKey{id.Hi, id.Lo}); ok || err != nil {
 			return content, ok, err
 		}
 	}
 	return 0, false, nil
 }
+
+// before returns how many runs are of days before one: they are the first.
+func (x *IDs) before(day int32) int {
+	at, _ := slices.BinarySearchFunc(x.Runs, day, func(r *IDRun, day int32) int { return cmp.Compare(r.ID.Day, day) })
+	return at
+}
+
+// Expired reports whether there are ids of days before one.
+func (x *IDs) Expired(day int32) bool { return x.before(day) > 0 }
 
 func (r *IDRun) lookup(k idKey) (content uint64, ok bool, err error) {
 	n := pageOf(k, r.bits)

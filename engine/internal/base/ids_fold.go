@@ -20,11 +20,12 @@ const (
 )
 
 // IDJob is one fold of ids of events: what was claimed becomes runs, one for each day,
-// and runs that have become many are merged.
+// runs that have become many are merged, and ids of days that are forgotten are dropped.
 type IDJob struct {
 	Old    *IDs
 	Claims map[effect.ID]uint64 // nobody changes it any more
 	Folded uint64               // the position the claims stand for
+	First  int32                // days before are forgotten
 }
 
 // IDResult is what is stored now, and what became obsolete.
@@ -44,8 +45,11 @@ type idFolder struct {
 // FoldIDs makes claims durable outside the log. The caller has made sure that the log is
 // synced up to job.Folded.
 func FoldIDs(ctx context.Context, store *kv.Store, cache *Cache, job *IDJob) (IDResult, error) {
-	f := &idFolder{store: store, cache: cache, out: IDResult{IDs: &IDs{Folded: job.Folded, Next: job.Old.Next, Runs: slices.Clone(job.Old.Runs)}}}
-	err := f.days(ctx, job.Claims)
+	gone := job.Old.before(job.First)
+	f := &idFolder{store: store, cache: cache, out: IDResult{
+		IDs:  &IDs{Folded: job.Folded, Next: job.Old.Next, Runs: slices.Clone(job.Old.Runs[gone:])},
+		Gone: slices.Clone(job.Old.Runs[:gone])}}
+	err := f.days(ctx, job)
 	if err == nil {
 		err = f.finish()
 	}
@@ -58,10 +62,12 @@ func FoldIDs(ctx context.Context, store *kv.Store, cache *Cache, job *IDJob) (ID
 	return f.out, store.Ingest(ctx, f.tables...)
 }
 
-func (f *idFolder) days(ctx context.Context, claims map[effect.ID]uint64) error {
-	sorted := make([]effect.Claim, 0, len(claims))
-	for id, content := range claims {
-		sorted = append(sorted, effect.Claim{ID: id, Content: content})
+func (f *idFolder) days(ctx context.Context, job *IDJob) error {
+	sorted := make([]effect.Claim, 0, len(job.Claims))
+	for id, content := range job.Claims {
+		if id.Day >= job.First {
+			sorted = append(sorted, effect.Claim{ID: id, Content: content})
+		}
 	}
 	slices.SortFunc(sorted, func(a, b effect.Claim) int {
 		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -29,10 +30,11 @@ type idStore struct {
 	cache *Cache
 	ids   *IDs
 	model map[effect.ID]uint64
+	first int32 // ids of days before it are forgotten
 }
 
 func newIDStore(t *testing.T) *idStore {
-	s := &idStore{t: t, files: vfs.NewMem(), model: map[effect.ID]uint64{}}
+	s := &idStore{t: t, files: vfs.NewMem(), model: map[effect.ID]uint64{}, first: math.MinInt32}
 	s.open()
 	if len(s.ids.Runs) != 0 || s.ids.Folded != 0 {
 		t.Fatalf("a new store has %+v", s.ids)
@@ -63,9 +65,10 @@ func (s *idStore) open() []keys.Span {
 
 func (s *idStore) fold(claims map[effect.ID]uint64, folded uint64) IDResult {
 	s.t.Helper()
-	r, err := FoldIDs(s.t.Context(), s.kv, s.cache, &IDJob{Old: s.ids, Claims: claims, Folded: folded})
+	r, err := FoldIDs(s.t.Context(), s.kv, s.cache, &IDJob{Old: s.ids, Claims: claims, Folded: folded, First: s.first})
 	s.must(err)
 	maps.Copy(s.model, claims)
+	maps.DeleteFunc(s.model, func(id effect.ID, _ uint64) bool { return id.Day < s.first })
 	s.ids = r.IDs
 	return r
 }
@@ -140,6 +143,50 @@ func TestIDs(t *testing.T) {
 	if merged < 2*mergeRuns || paged < 4 {
 		t.Errorf("%d runs were merged, the largest had %d pages", merged, paged)
 	}
+}
+
+// TestIDsForgotten folds ids of days that pass: before the first day nothing is left, of
+// what was stored and of what comes late, and every other id is found.
+func TestIDsForgotten(t *testing.T) {
+	const seed = 9
+	r := rand.New(rand.NewPCG(seed, 1))
+	s := newIDStore(t)
+	gone, late := 0, 0
+	for step := range 30 {
+		claims := map[effect.ID]uint64{}
+		for range r.IntN(60) {
+			claims[effect.ID{Hi: r.Uint64(), Lo: r.Uint64(), Day: int32(step + r.IntN(10) - 12)}] = 1
+		}
+		if r.IntN(2) == 0 {
+			s.first = int32(step - 8)
+		}
+		for id := range claims {
+			if id.Day < s.first {
+				late++
+			}
+		}
+		before := s.ids.Expired(s.first)
+		out := s.fold(claims, uint64(step+1))
+		for _, run := range out.Gone {
+			if run.ID.Day < s.first {
+				gone++
+			}
+			s.must(s.kv.Excise(run.ID.Span()))
+		}
+		s.cache.ForgetRuns(out.Gone)
+		if before && len(out.Gone) == 0 || s.ids.Expired(s.first) {
+			t.Fatalf("step %d: days before %d are there", step, s.first)
+		}
+		s.compare(r)
+	}
+	if gone < 20 || late < 20 {
+		t.Errorf("%d runs are gone, %d ids came late", gone, late)
+	}
+	s.must(s.kv.Close())
+	if old := s.open(); len(old) != 0 {
+		t.Errorf("opened again: %d spans to delete", len(old))
+	}
+	s.compare(r)
 }
 
 // TestIDSize: a stored id takes at most 24 bytes, filters, keys and checksums included.

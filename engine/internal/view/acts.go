@@ -29,6 +29,21 @@ func (s *State) Horizon(e *schema.Event) int64 {
 	return first * dayMillis
 }
 
+// IDHorizon returns the day before which ids of events are not known any more: that
+// before which every event type has forgotten its events. It never goes back: with the
+// events of a day its ids may be gone, and a type that keeps longer cannot tell.
+func (s *State) IDHorizon() int32 {
+	day := int32(schema.MinDate + int64(s.Schema.ForgottenIDs))
+	if len(s.Schema.Events) == 0 {
+		return day
+	}
+	all := int32(schema.MaxDate)
+	for i := range s.Schema.Events {
+		all = min(all, timeline.DayOf(s.Horizon(&s.Schema.Events[i])))
+	}
+	return max(day, all)
+}
+
 // actReaders keeps readers for other cursors: the scratch takes some 200 KiB.
 var actReaders = sync.Pool{New: func() any { return new(actReader) }} //tidy:constant
 
