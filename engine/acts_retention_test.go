@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/index/schema"
 )
 
@@ -213,6 +216,67 @@ func TestRetention(t *testing.T) {
 	count(1)
 	if p := m.problems(); p != "" {
 		t.Error(p)
+	}
+}
+
+// TestExpiredPartsOfOpenedStore: parts are dropped of a store that has been opened again and
+// has not settled anything since. Their unit stands for as much of the log as before: what
+// is in its other parts is not read from the log a second time.
+func TestExpiredPartsOfOpenedStore(t *testing.T) {
+	m := &actModel{t: t, fs: vfs.NewMem(), now: time.UnixMilli(100 * actDay).UTC(), keep: newModelRetention()}
+	folds := make(chan struct{}, 1000)
+	open := func(limits func(o *Options)) {
+		t.Helper()
+		o := &Options{FS: m.fs, Clock: func() time.Time { return m.now }}
+		limits(o)
+		o.Hooks.Folded = func(int, int64, time.Duration) { folds <- struct{}{} }
+		var err error
+		if m.db, err = Open("store", o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unit := func() *base.ActUnit {
+		s := m.db.current.Load()
+		if units := s.Acts[s.Schema.LookupEvent("buy").ID]; len(units) > 0 {
+			return units[0]
+		}
+		return nil
+	}
+	reopen := func() {
+		t.Helper()
+		if err := m.db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		open(func(*Options) {}) // nothing is settled
+	}
+	open(func(o *Options) { LowerLimits(o, 40, 5, 1000) }) // it folds at once, and the index of keys keeps the log
+	defer func() { _ = m.db.Close() }()
+	m.apply(func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddEvent, Event: "buy", Retention: 20})
+	})
+	m.buyMany("k1", 85, 50)
+	m.buyMany("k1", 95, 50)
+	for unit() == nil || len(unit().Parts) < 2 {
+		m.apply(func(b *batch.Builder) { b.Upsert("k1") })
+		<-folds
+	}
+	reopen()
+	before := unit().Folded
+	if before <= settledUpTo(m.db.current.Load()) {
+		t.Fatalf("the log begins at %d, behind %d: this test tests nothing", settledUpTo(m.db.current.Load()), before)
+	}
+	m.now = m.now.AddDate(0, 0, 10)
+	m.apply(func(b *batch.Builder) { b.Upsert("k1") })
+	for len(unit().Parts) > 1 {
+		m.db.compactor.wake()
+		<-folds
+	}
+	if unit().Folded < before {
+		t.Errorf("the unit stands for the log up to %d, before for that up to %d", unit().Folded, before)
+	}
+	reopen()
+	if n := len(m.read()); n != 50 {
+		t.Errorf("%d events, want 50", n)
 	}
 }
 

@@ -59,12 +59,14 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	runs := s.Tiers.Acts[e.ID]
 	from := min(id.shard*bitmap.ShardChunks, len(runs))
 	var old *base.ActUnit
-	if units := s.Acts[e.ID]; id.shard < len(units) {
+	upTo := settledUpTo(s)
+	if units := s.Acts[e.ID]; id.shard < len(units) && units[id.shard] != nil {
 		old = units[id.shard]
+		upTo = max(upTo, old.Folded) // a store that was just opened has settled less than its units have
 	}
 	c.generation++
 	job := &base.ActJob{ID: keys.Acts{Event: uint32(e.ID), Shard: uint32(id.shard), Generation: c.generation}, Old: old, Table: head.TableOf(e),
-		Runs: runs[from:min(from+bitmap.ShardChunks, len(runs))], Folded: settledUpTo(s), Closed: timeline.DayOf(s.Received), First: timeline.DayOf(s.Horizon(e)),
+		Runs: runs[from:min(from+bitmap.ShardChunks, len(runs))], Folded: upTo, Closed: timeline.DayOf(s.Received), First: timeline.DayOf(s.Horizon(e)),
 		Who: c.who(&s.State, id.shard), Hash: actHashes(s, e)}
 	if err := c.syncedLog(); err != nil {
 		return err
