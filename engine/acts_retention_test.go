@@ -193,7 +193,7 @@ func TestRetention(t *testing.T) {
 		t.Errorf("an event of a day that is not: %+v", r)
 	}
 	for day := range int64(9) { // a part of the span from day 90 to 119, which has day 91 too
-		m.now = time.UnixMilli((101 + day) * actDay).UTC()
+		m.set(time.UnixMilli((101 + day) * actDay).UTC())
 		m.buy("k2", 100+day)
 		m.compactSame()
 	}
@@ -206,7 +206,7 @@ func TestRetention(t *testing.T) {
 	m.compactSame()
 	stats(210, 201, 200) // they are in the span's part, which nothing is merged into
 	for day := range int64(7) {
-		m.now = time.UnixMilli((110 + day) * actDay).UTC()
+		m.set(time.UnixMilli((110 + day) * actDay).UTC())
 		m.buyMany("k2", 109+day, 30)
 		m.compactSame()
 	}
@@ -227,7 +227,8 @@ func TestExpiredPartsOfOpenedStore(t *testing.T) {
 	folds := make(chan struct{}, 1000)
 	open := func(limits func(o *Options)) {
 		t.Helper()
-		o := &Options{FS: m.fs, Clock: func() time.Time { return m.now }}
+		m.set(m.now)
+		o := &Options{FS: m.fs, Clock: m.clock}
 		limits(o)
 		o.Hooks.Folded = func(int, int64, time.Duration) { folds <- struct{}{} }
 		var err error
@@ -265,7 +266,7 @@ func TestExpiredPartsOfOpenedStore(t *testing.T) {
 	if before <= settledUpTo(m.db.current.Load()) {
 		t.Fatalf("the log begins at %d, behind %d: this test tests nothing", settledUpTo(m.db.current.Load()), before)
 	}
-	m.now = m.now.AddDate(0, 0, 10)
+	m.set(m.now.AddDate(0, 0, 10))
 	m.apply(func(b *batch.Builder) { b.Upsert("k1") })
 	for len(unit().Parts) > 1 {
 		m.db.compactor.wake()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type actModel struct {
 	list []modelAct
 	ids  map[string]string // by source, day and id: the content
 	now  time.Time
+	told atomic.Int64 // now, for the store's goroutines
 	run  uint64
 	keep modelRetention
 
@@ -43,13 +45,22 @@ type modelAct struct {
 const actDay = 86_400_000
 
 func (m *actModel) options() *Options {
-	o := &Options{FS: m.fs, Clock: func() time.Time { return m.now }}
+	o := &Options{FS: m.fs, Clock: m.clock}
 	LowerLimits(o, 40, 200, 50)
 	return o
 }
 
+func (m *actModel) clock() time.Time { return time.UnixMilli(m.told.Load()).UTC() }
+
+// set sets the clock.
+func (m *actModel) set(now time.Time) {
+	m.now = now
+	m.told.Store(now.UnixMilli())
+}
+
 func (m *actModel) open() {
 	m.t.Helper()
+	m.set(m.now)
 	db, err := Open("store", m.options())
 	if err != nil {
 		m.t.Fatal(err)
@@ -106,7 +117,7 @@ func TestActModel(t *testing.T) {
 	})
 	for step := range 220 {
 		if m.r.IntN(3) == 0 {
-			m.now = m.now.Add(time.Duration(m.r.IntN(48)) * time.Hour)
+			m.set(m.now.Add(time.Duration(m.r.IntN(48)) * time.Hour))
 		}
 		switch k := m.r.IntN(22); {
 		case k == 20:
