@@ -32,8 +32,10 @@ are several such arrays, --lines names the one.
 
 With --id an event is kept once per id and UTC day, whichever file brings it again; ids of
 systems that number their events by themselves are kept apart by --id-source. Without ids
-equal rows are acts that happened twice. A row that does not fit is quarantined
-with its reason: see kanta quarantine list.
+equal rows are acts that happened twice. An id is remembered as long as any type of event keeps
+its day; of a day that all had forgotten before a type came that keeps longer, only rows
+without ids are taken. A row that does not fit is quarantined with its reason: see kanta
+quarantine list.
 
 What the store does not know of event types and properties is inferred from the first 100,000
 rows and added, and it is said what was inferred and why. With --schema that file is applied

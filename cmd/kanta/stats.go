@@ -62,7 +62,8 @@ func newStats(a *app) *cobra.Command {
 		Long: `What there is in the store. Two stores with the same content digest hold the same
 people with the same values, however they came about. The head is what was written
 since it was last folded into the base. Events past the retention of their type are
-seen by no question; they are dropped by and by.
+seen by no question; they are dropped by and by, and with a day that no type keeps the
+ids of its events.
 
 --json: store, format, position, profiles, ordinals, events, events_past_retention,
 events_dropped, changes (of attributes with history), attributes, schema_version,

@@ -92,7 +92,8 @@
 //	1 set    the property's, any kind      any
 //
 // Rows without ids that are equal in all are as many acts. An id is unique per (source, UTC
-// day of the time): a later event that has it is a duplicate, or conflicting.
+// day of the time): a later event that has it is a duplicate, or conflicting. Of a day that
+// every event type has forgotten no event with an id is taken: it is too late.
 //
 // A row number in results and verdicts counts the rows of all upsert, events, delete, list
 // and quarantined ops of the batch, from 0, in order. The other ops have no rows.

@@ -40,7 +40,7 @@ const (
 	ReasonUnknownKey      Reason = 17 // a delete or a list names a profile that does not exist
 	ReasonSchema          Reason = 18 // the schema change is not possible (refused)
 	ReasonSegment         Reason = 19 // the segment does not compile or makes a cycle (refused)
-	ReasonTooLate         Reason = 20 // the event's time is before the retention horizon
+	ReasonTooLate         Reason = 20 // the event's time is before the retention horizon of its type, or its id's day before that of all
 	ReasonConflicting     Reason = 21 // the event's id is that of another event of the same day
 	ReasonTooMany         Reason = 22 // more set elements than schema.MaxSetElements
 	ReasonSyntax          Reason = 23 // the row is not CSV or JSON: wrong quotes, braces, a key twice
