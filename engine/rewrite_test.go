@@ -297,3 +297,35 @@ func TestNarrowProperty(t *testing.T) {
 	})
 	wantConflict(t, err, "the same batch has written to it")
 }
+
+// TestRewritesBesideFolding: the writer and the compactor write into the base at a time.
+func TestRewritesBesideFolding(t *testing.T) {
+	c := newChanging(t)
+	must(t, c.db.Close())
+	engine.LowerLimits(&c.o, 20, 100, 20)
+	c.open()
+	before := c.content()
+	done := make(chan error)
+	go func() {
+		var err error
+		for range 40 {
+			err = errors.Join(err, c.db.Compact(t.Context()))
+		}
+		done <- err
+	}()
+	for i, under := 0, true; under; i++ {
+		select {
+		case err := <-done:
+			must(t, err)
+			under = false
+		default:
+			c.do(func(b *batch.Builder) {
+				b.Change(storage("city", []schema.Storage{schema.StorageInline, schema.StorageDictionary}[i%2]))
+				b.Upsert(fmt.Sprintf("k%d", i%changingPeople)).Set("number", schema.IntValue(int64(i%changingPeople)))
+			})
+		}
+	}
+	if c.content() != before {
+		t.Fatal("the content digest has changed")
+	}
+}

@@ -29,6 +29,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -106,7 +107,7 @@ type Store struct {
 	cache *pebble.Cache
 	lock  *pebble.Lock
 	fatal *fatal
-	next  uint64 // names of tables to ingest; the compactor's alone
+	next  atomic.Uint64 // names of tables to ingest
 }
 
 // Open opens the store in dir, creating it if there is none.
@@ -427,10 +428,9 @@ type Table struct {
 // ingestPrefix names tables on their way in; what is left of them after a crash is removed at opening.
 const ingestPrefix = "ingest-"
 
-// NewTable begins a table. The compactor calls it, one at a time.
+// NewTable begins a table.
 func (s *Store) NewTable() (*Table, error) {
-	s.next++
-	path := s.fs.PathJoin(s.dir, fmt.Sprintf("%s%d.sst", ingestPrefix, s.next))
+	path := s.fs.PathJoin(s.dir, fmt.Sprintf("%s%d.sst", ingestPrefix, s.next.Add(1)))
 	f, err := s.fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return nil, fmt.Errorf("create table: %w", err)
