@@ -14,6 +14,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/engine/quality"
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/syntax"
 )
@@ -134,7 +135,7 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (*request, er
 	r := &request{ctx: ctx, raw: b, dry: dry, received: db.opt.Clock().UnixMilli(), done: make(chan struct{}), decoder: d}
 	var err error
 	if r.decoded, err = d.Decode(b); err == nil {
-		err = r.check(db.current.Load())
+		err = r.check(db.current.Load().Schema)
 	}
 	if err == nil {
 		err = db.compactor.waitForRoom(ctx, valuesOf(r.decoded))
@@ -163,8 +164,9 @@ func (db *DB) outcome(r *request, err error) (batch.Result, error) {
 }
 
 // check is stage 1: what can be told from the schema and the batch alone.
-func (r *request) check(s *state) error {
-	verdicts := quality.CheckAt(r.decoded, s.Schema, r.received)
+func (r *request) check(s *schema.Schema) error {
+	r.checked, r.verdicts, r.encoded = s, nil, nil
+	verdicts := quality.CheckAt(r.decoded, s, r.received)
 	if len(verdicts) == 0 {
 		return nil
 	}

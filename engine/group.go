@@ -92,6 +92,9 @@ func (w *writer) take(r *request) {
 	if r.err == nil {
 		r.err = w.repeats.full(r.decoded.Source, r.received)
 	}
+	if r.err == nil && r.checked != w.schema {
+		r.err = r.check(w.schema) // the schema has changed since the batch was submitted
+	}
 	if r.err == nil && w.apply(r, g.kb) {
 		g.applied = append(g.applied, r)
 	}

@@ -221,3 +221,30 @@ func TestOverlappedGroupFails(t *testing.T) {
 	}
 	must(t, db.Close())
 }
+
+// TestCheckedByTheSchemaOfItsTurn: a batch that was looked at before a change of the schema
+// was published is looked at again when it is decided.
+func TestCheckedByTheSchemaOfItsTurn(t *testing.T) {
+	v := newOverlap(t)
+	defer func() { must(t, v.db.Close()) }()
+	set := func(name string, n int64) *batch.Builder {
+		b := batch.New()
+		b.Upsert("ann").Set(name, schema.IntValue(n))
+		return b
+	}
+	b := batch.New()
+	b.Change(schema.Change{Op: schema.Narrow, Name: "n", Attribute: schema.Attribute{Name: "n", Kind: schema.Int, Max: schema.IntValue(10)}})
+	addAttribute(b, schema.Attribute{Name: "m", Kind: schema.Int})
+	first := v.held(b)
+	waits := []func() (batch.Result, error){first, v.submit(set("n", 50)), v.submit(set("n", 5)), v.submit(set("m", 50))}
+	v.hold <- nil
+	var got []uint64
+	for _, wait := range waits {
+		r, err := wait()
+		must(t, err)
+		got = append(got, r.Accepted, r.Quarantined)
+	}
+	if want := "[0 0 0 1 1 0 1 0]"; fmt.Sprint(got) != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+}

@@ -73,6 +73,7 @@ type request struct {
 	raw      batch.Batch
 	decoded  *batch.Decoded
 	decoder  *batch.Decoder // whose memory decoded is
+	checked  *schema.Schema // by which the verdicts are
 	verdicts map[int]verdict
 	encoded  []byte // the verdicts
 	received int64
