@@ -44,7 +44,7 @@ type compactor struct {
 	done     chan struct{}
 
 	// The rest is the goroutine's own.
-	logged      []logged // the unfolded log, oldest first
+	logged      []logged // the log that is kept, oldest first
 	oldest      map[unitID]pending
 	headBytes   int64          // memory of the settled tier
 	unfolded    int64          // values in the log that the base does not have yet
@@ -329,14 +329,10 @@ func (c *compactor) note(id unitID, first uint64, values int) {
 
 // count works out the unfolded log and lets the writer go on.
 func (c *compactor) count() {
-	low := c.lowest()
-	for len(c.logged) > 0 && c.logged[0].last < low {
+	for len(c.logged) > 0 && c.logged[0].last < c.truncated {
 		c.logged = c.logged[1:]
 	}
-	n := int64(0)
-	for _, l := range c.logged {
-		n += l.values
-	}
+	n := c.loggedFrom(c.lowest())
 	bytes := idBytes * c.db.writer.ids.held.Load()
 	for _, list := range c.db.current.Load().Tiers.Settled {
 		for _, s := range list {
@@ -352,6 +348,16 @@ func (c *compactor) count() {
 	}
 	c.unfolded, c.headBytes = n, bytes
 	c.throttle.set(n, paceFor(&c.db.opt.limits, n, c.unitTime*time.Duration(c.units)))
+}
+
+// loggedFrom returns how much of the log the records from a position on take.
+func (c *compactor) loggedFrom(position uint64) (n int64) {
+	for _, l := range c.logged {
+		if l.last >= position {
+			n += l.values
+		}
+	}
+	return n
 }
 
 // lowest returns the position of the oldest record that is not wholly in the base.

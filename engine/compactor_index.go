@@ -109,12 +109,15 @@ func what(s *view.State, id schema.AttrID) func(code uint32) uint64 {
 	return func(code uint32) uint64 { return hashes[code] }
 }
 
-// mergeIndexes folds the deltas of the indexes into sorted tables.
+// mergeIndexes folds the deltas of the indexes into sorted tables: those that have grown,
+// and those, be they small, for which alone much of the log is kept.
 func (c *compactor) mergeIndexes(ctx context.Context, all bool) error {
 	s := c.db.current.Load()
+	unfolded := c.loggedFrom(c.lowest())
 	for id, x := range s.Indexes {
 		n := x.Delta.Len()
-		if n == 0 || n < max(c.db.opt.limits.mergeFrom, x.Entries/mergeShare) && !all {
+		grown := n >= max(c.db.opt.limits.mergeFrom, x.Entries/mergeShare)
+		if n == 0 || !grown && !all && c.loggedFrom(x.Folded+1)-unfolded <= c.db.opt.limits.softValues {
 			continue
 		}
 		if err := c.mergeIndex(ctx, id); err != nil {

@@ -224,3 +224,28 @@ func TestNegativeMemory(t *testing.T) {
 	_, err := engine.Open("", &engine.Options{Memory: -1})
 	wantError(t, err, query.CodeInvalid, "-1")
 }
+
+// A few new keys kept the log from ever being truncated: their index was too small to merge.
+func TestLogIsNotKeptForAFewKeys(t *testing.T) {
+	db, apply := openSmall(t, func(o *engine.Options) { engine.LowerLimits(o, 10, 40, 100_000) })
+	_, err := apply(func(b *batch.Builder) {
+		addAttribute(b, schema.Attribute{Name: "n", Kind: schema.Int})
+		for i := range 50 {
+			b.Upsert(fmt.Sprint("k", i))
+		}
+	})
+	must(t, err)
+	for i := range 20_000 {
+		_, err := apply(func(b *batch.Builder) { b.Upsert("k1").Set("n", schema.IntValue(int64(i))) })
+		must(t, err)
+		if i < 1000 || i%100 > 0 {
+			continue
+		}
+		st, err := db.Stats(t.Context())
+		must(t, err)
+		if st.LogRecords < 500 {
+			return
+		}
+	}
+	t.Error("all records are kept")
+}
