@@ -290,7 +290,8 @@ func (c *compactor) settle(ctx context.Context) error {
 		c.note(unitID{attr: idsUnit}, frozen[0].First, idValues*claims)
 	}
 	c.db.publish(func(s *state) {
-		s.Tiers.Settled, s.Tiers.Acts = settled, acts
+		s.Tiers.Settled, s.Tiers.Acts = settled, cloned(acts)
+		s.forgetDropped()
 		s.Tiers.Frozen = s.Tiers.Frozen[len(frozen):]
 	})
 	c.units = len(c.oldest)
@@ -454,6 +455,9 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 		forget = func() { c.db.cache.Forget(old) }
 	}
 	c.db.publishBase(obsolete, forget, func(s *state) {
+		if _, known := classOf(s, id.attr); !known {
+			return // dropped meanwhile; the next opening deletes what was written
+		}
 		s.Units = withUnit(s.Units, id, u)
 		s.Tiers.Settled = withoutSettled(s.Tiers.Settled, id)
 	})

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"maps"
 	"sync/atomic"
 
 	"github.com/kantadb/kanta/engine/internal/base"
+	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
@@ -118,16 +120,25 @@ func (db *DB) publishDropped(ids []schema.AttrID, change func(s *state)) {
 	db.publishBase(spans, nil, func(s *state) {
 		change(s)
 		s.Acts, s.Tiers.Acts = cloned(s.Acts), cloned(s.Tiers.Acts)
-		s.Units, s.Tiers.Settled, s.Indexes, s.Dicts = cloned(s.Units), cloned(s.Tiers.Settled), cloned(s.Indexes), cloned(s.Dicts)
+		s.Units, s.Tiers.Settled, s.Indexes = cloned(s.Units), cloned(s.Tiers.Settled), cloned(s.Indexes)
 		for _, id := range ids {
 			delete(s.Units, id)
 			delete(s.Tiers.Settled, id)
 			delete(s.Indexes, id)
-			delete(s.Dicts, id)
 			delete(s.Acts, schema.EventID(id))
 			delete(s.Tiers.Acts, schema.EventID(id))
 		}
 	})
+}
+
+// forgetDropped takes out of the settled tier, which nobody reads yet, what was dropped
+// while it was made.
+func (s *state) forgetDropped() {
+	maps.DeleteFunc(s.Tiers.Settled, func(id schema.AttrID, _ []*head.Settled) bool {
+		_, known := classOf(s, id)
+		return !known
+	})
+	maps.DeleteFunc(s.Tiers.Acts, func(id schema.EventID, _ head.ActRuns) bool { return s.Schema.StoredByID(id) == nil })
 }
 
 // ended takes the eras that nobody reads any more off the front of the queue.

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/base"
@@ -341,6 +343,10 @@ func (w *writer) publish() { w.publication()() }
 func (w *writer) publication() func() {
 	frozen, indexes, units, dropped := w.frozen, w.reading.Indexes, w.reading.Units, w.dropped
 	w.frozen, w.dropped = nil, nil
+	if len(dropped) > 0 {
+		w.dicts = cloned(w.dicts)
+		maps.DeleteFunc(w.dicts, func(id schema.AttrID, _ *dict.Dict) bool { return slices.Contains(dropped, id) })
+	}
 	now, active, cut := w.ahead, w.active, w.stamp
 	publish := w.db.publish
 	if len(dropped) > 0 {
