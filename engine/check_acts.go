@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/digest"
@@ -98,7 +99,15 @@ func (x *actChecker) part(p *base.ActPart, source timeline.Source) error {
 	for _, d := range days {
 		x.days[d.Day] = &daySums{}
 	}
-	if err := x.sum(source); err != nil {
+	if x.e.Reduced { // what it has lost had a part in the sums: they are compared with each other only
+		err = p.EachDay(math.MinInt32, math.MaxInt32, func(d *base.ActDay) error {
+			x.days[d.Day] = &daySums{d.Content, d.Replica}
+			return nil
+		})
+	} else {
+		err = x.sum(source)
+	}
+	if err != nil {
 		return err
 	}
 	for _, d := range x.days {

@@ -11,6 +11,7 @@ import (
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/index/timeline"
+	"github.com/kantadb/kanta/query"
 )
 
 // eachPast calls f with the days of a unit's parts that are past the retention and not
@@ -32,6 +33,9 @@ func eachPast(u *base.ActUnit, horizon int64, f func(d *base.ActDay)) error {
 // parts, less what is past the retention and the events of the dead that are still in
 // them, and those of the head.
 func (db *DB) actSums(ctx context.Context, s *state, e *schema.Event) (content, replica digest.Sum, err error) {
+	if e.Reduced {
+		return db.readSums(ctx, s, e)
+	}
 	horizon := s.Horizon(e)
 	for _, u := range s.Acts[e.ID] {
 		if u == nil {
@@ -59,6 +63,50 @@ func (db *DB) actSums(ctx context.Context, s *state, e *schema.Event) (content, 
 			return content, replica, err
 		}
 		if err := sum.chunk(chunk, live); err != nil {
+			return content, replica, err
+		}
+	}
+	return content, replica, nil
+}
+
+// readSums is actSums of a type that has lost a property, which had a part in what is stored
+// of its events: it reads them all.
+func (db *DB) readSums(ctx context.Context, s *state, e *schema.Event) (content, replica digest.Sum, err error) {
+	v := view.View{S: &s.State}
+	c, keys := v.NewCursor(), v.NewCursor()
+	defer c.Close()
+	defer keys.Close()
+	x := &actSum{db: db, cursor: keys}
+	scan := &query.EventScan{Event: e.ID, From: math.MinInt64, To: math.MaxInt64, Times: true}
+	for i := range e.Properties {
+		scan.Properties = append(scan.Properties, e.Properties[i].ID)
+	}
+	var h query.ActHash
+	for chunk := range v.Chunks() {
+		if err := ctx.Err(); err != nil {
+			return content, replica, err
+		}
+		err := c.Events(scan, chunk, nil, func(b *query.EventBlock) error {
+			for i, ord := range b.Ords {
+				h.Reset()
+				for k := range e.Properties {
+					p := &e.Properties[k]
+					value, err := b.Columns[k].Value(v, p, i)
+					if err != nil {
+						return err
+					}
+					h.Value(p.ID, value)
+				}
+				c, r, err := x.fact(chunk, ord, b.Times[i], actOrder(&h))
+				if err != nil {
+					return err
+				}
+				content.Add(c)
+				replica.Add(r)
+			}
+			return nil
+		})
+		if err != nil {
 			return content, replica, err
 		}
 	}

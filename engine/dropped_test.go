@@ -12,6 +12,93 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
+// TestDroppedProperty: what a property had a part in when it was there, the order of events of
+// one time and the sums of digests, does not depend on where the events were when it went.
+func TestDroppedProperty(t *testing.T) {
+	var want string
+	for compactAt := range 6 {
+		db, err := Open("", &Options{Clock: func() time.Time { return time.UnixMilli(100 * actDay) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		step := 0
+		apply := func(fill func(b *batch.Builder)) {
+			t.Helper()
+			mustApply(t, db, fill)
+			if step == compactAt {
+				if err := db.Compact(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			step++
+		}
+		events := func(b *batch.Builder, from, to int, keys ...string) {
+			for _, key := range keys {
+				columns := []batch.Column{{Name: "q", Kind: schema.Int}, {Name: "p", Kind: schema.String}}
+				table := b.Events(columns[:2-from/100])
+				for i := from; i < to; i++ {
+					table.Row([]byte(key), []byte("e"), 99*actDay)
+					if table.Int(0, int64(i)); from == 0 {
+						table.Str(1, []byte(fmt.Sprint(i*7%20)))
+					}
+				}
+			}
+		}
+		apply(func(b *batch.Builder) {
+			b.Change(schema.Change{Op: schema.AddEvent, Event: "e"})
+			b.Change(schema.Change{Op: schema.AddProperty, Event: "e", Name: "p", Attribute: schema.Attribute{Name: "p", Kind: schema.String}})
+			b.Change(schema.Change{Op: schema.AddProperty, Event: "e", Name: "q", Attribute: schema.Attribute{Name: "q", Kind: schema.Int}})
+		})
+		apply(func(b *batch.Builder) { events(b, 0, 20, "ann", "bob") })
+		apply(func(b *batch.Builder) {
+			b.Change(schema.Change{Op: schema.DropProperty, Event: "e", Name: "p"})
+		})
+		apply(func(b *batch.Builder) { b.Delete("bob") })
+		apply(func(b *batch.Builder) { events(b, 100, 105, "ann") })
+		d, err := db.Digests(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := fmt.Sprintf("%x %x", d.Content, d.Replica)
+		for q := range 105 {
+			for _, expr := range []string{"e.first().q == %d", "e.last().q == %d"} {
+				n, err := db.Count(t.Context(), fmt.Sprintf(expr, q), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n.Count > 0 {
+					got += " " + fmt.Sprintf(expr, q)
+				}
+			}
+		}
+		if want == "" {
+			want = got
+		}
+		if got != want {
+			t.Errorf("compacted behind batch %d: %s, want %s", compactAt, got, want)
+		}
+		if r, err := db.Check(t.Context(), nil); err != nil || len(r.Problems) > 0 {
+			t.Errorf("compacted behind batch %d: %v %q", compactAt, err, r.Problems)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func mustApply(t *testing.T, db *DB, fill func(b *batch.Builder)) {
+	t.Helper()
+	b := batch.New()
+	fill(b)
+	raw, err := b.Encode()
+	if err == nil {
+		_, err = db.Apply(t.Context(), raw)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestNothingIsLeftOfTheDropped drops attributes and event types while the compactor settles
 // and folds them: the state must not have anything under their ids then.
 func TestNothingIsLeftOfTheDropped(t *testing.T) {
@@ -24,15 +111,7 @@ func TestNothingIsLeftOfTheDropped(t *testing.T) {
 	defer func() { _ = db.Close() }()
 	apply := func(fill func(b *batch.Builder)) {
 		t.Helper()
-		b := batch.New()
-		fill(b)
-		raw, err := b.Encode()
-		if err == nil {
-			_, err = db.Apply(t.Context(), raw)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, db, fill)
 	}
 	for round := range 60 {
 		apply(func(b *batch.Builder) {

@@ -36,6 +36,7 @@ const (
 const (
 	flagEventDeprecated = 1
 	flagEventForgotten  = 2
+	flagEventReduced    = 4
 )
 
 // AppendAttribute appends the binary form of a to dst. It checks nothing.
@@ -103,6 +104,9 @@ func appendEvent(dst []byte, e *Event) []byte {
 	}
 	if e.Forgotten > 0 {
 		flags |= flagEventForgotten
+	}
+	if e.Reduced {
+		flags |= flagEventReduced
 	}
 	dst = append(dst, byte(e.Class), flags)
 	if e.Forgotten > 0 {
@@ -309,8 +313,8 @@ func (d *decoder) events() (out []Event) {
 		e := Event{ID: EventID(d.uint32()), Name: d.string(MaxNameBytes), Retention: d.uint32(), Class: DataClass(d.byte())}
 		flags := d.byte()
 		d.known("data class", byte(e.Class), byte(Correspondence))
-		d.known("flags of an event", flags, flagEventDeprecated|flagEventForgotten)
-		e.Deprecated = flags&flagEventDeprecated != 0
+		d.known("flags of an event", flags, flagEventDeprecated|flagEventForgotten|flagEventReduced)
+		e.Deprecated, e.Reduced = flags&flagEventDeprecated != 0, flags&flagEventReduced != 0
 		if flags&flagEventForgotten != 0 {
 			if e.Forgotten = d.uint32(); d.err == nil && (e.Forgotten == 0 || e.Forgotten > MaxRetention) {
 				d.corrupt("days that an event forgets")

@@ -17,7 +17,7 @@ func exampleSchema() *Schema {
 	s := New(9, 21, []Attribute{
 		{ID: 16, Name: "age", Kind: Int, Class: Demographic, Required: true, Min: IntValue(0), Max: IntValue(120)},
 		{ID: 17, Changes: 20, Name: "plan", Kind: String, History: true, Allowed: []Value{StringValue("free"), StringValue("pro")}},
-	}, Event{ID: 18, Name: "purchase", Retention: 730, Forgotten: 739000, Class: Transaction, Properties: []Attribute{
+	}, Event{ID: 18, Name: "purchase", Retention: 730, Forgotten: 739000, Reduced: true, Class: Transaction, Properties: []Attribute{
 		{ID: 19, Name: "amount", Kind: Decimal, Scale: 2, Required: true, Min: DecimalValue(0, 2)},
 	}})
 	s.Computed, s.ForgottenIDs = []Computed{{"orders", "purchase.count()"}}, 738000
@@ -52,7 +52,7 @@ func TestGoldenExample(t *testing.T) {
 	}
 	requireSameSchema(t, got, want)
 	e, p := got.Property(19)
-	if got.Lookup("plan").ID != 17 || got.ByID(16).Name != "age" || e != got.LookupEvent("purchase") || e != got.EventByID(18) || p != e.Lookup("amount") || e.Forgotten != 739000 || p.Min.String() != "0.00" {
+	if got.Lookup("plan").ID != 17 || got.ByID(16).Name != "age" || e != got.LookupEvent("purchase") || e != got.EventByID(18) || p != e.Lookup("amount") || e.Forgotten != 739000 || !e.Reduced || p.Min.String() != "0.00" {
 		t.Fatal("the decoded schema is not indexed")
 	}
 }
@@ -125,7 +125,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"an event's id is an attribute's", change(51, 17), ErrCorrupt},
 		{"an event's id is past next", change(51, 21), ErrCorrupt},
 		{"newer class of an event", change(63, 8), ErrNewerFormat},
-		{"newer flag of an event", change(64, 4), ErrNewerFormat},
+		{"newer flag of an event", change(64, 8), ErrNewerFormat},
 		{"no day is forgotten", slices.Concat(good[:65], []byte{0}, good[68:]), ErrCorrupt},
 		{"more days than there are", slices.Concat(good[:65], []byte{0xff, 0xff, 0xff, 0x01}, good[68:]), ErrCorrupt},
 		{"newer property", change(69, attributeFormat+1), ErrNewerFormat},

@@ -69,7 +69,7 @@
 //	  string   name, at most 128 bytes
 //	  uvarint  retention, in days
 //	  1 byte   data class
-//	  1 byte   flags: 1 deprecated, 2 it has forgotten some days
+//	  1 byte   flags: 1 deprecated, 2 it has forgotten some days, 4 it has lost a property
 //	  uvarint  how many days of the calendar it has forgotten, if it has
 //	  uvarint  n, then its n properties, each in the form of an attribute
 //
@@ -92,7 +92,7 @@
 //	01 10 03 61 67 65 02 00 00 02 01 02 00 02 f0 01 00 00
 //	01 11 04 70 6c 61 6e 05 00 00 00 08 00 00 00 02 05 04 66 72 65 65 05 03 70 72 6f 14
 //	01
-//	12 08 70 75 72 63 68 61 73 65 da 05 06 02 b8 8d 2d 01
+//	12 08 70 75 72 63 68 61 73 65 da 05 06 06 b8 8d 2d 01
 //	01 13 06 61 6d 6f 75 6e 74 04 02 00 00 01 04 02 00 00 00 00
 //	01
 //	06 6f 72 64 65 72 73 10 70 75 72 63 68 61 73 65 2e 63 6f 75 6e 74 28 29 00
@@ -101,6 +101,7 @@
 // The first is age: id 16, int, demographic, required, min 0, max 120. The second is plan:
 // id 17, a dictionary string with history, whose changes are of type 20, allowed "free" and
 // "pro". The event type is purchase: id 18, kept for 730 days, transaction, with
-// nothing before 2024-04-25; its property is amount: id 19, a decimal of 2 places, required, min 0.00. The computed attribute orders is
+// nothing before 2024-04-25 and a property that was dropped; its property is amount: id 19,
+// a decimal of 2 places, required, min 0.00. The computed attribute orders is
 // purchase.count(). Ids of events before 2021-07-30 are forgotten.
 package schema

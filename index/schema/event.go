@@ -34,6 +34,7 @@ type Event struct {
 	Class      DataClass
 	Deprecated bool
 	Forgotten  uint32 // acts of so many days of the calendar, from MinDate on, have been past a retention: they stay so when it is made longer
+	Reduced    bool   // it has lost a property: acts may be stored in an order, and with sums, in which that has a part
 }
 
 // Lookup returns the property with a name, or nil.

@@ -181,7 +181,7 @@ func (s *Schema) changeProperty(c Change) (*Schema, error) {
 		}
 		p.Deprecated = true
 	case DropProperty:
-		e.Properties = slices.Delete(slices.Clone(e.Properties), j, j+1)
+		e.Properties, e.Reduced = slices.Delete(slices.Clone(e.Properties), j, j+1), true
 		return s.withEvent(i, e, s.NextID), nil
 	}
 	if err := e.validateProperty(&p, c.Op); err != nil {

@@ -207,6 +207,9 @@ func (p *plainSchema) apply(c Change) {
 		list[c.Name] = old
 	case Drop, DropProperty:
 		delete(list, c.Name)
+		if c.Op == DropProperty {
+			p.events[c.Event].Reduced = true
+		}
 	case SetStorage:
 		old.Storage, old.ID = def.Storage, take()
 		list[c.Name] = old

@@ -204,7 +204,7 @@ func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Bat
 	if n := len(r.sel); n > 0 {
 		narrow.From, narrow.To = int(r.sel[0]), int(r.sel[n-1])+1
 	}
-	r.block = query.EventBlock{Ords: r.ords, Sorted: true, Columns: r.block.Columns[:0]}
+	r.block = query.EventBlock{Ords: r.ords, Sorted: !e.Reduced, Columns: r.block.Columns[:0]}
 	if scan.Times {
 		if err := r.loadTimes(&narrow); err != nil {
 			return err
@@ -358,7 +358,7 @@ func (r *actReader) fresh(c *Cursor, e *schema.Event, scan *query.EventScan, fro
 		if len(r.sel) == 0 {
 			continue
 		}
-		r.block = query.EventBlock{Ords: r.ords, Sorted: sorted, Columns: r.block.Columns[:0]}
+		r.block = query.EventBlock{Ords: r.ords, Sorted: sorted && !e.Reduced, Columns: r.block.Columns[:0]}
 		if scan.Times {
 			r.times = pick(r.times, a.Times[first:at], r.sel)
 			r.block.Times = r.times
