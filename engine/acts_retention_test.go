@@ -312,3 +312,33 @@ func (m *actModel) buyMany(key string, day, n int64) batch.Result {
 		}
 	})
 }
+
+// TestNarrowingSeesWhatIsKept: which events a batch finds depends on its own received time,
+// not on that of what happened to be published when it was decided.
+func TestNarrowingSeesWhatIsKept(t *testing.T) {
+	m := &actModel{t: t, fs: vfs.NewMem(), keep: newModelRetention(), now: time.UnixMilli(100 * actDay).UTC()}
+	m.open()
+	defer func() { _ = m.db.Close() }()
+	amount := schema.Attribute{Name: "amount", Kind: schema.Int}
+	m.apply(func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddEvent, Event: "buy", Retention: 10})
+		b.Change(schema.Change{Op: schema.AddProperty, Event: "buy", Name: "amount", Attribute: amount})
+	})
+	m.apply(func(b *batch.Builder) {
+		table := b.Events([]batch.Column{{Name: "amount", Kind: schema.Int}})
+		table.Row([]byte("ann"), []byte("buy"), 95*actDay)
+		table.Int(0, 50)
+	})
+	amount.Max = schema.IntValue(20)
+	narrow := func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.NarrowProperty, Event: "buy", Name: "amount", Attribute: amount})
+	}
+	m.now = m.now.Add(5 * 24 * time.Hour)
+	if _, err := m.submit(narrow)(); err == nil {
+		t.Error("narrowed while the event is kept")
+	}
+	m.now = m.now.Add(24 * time.Hour)
+	if _, err := m.submit(narrow)(); err != nil {
+		t.Errorf("the event is past its retention: %v", err)
+	}
+}

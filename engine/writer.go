@@ -133,6 +133,7 @@ func (w *writer) apply(r *request, kb *kv.Batch) bool {
 	}
 	before := w.save()
 	d := &decider{w: w, ctx: r.ctx, out: &decision{}, source: r.decoded.Source, strict: r.decoded.Strict, received: max(w.received, r.received), verdicts: r.verdicts}
+	w.reading.Received = d.received // what is past its retention is so as of the record
 	err := d.decide(r.decoded)
 	if err == nil && r.decoded.Strict && d.out.result.Accepted+d.out.result.Duplicates != uint64(r.decoded.Rows) {
 		err = refusal(&d.out.result)
