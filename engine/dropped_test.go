@@ -61,13 +61,10 @@ func TestDroppedProperty(t *testing.T) {
 		}
 		got := fmt.Sprintf("%x %x", d.Content, d.Replica)
 		for q := range 105 {
-			for _, expr := range []string{"e.first().q == %d", "e.last().q == %d"} {
-				n, err := db.Count(t.Context(), fmt.Sprintf(expr, q), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if n.Count > 0 {
-					got += " " + fmt.Sprintf(expr, q)
+			for _, end := range []string{"first", "last"} {
+				expr := fmt.Sprintf("e.%s().q == %d", end, q)
+				if n, err := db.Count(t.Context(), expr, nil); err != nil || n.Count > 0 {
+					got += fmt.Sprint(" ", expr, err)
 				}
 			}
 		}
