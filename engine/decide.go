@@ -308,16 +308,18 @@ func (d *decider) code(attr schema.AttrID, s []byte) uint32 {
 // reject counts a row that is not applied.
 func (d *decider) reject(row int, reason batch.Reason, detail string, raw func() string) {
 	r := &d.out.result
+	rejected := batch.Rejected{Row: row, Reason: reason, Detail: detail}
+	source, line := d.source, uint64(row)
+	if d.origin != nil && row >= d.origin.FirstRow {
+		source, line = d.origin.Name, d.origin.Line(row-d.origin.FirstRow)
+		rejected.Line = line
+	}
 	refused := reason == batch.ReasonExpect || reason == batch.ReasonErased
 	if refused {
 		r.Refused++
 	} else {
 		r.Quarantined++
-		source, line := d.source, uint64(row)
-		if d.origin != nil && row >= d.origin.FirstRow {
-			source, line = d.origin.Name, d.origin.Line(row-d.origin.FirstRow)
-		}
 		d.out.bad = append(d.out.bad, badRow{batch.BadRow{Line: line, Reason: reason, Detail: detail, Raw: raw()}, source})
 	}
-	r.Reject(row, reason, detail)
+	r.Reject(rejected)
 }

@@ -460,6 +460,6 @@ func (d *decider) quarantined(op *batch.Op) {
 	r.Quarantined += uint64(len(op.Bad))
 	for i, bad := range op.Bad {
 		d.out.bad = append(d.out.bad, badRow{bad, source})
-		r.Reject(op.FirstRow+i, bad.Reason, bad.Detail)
+		r.Reject(batch.Rejected{Row: op.FirstRow + i, Line: bad.Line, Reason: bad.Reason, Detail: bad.Detail})
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,10 +34,9 @@ type loaded struct {
 	ElapsedUS     int64             `json:"elapsed_us"`
 	RowsPerSecond uint64            `json:"rows_per_second"`
 
-	bad       []batch.BadRow // of those that could not be typed, the first
-	rejected  []string       // of those that the store rejected, the first
-	place     string         // what counts its rows: line, or row
-	uncounted bool           // Overwritten is not all
+	bad       []batch.Rejected // the first rows that did not fit
+	place     string           // what counts its rows: line, or row
+	uncounted bool             // Overwritten is not all
 }
 
 // maxExamples is how many bad rows a load shows: the rest are in the quarantine.
@@ -175,10 +175,10 @@ func (d *loaded) add(res *batch.Result) {
 	for reason, n := range res.Reasons {
 		d.Reasons[reason.String()] += n
 	}
-	for _, rej := range res.Rejected {
-		if len(d.rejected) < maxExamples {
-			d.rejected = append(d.rejected, fmt.Sprintf("%s: %s", rej.Reason, rej.Detail))
-		}
+	if len(d.bad) < maxExamples {
+		rejected := slices.Clone(res.Rejected) // a batch has those that could not be typed first
+		slices.SortStableFunc(rejected, func(a, b batch.Rejected) int { return cmp.Compare(a.Line, b.Line) })
+		d.bad = append(d.bad, rejected[:min(maxExamples-len(d.bad), len(rejected))]...)
 	}
 }
 
@@ -187,7 +187,6 @@ func (d *loaded) finish(report quality.LoadReport, took time.Duration) {
 		d.Overwritten = report.Overwritten
 	}
 	d.Ignored = append([]string{}, report.Unknown...)
-	d.bad = report.Examples
 	d.uncounted = !report.OverwrittenKnown
 	d.ElapsedUS = took.Microseconds()
 	d.RowsPerSecond = perSecond(d.Received, took)
@@ -263,16 +262,8 @@ func (l *load) remarks(d *loaded) {
 	if d.uncounted {
 		fmt.Fprintf(l.err, "%s: there are too many keys to count all the overwritten ones\n", d.File)
 	}
-	switch {
-	case d.RepeatedRows == d.Received: // what was wrong has been told the first time
-	case len(d.bad) > 0:
-		for _, row := range d.bad[:min(maxExamples, len(d.bad))] {
-			fmt.Fprintf(l.err, "%s, %s %d: %s: %s\n", d.File, d.place, row.Line, row.Reason, printable(row.Detail))
-		}
-	default:
-		for _, text := range d.rejected {
-			fmt.Fprintf(l.err, "%s: %s\n", d.File, printable(text))
-		}
+	for _, row := range d.bad { // of what is repeated, what was wrong has been told the first time
+		fmt.Fprintf(l.err, "%s, %s %d: %s: %s\n", d.File, d.place, row.Line, row.Reason, printable(row.Detail))
 	}
 	if d.Quarantined > 0 && !l.flags.dry {
 		fmt.Fprintf(l.err, "%s: kanta quarantine list shows the rows that did not fit\n", d.File)

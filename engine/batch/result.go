@@ -51,7 +51,8 @@ const (
 
 // Rejected is one row that was not applied.
 type Rejected struct {
-	Row    int // see the package comment
+	Row    int    // see the package comment
+	Line   uint64 // of the source, from 1, if the batch says where the row comes from; else 0
 	Reason Reason
 	Detail string // attribute and value, for people
 }
@@ -71,13 +72,13 @@ type Result struct {
 }
 
 // Reject counts a row that was not applied; whether as quarantined or refused, the caller says.
-func (r *Result) Reject(row int, why Reason, detail string) {
+func (r *Result) Reject(row Rejected) {
 	if r.Reasons == nil {
 		r.Reasons = map[Reason]uint64{}
 	}
-	r.Reasons[why]++
+	r.Reasons[row.Reason]++
 	if len(r.Rejected) < MaxRejected {
-		r.Rejected = append(r.Rejected, Rejected{Row: row, Reason: why, Detail: detail})
+		r.Rejected = append(r.Rejected, row)
 	}
 }
 
