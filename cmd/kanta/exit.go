@@ -135,10 +135,9 @@ func (a *app) printError(err error) {
 				e.Line, e.Column = q.Place()
 			}
 		}
-		text, err := json.Marshal(map[string]errorJSON{"error": e})
-		if err == nil {
-			fmt.Fprintf(a.err, "%s\n", text)
-		}
+		enc := json.NewEncoder(a.err)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(map[string]errorJSON{"error": e}) // what cannot be written to standard error cannot be told anywhere
 		return
 	}
 	text := err.Error()

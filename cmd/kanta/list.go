@@ -16,12 +16,10 @@ import (
 )
 
 func newList(a *app) *cobra.Command {
-	c := &cobra.Command{
+	c := group(&cobra.Command{
 		Use:   "list",
 		Short: "Lists of people, which expressions name with in_list(\"...\")",
-		Args:  noArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	})
 	c.AddCommand(
 		newListChange(a, "put", "Make a list consist of exactly these people", func(b *batch.Builder, name string, keys []string, first bool) {
 			if first {

@@ -21,12 +21,10 @@ import (
 )
 
 func newLoad(a *app) *cobra.Command {
-	c := &cobra.Command{
+	c := group(&cobra.Command{
 		Use:   "load",
 		Short: "Load people, or what they did, from files",
-		Args:  noArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	})
 	c.AddCommand(newLoadProfiles(a), newLoadEvents(a))
 	return c
 }

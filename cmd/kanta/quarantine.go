@@ -14,12 +14,10 @@ import (
 )
 
 func newQuarantine(a *app) *cobra.Command {
-	c := &cobra.Command{
+	c := group(&cobra.Command{
 		Use:   "quarantine",
 		Short: "Rows that did not fit, with the reasons",
-		Args:  noArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	})
 	c.AddCommand(newQuarantineList(a), newQuarantineExport(a))
 	return c
 }

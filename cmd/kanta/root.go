@@ -19,7 +19,7 @@ record, without a header; with --json, JSON. Errors go to standard error.
 
 // newRoot builds the whole command.
 func newRoot(a *app) *cobra.Command {
-	root := &cobra.Command{
+	root := group(&cobra.Command{
 		Use:           "kanta",
 		Short:         "The database of a company's customers",
 		Long:          rootHelp + exitTable,
@@ -30,7 +30,7 @@ func newRoot(a *app) *cobra.Command {
 			a.setDir()
 			return nil
 		},
-	}
+	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.dir, "db", "", "directory of the store (default "+defaultDir+", or the environment variable KANTA_DB)")
 	flags.BoolVar(&a.json, "json", false, "print JSON")

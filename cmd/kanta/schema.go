@@ -15,7 +15,7 @@ import (
 )
 
 func newSchema(a *app) *cobra.Command {
-	c := &cobra.Command{
+	c := group(&cobra.Command{
 		Use:   "schema",
 		Short: "Which attributes and events there are: infer, show, apply",
 		Long: `Which attributes a person has, and which types of event there are. A schema is a TOML
@@ -27,9 +27,7 @@ expression, to be used wherever an attribute is:
   [[computed]]
   name = "total_spent"
   expression = "purchase.sum(e, e.amount)"`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	})
 	c.AddCommand(newSchemaInfer(a), newSchemaShow(a), newSchemaApply(a))
 	return c
 }

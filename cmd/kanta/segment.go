@@ -11,12 +11,10 @@ import (
 )
 
 func newSegment(a *app) *cobra.Command {
-	c := &cobra.Command{
+	c := group(&cobra.Command{
 		Use:   "segment",
 		Short: "Saved expressions, which others name with in_segment(\"...\")",
-		Args:  noArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	})
 	c.AddCommand(newSegmentSave(a), newSegmentList(a), newSegmentShow(a), newSegmentDrop(a))
 	return c
 }
