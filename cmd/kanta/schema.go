@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -57,12 +56,16 @@ func attributeOf(at *schema.Attribute) attributeJSON {
 		j.Scale = &at.Scale
 	}
 	if at.Kind == schema.String {
-		j.Storage = [...]string{schema.StorageDictionary: "dictionary", schema.StorageInline: "inline"}[at.Storage]
+		j.Storage = storageText(at.Storage)
 	}
 	for _, v := range at.Allowed {
 		j.Allowed = append(j.Allowed, v.String())
 	}
 	return j
+}
+
+func storageText(s schema.Storage) string {
+	return [...]string{schema.StorageDictionary: "dictionary", schema.StorageInline: "inline"}[s]
 }
 
 // kindText returns a kind as people write it, with a decimal's scale.
@@ -324,12 +327,13 @@ func (a *app) warnClashes(before, after *schema.Schema) {
 }
 
 func newSchemaApply(a *app) *cobra.Command {
-	var dry bool
+	var dry, drop bool
 	c := &cobra.Command{
 		Use:   "apply FILE",
 		Short: "Make the store's schema that of a TOML file",
-		Long: `Make the store's schema that of a TOML file, and say what changes. Attributes that the
-file does not have stay. A definition becomes narrower only if every stored value fits.
+		Long: `Make the store's schema that of a TOML file, and say what changes. What the file does
+not have stays; with --drop it goes, and the values and events of it are gone for good. A
+definition becomes narrower only if every stored value fits.
 
 --json: {"dry_run":B,"version":N,"changes":[{"change":"...","attribute":"..."}],"only_in_store":["..."]}`,
 		Args: exactArgs(1),
@@ -338,10 +342,11 @@ file does not have stay. A definition becomes narrower only if every stored valu
 			if err != nil {
 				return err
 			}
-			return a.withDryStore(dry, func(s store) error { return a.applySchema(c.Context(), s, want, dry) })
+			return a.withDryStore(dry, func(s store) error { return a.applySchema(c.Context(), s, want, dry, drop) })
 		},
 	}
 	c.Flags().BoolVar(&dry, "dry-run", false, "decide and tell, change nothing")
+	c.Flags().BoolVar(&drop, "drop", false, "drop what the file does not have, with its data")
 	return c
 }
 
@@ -358,7 +363,7 @@ func (a *app) readSchema(name string) (*quality.Definitions, error) {
 	return want, nil
 }
 
-func (a *app) applySchema(ctx context.Context, s store, want *quality.Definitions, dry bool) error {
+func (a *app) applySchema(ctx context.Context, s store, want *quality.Definitions, dry, drop bool) error {
 	before, err := s.Schema(ctx)
 	if err != nil {
 		return err
@@ -367,37 +372,77 @@ func (a *app) applySchema(ctx context.Context, s store, want *quality.Definition
 	if err != nil {
 		return err
 	}
+	only := want.Drops(before)
+	if drop {
+		changes, only = append(changes, only...), nil
+	}
 	after, err := change(ctx, s, before, changes, dry)
 	if err != nil {
 		return err
 	}
 	a.warnClashes(before, after)
 	if a.json {
-		return a.printChanges(changes, onlyInStore(before, want), after.Version, dry)
+		return a.printChanges(changes, only, after.Version, dry)
 	}
-	verb := "changed"
+	t := a.newTable("change", "name", "definition")
+	for _, c := range changes {
+		t.add(c.Op.String(), changed(c), definition(c))
+	}
+	for _, c := range only {
+		t.add("stays", changed(c), "not in the file")
+	}
+	if err := t.write(a.out); err != nil {
+		return err
+	}
+	made, has := "changed", "has"
 	if dry {
-		verb = "would change"
+		made, has = "would change", "would have"
 	}
-	writeChanges(a.out, changes)
-	for _, name := range onlyInStore(before, want) {
-		fmt.Fprintf(a.out, "stays\t%s\tnot in the file\n", printable(name))
+	what := "definitions"
+	if len(changes) == 1 {
+		what = "definition"
 	}
-	fmt.Fprintf(a.err, "%d definitions %s; the schema has version %d\n", len(changes), verb, after.Version)
+	fmt.Fprintf(a.err, "%d %s %s; the schema %s version %d\n", len(changes), what, made, has, after.Version)
 	return nil
 }
 
-func writeChanges(w io.Writer, changes []schema.Change) {
-	for _, c := range changes {
-		text := ""
-		if c.Op == schema.AddAttribute || c.Op == schema.AddProperty {
-			text = kindText(&c.Attribute)
+// definition says what something is from a change on.
+func definition(c schema.Change) string {
+	switch c.Op {
+	case schema.AddAttribute, schema.Widen, schema.Narrow, schema.AddProperty, schema.WidenProperty, schema.NarrowProperty:
+		return rulesText(&c.Attribute)
+	case schema.SetStorage:
+		return storageText(c.Attribute.Storage)
+	case schema.AddComputed, schema.SetComputed:
+		return c.Text
+	case schema.AddEvent, schema.RedefineEvent:
+		if c.Retention > 0 {
+			return fmt.Sprintf("kept for %d days", c.Retention)
 		}
-		if c.Op == schema.AddComputed || c.Op == schema.SetComputed {
-			text = printable(c.Text)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", c.Op, printable(changed(c)), text)
 	}
+	return ""
+}
+
+// rulesText is a kind and what its values have to be.
+func rulesText(at *schema.Attribute) string {
+	text := kindText(at)
+	if len(at.Allowed) > 0 {
+		text += fmt.Sprintf(", %d values allowed", len(at.Allowed))
+	}
+	for _, rule := range []struct{ word, of string }{{"min", at.Min.String()}, {"max", at.Max.String()}, {"format", at.Format}} {
+		if rule.of != "" {
+			text += ", " + rule.word + " " + rule.of
+		}
+	}
+	for _, mark := range []struct {
+		word string
+		on   bool
+	}{{"required", at.Required}, {"unique", at.Unique}, {"pii", at.PII}, {"history", at.History}} {
+		if mark.on {
+			text += ", " + mark.word
+		}
+	}
+	return text
 }
 
 // changed returns the name of what a change is about: an attribute, an event type, or
@@ -414,15 +459,7 @@ func changed(c schema.Change) string {
 	return c.Attribute.Name
 }
 
-// onlyInStore names what the store has and the file has not.
-func onlyInStore(s *schema.Schema, want *quality.Definitions) (names []string) {
-	for _, c := range want.Drops(s) {
-		names = append(names, changed(c))
-	}
-	return names
-}
-
-func (a *app) printChanges(changes []schema.Change, only []string, version uint64, dry bool) error {
+func (a *app) printChanges(changes, only []schema.Change, version uint64, dry bool) error {
 	type changeJSON struct {
 		Change    string `json:"change"`
 		Attribute string `json:"attribute"`
@@ -432,9 +469,12 @@ func (a *app) printChanges(changes []schema.Change, only []string, version uint6
 		Version     uint64       `json:"version"`
 		Changes     []changeJSON `json:"changes"`
 		OnlyInStore []string     `json:"only_in_store"`
-	}{dry, version, []changeJSON{}, append([]string{}, only...)}
+	}{dry, version, []changeJSON{}, []string{}}
 	for _, c := range changes {
 		out.Changes = append(out.Changes, changeJSON{c.Op.String(), changed(c)})
+	}
+	for _, c := range only {
+		out.OnlyInStore = append(out.OnlyInStore, changed(c))
 	}
 	return a.printJSON(out)
 }
