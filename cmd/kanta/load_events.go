@@ -26,9 +26,9 @@ since 1970. A local time that comes twice is the first; one that the clocks skip
 the clock from before.
 
 Of an array of objects, such as the lines of an order, each becomes an event: it has its own
-fields, named lines.sku, and those of the order. With --id order its id is that of the order
-and its place, A1#1, and order is a property too, so that orders can be counted. Where there
-are several such arrays, --lines names the one.
+fields, named lines.sku (in expressions e["lines.sku"]), and those of the order. With --id
+order its id is that of the order and its place, A1#1, and order is a property too, so that
+orders can be counted. Where there are several such arrays, --lines names the one.
 
 With --id an event is kept once per id and UTC day, whichever file brings it again; ids of
 systems that number their events by themselves are kept apart by --id-source. Without ids

@@ -97,7 +97,7 @@ func (w *parquetWalk) list(c *parquet.Column, name string, listed int) error {
 func (w *parquetWalk) objects(c *parquet.Column, name string, defined, listed int) error {
 	switch p := w.rows; {
 	case !w.unnest:
-		return unsupported(name, "a list of objects; a set has plain elements")
+		return unsupported(name, "a list of objects")
 	case w.lines != "" && norm.NFC.String(name) != w.lines:
 		w.ignored = append(w.ignored, name)
 		return nil

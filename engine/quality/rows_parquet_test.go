@@ -224,7 +224,7 @@ func TestParquetRefused(t *testing.T) {
 		{"wide decimal", columns(parquet.Decimal(19, 38, parquet.FixedLenByteArrayType(16)), parquet.FixedLenByteArrayValue(make([]byte, 16))), `column "c" is DECIMAL(38,19)`},
 		{"map", writeParquet(t, []parquetColumn{{"c", parquet.Map(parquet.String(), parquet.String()), [][]parquet.Value{{parquet.NullValue(), parquet.NullValue().Level(0, 0, 1)}}}}), `column "c" is a map`},
 		{"list of lists", columns(parquet.List(parquet.List(parquet.String())), parquet.NullValue()), `column "c" is a list of lists`},
-		{"list of objects", columns(parquet.List(parquet.Group{"x": parquet.String()}), parquet.NullValue()), `column "c" is a list of objects; a set has plain elements`},
+		{"list of objects", columns(parquet.List(parquet.Group{"x": parquet.String()}), parquet.NullValue()), `column "c" is a list of objects, which no attribute can be: write the file without it, or as text`},
 		{"empty", nil, "it is not complete"},
 		{"cut", good[:len(good)-1], "it is not complete"},
 		{"no footer", slices.Concat(good[:8], []byte("PAR1")), "damaged"},

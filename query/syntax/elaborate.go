@@ -239,6 +239,10 @@ func (l *elaborator) selection(e ast.Expr) (ast.Expr, info) {
 	if out, t, ok := l.part(e, of, name, dotted, s.IsTestOnly()); ok {
 		return out, t
 	}
+	if hint := l.dotted(e); hint != "" {
+		l.fail(e, query.CodeType, hint, "a name with a dot in it stands in brackets")
+		return e, info{}
+	}
 	if s.IsTestOnly() {
 		l.fail(e, query.CodeType, "such as has(p.email)", "has() needs an attribute")
 		return e, info{}
@@ -254,6 +258,34 @@ func (l *elaborator) selection(e ast.Expr) (ast.Expr, info) {
 	}
 	l.fail(e, query.CodeType, hint, "%s has no parts, so .%s has no meaning", l.show(of), name)
 	return e, info{}
+}
+
+// dotted says how to write what was meant by a.b.c: the fields of objects have such names.
+func (l *elaborator) dotted(e ast.Expr) (hint string) {
+	name := ""
+	for e.Kind() == ast.SelectKind {
+		name = "." + e.AsSelect().FieldName() + name
+		e = e.AsSelect().Operand()
+	}
+	if l.isEvent(e) {
+		if _, t := l.operand(e); t.event != nil && t.event.Lookup(name[1:]) != nil {
+			return fmt.Sprintf("write %s[%q]", l.show(e), name[1:])
+		}
+		return ""
+	}
+	if e.Kind() != ast.IdentKind {
+		return ""
+	}
+	if name = e.AsIdent() + name; strings.HasPrefix(name, "p.") || strings.HasPrefix(name, "ev.") {
+		_, name, _ = strings.Cut(name, ".")
+	}
+	switch {
+	case l.sch.Lookup(name) != nil || l.sch.LookupComputed(name) != nil:
+		return fmt.Sprintf("write p[%q]", name)
+	case l.sch.LookupEvent(name) != nil:
+		return fmt.Sprintf("write ev[%q]", name)
+	}
+	return ""
 }
 
 // part reads of.name and of["name"] where of has parts: a profile, the events, one event.
