@@ -21,7 +21,7 @@ const (
 	maxPlaces      = 4    // decimals of more places are measurements, not money
 	maxDistinct    = 1 << 16
 	maxExamples    = 3
-	almostShare    = 100 // a kind "but for" at most one cell in so many is worth a word
+	almostShare    = 20 // a kind "but for" at most one cell in so many is worth a word: real columns have a few percent of N/A
 )
 
 // InferReport says what inference saw.
@@ -188,11 +188,12 @@ func personal(name string) bool {
 }
 
 // aboutPersonal reports whether a name speaks of a fact about a personal thing, such as
-// email_opt_in, has_email or emails_count, not of the thing.
+// email_opt_in, has_email, emails_count or address.city, not of the thing.
 func aboutPersonal(list []string) bool {
 	return list[0] == "is" || list[0] == "has" || slices.ContainsFunc(list, func(w string) bool {
 		switch w {
-		case "opt", "optin", "optout", "flag", "count", "consent", "verified", "domain", "type", "sent", "opened", "clicked", "status":
+		case "opt", "optin", "optout", "flag", "count", "consent", "verified", "domain", "type", "sent", "opened", "clicked", "status",
+			"city", "region", "state", "province", "country":
 			return true
 		}
 		return false
