@@ -46,15 +46,23 @@ func TestCompletion(t *testing.T) {
 	c.people()
 	c.must("segment", "save", "finns", `country == "FI"`)
 	c.must("list", "put", "friends", "1")
+	c.must("schema", "apply", c.file("more.toml", "[[attribute]]\nname = \"visits\"\nkind = \"int\"\nhistory = true\n[[event]]\nname = \"purchase\"\n"))
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		contains(t, c.must("completion", shell), "kanta")
 	}
 	for want, args := range map[string][]string{
-		"country\n": {"breakdown", "true", "--by", "co"},
-		"age\n":     {"members", "true", "--order-by", ""},
-		"finns\n":   {"segment", "drop", "f"},
-		"friends\n": {"list", "show", ""},
-		"stats\t":   {"st"},
+		"country\n":         {"breakdown", "true", "--by", "co"},
+		"age\n":             {"members", "true", "--order-by", ""},
+		"finns\n":           {"segment", "drop", "f"},
+		"friends\n":         {"list", "show", ""},
+		"stats\t":           {"st"},
+		"age,country\n":     {"members", "true", "--columns", "age,co"},
+		"purchase\n":        {"timeline", "1", "--events", ""},
+		"purchase,visits\n": {"timeline", "1", "--events", "purchase,vi"},
+		"ndjson\n":          {"members", "true", "--format", ""},
+		"quarantine\n":      {"load", "profiles", "x.csv", "--unknown", ""},
+		"unset\n":           {"load", "profiles", "x.csv", "--empty", ""},
+		"utf-16le\n":        {"load", "events", "x.csv", "--encoding", ""},
 	} {
 		contains(t, c.must(append([]string{"__complete"}, args...)...), want)
 	}

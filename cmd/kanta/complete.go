@@ -17,6 +17,24 @@ func (a *app) completeFlag(c *cobra.Command, flag string, names func(context.Con
 	_ = c.RegisterFlagCompletionFunc(flag, a.completer(names))
 }
 
+// completeList makes the shell complete the last of a flag's names, which commas separate.
+func (a *app) completeList(c *cobra.Command, flag string, names func(context.Context, store) []string) {
+	complete := a.completer(names)
+	_ = c.RegisterFlagCompletionFunc(flag, func(c *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+		before := strings.LastIndexByte(start, ',') + 1
+		found, directive := complete(c, args, start[before:])
+		for i := range found {
+			found[i] = start[:before] + found[i]
+		}
+		return found, directive
+	})
+}
+
+// completeWord makes the shell complete a flag that is one of a few words.
+func completeWord(c *cobra.Command, flag string, words ...string) {
+	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
 // completer returns a completion of names of the store. A store that cannot be opened has none.
 func (a *app) completer(names func(context.Context, store) []string) cobra.CompletionFunc {
 	return func(c *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
@@ -50,6 +68,23 @@ func (a *app) attributeNames(ctx context.Context, s store) []string {
 		return nil
 	}
 	return sch.Names()
+}
+
+// timelineNames are what a timeline can be restricted to.
+func (a *app) timelineNames(ctx context.Context, s store) (names []string) {
+	sch, err := s.Schema(ctx)
+	if err != nil {
+		return nil
+	}
+	for i := range sch.Events {
+		names = append(names, sch.Events[i].Name)
+	}
+	for i := range sch.Attributes {
+		if sch.Attributes[i].History {
+			names = append(names, sch.Attributes[i].Name)
+		}
+	}
+	return names
 }
 
 // uniqueNames begins what --by wants.

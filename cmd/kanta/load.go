@@ -78,6 +78,7 @@ was loaded before therefore changes nothing, unless --again is given.
 	}
 	f.add(c)
 	c.Flags().StringVar(&f.empty, "empty", "keep", "what an empty cell does: keep the stored value, or unset it")
+	completeWord(c, "empty", "keep", "unset")
 	f.addLoad(c)
 	return c
 }
@@ -86,6 +87,7 @@ was loaded before therefore changes nothing, unless --again is given.
 func (f *loadFlags) addLoad(c *cobra.Command) {
 	c.Flags().StringVar(&f.schema, "schema", "", "a schema file to apply first")
 	c.Flags().StringVar(&f.unknown, "unknown", "", "what becomes of what the schema does not have: add, ignore, quarantine or refuse (default add; with --schema ignore)")
+	completeWord(c, "unknown", "add", "ignore", "quarantine", "refuse")
 	c.Flags().StringVar(&f.zone, "zone", "UTC", "the zone of times that name none, such as Europe/Helsinki")
 	c.Flags().BoolVar(&f.dry, "dry-run", false, "decide and tell, change nothing")
 	c.Flags().BoolVar(&f.strict, "strict", false, "end with exit code 5 if a row was quarantined or refused")

@@ -69,7 +69,8 @@ continues the listing with --cursor and is "" at its end.`,
 	flags.StringVar(&f.format, "format", "table", "table, csv or ndjson")
 	flags.StringVarP(&f.output, "output", "o", "", "write to a file")
 	f.ask.add(c)
-	a.completeFlag(c, "columns", a.attributeNames)
+	a.completeList(c, "columns", a.attributeNames)
+	completeWord(c, "format", "table", "csv", "ndjson")
 	a.completeFlag(c, "order-by", a.attributeNames)
 	return c
 }

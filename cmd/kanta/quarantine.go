@@ -102,6 +102,7 @@ detail, raw, received. With -o the file is there only when it is complete.`,
 		},
 	}
 	c.Flags().StringVar(&format, "format", "csv", "csv or ndjson")
+	completeWord(c, "format", "csv", "ndjson")
 	c.Flags().StringVarP(&output, "output", "o", "", "write to a file")
 	return c
 }

@@ -127,6 +127,7 @@ func (f *rowFlags) add(c *cobra.Command) {
 func (f *rowFlags) addFormat(c *cobra.Command) {
 	c.Flags().StringVar(&f.separator, "set-separator", schema.SetSeparator, "what stands between the elements of a set")
 	c.Flags().StringVar(&f.encoding, "encoding", "", "of the text, if it is not UTF-8: utf-16le, utf-16be, windows-1252 or iso-8859-1")
+	completeWord(c, "encoding", "utf-16le", "utf-16be", "windows-1252", "iso-8859-1")
 }
 
 // keyFlag is the name of the flag of the key's column.

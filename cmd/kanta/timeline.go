@@ -49,6 +49,7 @@ changes {"time":"...","attribute":"...","from":...,"to":...}, null for no value]
 	c.Flags().StringSliceVar(&f.events, "events", nil, "only these types of event, and changes of these attributes, separated by commas")
 	c.Flags().IntVar(&f.limit, "limit", 0, fmt.Sprintf("how many to list (default %d)", query.DefaultTimeline))
 	c.Flags().StringVar(&f.after, "after", "", "go on behind the list that ended with this cursor")
+	a.completeList(c, "events", a.timelineNames)
 	f.ask.add(c)
 	return c
 }
