@@ -2,6 +2,7 @@ package syntax
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -146,6 +147,9 @@ func (l *elaborator) unknownName(e ast.Expr, name string) {
 
 // spelling answers words of other languages with CEL's.
 func spelling(word string) string {
+	if word == "IN" || word == "In" {
+		return "it is written in small letters: in"
+	}
 	switch strings.ToLower(word) {
 	case "and":
 		return "and is written &&"
@@ -342,7 +346,29 @@ func typeError(src *source, checked *ast.AST, errs *common.Errors) *query.Error 
 		return out
 	}
 	out.Message = fmt.Sprintf("%s does not fit %s", operatorText(c.FunctionName()), what)
+	switch c.FunctionName() {
+	case operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
+		out.Hint = textHint(names)
+	}
 	return out
+}
+
+// textHint says how what was compared with a text is written.
+func textHint(names []string) string {
+	if !slices.Contains(names, "string") {
+		return ""
+	}
+	for _, other := range names {
+		switch other {
+		case "timestamp":
+			return `a time is written timestamp("2024-12-31T00:00:00Z")`
+		case "date":
+			return `a day is written date("2024-12-31")`
+		case "int", "float", "decimal":
+			return "text stands in quotes, a number does not"
+		}
+	}
+	return ""
 }
 
 // typeName is the name of a type in our words.
