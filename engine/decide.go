@@ -139,19 +139,17 @@ func (d *decider) bindColumns(b *block) {
 	}
 }
 
-// required returns, per row, whether it sets all required attributes; nil if none is required.
-func (d *decider) required(b *block) []bool {
-	var out []bool
+// required returns, per row, the first required attribute that it does not set, nil if it sets
+// all; nil if none is required.
+func (d *decider) required(b *block) []*schema.Attribute {
+	var out []*schema.Attribute
 	for i := range d.w.schema.Attributes {
 		a := &d.w.schema.Attributes[i]
 		if !a.Required {
 			continue
 		}
 		if out == nil {
-			out = make([]bool, b.op.Block.N)
-			for r := range out {
-				out[r] = true
-			}
+			out = make([]*schema.Attribute, b.op.Block.N)
 		}
 		has := make([]bool, b.op.Block.N)
 		for _, c := range b.cols {
@@ -163,8 +161,8 @@ func (d *decider) required(b *block) []bool {
 			}
 		}
 		for r := range out {
-			if !has[r] && out[r] {
-				out[r] = false
+			if !has[r] && out[r] == nil {
+				out[r] = a
 			}
 		}
 	}
@@ -172,7 +170,7 @@ func (d *decider) required(b *block) []bool {
 }
 
 // rows resolves each row's key and runs the checks that need the state, in row order.
-func (d *decider) rows(b *block, required []bool) error {
+func (d *decider) rows(b *block, missing []*schema.Attribute) error {
 	stateful, err := d.stateful(b)
 	if err != nil {
 		return err
@@ -186,8 +184,8 @@ func (d *decider) rows(b *block, required []bool) error {
 		}
 		if !known {
 			ord = d.w.end
-			if required != nil && !required[row] && b.fail[row] == batch.ReasonNone {
-				b.fail[row], b.detail[row] = batch.ReasonRequired, fmt.Sprintf("profile %q is new", key)
+			if missing != nil && missing[row] != nil && b.fail[row] == batch.ReasonNone {
+				b.fail[row], b.detail[row] = batch.ReasonRequired, fmt.Sprintf("%s: profile %q is new", missing[row].Name, key)
 			}
 		}
 		if stateful != nil {

@@ -93,19 +93,30 @@ func decode(r io.Reader, d *Dialect) (text *bufio.Reader, release func(), err er
 		if err != nil {
 			return nil, nil, fmt.Errorf("gzip: %w", err)
 		}
-		d.Compression, in = Gzip, bufio.NewReaderSize(z, sampleBytes)
+		d.Compression, in = Gzip, bufio.NewReaderSize(unpacked{z}, sampleBytes)
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(256<<20))
 		if err != nil {
 			return nil, nil, fmt.Errorf("zstd: %w", err)
 		}
-		d.Compression, in, release = Zstd, bufio.NewReaderSize(z, sampleBytes), z.Close
+		d.Compression, in, release = Zstd, bufio.NewReaderSize(unpacked{z}, sampleBytes), z.Close
 	}
 	if err := decodeText(in, d, &text); err != nil {
 		release()
 		return nil, nil, err
 	}
 	return text, release, nil
+}
+
+// unpacked is what a compressed file has in it. A file that was cut says so.
+type unpacked struct{ io.Reader }
+
+func (u unpacked) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("the compressed file is not complete: %w", err)
+	}
+	return n, err
 }
 
 func decodeText(in *bufio.Reader, d *Dialect, text **bufio.Reader) error {
