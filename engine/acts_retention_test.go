@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -250,7 +251,7 @@ func TestExpiredPartsOfOpenedStore(t *testing.T) {
 		}
 		open(func(*Options) {}) // nothing is settled
 	}
-	open(func(o *Options) { LowerLimits(o, 40, 5, 1000) }) // it folds at once, and the index of keys keeps the log
+	open(func(o *Options) { LowerLimits(o, 40, 100_000, 1000) }) // it folds what is old, and the index of keys keeps the log
 	defer func() { _ = m.db.Close() }()
 	m.apply(func(b *batch.Builder) {
 		b.Change(schema.Change{Op: schema.AddEvent, Event: "buy", Retention: 20})
@@ -258,7 +259,12 @@ func TestExpiredPartsOfOpenedStore(t *testing.T) {
 	m.buyMany("k1", 85, 50)
 	m.buyMany("k1", 95, 50)
 	for unit() == nil || len(unit().Parts) < 2 {
+		m.set(m.now.Add(2 * foldAge))
 		m.apply(func(b *batch.Builder) { b.Upsert("k1") })
+		m.db.compactor.wake()
+		runtime.Gosched()
+	}
+	for len(folds) > 0 {
 		<-folds
 	}
 	reopen()
@@ -333,11 +339,11 @@ func TestNarrowingSeesWhatIsKept(t *testing.T) {
 	narrow := func(b *batch.Builder) {
 		b.Change(schema.Change{Op: schema.NarrowProperty, Event: "buy", Name: "amount", Attribute: amount})
 	}
-	m.now = m.now.Add(5 * 24 * time.Hour)
+	m.set(m.now.Add(5 * 24 * time.Hour))
 	if _, err := m.submit(narrow)(); err == nil {
 		t.Error("narrowed while the event is kept")
 	}
-	m.now = m.now.Add(24 * time.Hour)
+	m.set(m.now.Add(24 * time.Hour))
 	if _, err := m.submit(narrow)(); err != nil {
 		t.Errorf("the event is past its retention: %v", err)
 	}
