@@ -43,7 +43,7 @@ type Why struct {
 // decide nothing.
 type WhyPart struct {
 	Text string // as it was written
-	Op   string // "and", "or", "not", "if" (condition, then, else), "segment"; "": a test
+	Op   string // "and", "or", "not", "if" (condition, then, else), "segment", "computed"; "": a test
 	Verdict
 	Values []AttributeValue // of a test: what it was decided on; absent ones have no value
 	Lists  []WhyEvents

@@ -157,7 +157,7 @@ func changeText(n *query.NextChange) string {
 func (t *table) why(p *query.WhyPart, depth int) {
 	indent := strings.Repeat("  ", depth)
 	text := p.Text
-	if p.Op != "" && p.Op != "segment" {
+	if p.Op != "" && p.Op != "segment" && p.Op != "computed" {
 		text = p.Op
 	}
 	t.add(p.Verdict.String(), indent+text)

@@ -14,11 +14,12 @@ import (
 // means; Root of the whole has been simplified, which joins parts.
 type Part struct {
 	Text string
-	Op   string // "and", "or", "not", "if" (condition, then, else), "segment"; "": a test
+	Op   string // "and", "or", "not", "if" (condition, then, else), "segment", "computed"; "": a test
 	Root query.Node
-	Of   []*Part // of a segment, its own text
+	Of   []*Part // of a segment or a computed attribute, its own text
 
-	at query.Span
+	at       query.Span
+	computed string // the computed attribute that it names
 }
 
 // Parts takes an expression apart that this compiler has compiled with the same catalog and
@@ -29,20 +30,44 @@ func (c *Compiler) Parts(e *Expr, cat Catalog, env query.Env) (*Part, error) {
 	if w.err != nil {
 		return nil, w.err
 	}
-	return p, nil
+	return p, c.unfold(p, cat, env)
+}
+
+// unfold takes apart what the computed attributes among the parts stand for. There are at
+// most as many parts as nodes, which Compile has counted.
+func (c *Compiler) unfold(p *Part, cat Catalog, env query.Env) error {
+	for _, x := range p.Of {
+		if err := c.unfold(x, cat, env); err != nil {
+			return err
+		}
+	}
+	if p.computed == "" {
+		return nil
+	}
+	e, err := c.Compile(cat.Schema().LookupComputed(p.computed).Text, cat, env)
+	if err != nil {
+		return err
+	}
+	of, err := c.Parts(e, cat, env)
+	p.Op, p.Of = "computed", []*Part{of}
+	return err
 }
 
 func (w *walker) part(e ast.Expr) *Part {
 	p := &Part{Root: simplify(w.node(e)), at: w.span(e)}
 	verb := w.expr.verbs[e.ID()]
-	if verb != nil && verb.name == "sequence" { // its node ends before .any()
+	switch {
+	case w.inlined(e):
+	case verb != nil && verb.name == "sequence": // its node ends before .any()
 		p.at.End += strings.IndexByte(w.expr.Text[p.at.End:], ')') + 1
-	}
-	if verb == nil && e.Kind() == ast.CallKind && !w.inlined(e) {
+	case verb == nil && e.Kind() == ast.CallKind:
 		w.takeApart(p, e, e.AsCall())
 	}
 	p.at = w.expr.src.balance(p.at)
 	p.Text = w.expr.Text[p.at.Start:p.at.End]
+	if w.inlined(e) && !strings.HasSuffix(p.Text, ")") { // not has(name)
+		p.computed = w.expr.names[e.ID()][0]
+	}
 	return p
 }
 
