@@ -54,11 +54,13 @@ type actFolder struct {
 	written int64
 }
 
-// freshPart is a part that is not to be read from the store yet.
+// freshPart is a part that is not in the store yet: most days that are over are merged
+// before they would be.
 type freshPart struct {
-	source timeline.Source
-	table  *kv.Table
-	sums   daySums
+	source  timeline.Source
+	written timeline.Written
+	days    [][]byte // what is kept of its days
+	sums    daySums
 }
 
 // daySums are the sums of the events of each day of a part.
@@ -233,7 +235,7 @@ func partClass(c effect.Class) timeline.Class {
 	return timeline.Int
 }
 
-// day writes the part of one day.
+// day makes the part of one day.
 func (f *actFolder) day(refs []headRef) error {
 	id := timeline.ID{Event: f.job.ID.Event, Shard: f.job.ID.Shard, Partition: timeline.Day(refs[0].day)}
 	b, err := timeline.NewBuilder(id, f.properties())
@@ -330,43 +332,50 @@ func appendValue(c *timeline.Column, src *head.ActColumn, i, k int) {
 	}
 }
 
-// add writes a part into a table of its own, and takes it into the unit.
+// add takes a part into the unit.
 func (f *actFolder) add(partition timeline.Partition, w timeline.Written, sums daySums) error {
 	h, err := timeline.Open(w.Header)
-	if err != nil {
+	if err != nil || h.Len() == 0 {
 		return err
-	}
-	if h.Len() == 0 {
-		return nil
 	}
 	first, last := h.Times()
 	p := &ActPart{cache: f.cache, Events: uint64(h.Len()), First: first, Last: last, Bytes: int64(len(w.Header) + h.Size()),
 		rows: make([]slot[[]byte], len(w.Rows)), slots: make([]slot[ActDay], partition.Days),
 		ID: keys.Part{FirstDay: partition.First, Days: uint8(partition.Days), Event: f.job.ID.Event, Shard: f.job.ID.Shard, Number: f.unit.Next}}
 	f.unit.Next++
+	fresh := freshPart{source: timeline.InMemory(h, w.Rows), written: w, sums: sums}
+	for i := range w.Days {
+		d := &w.Days[i]
+		sum := sums.of(d.Day)
+		sealed := sealDay(d, sum.content, sum.replica)
+		p.days |= 1 << (d.Day - partition.First)
+		p.DayBytes += int64(len(sealed))
+		fresh.days = append(fresh.days, sealed)
+	}
+	f.fresh[p] = fresh
+	at, _ := slices.BinarySearchFunc(f.unit.Parts, p, func(a, b *ActPart) int {
+		return cmp.Or(cmp.Compare(a.ID.FirstDay, b.ID.FirstDay), cmp.Compare(a.ID.Days, b.ID.Days), cmp.Compare(a.ID.Number, b.ID.Number))
+	})
+	f.unit.Parts = slices.Insert(f.unit.Parts, at, p)
+	return nil
+}
+
+// write writes a part into a table of its own.
+func (f *actFolder) write(p *ActPart, fresh *freshPart) error {
 	t, err := f.store.NewTable()
 	if err != nil {
 		return err
 	}
 	f.tables = append(f.tables, t)
-	err = t.Set(p.ID.Row(keys.Header, 0), w.Header)
-	for i := 0; i < len(w.Rows) && err == nil; i++ {
-		err = t.Set(p.ID.Row(keys.Piece, uint32(i)), w.Rows[i])
+	err = t.Set(p.ID.Row(keys.Header, 0), fresh.written.Header)
+	for i := 0; i < len(fresh.written.Rows) && err == nil; i++ {
+		err = t.Set(p.ID.Row(keys.Piece, uint32(i)), fresh.written.Rows[i])
 	}
-	for i := 0; i < len(w.Days) && err == nil; i++ {
-		d := &w.Days[i]
-		at, sum := d.Day-partition.First, sums.of(d.Day)
-		sealed := sealDay(d, sum.content, sum.replica)
-		p.days |= 1 << at
-		p.DayBytes += int64(len(sealed))
-		err = t.Set(p.ID.Row(keys.Day, uint32(at)), sealed)
+	for i := 0; i < len(fresh.days) && err == nil; i++ {
+		at := fresh.written.Days[i].Day - p.ID.FirstDay
+		err = t.Set(p.ID.Row(keys.Day, uint32(at)), fresh.days[i])
 	}
 	f.written += p.Bytes + p.DayBytes
-	f.fresh[p] = freshPart{timeline.InMemory(h, w.Rows), t, sums}
-	at, _ := slices.BinarySearchFunc(f.unit.Parts, p, func(a, b *ActPart) int {
-		return cmp.Or(cmp.Compare(a.ID.FirstDay, b.ID.FirstDay), cmp.Compare(a.ID.Days, b.ID.Days), cmp.Compare(a.ID.Number, b.ID.Number))
-	})
-	f.unit.Parts = slices.Insert(f.unit.Parts, at, p)
 	return err
 }
 
@@ -446,13 +455,7 @@ func (f *actFolder) mergeInto(target timeline.Partition, parts []*ActPart) error
 	}
 	f.unit.Parts = slices.DeleteFunc(f.unit.Parts, func(p *ActPart) bool { return slices.Contains(parts, p) })
 	for _, p := range parts {
-		if fresh, ok := f.fresh[p]; ok { // nobody will read it
-			delete(f.fresh, p)
-			f.tables = slices.DeleteFunc(f.tables, func(t *kv.Table) bool { return t == fresh.table })
-			if err := fresh.table.Discard(); err != nil {
-				return err
-			}
-		}
+		delete(f.fresh, p) // nobody will read it
 	}
 	return f.add(target, w, sums)
 }
@@ -482,8 +485,15 @@ func (p *ActPart) addSums(sums daySums) error {
 // Expired reports whether all events of the part are of days before one.
 func (p *ActPart) Expired(first int32) bool { return timeline.DayOf(p.Last) < first }
 
-// finish writes the manifest.
+// finish writes the new parts and the manifest.
 func (f *actFolder) finish() error {
+	for _, p := range f.unit.Parts {
+		if fresh, ok := f.fresh[p]; ok {
+			if err := f.write(p, &fresh); err != nil {
+				return err
+			}
+		}
+	}
 	t, err := f.store.NewTable()
 	if err != nil {
 		return err
