@@ -133,15 +133,19 @@ func (c *compactor) dropExpired(ctx context.Context) error {
 func actOrder(h *query.ActHash) int64 { return int64(h.Sum() ^ 1<<63) }
 
 // actHashes returns what computes the hashes of stored events: codes are read as the
-// texts they stand for.
+// texts they stand for. It belongs to one goroutine.
 func actHashes(s *state, e *schema.Event) func(timeline.Source, []uint32, []int64) error {
+	var all timeline.Events
+	var b *timeline.Block // its memory is larger than an event by far
+	var h query.ActHash
 	return func(source timeline.Source, events []uint32, dst []int64) error {
-		var all timeline.Events
-		var h query.ActHash
 		for i, n := range events {
 			all.Reset(source.Part.Properties())
-			b, k := timeline.BlockOf(source, int(n>>timeline.BlockBits)), int(n&(timeline.BlockSize-1))
-			b.From, b.To = k, k+1
+			if b == nil {
+				b = timeline.BlockOf(source, 0)
+			}
+			k := int(n & (timeline.BlockSize - 1))
+			b.Source, b.Index, b.From, b.To = source, int(n>>timeline.BlockBits), k, k+1
 			if err := b.Events(&all); err != nil {
 				return err
 			}
