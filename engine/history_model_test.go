@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 type historian struct {
 	*pair
 	now  time.Time
+	told atomic.Int64 // now, for the store's goroutines
 	past []then
 
 	asked, different int // questions, and those that the present would have answered otherwise
@@ -65,7 +67,8 @@ func TestHistoryModel(t *testing.T) {
 		t.Run(fmt.Sprint(first), func(t *testing.T) {
 			t.Logf("seed %d", seed)
 			h := &historian{now: time.UnixMilli(1_780_000_000_000).UTC()}
-			o := engine.Options{FS: vfs.NewMem(), FirstOrdinal: first, Durability: engine.Durability(i % 2), Clock: func() time.Time { return h.now }}
+			o := engine.Options{FS: vfs.NewMem(), FirstOrdinal: first, Durability: engine.Durability(i % 2), Clock: func() time.Time { return time.UnixMilli(h.told.Load()).UTC() }}
+			h.told.Store(h.now.UnixMilli())
 			engine.LowerLimits(&o, 12+i, 200, 40)
 			h.pair = &pair{t: t, r: rand.New(rand.NewPCG(seed, uint64(first))), options: o, w: newWorld(), keys: 60}
 			h.open()
@@ -96,6 +99,7 @@ func (h *historian) apply(steps []step) {
 	h.t.Helper()
 	if h.r.IntN(3) > 0 {
 		h.now = h.now.Add(time.Duration(h.r.IntN(5)-1) * time.Millisecond) // at times it goes back
+		h.told.Store(h.now.UnixMilli())
 	}
 	before := h.w.applied
 	h.write(steps, false, h.r.IntN(12) == 0, false)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ type crowd struct {
 	*testing.T
 	db     *DB
 	now    time.Time
+	told   atomic.Int64 // now, for the store's goroutines
 	people int
 }
 
@@ -29,11 +31,17 @@ func second(n int) time.Time {
 	return time.UnixMilli(1_780_000_000_000).Add(time.Duration(n) * time.Second).UTC()
 }
 
+func (c *crowd) set(now time.Time) {
+	c.now = now
+	c.told.Store(now.UnixMilli())
+}
+
 func newCrowd(t *testing.T, memory int64) *crowd {
 	t.Helper()
-	c := &crowd{T: t, now: second(0), people: 1200}
+	c := &crowd{T: t, people: 1200}
+	c.set(second(0))
 	var err error
-	if c.db, err = Open("", &Options{FS: vfs.NewMem(), FirstOrdinal: 1<<16 - 600, Memory: memory, Clock: func() time.Time { return c.now }}); err != nil {
+	if c.db, err = Open("", &Options{FS: vfs.NewMem(), FirstOrdinal: 1<<16 - 600, Memory: memory, Clock: func() time.Time { return time.UnixMilli(c.told.Load()).UTC() }}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.db.Close() })
@@ -45,7 +53,7 @@ func newCrowd(t *testing.T, memory int64) *crowd {
 		}
 	})
 	for round := 1; round <= crowdRounds; round++ {
-		c.now = second(round)
+		c.set(second(round))
 		c.apply(func(b *batch.Builder) {
 			for i := range c.people {
 				b.Upsert(fmt.Sprint("k", i)).Set("plan", schema.StringValue(fmt.Sprint("p", (i+round)%3))).Set("n", schema.IntValue(int64(round*1000+i))).
@@ -139,7 +147,7 @@ func TestPasts(t *testing.T) {
 // the clock is behind the record.
 func TestClockBehind(t *testing.T) {
 	c := newCrowd(t, 1<<26)
-	c.now = second(2)
+	c.set(second(2))
 	got, err := c.db.Count(t.Context(), fmt.Sprintf("n >= %d", crowdRounds*1000), nil)
 	if err != nil || got.Count != uint64(c.people) {
 		t.Errorf("%+v %v", got, err)
