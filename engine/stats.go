@@ -53,7 +53,8 @@ func (db *DB) Stats(ctx context.Context) (query.Stats, error) {
 		}
 		db.headStats(s, &out)
 		db.writeStats(&out)
-		return out, nil
+		out.DiskBytes, out.LogBytes, err = db.kv.Disk()
+		return out, err
 	})
 }
 
@@ -85,7 +86,6 @@ func (db *DB) headStats(s *state, out *query.Stats) {
 
 func (db *DB) writeStats(out *query.Stats) {
 	m := db.kv.Metrics()
-	out.DiskBytes, out.LogBytes = m.Disk, m.WALSize
 	out.Written = map[string]int64{"batches": db.written.Load(), "wal": m.WAL, "flush": m.Flushed, "compact": m.Compacted, "ingest": m.Ingested}
 	out.MemoryUsed = out.HeadBytes + out.CacheBytes + m.BlockCache + m.MemTables
 	if b := db.written.Load(); b > 0 {

@@ -120,10 +120,10 @@ type Stats struct {
 	Quarantined   uint64
 	HeadRows      uint64 // values not yet in the base
 	HeadBytes     int64
-	LogRecords    uint64 // records not yet folded
-	LogBytes      int64
+	LogRecords    uint64           // records not yet folded
+	LogBytes      int64            // of the log's files, also of those that are kept to be used again
 	BaseBytes     map[string]int64 // stored bytes by kind of data, before Pebble's compression
-	DiskBytes     int64
+	DiskBytes     int64            // of all files, the log's included
 	CacheBytes    int64
 	MemoryBudget  int64
 	MemoryUsed    int64

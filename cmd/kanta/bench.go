@@ -41,7 +41,8 @@ at from memory. With --memory the store keeps to a budget.
 "rows_per_second","p50_us","p99_us","amplification","head_values","reopen_us",
 "questions","half":{"rows_per_second","p50_us","p99_us","questions"}}],
 "cold":[{"name","open_us","p50_us","runs"}],"bytes_per_second":N,"disk_bytes":N,
-"bytes_per_profile":N,"events":N,"bytes_per_event":N,"peak_resident_bytes":N,"memory_budget":N}`,
+"log_bytes":N,"bytes_per_profile":N,"events":N,"bytes_per_event":N,"peak_resident_bytes":N,
+"memory_budget":N}, bytes per profile without the log's files, which are used again.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if first != "" {
@@ -142,7 +143,7 @@ func perEvent(s *query.Stats) float64 {
 }
 
 func (a *app) printBench(o *bench.RunOptions, r *bench.Report) error {
-	perProfile := r.Stats.DiskBytes / int64(max(1, r.Stats.Profiles))
+	perProfile := (r.Stats.DiskBytes - r.Stats.LogBytes) / int64(max(1, r.Stats.Profiles))
 	if a.json {
 		return a.printBenchJSON(o, r, perProfile)
 	}
@@ -173,7 +174,8 @@ func (a *app) printBench(o *bench.RunOptions, r *bench.Report) error {
 	}
 	f := a.facts()
 	f.add("disk", f.bytes(r.Stats.DiskBytes))
-	f.add("disk bytes per profile", perProfile)
+	f.add("of it the log's files, used again", f.bytes(r.Stats.LogBytes))
+	f.add("bytes per profile without these", perProfile)
 	if r.Stats.Events > 0 {
 		f.add("bytes per event, in parts", fmt.Sprintf("%.1f", perEvent(&r.Stats)))
 	}
@@ -300,13 +302,14 @@ func (a *app) printBenchJSON(o *bench.RunOptions, r *bench.Report, perProfile in
 		Cold       []benchColdJSON     `json:"cold"`
 		Bandwidth  int64               `json:"bytes_per_second"`
 		Disk       int64               `json:"disk_bytes"`
+		Log        int64               `json:"log_bytes"`
 		PerProfile int64               `json:"bytes_per_profile"`
 		Events     uint64              `json:"events"`
 		PerEvent   float64             `json:"bytes_per_event,omitempty"`
 		Peak       int64               `json:"peak_resident_bytes,omitempty"`
 		Budget     int64               `json:"memory_budget"`
 	}{Profiles: o.Data.Profiles, Seed: o.Data.Seed, Loads: []benchLoadJSON{}, Questions: questionsJSON(r, r.Questions), Writes: []benchWriteJSON{},
-		Cold: []benchColdJSON{}, Bandwidth: int64(r.Bandwidth), Disk: r.Stats.DiskBytes, PerProfile: perProfile, Events: o.Data.Events, PerEvent: perEvent(&r.Stats), Peak: r.PeakBytes, Budget: r.Stats.MemoryBudget}
+		Cold: []benchColdJSON{}, Bandwidth: int64(r.Bandwidth), Disk: r.Stats.DiskBytes, Log: r.Stats.LogBytes, PerProfile: perProfile, Events: o.Data.Events, PerEvent: perEvent(&r.Stats), Peak: r.PeakBytes, Budget: r.Stats.MemoryBudget}
 	for _, l := range r.Loads {
 		out.Loads = append(out.Loads, benchLoadJSON{l.How, l.Rows, l.Took.Microseconds(), perSecond(l.Rows, l.Took), l.Compact.Microseconds(), l.Amplification})
 	}

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -178,4 +181,57 @@ func TestGivesUp(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
+}
+
+// TestDisk compares the size of a store with what the files of its directory have.
+func TestDisk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s, err := Open(dir, config(vfs.Default))
+	must(t, err)
+	for i := range byte(3) {
+		table, err := s.NewTable()
+		must(t, err)
+		must(t, table.Set([]byte{'a' + i}, noise(i)))
+		must(t, table.Ingest(t.Context()))
+	}
+	b := s.NewBatch()
+	b.Set([]byte("x"), []byte("y"))
+	must(t, errors.Join(b.Commit(true), b.Close()))
+	for { // until Pebble has deleted what it does in the background
+		all, log := sizes(t, filepath.Join(dir, "db"))
+		a, l, err := s.Disk()
+		must(t, err)
+		if again, _ := sizes(t, filepath.Join(dir, "db")); again != all {
+			continue
+		}
+		if a != all || l != log || l == 0 || a < 300_000 {
+			t.Errorf("%d bytes, %d of the log; the files have %d and %d", a, l, all, log)
+		}
+		break
+	}
+	must(t, s.Close())
+}
+
+// noise is what does not compress.
+func noise(seed byte) []byte {
+	out := make([]byte, 100_000)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(out) // never fails
+	return out
+}
+
+// sizes returns the bytes of a directory's files, and of those of the log.
+func sizes(t *testing.T, dir string) (all, log int64) {
+	files, err := os.ReadDir(dir)
+	must(t, err)
+	for _, f := range files {
+		info, err := f.Info()
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		must(t, err)
+		if all += info.Size(); filepath.Ext(f.Name()) == ".log" {
+			log += info.Size()
+		}
+	}
+	return all, log
 }
