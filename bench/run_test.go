@@ -97,6 +97,9 @@ func checkHalf(t *testing.T, w *WriteFigure) {
 	if h.P50 <= 0 || h.P99 < h.P50 || len(h.Questions) == 0 || h.Questions[0].Name != map[bool]string{false: "Q2", true: "Q9"}[strings.HasPrefix(w.How, "events")]+" during writes" {
 		t.Errorf("%s: %+v", w.How, h)
 	}
+	if last := h.Questions[len(h.Questions)-1].Name; (last == "Q9 after an hour of small batches") != (w.How == "events, batches of 1,000") {
+		t.Errorf("%s: the last question is %s", w.How, last)
+	}
 	for _, q := range h.Questions {
 		if q.Runs == 0 || q.P50 <= 0 || q.P95 < q.P50 {
 			t.Errorf("%s: %+v", w.How, q)

@@ -37,6 +37,7 @@ type writeKind struct {
 	fill      func(r *runner, b *batch.Builder, random *rand.Rand) (add func())
 	asked     []string      // questions, with the head that it leaves
 	meanwhile []string      // questions, at half the rate
+	small     bool          // questions also after an hour's worth of small batches
 	every     time.Duration // a batch of each writer is due; 0: flat out
 }
 
@@ -52,7 +53,7 @@ func (r *runner) writeKinds() []writeKind {
 	}
 	events := []string{"Q8", "Q9", "Q10", "Q11", "Q12"}
 	return append(kinds,
-		writeKind{how: "events, batches of 1,000", writers: 2, rows: 1000, fill: (*runner).events, asked: events, meanwhile: []string{"Q9"}},
+		writeKind{how: "events, batches of 1,000", writers: 2, rows: 1000, fill: (*runner).events, asked: events, meanwhile: []string{"Q9"}, small: true},
 		writeKind{how: "events with ids, batches of 1,000", writers: 2, rows: 1000, fill: (*runner).eventsWithIDs, asked: events, meanwhile: []string{"Q9"}},
 	)
 }
