@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
@@ -107,4 +108,51 @@ func ExampleDB_Apply() {
 	// 1 false
 	// 1 true
 	// tickets 1
+}
+
+// Events are what customers do. With an id an event is kept once, however often it is sent.
+func ExampleDB_Apply_events() {
+	ctx := context.Background()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	db, err := engine.Open("", &engine.Options{Clock: func() time.Time { return now }})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	b := batch.New()
+	b.Change(schema.Change{Op: schema.AddEvent, Event: "purchase"})
+	b.Change(schema.Change{Op: schema.AddProperty, Event: "purchase", Attribute: schema.Attribute{Name: "amount", Kind: schema.Decimal, Scale: 2}})
+	events := b.Events([]batch.Column{{Name: "amount", Kind: schema.Decimal, Scale: 2}})
+	for _, e := range []struct {
+		key, id string
+		ago     time.Duration
+		cents   int64
+	}{{"aino", "t-1", 50 * time.Hour, 1250}, {"aino", "t-2", time.Hour, 4000}, {"bruno", "t-3", time.Hour, 990}, {"aino", "t-2", time.Hour, 4000}} {
+		events.Row([]byte(e.key), []byte("purchase"), now.Add(-e.ago).UnixMilli())
+		events.ID([]byte(e.id))
+		events.Int(0, e.cents)
+	}
+	raw, err := b.Encode()
+	if err != nil {
+		log.Fatal(err)
+	}
+	r, err := db.Apply(ctx, raw)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("accepted", r.Accepted, "duplicates", r.Duplicates)
+	for _, expr := range []string{
+		`purchase.in_last(days(1)).any()`,
+		`purchase.sum(e, e.amount) > 50.00`,
+	} {
+		n, err := db.Count(ctx, expr, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(n.Count, expr)
+	}
+	// Output:
+	// accepted 3 duplicates 1
+	// 2 purchase.in_last(days(1)).any()
+	// 1 purchase.sum(e, e.amount) > 50.00
 }

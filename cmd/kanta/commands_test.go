@@ -46,13 +46,18 @@ func TestCompletion(t *testing.T) {
 	c.people()
 	c.must("segment", "save", "finns", `country == "FI"`)
 	c.must("list", "put", "friends", "1")
-	c.must("schema", "apply", c.file("more.toml", "[[attribute]]\nname = \"visits\"\nkind = \"int\"\nhistory = true\n[[event]]\nname = \"purchase\"\n"))
+	c.must("schema", "apply", c.file("more.toml", "[[attribute]]\nname = \"visits\"\nkind = \"int\"\nhistory = true\n[[event]]\nname = \"purchase\"\n[[computed]]\nname = \"adult\"\nexpression = \"age >= 18\"\n"))
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		contains(t, c.must("completion", shell), "kanta")
 	}
+	if _, stderr, code := c.run("completion", "bsh"); code != exitUsage || !strings.Contains(stderr, "did you mean bash") {
+		t.Errorf("completion bsh: exit %d, %s", code, stderr)
+	}
 	for want, args := range map[string][]string{
-		"country\n":         {"breakdown", "true", "--by", "co"},
+		"age\n:4\n":         {"values", "a"},
+		"age\nadult\n:4\n":  {"breakdown", "true", "--by", "a"},
 		"age\n":             {"members", "true", "--order-by", ""},
+		"country\n":         {"breakdown", "true", "--by", "co"},
 		"finns\n":           {"segment", "drop", "f"},
 		"friends\n":         {"list", "show", ""},
 		"stats\t":           {"st"},

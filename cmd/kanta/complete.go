@@ -70,6 +70,18 @@ func (a *app) attributeNames(ctx context.Context, s store) []string {
 	return sch.Names()
 }
 
+// storedNames are what kanta values lists the values of: computed attributes have none stored.
+func (a *app) storedNames(ctx context.Context, s store) (names []string) {
+	sch, err := s.Schema(ctx)
+	if err != nil {
+		return nil
+	}
+	for i := range sch.Attributes {
+		names = append(names, sch.Attributes[i].Name)
+	}
+	return names
+}
+
 // timelineNames are what a timeline can be restricted to.
 func (a *app) timelineNames(ctx context.Context, s store) (names []string) {
 	sch, err := s.Schema(ctx)

@@ -101,8 +101,15 @@ func (a *app) load(ctx context.Context, f *loadFlags, o quality.LoadOptions, nam
 			return &inputError{name, errors.Unwrap(err)}
 		}
 	}
+	l := &load{app: a, flags: f, options: o}
+	if f.schema != "" {
+		var err error
+		if l.schema, err = a.readSchema(f.schema); err != nil {
+			return err
+		}
+	}
 	return a.withDryStore(f.dry, func(s store) error {
-		l := &load{app: a, store: s, flags: f, options: o}
+		l.store = s
 		return errors.Join(l.files(ctx, names), l.dropPlanned())
 	})
 }
@@ -145,6 +152,7 @@ type load struct {
 	store    store
 	flags    *loadFlags
 	options  quality.LoadOptions
+	schema   *quality.Definitions // of the file that --schema names, else nil
 	progress *loadProgress
 	done     []*loaded
 	planned  store // of a dry run that changes the schema: an empty one with the schema as it would be
@@ -152,12 +160,8 @@ type load struct {
 
 // files loads the files and prints what became of their rows.
 func (l *load) files(ctx context.Context, names []string) error {
-	if l.flags.schema != "" {
-		want, err := l.readSchema(l.flags.schema)
-		if err != nil {
-			return err
-		}
-		if err := l.applyFile(ctx, want); err != nil {
+	if l.schema != nil {
+		if err := l.applyFile(ctx, l.schema); err != nil {
 			return err
 		}
 	}

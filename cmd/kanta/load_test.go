@@ -256,6 +256,13 @@ name = "plan"
 kind = "string"
 allowed = ["free", "paid"]
 `)
+	bad := c.file("bad.toml", "[[attribute]\n")
+	if _, stderr, code := c.run("load", "profiles", sch, "--key", "id", "--schema", bad); code != exitUsage || !strings.Contains(stderr, "bad.toml: line 1") {
+		t.Errorf("a schema that is none: exit %d, %s", code, stderr)
+	}
+	if _, err := os.Stat(c.path("db")); !os.IsNotExist(err) {
+		t.Errorf("a store was made for nothing: %v", err)
+	}
 	people := c.file("people.csv", "id,age,born,plan,extra\n1,36,1990-02-28,free,x\n2,-1,,,\n3,9223372036854775808,,,\n4,,1990-02-30,,\n5,,,gold,\n6,1e3,,,\n")
 	stdout, stderr, code := c.run("load", "profiles", people, "--key", "id", "--schema", sch)
 	if code != exitOK {

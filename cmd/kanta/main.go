@@ -34,9 +34,6 @@ func interruptible() context.Context {
 func run(ctx context.Context, args []string, a *app) int {
 	root := newRoot(a)
 	root.SetArgs(args)
-	root.SetIn(a.in)
-	root.SetOut(a.out)
-	root.SetErr(a.err)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !a.started { // cobra refused the command line
 		err = &usageError{err}

@@ -37,6 +37,15 @@ func newRoot(a *app) *cobra.Command {
 	flags.StringVar(&a.memory, "memory", "", "memory budget of the store, such as 512MB (default a quarter of the machine's)")
 	flags.BoolVar(&a.readOnly, "read-only", false, "open the store without changing anything in its directory")
 	root.AddCommand(commands(a)...)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			group(c)
+		}
+	}
 	return root
 }
 

@@ -23,7 +23,7 @@ first; with a prefix, those that start with it.
 			}
 			return a.withStore(func(s store) error { return a.values(c.Context(), s, args[0], prefix, limit) })
 		},
-		ValidArgsFunction: a.completeFirst(a.attributeNames),
+		ValidArgsFunction: a.completeFirst(a.storedNames),
 	}
 	c.Flags().IntVar(&limit, "limit", 0, "how many values to list (default 1000)")
 	return c

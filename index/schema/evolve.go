@@ -86,6 +86,8 @@ func (op ChangeOp) String() string {
 // A change that changes nothing is an error.
 func (s *Schema) Apply(c Change) (*Schema, error) {
 	switch {
+	case c.Event != "" && !c.Op.ofEvent() && !c.Op.ofProperty():
+		return nil, c.problem("an event is named, but the change is none of events or properties", "leave the event out, or use the change of properties")
 	case c.Op == AddAttribute:
 		return s.add(c)
 	case c.Op.ofEvent():

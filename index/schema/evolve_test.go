@@ -75,6 +75,8 @@ func applyCases(base *Schema) []applyCase {
 		{"dictionary again", Change{Op: SetStorage, Name: "plan"}, "it is stored so already"},
 		{"inline int", Change{Op: SetStorage, Name: "age", Attribute: Attribute{Storage: StorageInline}}, "only a string has a storage"},
 		{"unknown", Change{Op: 99, Name: "age"}, "there is no such change"},
+		{"attribute of an event", Change{Op: AddAttribute, Event: "purchase", Attribute: Attribute{Name: "coupon", Kind: Bool}}, "an event is named"},
+		{"drop of an event", Change{Op: Drop, Event: "purchase", Name: "age"}, "an event is named"},
 	}
 }
 
