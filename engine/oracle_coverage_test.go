@@ -111,6 +111,8 @@ func readBy(n query.Node, out []schema.AttrID) []schema.AttrID {
 		return readBy(n.Of, out)
 	case *query.Segment:
 		return readBy(n.Of, out)
+	case *query.If:
+		return readBy(n.Else, readBy(n.Then, readBy(n.Cond, out)))
 	case *query.Has:
 		return append(out, n.Attr)
 	case *query.In:
@@ -148,7 +150,7 @@ func readByArith(a query.Arith, out []schema.AttrID) []schema.AttrID {
 // kindOf names the kind of value that a test reads; of several, the first.
 func kindOf(p *people, n query.Node) string {
 	switch n.(type) {
-	case *query.And, *query.Or, *query.Segment, *query.Const, *query.Residual, *query.InList:
+	case *query.And, *query.Or, *query.Segment, *query.If, *query.Const, *query.Residual, *query.InList:
 		return "any"
 	}
 	for _, id := range readBy(n, nil) {
@@ -171,7 +173,7 @@ func reachable() []cell {
 	kinds := map[string][]string{
 		"Has": append([]string{"set<string>"}, scalars...), "In": scalars, "Range": numbers, "Match": {"string", "inline string"},
 		"SetHas": {"set<string>"}, "Compare": numbers,
-		"InList": {"any"}, "Residual": {"any"}, "And": {"any"}, "Or": {"any"}, "Not": {"any"}, "Segment": {"any"},
+		"InList": {"any"}, "Residual": {"any"}, "And": {"any"}, "Or": {"any"}, "Not": {"any"}, "Segment": {"any"}, "If": {"any"},
 	}
 	var out []cell
 	for node, of := range kinds {

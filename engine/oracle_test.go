@@ -218,6 +218,8 @@ func isCostly(n query.Node) bool {
 		}
 	case *query.Segment:
 		return isCostly(n.Of)
+	case *query.If:
+		return isCostly(n.Cond) || isCostly(n.Then) || isCostly(n.Else)
 	}
 	return false
 }

@@ -61,6 +61,8 @@ func describe(n Node) string {
 		kids = []Node{n.Of}
 	case *Segment:
 		kids = []Node{n.Of}
+	case *If:
+		kids = []Node{n.Cond, n.Then, n.Else}
 	default:
 		return label(memSchema(), n)
 	}
@@ -97,7 +99,7 @@ func TestRandomTrees(t *testing.T) {
 		}
 	}
 	for _, m := range []string{"rows", "presence", "find", "range", "range, then values", "codes column", "dictionary, then rows",
-		"dictionary, then codes column", "text of each profile", "columns", "per profile", "and", "or", "not", "segment", "constant"} {
+		"dictionary, then codes column", "text of each profile", "columns", "per profile", "and", "or", "not", "segment", "if", "constant"} {
 		if kinds[m] < 20 && !testing.Short() {
 			t.Errorf("method %q was hit %d times only", m, kinds[m])
 		}

@@ -113,6 +113,13 @@ type (
 		Of   Node
 	}
 
+	// If is Then where Cond is true, Else where it is false, and unknown where that is, even
+	// if both would be the same.
+	If struct {
+		Place
+		Cond, Then, Else Node
+	}
+
 	// Residual has no plan: it is evaluated for one profile at a time, on those
 	// still undecided.
 	Residual struct {
@@ -153,6 +160,7 @@ func (*SetHas) node()   {}
 func (*Compare) node()  {}
 func (*InList) node()   {}
 func (*Segment) node()  {}
+func (*If) node()       {}
 func (*Residual) node() {}
 
 // Truth is one of Kleene's three values.

@@ -64,6 +64,14 @@ func (p *Person) Is(ctx context.Context, n Node) (Truth, error) {
 		return negated(t), err
 	case *Segment:
 		return p.Is(ctx, n.Of)
+	case *If:
+		switch t, err := p.Is(ctx, n.Cond); {
+		case err != nil || t == Unknown:
+			return Unknown, err
+		case t == True:
+			return p.Is(ctx, n.Then)
+		}
+		return p.Is(ctx, n.Else)
 	case *Compare, *Any, *Sequence, *OneIs, *AverageIs:
 		return p.evaluate(ctx, n)
 	case *Residual:

@@ -130,6 +130,8 @@ func (b *planner) build(n Node) (*op, error) {
 		}
 		return &op{node: n, span: n.Span, method: "segment", share: k.share, cost: k.cost, narrow: k.narrow,
 			inner: &segmentOp{k}, kids: []*op{k}}, nil
+	case *If:
+		return b.conditional(n)
 	case *Any:
 		return b.anyEvent(n)
 	case *Sequence:

@@ -24,6 +24,8 @@ func label(s *schema.Schema, n Node) string {
 		return "or"
 	case *Not:
 		return "not"
+	case *If:
+		return "if (condition, then, else)"
 	case *Segment:
 		return "in_segment(" + strconv.Quote(n.Name) + ")"
 	case *InList:

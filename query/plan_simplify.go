@@ -37,6 +37,12 @@ func simplify(n Node) (Node, error) {
 			return nil, err
 		}
 		return &Segment{Place: n.Place, Name: n.Name, Of: k}, nil
+	case *If:
+		kids, err := simplifyAll([]Node{n.Cond, n.Then, n.Else})
+		if err != nil {
+			return nil, err
+		}
+		return joinIf(n.Place, kids[0], kids[1], kids[2]), nil
 	case nil:
 		return nil, Errorf(CodeInternal, "the expression tree has a hole")
 	}
@@ -131,6 +137,20 @@ func joinOr(of []Node) Node {
 		return kids[0]
 	}
 	return &Or{kids}
+}
+
+// joinIf makes an "if" of simplified nodes.
+func joinIf(at Place, cond, then, otherwise Node) Node {
+	if c, ok := cond.(*Const); ok {
+		switch c.Value {
+		case True:
+			return then
+		case False:
+			return otherwise
+		}
+		return c
+	}
+	return &If{Place: at, Cond: cond, Then: then, Else: otherwise}
 }
 
 // mergePairs replaces each node that merge can join with an earlier one. Only nodes of

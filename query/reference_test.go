@@ -39,6 +39,14 @@ func refEval(v *memView, n Node, p *memProfile) (t Truth, failed bool) {
 		return not3(t), failed
 	case *Segment:
 		return refEval(v, n.Of, p)
+	case *If:
+		switch t, failed = refEval(v, n.Cond, p); t {
+		case True:
+			return refEval(v, n.Then, p)
+		case False:
+			return refEval(v, n.Else, p)
+		}
+		return t, failed
 	case *InList:
 		return truthOf(slices.Contains(p.lists, n.Code)), false
 	case *Residual:
@@ -287,7 +295,10 @@ func refConvert(x refNumber, n *Convert) refNumber {
 // randomTree draws an expression.
 func randomTree(r *rand.Rand, s *schema.Schema, depth int) Node {
 	if depth > 0 && r.IntN(10) < 7 {
-		switch r.IntN(8) {
+		switch r.IntN(9) {
+		case 8:
+			at := Place{Span: Span{r.IntN(20) + 1, r.IntN(20) + 30}}
+			return &If{at, randomTree(r, s, depth-1), randomTree(r, s, depth-1), randomTree(r, s, depth-1)}
 		case 0, 1, 2:
 			return &And{randomTrees(r, s, depth-1)}
 		case 3, 4, 5:

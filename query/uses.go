@@ -39,6 +39,8 @@ func (u *Uses) node(n Node) {
 		u.node(n.Of)
 	case *Segment:
 		u.node(n.Of)
+	case *If:
+		u.all([]Node{n.Cond, n.Then, n.Else})
 	case *Has:
 		u.Attributes = append(u.Attributes, n.Attr)
 	case *In:

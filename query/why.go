@@ -112,6 +112,8 @@ func (b *basis) node(n Node) error {
 		return b.node(n.Of)
 	case *Segment:
 		return b.node(n.Of)
+	case *If:
+		return b.all([]Node{n.Cond, n.Then, n.Else})
 	case *Has:
 		b.attribute(n.Attr)
 	case *In:

@@ -63,17 +63,17 @@ func (w *walker) comparison(e ast.Expr, fn string, l, r ast.Expr) query.Node {
 	return w.compareConstant(e, fn, l, v)
 }
 
-// compareBranches translates (c ? a : b) fn r where c is never unknown, which is how
-// a default for an absent value is written.
+// compareBranches translates (c ? a : b) fn r, which is how a default for an absent value
+// is written, and what is asked of bands.
 func (w *walker) compareBranches(e ast.Expr, fn string, l ast.CallExpr, r ast.Expr) query.Node {
-	if !w.certain(l.Args()[0]) || !readsNothing(r) {
+	if !readsNothing(r) {
 		return nil
 	}
 	a, b := w.branch(e, fn, l.Args()[1], r), w.branch(e, fn, l.Args()[2], r)
 	if a == nil || b == nil {
 		return nil
 	}
-	return either(w.node(l.Args()[0]), a, b)
+	return w.either(e, l.Args()[0], a, b)
 }
 
 // branch compares one branch, which may be a constant itself.

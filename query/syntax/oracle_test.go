@@ -72,6 +72,14 @@ func evaluate(n query.Node, p person) (t query.Truth, failed bool) {
 		return [...]query.Truth{query.True, query.False, query.Unknown}[t], failed
 	case *query.Segment:
 		return evaluate(n.Of, p)
+	case *query.If:
+		switch t, failed = evaluate(n.Cond, p); t {
+		case query.True:
+			return evaluate(n.Then, p)
+		case query.False:
+			return evaluate(n.Else, p)
+		}
+		return t, failed
 	case *query.Has:
 		v := p.value(n.Attr)
 		return truthOf(!v.IsAbsent() && (v.Kind() != schema.Set || len(v.Elements()) > 0)), false
@@ -462,6 +470,10 @@ func countKinds(n query.Node, kinds map[string]int) {
 		countKinds(n.Of, kinds)
 	case *query.Segment:
 		countKinds(n.Of, kinds)
+	case *query.If:
+		countKinds(n.Cond, kinds)
+		countKinds(n.Then, kinds)
+		countKinds(n.Else, kinds)
 	case *query.Any:
 		countList(n.List, kinds)
 	case *query.Sequence:

@@ -44,6 +44,10 @@ func (p *printer) node(n query.Node, depth int) {
 		p.node(n.Of, depth+1)
 	case *query.Segment:
 		p.node(n.Of, depth+1)
+	case *query.If:
+		for _, x := range []query.Node{n.Cond, n.Then, n.Else} {
+			p.node(x, depth+1)
+		}
 	}
 }
 
@@ -76,6 +80,8 @@ func (p *printer) label(n query.Node) string {
 		return "per profile " + p.comparison(n)
 	case *query.InList:
 		return fmt.Sprintf("in list %q", n.Name)
+	case *query.If:
+		return "if (condition, then, else)"
 	case *query.Segment:
 		return fmt.Sprintf("segment %q", n.Name)
 	case *query.Any:

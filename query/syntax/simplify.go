@@ -16,6 +16,8 @@ func simplify(n query.Node) query.Node {
 		return junction(n.Of, true)
 	case *query.Or:
 		return junction(n.Of, false)
+	case *query.If:
+		return &query.If{Place: n.Place, Cond: simplify(n.Cond), Then: simplify(n.Then), Else: simplify(n.Else)}
 	case *query.Not:
 		switch of := simplify(n.Of).(type) {
 		case *query.Not:
@@ -131,6 +133,8 @@ func size(n query.Node) int {
 		return 1 + size(n.Of)
 	case *query.Segment:
 		return 1 + size(n.Of)
+	case *query.If:
+		return 1 + size(n.Cond) + size(n.Then) + size(n.Else)
 	}
 	return 1
 }
@@ -177,6 +181,8 @@ func respan(n query.Node, s query.Span) query.Node {
 		return &query.InList{Place: at(n.Place), Name: n.Name, Code: n.Code}
 	case *query.Segment:
 		return &query.Segment{Place: at(n.Place), Name: n.Name, Of: respan(n.Of, s)}
+	case *query.If:
+		return &query.If{Place: at(n.Place), Cond: respan(n.Cond, s), Then: respan(n.Then, s), Else: respan(n.Else, s)}
 	case *query.Residual:
 		return &query.Residual{Place: at(n.Place), Attrs: n.Attrs, Events: n.Events, Eval: n.Eval}
 	case *query.Any:

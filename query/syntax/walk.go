@@ -131,7 +131,7 @@ func (w *walker) call(e ast.Expr, c ast.CallExpr) query.Node {
 	case operators.LogicalNot:
 		return &query.Not{Of: w.node(c.Args()[0])}
 	case operators.Conditional:
-		return w.conditional(c)
+		return w.either(e, c.Args()[0], w.node(c.Args()[1]), w.node(c.Args()[2]))
 	case operators.In:
 		return w.in(e, c)
 	case fnSegment:
@@ -160,14 +160,14 @@ func (w *walker) call(e ast.Expr, c ast.CallExpr) query.Node {
 	return nil
 }
 
-// conditional translates c ? a : b where c is true or false for everybody; where c
-// may be unknown so is the whole, which and, or and not cannot say.
-func (w *walker) conditional(c ast.CallExpr) query.Node {
-	if !w.certain(c.Args()[0]) {
-		return nil
+// either translates cond ? a : b. Where cond is true or false for everybody and, or and not
+// say the same, which the planner can order.
+func (w *walker) either(e, cond ast.Expr, a, b query.Node) query.Node {
+	c := w.node(cond)
+	if w.certain(cond) {
+		return either(c, a, b)
 	}
-	cond := w.node(c.Args()[0])
-	return either(cond, w.node(c.Args()[1]), w.node(c.Args()[2]))
+	return &query.If{Place: w.place(e), Cond: c, Then: a, Else: b}
 }
 
 func either(cond, a, b query.Node) query.Node {
@@ -276,9 +276,32 @@ func (w *walker) in(e ast.Expr, c ast.CallExpr) query.Node {
 		}
 		return &query.SetHas{Place: w.place(e), Attr: a.ID, Values: []string{text}}
 	}
-	a := w.column(c.Args()[0])
 	values, ok := w.constList(c.Args()[1])
-	if a == nil || !ok {
+	if !ok {
+		return nil
+	}
+	return w.isOneOf(e, c.Args()[0], values)
+}
+
+// isOneOf translates x in a list of constants; nil if there is no plan.
+func (w *walker) isOneOf(e, x ast.Expr, values []ref.Val) query.Node {
+	if x.Kind() == ast.CallKind && x.AsCall().FunctionName() == operators.Conditional {
+		c := x.AsCall().Args()
+		a, b := w.isOneOf(e, c[1], values), w.isOneOf(e, c[2], values)
+		if a == nil || b == nil {
+			return nil
+		}
+		return w.either(e, c[0], a, b)
+	}
+	if readsNothing(x) {
+		v := w.value(x)
+		if types.IsUnknownOrError(v) {
+			return &query.Const{Value: query.Unknown}
+		}
+		return constant(types.Bool(slices.ContainsFunc(values, func(y ref.Val) bool { return v.Equal(y) == types.True })))
+	}
+	a := w.column(x)
+	if a == nil {
 		return nil
 	}
 	n := &query.In{Place: w.place(e), Attr: a.ID}
