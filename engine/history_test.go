@@ -230,3 +230,51 @@ func TestKeyHashesOfSeveralEvents(t *testing.T) {
 		}
 	}
 }
+
+// TestWhyNextFolded: a change of an attribute is met too where, at the question's instant,
+// now alone decided.
+func TestWhyNextFolded(t *testing.T) {
+	c := newCrowd(t, 1<<26)
+	late := second(3).Add(500 * time.Millisecond)
+	for text, want := range map[string]time.Time{
+		fmt.Sprintf("now >= timestamp(%q) && n == 3000", late.Format(time.RFC3339Nano)): late,
+		fmt.Sprintf("now >= timestamp(%q) && n == 4000", late.Format(time.RFC3339Nano)): second(4),
+		fmt.Sprintf("now < timestamp(%q) || n == 3000", late.Format(time.RFC3339Nano)):  second(4),
+	} {
+		w, err := c.db.Why(t.Context(), "k0", text, &query.WhyOptions{Options: query.Options{Now: second(1)}})
+		if err != nil || !w.Next.At.Equal(want) {
+			t.Errorf("%s: %+v %v, want %v", text, w.Next, err, want)
+		}
+	}
+}
+
+// TestPastNamesLists: an answer about the past names the lists that it reads as they are
+// now, whatever way it reads them.
+func TestPastNamesLists(t *testing.T) {
+	c := newCrowd(t, 1<<26)
+	c.apply(func(b *batch.Builder) {
+		b.ListPut("vip", "k1")
+		b.Change(schema.Change{Op: schema.AddComputed, Name: "fee", Text: `in_list("vip") ? 1 : 2`})
+	})
+	c.apply(func(b *batch.Builder) { b.SaveSegment("dear", `fee == 1`) })
+	past := query.Options{Now: second(2)}
+	want := `[in_list("vip")]`
+	for _, text := range []string{`in_list("vip")`, `!in_list("vip") && n > 0`, `(in_list("vip") ? 1 : 2) < n`, `fee == 2`, `in_segment("dear")`, `in_segment("dear") == (n > 0)`} {
+		got, err := c.db.Count(t.Context(), text, &past)
+		if err != nil || fmt.Sprint(got.Current) != want {
+			t.Errorf("%s: as now %v %v", text, got.Current, err)
+		}
+		w, err := c.db.Why(t.Context(), "k1", text, &query.WhyOptions{Options: past})
+		if err != nil || fmt.Sprint(w.Current) != want {
+			t.Errorf("why %s: as now %v %v", text, w.Current, err)
+		}
+	}
+	b, err := c.db.Breakdown(t.Context(), "true", "fee", &query.BreakdownOptions{Options: past})
+	if err != nil || fmt.Sprint(b.Current) != want {
+		t.Errorf("breakdown: as now %v %v", b.Current, err)
+	}
+	m, err := c.db.Members(t.Context(), "true", &query.MembersOptions{Options: past, Attributes: []string{"fee"}})
+	if err != nil || fmt.Sprint(m.Current) != want {
+		t.Errorf("members: as now %v %v", m.Current, err)
+	}
+}

@@ -35,7 +35,7 @@ func (n *snapshot) Why(ctx context.Context, key, expr string, o *query.WhyOption
 	if err != nil {
 		return query.Why{}, err
 	}
-	out := query.Why{Key: p.Key, Ordinal: q.ordinal, Answer: query.Answer{Position: n.s.pos, Now: q.env.Now, Current: n.current(&o.Options, query.UsesOf(q.expr.Root))}}
+	out := query.Why{Key: p.Key, Ordinal: q.ordinal, Answer: query.Answer{Position: n.s.pos, Now: q.env.Now, Current: n.current(&o.Options, q.expr.Reads())}}
 	parts, err := n.db.compiler.Parts(q.expr, n.s.catalog(), q.env)
 	if err != nil {
 		return out, err

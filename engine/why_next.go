@@ -96,7 +96,7 @@ func (q *whyQuestion) changes(ctx context.Context) ([]int64, error) {
 	within := bitmap.FromArray([]uint16{ord})
 	cur := q.n.view(nil).NewCursor()
 	defer cur.Close()
-	for _, id := range query.UsesOf(q.expr.Root).Attributes {
+	for _, id := range q.expr.Reads().Attributes {
 		a := q.n.s.Schema.ByID(id)
 		if a == nil || !a.History {
 			continue

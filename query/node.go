@@ -126,6 +126,7 @@ type (
 		Place
 		Attrs  []schema.AttrID  // what it reads; schema.ListsAttr: the names of the lists
 		Events []schema.EventID // whose acts it reads
+		Lists  []string         // whose members it asks for
 		Eval   ResidualFunc
 	}
 )
@@ -141,6 +142,7 @@ type ResidualFunc func(values []schema.Value, acts [][]Act, env Env) (t Truth, f
 type Formula struct {
 	Attrs  []schema.AttrID // as those of Residual
 	Events []schema.EventID
+	Lists  []string
 	Eval   FormulaFunc
 }
 

@@ -47,9 +47,6 @@ func (p *Person) Move(now time.Time) {
 // BytesRead is how many stored or cached bytes have been looked at so far.
 func (p *Person) BytesRead() uint64 { return p.read }
 
-// Value returns the value of an attribute, the zero Value if it is absent.
-func (p *Person) Value(id schema.AttrID) schema.Value { return p.values[id] }
-
 // Is evaluates a tree.
 func (p *Person) Is(ctx context.Context, n Node) (Truth, error) {
 	switch n := n.(type) {
@@ -80,7 +77,7 @@ func (p *Person) Is(ctx context.Context, n Node) (Truth, error) {
 		}
 		values := make([]schema.Value, len(n.Attrs))
 		for i, a := range n.Attrs {
-			values[i] = p.value(a)
+			values[i] = p.Value(a)
 		}
 		t, failed := n.Eval(values, nil, p.env)
 		if failed {
@@ -116,8 +113,9 @@ func (p *Person) all(ctx context.Context, of []Node, decides Truth) (Truth, erro
 	return out, nil
 }
 
-// value returns an attribute's value; a set is never absent.
-func (p *Person) value(id schema.AttrID) schema.Value {
+// Value returns the value of an attribute, the zero Value if it is absent; a set is never
+// absent. That of schema.ListsAttr is the names of the lists.
+func (p *Person) Value(id schema.AttrID) schema.Value {
 	if id == schema.ListsAttr {
 		var in []string
 		for _, code := range p.lists {

@@ -21,7 +21,7 @@ func UsesOfFields(fields ...Field) Uses {
 	var u Uses
 	for i := range fields {
 		if f := fields[i].Formula; f != nil {
-			u.Attributes = append(u.Attributes, f.Attrs...)
+			u.rows(f.Attrs, f.Lists)
 		} else {
 			u.Attributes = append(u.Attributes, fields[i].ID)
 		}
@@ -55,10 +55,20 @@ func (u *Uses) node(n Node) {
 		u.arith(n.L)
 		u.arith(n.R)
 	case *Residual:
-		u.Attributes = append(u.Attributes, n.Attrs...)
+		u.rows(n.Attrs, n.Lists)
 	case *InList:
 		u.Lists = append(u.Lists, n.Name)
 	}
+}
+
+// rows adds what is read profile by profile.
+func (u *Uses) rows(attrs []schema.AttrID, lists []string) {
+	for _, id := range attrs {
+		if id != schema.ListsAttr { // its names are in lists
+			u.Attributes = append(u.Attributes, id)
+		}
+	}
+	u.Lists = append(u.Lists, lists...)
 }
 
 func (u *Uses) all(of []Node) {

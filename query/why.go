@@ -71,6 +71,9 @@ type NextChange struct {
 // events, and events. It decides nothing: that is what [Person.Judge] does.
 func (p *Person) Basis(ctx context.Context, n Node) (values []AttributeValue, lists []WhyEvents, err error) {
 	b := &basis{p: p, ctx: ctx, seen: make(map[string]bool)}
+	for _, id := range UsesOf(n).Attributes {
+		b.attribute(id)
+	}
 	err = b.node(n)
 	return b.values, b.lists, err
 }
@@ -102,6 +105,7 @@ func (b *basis) all(of []Node) error {
 	return nil
 }
 
+// node adds what events a node is decided on, and what they come to.
 func (b *basis) node(n Node) error {
 	switch n := n.(type) {
 	case *And:
@@ -114,16 +118,6 @@ func (b *basis) node(n Node) error {
 		return b.node(n.Of)
 	case *If:
 		return b.all([]Node{n.Cond, n.Then, n.Else})
-	case *Has:
-		b.attribute(n.Attr)
-	case *In:
-		b.attribute(n.Attr)
-	case *Range:
-		b.attribute(n.Attr)
-	case *Match:
-		b.attribute(n.Attr)
-	case *SetHas:
-		b.attribute(n.Attr)
 	case *Compare:
 		if err := b.arith(n.L); err != nil {
 			return err
@@ -138,8 +132,8 @@ func (b *basis) node(n Node) error {
 	case *AverageIs:
 		return b.arith(&Fold{Op: FoldAverage, List: n.List, Of: n.Of, Kind: schema.Float})
 	case *Residual:
-		for _, id := range n.Attrs {
-			b.attribute(id)
+		if len(n.Lists) > 0 {
+			b.attribute(schema.ListsAttr)
 		}
 		for _, id := range n.Events {
 			if err := b.list(&Events{Event: id, From: schema.MinTimestamp, To: b.p.env.Now.UnixMilli() + 1}, keepLast); err != nil {
@@ -147,20 +141,18 @@ func (b *basis) node(n Node) error {
 			}
 		}
 	}
-	return nil // constants and lists of people say all by their text
+	return nil
 }
 
 func (b *basis) attribute(id schema.AttrID) {
 	a, err := attribute(b.p.view.Schema(), id)
 	if err == nil && b.first("attribute "+a.Name) {
-		b.values = append(b.values, AttributeValue{Name: a.Name, Value: b.p.value(id)})
+		b.values = append(b.values, AttributeValue{Name: a.Name, Value: b.p.Value(id)})
 	}
 }
 
 func (b *basis) arith(n Arith) error {
 	switch n := n.(type) {
-	case *Column:
-		b.attribute(n.Attr)
 	case *Binary:
 		if err := b.arith(n.L); err != nil {
 			return err

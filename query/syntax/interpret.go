@@ -134,17 +134,21 @@ func readRow(e *Expr, attrs []schema.AttrID, events []schema.EventID, values []s
 		}
 		return v
 	}
-	return &row{expr: e, env: env, values: value,
-		inList: func(name string) bool {
-			_, in := slices.BinarySearch(value(schema.ListsAttr).Elements(), name)
-			return in
-		},
+	return &row{expr: e, env: env, values: value, inList: listed(value),
 		acts: func(id schema.EventID) (of []query.Act) {
 			if i := slices.Index(events, id); i >= 0 {
 				of = acts[i]
 			}
 			return of
 		}}
+}
+
+// listed makes the test of a list of the value of schema.ListsAttr.
+func listed(value func(schema.AttrID) schema.Value) func(string) bool {
+	return func(name string) bool {
+		_, in := slices.BinarySearch(value(schema.ListsAttr).Elements(), name)
+		return in
+	}
 }
 
 // residual makes the function of a Residual node.

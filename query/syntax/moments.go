@@ -33,7 +33,7 @@ const (
 
 // Facts are one profile, as [Compiler.Moments] sees it.
 type Facts struct {
-	Value func(schema.AttrID) schema.Value
+	Value func(schema.AttrID) schema.Value          // of schema.ListsAttr the names of the lists
 	Acts  func(schema.EventID) ([]query.Act, error) // those after now too, in order
 }
 

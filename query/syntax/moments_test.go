@@ -42,7 +42,7 @@ func (w momentWriter) duration() string {
 	case 0:
 		return "(" + w.time("", 0) + " - " + w.time("", 0) + ")"
 	case 1:
-		return w.of("hours(age)", "days(age)", "(opt_in ? "+w.length()+" : "+w.length()+")", "hours(purchase.count())")
+		return w.of("hours(age)", "days(age)", "("+w.of("opt_in", `in_list("staff")`)+" ? "+w.length()+" : "+w.length()+")", "hours(purchase.count())")
 	}
 	return w.length()
 }
@@ -134,7 +134,7 @@ func (w momentWriter) test(depth int) string {
 	case 5:
 		return "sequence(" + w.duration() + ", [" + l + ", " + w.list(0) + "]).any()"
 	case 6:
-		return w.of(`in_segment("recent")`, `in_segment("buyers")`, `in_segment("early")`, "opt_in")
+		return w.of(`in_segment("recent")`, `in_segment("buyers")`, `in_segment("early")`, "opt_in", `in_list("staff")`)
 	case 7:
 		return l + `.last().category == "a"`
 	}
@@ -146,7 +146,7 @@ func (w momentWriter) someone(s *schema.Schema) person {
 	at := func(from, n int) int64 {
 		return w.now + int64(from+w.IntN(n))*max(1, w.unit.Milliseconds())
 	}
-	p := person{values: map[schema.AttrID]schema.Value{}, acts: map[schema.EventID][]query.Act{}, schema: s}
+	p := person{values: map[schema.AttrID]schema.Value{}, lists: map[string]bool{"staff": w.IntN(2) == 0}, acts: map[schema.EventID][]query.Act{}, schema: s}
 	put := func(name string, v schema.Value) {
 		if w.IntN(5) > 0 {
 			p.values[s.Lookup(name).ID] = v

@@ -274,7 +274,7 @@ func (v *momentVisitor) value(e ast.Expr) (ref.Val, error) {
 		}
 		v.programs[e.ID()] = p
 	}
-	a := itemActivation{activation{&row{expr: v.expr, values: v.facts.Value, inList: func(string) bool { return false },
+	a := itemActivation{activation{&row{expr: v.expr, values: v.facts.Value, inList: listed(v.facts.Value),
 		env: query.Env{Now: time.UnixMilli(v.now).UTC()}}}, v.item}
 	x, _, err := p.Eval(a)
 	return x, err

@@ -184,7 +184,7 @@ func respan(n query.Node, s query.Span) query.Node {
 	case *query.If:
 		return &query.If{Place: at(n.Place), Cond: respan(n.Cond, s), Then: respan(n.Then, s), Else: respan(n.Else, s)}
 	case *query.Residual:
-		return &query.Residual{Place: at(n.Place), Attrs: n.Attrs, Events: n.Events, Eval: n.Eval}
+		return &query.Residual{Place: at(n.Place), Attrs: n.Attrs, Events: n.Events, Lists: n.Lists, Eval: n.Eval}
 	case *query.Any:
 		return &query.Any{Place: at(n.Place), List: respanList(n.List, s)}
 	case *query.Sequence:

@@ -60,7 +60,7 @@ func (c *compilation) value(x *schema.Computed) (*Value, error) {
 	if v.Attribute.Kind != schema.Decimal {
 		v.Attribute.Scale = 0
 	}
-	v.Attrs, v.Events = e.reads(e.checked.Expr())
+	v.Attrs, v.Events, v.Lists = e.reads(e.checked.Expr())
 	kind, scale := v.Attribute.Kind, int(v.Attribute.Scale)
 	v.Eval = func(values []schema.Value, acts [][]query.Act, env query.Env) schema.Value {
 		out, _, err := p.Eval(activation{readRow(e, v.Attrs, v.Events, values, acts, env)})

@@ -365,14 +365,21 @@ func (w *walker) residual(e ast.Expr) query.Node {
 		return &query.Const{Value: query.Unknown}
 	}
 	n := &query.Residual{Place: w.place(e)}
-	n.Attrs, n.Events = w.expr.reads(e)
+	n.Attrs, n.Events, n.Lists = w.expr.reads(e)
 	n.Eval = residual(w.expr, p, n.Attrs, n.Events)
 	return n
 }
 
-// reads returns the attributes and events that a part of an expression reads, through
+// Reads returns the attributes and lists that the text reads, by segments and computed
+// attributes too. Root may read fewer: now alone may decide a part at one instant.
+func (e *Expr) Reads() query.Uses {
+	attrs, _, lists := e.reads(e.checked.Expr())
+	return query.UsesOf(&query.Residual{Attrs: attrs, Lists: lists})
+}
+
+// reads returns the attributes, events and lists that a part of an expression reads, through
 // segments too, each once and in order.
-func (e *Expr) reads(part ast.Expr) (attrs []schema.AttrID, events []schema.EventID) {
+func (e *Expr) reads(part ast.Expr) (attrs []schema.AttrID, events []schema.EventID, lists []string) {
 	ast.PreOrderVisit(part, ast.NewExprVisitor(func(n ast.Expr) {
 		switch {
 		case n.Kind() == ast.SelectKind && isIdent(n.AsSelect().Operand(), "p"):
@@ -380,14 +387,15 @@ func (e *Expr) reads(part ast.Expr) (attrs []schema.AttrID, events []schema.Even
 		case n.Kind() == ast.SelectKind && isIdent(n.AsSelect().Operand(), "ev"):
 			events = append(events, e.env.schema.LookupEvent(n.AsSelect().FieldName()).ID)
 		case n.Kind() == ast.CallKind && n.AsCall().FunctionName() == fnList:
-			attrs = append(attrs, schema.ListsAttr)
+			attrs, lists = append(attrs, schema.ListsAttr), append(lists, segmentName(n))
 		case n.Kind() == ast.CallKind && n.AsCall().FunctionName() == fnSegment:
 			s := e.segments[segmentName(n)]
-			a, v := s.reads(s.checked.Expr())
-			attrs, events = append(attrs, a...), append(events, v...)
+			a, v, l := s.reads(s.checked.Expr())
+			attrs, events, lists = append(attrs, a...), append(events, v...), append(lists, l...)
 		}
 	}))
 	slices.Sort(attrs)
 	slices.Sort(events)
-	return slices.Compact(attrs), slices.Compact(events)
+	slices.Sort(lists)
+	return slices.Compact(attrs), slices.Compact(events), slices.Compact(lists)
 }
