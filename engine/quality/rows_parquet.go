@@ -96,7 +96,7 @@ func OpenParquet(r io.ReaderAt, size int64, opt *RowsOptions) (Rows, error) {
 	if separator == "" {
 		separator = schema.SetSeparator
 	}
-	w := parquetWalk{unnest: opt.Unnest, lines: norm.NFC.String(opt.Lines), rows: p}
+	w := parquetWalk{unnest: opt.Unnest, lines: norm.NFC.String(opt.Lines), rows: p, seen: map[string]bool{}}
 	if err := guard(func() error { return w.group(p.file.Root(), "", 0) }); err != nil {
 		return nil, err
 	}

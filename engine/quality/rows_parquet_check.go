@@ -8,6 +8,8 @@ import (
 
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/kantadb/kanta/index/schema"
 )
 
 // The library makes room for as much as a damaged file says that it has, up to hundreds of
@@ -19,6 +21,8 @@ const (
 	maxPageBytes     = 256 << 20 // unpacked; writers make pages of 1 MB
 	maxPageValues    = 1 << 24   // of a page, null or not; writers make pages of 20,000, and of nulls a row group's worth
 	maxThriftDepth   = 16
+	maxParquetDepth  = 64                   // of the schema: twice what becomes columns, for a list is two groups
+	maxParquetLeaves = schema.MaxAttributes // columns
 )
 
 // checkFooter checks the footer of a file of a size.
@@ -37,6 +41,43 @@ func checkFooter(r io.ReaderAt, size int64) error {
 	}
 	if _, err := skipStruct(footer, 0); err != nil {
 		return damaged(fmt.Errorf("footer: %w", err))
+	}
+	return checkSchema(footer)
+}
+
+// checkSchema checks the schema in a footer: a tree in preorder, each group with the number of
+// its members. The library makes the path of each, from the root.
+func checkSchema(footer []byte) error {
+	var file struct {
+		Schema []format.SchemaElement `thrift:"2,required"`
+	}
+	if err := guard(func() error { return thrift.Unmarshal(&thrift.CompactProtocol{}, footer, &file) }); err != nil {
+		return damaged(fmt.Errorf("footer: %w", err))
+	}
+	var left []int32 // of each group around, the members to come
+	leaves := 0
+	for i := range file.Schema {
+		e := &file.Schema[i]
+		if len(left) > 0 {
+			left[len(left)-1]--
+		}
+		if e.Type.Valid {
+			leaves++
+		} else if left = append(left, e.NumChildren.V); e.NumChildren.V < 0 {
+			return damaged(fmt.Errorf("a group of %d members", e.NumChildren.V))
+		}
+		if len(left) > maxParquetDepth {
+			return fmt.Errorf("groups nested deeper than %d: write the file with fewer levels", maxParquetDepth)
+		}
+		for len(left) > 0 && left[len(left)-1] == 0 {
+			left = left[:len(left)-1]
+		}
+	}
+	switch {
+	case len(left) > 0:
+		return damaged(fmt.Errorf("a group has %d members more than the schema", left[len(left)-1]))
+	case leaves > maxParquetLeaves:
+		return fmt.Errorf("%d columns, at most %d can be attributes: write the file with those that are wanted", leaves, maxParquetLeaves)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +25,7 @@ type parquetWalk struct {
 	unnest  bool
 	lines   string // the list to make rows of; "": whichever there is
 	ignored []string
+	seen    map[string]bool // the names of columns
 	rows    *parquetRows
 }
 
@@ -154,9 +154,10 @@ func (w *parquetWalk) column(name string) error {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(p.columns, column) {
+	if w.seen[column] {
 		return fmt.Errorf("there are two columns %q: rename one of them", column)
 	}
+	w.seen[column] = true
 	p.columns = append(p.columns, column)
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/kantadb/kanta/engine/batch"
@@ -523,6 +524,63 @@ func TestParquetHuge(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		if size := after.TotalAlloc - before.TotalAlloc; err == nil || !strings.Contains(err.Error(), "damaged") || size > 1<<20 {
 			t.Errorf("%s: %v, %d bytes allocated", name, err, size)
+		}
+	}
+}
+
+// parquetSchema is a file without rows of a schema's elements.
+func parquetSchema(t *testing.T, elements ...format.SchemaElement) []byte {
+	t.Helper()
+	footer, err := thrift.Marshal(&thrift.CompactProtocol{}, &format.FileMetaData{Version: 1, Schema: elements, RowGroups: []format.RowGroup{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat([]byte("PAR1"), footer, binary.LittleEndian.AppendUint32(nil, uint32(len(footer))), []byte("PAR1"))
+}
+
+func parquetGroup(members int32) (e format.SchemaElement) {
+	e.Name, e.NumChildren.V, e.NumChildren.Valid = "g", members, true
+	return e
+}
+
+func parquetInt(name string) (e format.SchemaElement) {
+	e.Name, e.Type.V, e.Type.Valid = name, format.Int32, true
+	return e
+}
+
+// TestParquetSchemaLimits: the library is not given schemas that take it minutes, or all memory.
+func TestParquetSchemaLimits(t *testing.T) {
+	nested := func(depth int) []format.SchemaElement {
+		return append(slices.Repeat([]format.SchemaElement{parquetGroup(1)}, 1+depth), parquetInt("i"))
+	}
+	columns := func(n int) []format.SchemaElement {
+		out := []format.SchemaElement{parquetGroup(int32(n))}
+		for i := range n {
+			out = append(out, parquetInt(fmt.Sprint("c", i)))
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name   string
+		schema []format.SchemaElement
+		want   string
+	}{
+		{"nested", nested(maxJSONDepth), ""},
+		{"nested deeper", nested(maxJSONDepth + 1), "groups nested deeper than 16"},
+		{"nested as deep as is looked at", nested(maxParquetDepth - 1), `column "g.g.g.g.g.g.g.g.g.g.g.g.g.g.g.g.g.": groups nested deeper than 16`},
+		{"nested deeper than that", nested(maxParquetDepth), "groups nested deeper than 64"},
+		{"nested a hundred thousand deep", nested(100_000), "groups nested deeper than 64"},
+		{"of the most columns", columns(schema.MaxAttributes), ""},
+		{"of one column more", columns(schema.MaxAttributes + 1), "16385 columns, at most 16384 can be attributes"},
+		{"without columns", columns(0), ""},
+		{"without anything", nil, "damaged"},
+		{"of more members than there are", columns(3)[:3], "damaged"},
+		{"of a negative number", []format.SchemaElement{parquetGroup(-1), parquetInt("i")}, "damaged"},
+	} {
+		file := parquetSchema(t, c.schema...)
+		_, err := OpenParquet(bytes.NewReader(file), int64(len(file)), nil)
+		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || len(err.Error()) > 400) {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
 		}
 	}
 }
