@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -100,6 +102,9 @@ func (l *load) extendEvents(ctx context.Context, in *input) error {
 	if err == nil && report.Rows == 0 {
 		err = errors.New("there are no rows behind the header; nothing can be said of their kinds")
 	}
+	if err == nil && !hasLines(rows.Columns(), l.flags.lines) {
+		err = fmt.Errorf("no row has an array of objects %q, which --lines names (columns: %s)", l.flags.lines, strings.Join(rows.Columns(), ", "))
+	}
 	if err != nil {
 		return &inputError{in.name, err}
 	}
@@ -131,6 +136,13 @@ func (l *load) extendEvents(ctx context.Context, in *input) error {
 		return nil
 	}
 	return l.evolve(ctx, sch, changes)
+}
+
+// hasLines reports whether an array, empty or not, is among the columns; "" is no array.
+func hasLines(columns []string, lines string) bool {
+	return lines == "" || slices.ContainsFunc(columns, func(c string) bool {
+		return c == lines || strings.HasPrefix(c, lines+".")
+	})
 }
 
 // explainEvent tells people what was seen of a type of event.

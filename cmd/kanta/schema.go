@@ -374,6 +374,9 @@ func (a *app) applySchema(ctx context.Context, s store, want *quality.Definition
 		return err
 	}
 	only := want.Drops(before)
+	if drop && len(want.Attributes)+len(want.Events)+len(want.Computed) == 0 && len(only) > 0 {
+		return usagef("the file defines nothing: --drop would drop all %d definitions of the store, with their data (is it the right file?)", len(only))
+	}
 	if drop {
 		changes, only = append(changes, only...), nil
 	}
