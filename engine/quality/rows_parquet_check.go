@@ -17,7 +17,7 @@ import (
 // is is checked before the library reads it: the footer, and the header of each page.
 const (
 	maxParquetFooter = 64 << 20  // files of 10,000 row groups have some 20 MB
-	maxPageHeader    = 1 << 20   // it has the least and the greatest value of the page in it
+	maxPageHeader    = 64 << 20  // it has the least and the greatest value of the page in it, whatever their length
 	maxPageBytes     = 256 << 20 // unpacked; writers make pages of 1 MB
 	maxPageValues    = 1 << 24   // of a page, null or not; writers make pages of 20,000, and of nulls a row group's worth
 	maxThriftDepth   = 16

@@ -2,6 +2,7 @@ package quality
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"unicode/utf8"
 
@@ -127,8 +128,12 @@ func (c *parquetCursor) value(p *parquetRows, v *parquet.Value, start int) error
 	if l.repeated != parquetOne && level < l.listed {
 		return nil // the list is empty, or there is none
 	}
-	if len(p.raw)-start > MaxRowBytes {
+	if len(p.raw) > MaxRowBytes {
 		c.fail(batch.ReasonTooLong, "the row is longer than 1 MiB")
+		return nil
+	}
+	if n := l.form.size(v); n > maxDecimalBytes {
+		c.fail(batch.ReasonOutOfRange, fmt.Sprintf("a number of %d bytes", n))
 		return nil
 	}
 	separator := []byte{';'} // of lines, in the raw text

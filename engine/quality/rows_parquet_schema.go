@@ -356,6 +356,18 @@ func (f *parquetForm) appendDecimal(dst []byte, v *parquet.Value) []byte {
 	return dst
 }
 
+// maxDecimalBytes bounds decimals that are written as bytes: it takes long to make digits of
+// many, and no attribute holds more than 18.
+const maxDecimalBytes = 64
+
+// size returns of how many bytes a decimal is made, if it is written as bytes.
+func (f *parquetForm) size(v *parquet.Value) int {
+	if f.write != writeDecimal || v.Kind() == parquet.Int32 || v.Kind() == parquet.Int64 {
+		return 0
+	}
+	return len(v.ByteArray())
+}
+
 // bigEndian reads a number in two's complement.
 func bigEndian(b []byte) *big.Int {
 	n := new(big.Int).SetBytes(b)

@@ -205,6 +205,48 @@ func TestParquetBadRows(t *testing.T) {
 	}
 }
 
+// TestParquetLargeRows: what is too large for a row takes neither memory nor time, and is the
+// row's own matter.
+func TestParquetLargeRows(t *testing.T) {
+	group, members := parquet.Group{}, 40
+	var large, small parquet.Row
+	for i := range members {
+		group[fmt.Sprintf("m%02d", i)] = parquet.String()
+		for k := range 100 {
+			large = append(large, text(strings.Repeat("x", 12<<10)).Level(min(k, 1), 1, i))
+		}
+		small = append(small, text("y").Level(0, 1, i))
+	}
+	var out bytes.Buffer
+	w := parquet.NewWriter(&out, parquet.NewSchema("test", parquet.Group{"l": parquet.Repeated(group)}))
+	if _, err := w.WriteRows([]parquet.Row{large, small}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rows := openParquet(t, out.Bytes(), &RowsOptions{Unnest: true})
+	_, _, err := rows.Next()
+	if bad := new(RowError); !errors.As(err, &bad) || bad.Reason != batch.ReasonTooLong || !strings.Contains(bad.Detail, "the row is longer than 1 MiB") {
+		t.Error(err)
+	}
+	if n := cap(rows.(*parquetRows).raw); n > 4*MaxRowBytes {
+		t.Errorf("%d bytes are held of a row", n)
+	}
+	if cells, line, err := rows.Next(); err != nil || line != 2 || string(cells[0]) != "y" {
+		t.Errorf("%d %q %v", line, cells, err)
+	}
+	digits := func(n int) []parquet.Value { return one(parquet.ByteArrayValue(bytes.Repeat([]byte{0x7f}, n))) }
+	rows = openParquet(t, writeParquet(t, []parquetColumn{{"d", parquet.Decimal(3, 20, parquet.ByteArrayType), [][]parquet.Value{digits(4 << 20), digits(2)}}}), nil)
+	_, _, err = rows.Next()
+	if bad := new(RowError); !errors.As(err, &bad) || bad.Reason != batch.ReasonOutOfRange || !strings.Contains(bad.Detail, `column "d": a number of 4194304 bytes`) {
+		t.Error(err)
+	}
+	if cells, line, err := rows.Next(); err != nil || line != 2 || string(cells[0]) != "32.639" {
+		t.Errorf("%d %q %v", line, cells, err)
+	}
+}
+
 // TestParquetRefused: what cannot be loaded is named, with its column and type.
 func TestParquetRefused(t *testing.T) {
 	columns := func(node parquet.Node, value ...parquet.Value) []byte {
