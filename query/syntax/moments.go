@@ -29,6 +29,9 @@ const (
 
 	// maxTimes bounds what a calculation of times can be: a profile's events and some more.
 	maxTimes = 1 << 17
+
+	// maxMeetings bounds how often an event is held against a bound of its window: some 0.2 s.
+	maxMeetings = 1 << 24
 )
 
 // Facts are one profile, as [Compiler.Moments] sees it.
@@ -290,8 +293,16 @@ func (v *momentVisitor) inLast(e ast.Expr, b *verb) error {
 	return v.window(e, b, from)
 }
 
-// window adds when events meet the bounds of a window.
+// window adds when events meet the bounds of a window, as far as these move.
 func (v *momentVisitor) window(e ast.Expr, b *verb, bounds []moving) error {
+	bounds = slices.DeleteFunc(bounds, func(x moving) bool { return x.slope == 0 })
+	acts, err := v.facts.Acts(b.event.ID)
+	if err != nil {
+		return err
+	}
+	if len(bounds)*len(acts) > maxMeetings {
+		return v.underivable(e)
+	}
 	return v.eachAct(b.event, func(act query.Act) error {
 		for _, x := range bounds {
 			if ok, err := v.solve(x.plus(instantOf(act.Time), -1)); err != nil {

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -227,6 +228,41 @@ func TestMoments(t *testing.T) {
 	t.Logf("%d changes, %d never, %d not derivable", changes, never, not)
 	if changes < 500 || never < 300 || not > never {
 		t.Errorf("too few changes or too many refusals")
+	}
+}
+
+// TestMomentsOfMany: with a hundred thousand events the bounds that they are of windows do not
+// each meet all of them.
+func TestMomentsOfMany(t *testing.T) {
+	cat, c := testWorld(), NewCompiler()
+	buy := cat.schema.LookupEvent("purchase")
+	acts := make([]query.Act, 100_000)
+	for i := range acts {
+		values := make([]schema.Value, len(buy.Properties))
+		for k := range values {
+			if buy.Properties[k].Name == "paid" {
+				values[k] = schema.TimestampValue(int64(i))
+			}
+		}
+		acts[i] = query.Act{Time: int64(i), Values: values}
+	}
+	facts := Facts{Value: func(schema.AttrID) schema.Value { return schema.Value{} }, Acts: func(schema.EventID) ([]query.Act, error) { return acts, nil }}
+	for text, want := range map[string]string{
+		"purchase.between(purchase.first().ts, now).any()":                                               "",
+		"purchase.between(purchase.first().paid, purchase.first().ts).any()":                             "",
+		`purchase.in_last(purchase.first().ts - timestamp("1970-01-01T00:00:00Z")).any()`:                "purchase.in_last(",
+		`purchase.between(now - (purchase.first().paid - timestamp("1970-01-01T00:00:00Z")), now).any()`: "purchase.between(",
+	} {
+		e, err := c.Compile(text, cat, testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // of a hundred times as much work
+		moments, err := c.Moments(ctx, e, facts, testNow)
+		cancel()
+		if cannot := new(NotDerivable); (err == nil) != (want == "") || err != nil && (!errors.As(err, &cannot) || !strings.HasPrefix(cannot.Cause, want)) || len(moments) > 0 {
+			t.Errorf("%s: %v, %d moments", text, err, len(moments))
+		}
 	}
 }
 

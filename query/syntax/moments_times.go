@@ -94,7 +94,7 @@ func (v *momentVisitor) ofActs(b *verb, f func() ([]moving, bool)) (out []moving
 		since = v.lastBefore(b.event)
 	}
 	err := v.eachAct(b.event, func(act query.Act) error {
-		if act.Time < since {
+		if !ok || act.Time < since {
 			return nil
 		}
 		x, is := f()
