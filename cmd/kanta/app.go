@@ -163,6 +163,9 @@ func (f *questionFlags) add(c *cobra.Command) {
 
 func (f *questionFlags) options() (query.Options, error) {
 	t, err := parseInstant("--now", f.now)
+	if err == nil && f.now != "" && t.IsZero() { // in the API that is the clock's
+		err = usagef("--now %s: the first instant that can be asked about is 0001-01-01T00:00:00.001Z", f.now)
+	}
 	return query.Options{Now: t}, err
 }
 
