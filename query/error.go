@@ -83,7 +83,11 @@ func (e *Error) Place() (line, col int) {
 	return line, col
 }
 
-// Pretty returns the error with the source line and carets under the place.
+// prettyRunes is how much of a line Pretty shows, a third of it before the place.
+const prettyRunes = 150
+
+// Pretty returns the error with the source line, or of a long one what is around, and carets
+// under the place.
 func (e *Error) Pretty() string {
 	if e.Source == "" {
 		return e.Error()
@@ -96,7 +100,9 @@ func (e *Error) Pretty() string {
 		to = start + i
 	}
 	carets := max(1, utf8.RuneCountInString(e.Source[start:min(end, to)]))
-	_, col := e.Place()
-	return fmt.Sprintf("%s\n  %s\n  %s%s", e.Error(), strings.ReplaceAll(e.Source[from:to], "\t", " "),
-		strings.Repeat(" ", col-1), strings.Repeat("^", carets))
+	line, at := []rune(strings.ReplaceAll(e.Source[from:to], "\t", " ")), utf8.RuneCountInString(e.Source[from:start])
+	if first := max(0, min(at-prettyRunes/3, len(line)-prettyRunes)); len(line) > prettyRunes {
+		line, at = line[first:first+prettyRunes], at-first
+	}
+	return fmt.Sprintf("%s\n  %s\n  %s%s", e.Error(), string(line), strings.Repeat(" ", at), strings.Repeat("^", min(carets, max(1, len(line)-at))))
 }
