@@ -16,10 +16,9 @@ import (
 
 // Limits of a load.
 const (
-	loadRows     = 8192       // rows of a batch: larger ones compress no better and wait longer to be durable
-	maxLoadRows  = 1 << 16    // a bit of presence per row and column, and 2-byte codes, are made for this
-	loadBytes    = 1536 << 10 // of text and cell places of a batch: usual data compress to a third of batch.MaxStored
-	loadExamples = 10         // bad rows that a report shows
+	loadRows    = 8192       // rows of a batch: larger ones compress no better and wait longer to be durable
+	maxLoadRows = 1 << 16    // a bit of presence per row and column, and 2-byte codes, are made for this
+	loadBytes   = 1536 << 10 // of text and cell places of a batch: usual data compress to a third of batch.MaxStored
 )
 
 // LoadOptions says how rows become batches. All but Parallelism and FromSequence shape
@@ -116,8 +115,7 @@ type LoadReport struct {
 	// 16,777,216 different keys: then it is what was seen until there.
 	Overwritten      uint64
 	OverwrittenKnown bool
-	Unknown          []string       // columns without an attribute or property, in order
-	Examples         []batch.BadRow // the first bad rows, at most 10
+	Unknown          []string // columns without an attribute or property, in order
 }
 
 // Load makes batches of upserts, or of events, from rows and gives them to emit in order of
@@ -314,9 +312,6 @@ func (l *loader) deliver(job *loadJob, emit func(Loaded) error) error {
 		l.report.Typed += uint64(p.loaded.Rows - p.loaded.Quarantined)
 		for _, bad := range p.bad {
 			l.report.Reasons[bad.Reason]++
-			if len(l.report.Examples) < loadExamples {
-				l.report.Examples = append(l.report.Examples, bad)
-			}
 		}
 		if p.loaded.Sequence < l.o.FromSequence {
 			l.report.Skipped += uint64(p.loaded.Rows)
