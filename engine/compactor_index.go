@@ -210,17 +210,11 @@ func (db *DB) openTable(t keys.Table, pages int) (*keytable.Static, error) {
 
 // readTable reads an index's manifest.
 func readTable(sealed []byte) (pages int, folded uint64, entries int, err error) {
-	b, err := kv.Unseal(sealed)
+	const name = "an index manifest"
+	r, err := kv.NewReader(sealed, 1)
 	if err != nil {
-		return 0, 0, 0, err
+		return 0, 0, 0, kv.Damaged(name, err, nil, nil)
 	}
-	if len(b) == 0 {
-		return 0, 0, 0, query.Errorf(query.CodeCorrupt, "an index manifest is empty")
-	}
-	if b[0] != 1 {
-		return 0, 0, 0, query.Errorf(query.CodeNewerFormat, "an index has a manifest of version %d, this is a reader of version 1", b[0])
-	}
-	r := kv.Reader{B: b[1:]}
 	pages, folded, entries = int(r.Uvarint()), r.Uvarint(), int(r.Uvarint())
-	return pages, folded, entries, damaged(&r, "an index manifest")
+	return pages, folded, entries, damaged(&r, name)
 }

@@ -87,18 +87,11 @@ const maxPartRows = timeline.MaxEvents
 // OpenActUnit reads a unit from its manifest.
 func OpenActUnit(id keys.Acts, sealed []byte, cache *Cache) (*ActUnit, error) {
 	name := fmt.Sprintf("manifest of event %d, shard %d", id.Event, id.Shard)
-	b, err := kv.Unseal(sealed)
+	r, err := kv.NewReader(sealed, actsVersion)
 	if err != nil {
-		return nil, kv.Damaged(name, err, errMissing, errMissing)
+		return nil, kv.Damaged(name, err, nil, nil)
 	}
 	corrupt := query.Errorf(query.CodeCorrupt, "%s is damaged", name)
-	if len(b) < 1 {
-		return nil, corrupt
-	}
-	if b[0] != actsVersion {
-		return nil, query.Errorf(query.CodeNewerFormat, "%s has version %d, this is a reader of version %d", name, b[0], actsVersion)
-	}
-	r := kv.Reader{B: b[1:]}
 	u := &ActUnit{ID: id, Folded: r.Uvarint(), Next: r.Uvarint(), Content: takeSum(&r), Replica: takeSum(&r), Dropped: r.Uvarint()}
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
 		p := &ActPart{cache: cache, ID: keys.Part{FirstDay: int32(r.Varint()), Days: r.Byte(), Event: id.Event, Shard: id.Shard, Number: r.Uvarint()}}

@@ -41,15 +41,10 @@ func sealDay(d *timeline.PartDay, content, replica digest.Sum) []byte {
 
 // decodeDay is the inverse, into memory of its own.
 func decodeDay(day int32, sealed []byte) (*ActDay, error) {
-	b, err := kv.Unseal(sealed)
+	r, err := kv.NewReader(sealed, actDayVersion)
 	if err != nil {
 		return nil, err
 	}
-	if len(b) > 0 && b[0] != actDayVersion {
-		return nil, query.Errorf(query.CodeNewerFormat, "it has version %d, this is a reader of version %d", b[0], actDayVersion)
-	}
-	r := kv.Reader{B: b}
-	r.Byte()
 	d := &ActDay{Day: day, Events: r.Uvarint(), Content: takeSum(&r), Replica: takeSum(&r)}
 	if r.Bad || d.Events == 0 {
 		return nil, query.Errorf(query.CodeCorrupt, "it ends early, or has no events")

@@ -140,7 +140,7 @@ func (r *IDRun) read(kind keys.Kind, n int) ([]byte, error) {
 		err = verifyPage(b, r.bits, n)
 	}
 	if err != nil {
-		return nil, kv.Damaged(fmt.Sprintf("page %d of the ids of events, run %d of day %d", n, r.ID.Number, r.ID.Day), err, errMissing, errMissing)
+		return nil, kv.Damaged(fmt.Sprintf("page %d of the ids of events, run %d of day %d", n, r.ID.Number, r.ID.Day), err, nil, nil)
 	}
 	return b, nil
 }
@@ -206,18 +206,11 @@ const maxRunIDs = 1 << 27
 
 func readIDs(sealed []byte, cache *Cache) (*IDs, error) {
 	const name = "manifest of the ids of events"
-	b, err := kv.Unseal(sealed)
+	r, err := kv.NewReader(sealed, idsVersion)
 	if err != nil {
-		return nil, kv.Damaged(name, err, errMissing, errMissing)
+		return nil, kv.Damaged(name, err, nil, nil)
 	}
 	corrupt := query.Errorf(query.CodeCorrupt, "%s is damaged", name)
-	if len(b) < 1 {
-		return nil, corrupt
-	}
-	if b[0] != idsVersion {
-		return nil, query.Errorf(query.CodeNewerFormat, "%s has version %d, this is a reader of version %d", name, b[0], idsVersion)
-	}
-	r := kv.Reader{B: b[1:]}
 	x := &IDs{Folded: r.Uvarint(), Next: r.Uvarint()}
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
 		day, number, ids, size := r.Varint(), r.Uvarint(), r.Uvarint(), r.Uvarint()

@@ -89,19 +89,13 @@ func (u *Unit) manifest() []byte {
 
 // OpenUnit reads a unit from its manifest row.
 func OpenUnit(id keys.Unit, sealed []byte, cache *Cache) (*Unit, error) {
-	b, err := kv.Unseal(sealed)
+	name := fmt.Sprintf("manifest of attribute %d, shard %d", id.Attr, id.Shard)
+	r, err := kv.NewReader(sealed, manifestVersion)
 	if err != nil {
-		return nil, kv.Damaged(fmt.Sprintf("manifest of attribute %d, shard %d", id.Attr, id.Shard), err, errMissing, errMissing)
+		return nil, kv.Damaged(name, err, nil, nil)
 	}
-	corrupt := query.Errorf(query.CodeCorrupt, "manifest of attribute %d, shard %d is damaged", id.Attr, id.Shard)
-	if len(b) < 2 {
-		return nil, corrupt
-	}
-	if b[0] != manifestVersion {
-		return nil, query.Errorf(query.CodeNewerFormat, "manifest has version %d, this is a reader of version %d", b[0], manifestVersion)
-	}
-	u := &Unit{ID: id, Class: effect.Class(b[1])}
-	r := kv.Reader{B: b[2:]}
+	corrupt := query.Errorf(query.CodeCorrupt, "%s is damaged", name)
+	u := &Unit{ID: id, Class: effect.Class(r.Byte())}
 	u.Folded, u.Covered, u.Present = r.Uvarint(), uint32(r.Uvarint()), uint32(r.Uvarint())
 	u.Content, u.Replica = takeSum(&r), takeSum(&r)
 	u.Columns, u.Bitmaps = int64(r.Uvarint()), int64(r.Uvarint())

@@ -77,7 +77,7 @@ func Unseal(sealed []byte) ([]byte, error) {
 }
 
 // Damaged says what of the store a decoder could not read, with the code that its error
-// stands for: corrupt and newer are the decoder's own. Other errors keep their meaning.
+// stands for: corrupt and newer are the decoder's own, nil if it has none. Others keep their meaning.
 func Damaged(what string, err, corrupt, newer error) error {
 	switch {
 	case errors.Is(err, newer) || errors.Is(err, &query.Error{Code: query.CodeNewerFormat}):

@@ -1,12 +1,31 @@
 package kv
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/kantadb/kanta/query"
+)
 
 // Reader takes numbers and bytes off the front of a payload: what [Unseal] returned. What
 // is not there is zero, and Bad from then on. The zero Reader has nothing.
 type Reader struct {
 	B   []byte // what is left
 	Bad bool   // something was not there
+}
+
+// NewReader unseals a value that begins with a version, and returns what reads the rest.
+func NewReader(sealed []byte, version byte) (Reader, error) {
+	b, err := Unseal(sealed)
+	r := Reader{B: b}
+	if err != nil {
+		return r, err
+	}
+	if v := r.Byte(); r.Bad {
+		return r, query.Errorf(query.CodeCorrupt, "it is empty")
+	} else if v != version {
+		return r, query.Errorf(query.CodeNewerFormat, "it has version %d, this is a reader of version %d", v, version)
+	}
+	return r, nil
 }
 
 func (r *Reader) none() { r.Bad, r.B = true, nil }
