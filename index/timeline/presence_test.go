@@ -161,6 +161,7 @@ func TestPresenceDamage(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(b []byte) []byte{
+		"version 0":     func(b []byte) []byte { b[4] = 0; return b },
 		"reserved":      func(b []byte) []byte { b[6] = 1; return b },
 		"a slot more":   func(b []byte) []byte { return append(b, 0) },
 		"a slot less":   func(b []byte) []byte { return b[:len(b)-1] },

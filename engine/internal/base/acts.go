@@ -1,9 +1,11 @@
 package base
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/keys"
@@ -55,7 +57,7 @@ type ActPart struct {
 
 	cache  *Cache
 	source slot[timeline.Source]
-	rows   []slot[[]byte]
+	rows   rowSlots
 	days   uint32         // those of the partition with events
 	slots  []slot[ActDay] // by day of the partition
 }
@@ -69,7 +71,7 @@ func (u *ActUnit) manifest() []byte {
 	b = binary.AppendUvarint(binary.AppendUvarint(b, u.Dropped), uint64(len(u.Parts)))
 	for _, p := range u.Parts {
 		b = append(binary.AppendVarint(b, int64(p.ID.FirstDay)), p.ID.Days)
-		for _, v := range []uint64{p.ID.Number, p.Events, uint64(len(p.rows))} {
+		for _, v := range []uint64{p.ID.Number, p.Events, uint64(p.rows.n)} {
 			b = binary.AppendUvarint(b, v)
 		}
 		b = binary.AppendUvarint(binary.AppendVarint(b, p.First), uint64(p.Last-p.First))
@@ -79,10 +81,6 @@ func (u *ActUnit) manifest() []byte {
 	}
 	return kv.Seal(nil, b)
 }
-
-// maxPartRows bounds what a manifest may claim, so that a forged one makes nobody
-// allocate more than its parts could have.
-const maxPartRows = timeline.MaxEvents
 
 // OpenActUnit reads a unit from its manifest.
 func OpenActUnit(id keys.Acts, sealed []byte, cache *Cache) (*ActUnit, error) {
@@ -94,7 +92,8 @@ func OpenActUnit(id keys.Acts, sealed []byte, cache *Cache) (*ActUnit, error) {
 	corrupt := query.Errorf(query.CodeCorrupt, "%s is damaged", name)
 	u := &ActUnit{ID: id, Folded: r.Uvarint(), Next: r.Uvarint(), Content: takeSum(&r), Replica: takeSum(&r), Dropped: r.Uvarint()}
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
-		p := &ActPart{cache: cache, ID: keys.Part{FirstDay: int32(r.Varint()), Days: r.Byte(), Event: id.Event, Shard: id.Shard, Number: r.Uvarint()}}
+		day := r.Varint()
+		p := &ActPart{cache: cache, ID: keys.Part{FirstDay: int32(day), Days: r.Byte(), Event: id.Event, Shard: id.Shard, Number: r.Uvarint()}}
 		p.Events = r.Uvarint()
 		rows := r.Uvarint()
 		p.First = r.Varint()
@@ -102,10 +101,12 @@ func OpenActUnit(id keys.Acts, sealed []byte, cache *Cache) (*ActUnit, error) {
 		p.Bytes = int64(r.Uvarint())
 		days := r.Uvarint()
 		p.DayBytes = int64(r.Uvarint())
-		if r.Bad || rows > min(maxPartRows, p.Events*64+1) || p.ID.Days > timeline.SpanDays || days == 0 || days>>p.ID.Days != 0 {
+		last := len(u.Parts) - 1
+		if r.Bad || day != int64(p.ID.FirstDay) || rows > math.MaxInt32 || p.Last < p.First || p.ID.Days > timeline.SpanDays || days == 0 || days>>p.ID.Days != 0 ||
+			p.ID.Number >= u.Next || last >= 0 && compareParts(u.Parts[last], p) >= 0 {
 			return nil, corrupt
 		}
-		p.rows = make([]slot[[]byte], rows)
+		p.rows.n = int(rows)
 		p.days, p.slots = uint32(days), make([]slot[ActDay], p.ID.Days)
 		u.Parts = append(u.Parts, p)
 	}
@@ -123,6 +124,10 @@ func takeSum(r *kv.Reader) digest.Sum {
 	return digest.Sum{}
 }
 
+func compareParts(a, b *ActPart) int {
+	return cmp.Or(cmp.Compare(a.ID.FirstDay, b.ID.FirstDay), cmp.Compare(a.ID.Days, b.ID.Days), cmp.Compare(a.ID.Number, b.ID.Number))
+}
+
 // Partition returns the part's time.
 func (p *ActPart) Partition() timeline.Partition {
 	return timeline.Partition{First: p.ID.FirstDay, Days: int32(p.ID.Days)}
@@ -138,7 +143,7 @@ func (p *ActPart) Source() (timeline.Source, error) {
 		h, err = timeline.Open(v)
 		return err
 	})
-	if err == nil && (!ok || h.Rows() != len(p.rows) || uint64(h.Len()) != p.Events) {
+	if err == nil && (!ok || h.Rows() != p.rows.n || uint64(h.Len()) != p.Events) {
 		err = query.Errorf(query.CodeCorrupt, "it is missing, or not the one that the manifest names")
 	}
 	if err != nil {
@@ -150,7 +155,8 @@ func (p *ActPart) Source() (timeline.Source, error) {
 }
 
 func (p *ActPart) row(h *timeline.Part, i int) ([]byte, error) {
-	if b := p.rows[i].get(); b != nil {
+	s := p.rows.at(i)
+	if b := s.get(); b != nil {
 		return *b, nil
 	}
 	var row []byte
@@ -164,7 +170,7 @@ func (p *ActPart) row(h *timeline.Part, i int) ([]byte, error) {
 	if err != nil {
 		return nil, p.damaged(fmt.Sprintf("row %d", i), err)
 	}
-	keep(p.cache, &p.rows[i], &row, int64(len(row))+64)
+	keep(p.cache, s, &row, int64(len(row))+64)
 	return row, nil
 }
 
@@ -174,19 +180,9 @@ func (p *ActPart) damaged(what string, err error) error {
 
 // forget returns the part's slots that have something, emptied.
 func (p *ActPart) forget(gone map[any]bool) {
-	if p.source.p.Swap(nil) != nil {
-		gone[&p.source] = true
-	}
-	for i := range p.rows {
-		if p.rows[i].p.Swap(nil) != nil {
-			gone[&p.rows[i]] = true
-		}
-	}
-	for i := range p.slots {
-		if p.slots[i].p.Swap(nil) != nil {
-			gone[&p.slots[i]] = true
-		}
-	}
+	p.source.empty(gone)
+	emptySlots(p.rows.all(), gone)
+	emptySlots(p.slots, gone)
 }
 
 // ForgetParts takes parts that are gone out of the cache.

@@ -340,7 +340,7 @@ func (f *actFolder) add(partition timeline.Partition, w timeline.Written, sums d
 	}
 	first, last := h.Times()
 	p := &ActPart{cache: f.cache, Events: uint64(h.Len()), First: first, Last: last, Bytes: int64(len(w.Header) + h.Size()),
-		rows: make([]slot[[]byte], len(w.Rows)), slots: make([]slot[ActDay], partition.Days),
+		rows: rowSlots{n: len(w.Rows)}, slots: make([]slot[ActDay], partition.Days),
 		ID: keys.Part{FirstDay: partition.First, Days: uint8(partition.Days), Event: f.job.ID.Event, Shard: f.job.ID.Shard, Number: f.unit.Next}}
 	f.unit.Next++
 	fresh := freshPart{source: timeline.InMemory(h, w.Rows), written: w, sums: sums}
@@ -353,9 +353,7 @@ func (f *actFolder) add(partition timeline.Partition, w timeline.Written, sums d
 		fresh.days = append(fresh.days, sealed)
 	}
 	f.fresh[p] = fresh
-	at, _ := slices.BinarySearchFunc(f.unit.Parts, p, func(a, b *ActPart) int {
-		return cmp.Or(cmp.Compare(a.ID.FirstDay, b.ID.FirstDay), cmp.Compare(a.ID.Days, b.ID.Days), cmp.Compare(a.ID.Number, b.ID.Number))
-	})
+	at, _ := slices.BinarySearchFunc(f.unit.Parts, p, compareParts)
 	f.unit.Parts = slices.Insert(f.unit.Parts, at, p)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -52,7 +53,7 @@ func exampleActs() *ActUnit {
 	return &ActUnit{ID: actID(), Folded: 300, Next: 3, Content: digest.Sum{Lo: 1}, Replica: digest.Sum{Lo: 2}, Dropped: 7, Parts: []*ActPart{{
 		ID:     keys.Part{FirstDay: 20453, Days: 1, Event: 21, Number: 2},
 		Events: 3, First: start + 10_000, Last: start + 60_000, Bytes: 98, DayBytes: 85,
-		rows: make([]slot[[]byte], 1), days: 1, slots: make([]slot[ActDay], 1),
+		rows: rowSlots{n: 1}, days: 1, slots: make([]slot[ActDay], 1),
 	}}}
 }
 
@@ -60,7 +61,7 @@ func exampleActs() *ActUnit {
 func actFacts(u *ActUnit) (out []any) {
 	out = append(out, u.ID, u.Folded, u.Next, u.Content, u.Replica, u.Dropped)
 	for _, p := range u.Parts {
-		out = append(out, p.ID, p.Events, p.First, p.Last, p.Bytes, p.DayBytes, len(p.rows), p.days, len(p.slots))
+		out = append(out, p.ID, p.Events, p.First, p.Last, p.Bytes, p.DayBytes, p.rows.n, p.days, len(p.slots))
 	}
 	return out
 }
@@ -127,16 +128,50 @@ func TestActsNewerAndDamaged(t *testing.T) {
 			}
 		}
 	}
+	twice := exampleActs()
+	twice.Parts = append(twice.Parts, twice.Parts[0])
+	if err := open(twice.manifest()); !isCode(err, query.CodeCorrupt) {
+		t.Errorf("a part twice: %v", err)
+	}
 	for what, change := range map[string]func(p *ActPart){
 		"no day":                    func(p *ActPart) { p.days = 0 },
 		"a day behind the last":     func(p *ActPart) { p.days = 2 },
 		"a partition of 31 days":    func(p *ActPart) { p.ID.Days = 31 },
-		"more rows than can be had": func(p *ActPart) { p.rows = make([]slot[[]byte], 500) },
+		"more rows than can be had": func(p *ActPart) { p.rows.n = 1 << 32 },
+		"a number not given yet":    func(p *ActPart) { p.ID.Number = 3 },
+		"it ends before it begins":  func(p *ActPart) { p.Last = p.First - 1 },
 	} {
 		u := exampleActs()
 		change(u.Parts[0])
 		if err := open(u.manifest()); !isCode(err, query.CodeCorrupt) {
 			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestForgedCounts: a manifest that claims much more than there is makes nobody allocate it.
+func TestForgedCounts(t *testing.T) {
+	const many = 1000
+	u, x := exampleActs(), &IDs{Next: many + 1}
+	u.Next, u.Parts = many+1, nil
+	for n := range uint64(many) {
+		p := exampleActs().Parts[0]
+		p.ID.Number, p.Events, p.rows.n = n, 1<<50, 1<<30
+		u.Parts = append(u.Parts, p)
+		run := newIDRun(keys.Run{Number: n}, maxRunIDs, nil)
+		run.Bytes = maxRunIDs * idEntry
+		x.Runs = append(x.Runs, run)
+	}
+	for name, open := range map[string]func() error{
+		"events": func() error { _, err := OpenActUnit(u.ID, u.manifest(), nil); return err },
+		"ids":    func() error { _, err := readIDs(x.manifest(), nil); return err },
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := open()
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; err != nil || n > many*1000 {
+			t.Errorf("%s: %d bytes are allocated (%v)", name, n, err)
 		}
 	}
 }

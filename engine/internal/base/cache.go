@@ -106,21 +106,17 @@ func (c *Cache) makeRoom(bytes int64) {
 func (c *Cache) Forget(units ...*Unit) {
 	gone := map[any]bool{}
 	for _, u := range units {
-		for i := range u.rows {
-			if u.rows[i].p.Swap(nil) != nil {
-				gone[&u.rows[i]] = true
-			}
-		}
-		for i := range u.blocks {
-			if u.blocks[i].p.Swap(nil) != nil {
-				gone[&u.blocks[i]] = true
-			}
-		}
-		if u.exists.p.Swap(nil) != nil {
-			gone[&u.exists] = true
-		}
+		u.exists.empty(gone)
+		emptySlots(u.rows, gone)
+		emptySlots(u.blocks, gone)
 	}
 	c.remove(gone)
+}
+
+func emptySlots[T any](slots []slot[T], gone map[any]bool) {
+	for i := range slots {
+		slots[i].empty(gone)
+	}
 }
 
 // remove takes emptied slots off the clock.
@@ -158,9 +154,7 @@ func (s *Slot[T]) Keep(c *Cache, p *T, bytes int64) { keep(c, &s.s, p, bytes) }
 func ForgetSlots[T any](c *Cache, slots []Slot[T]) {
 	gone := map[any]bool{}
 	for i := range slots {
-		if slots[i].s.p.Swap(nil) != nil {
-			gone[&slots[i].s] = true
-		}
+		slots[i].s.empty(gone)
 	}
 	c.remove(gone)
 }

@@ -66,17 +66,17 @@ type IDRun struct {
 
 	cache   *Cache
 	bits    uint8
-	pages   []slot[[]byte]
-	filters []slot[[]byte]
+	pages   rowSlots
+	filters rowSlots // none of a run of one page
 }
 
 const idsVersion = 1
 
 func newIDRun(id keys.Run, ids uint64, cache *Cache) *IDRun {
 	r := &IDRun{ID: id, IDs: ids, cache: cache, bits: pageBits(ids)}
-	r.pages = make([]slot[[]byte], 1<<r.bits)
+	r.pages.n = 1 << r.bits
 	if r.bits > 0 {
-		r.filters = make([]slot[[]byte], 1<<r.bits)
+		r.filters.n = r.pages.n
 	}
 	return r
 }
@@ -102,13 +102,13 @@ func (x *IDs) Expired(day int32) bool { return x.before(day) > 0 }
 
 func (r *IDRun) lookup(k idKey) (content uint64, ok bool, err error) {
 	n := pageOf(k, r.bits)
-	if r.filters != nil {
-		filter, err := r.row(&r.filters[n], keys.Filter, n)
+	if r.filters.n > 0 {
+		filter, err := r.row(r.filters.at(n), keys.Filter, n)
 		if err != nil || !mayHold(filter, k) {
 			return 0, false, err
 		}
 	}
-	page, err := r.row(&r.pages[n], keys.Page, n)
+	page, err := r.row(r.pages.at(n), keys.Page, n)
 	if err != nil {
 		return 0, false, err
 	}
@@ -148,7 +148,7 @@ func (r *IDRun) read(kind keys.Kind, n int) ([]byte, error) {
 // Check verifies every page of a run, and that the filters derive from them.
 func (r *IDRun) Check(ctx context.Context) error {
 	ids := uint64(0)
-	for n := range r.pages {
+	for n := range r.pages.n {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (r *IDRun) Check(ctx context.Context) error {
 			before = k
 		}
 		ids += uint64(len(page) / idEntry)
-		if r.filters == nil {
+		if r.filters.n == 0 {
 			continue
 		}
 		stored, err := r.read(keys.Filter, n)
@@ -185,7 +185,7 @@ func (r *IDRun) Check(ctx context.Context) error {
 }
 
 // Pages returns how many pages the run has.
-func (r *IDRun) Pages() int { return len(r.pages) }
+func (r *IDRun) Pages() int { return r.pages.n }
 
 func (x *IDs) manifest() []byte {
 	b := binary.AppendUvarint([]byte{idsVersion}, x.Folded)
@@ -200,8 +200,8 @@ func (x *IDs) manifest() []byte {
 	return kv.Seal(nil, b)
 }
 
-// maxRunIDs bounds what a manifest may claim, so that a forged one makes nobody allocate
-// more than a run could need. A larger run is not made: see maxMerged.
+// maxRunIDs bounds what a manifest may claim: the slots of a run are made at once, when
+// the first id is looked for. A larger run is not made: see maxMerged.
 const maxRunIDs = 1 << 27
 
 func readIDs(sealed []byte, cache *Cache) (*IDs, error) {
@@ -214,14 +214,17 @@ func readIDs(sealed []byte, cache *Cache) (*IDs, error) {
 	x := &IDs{Folded: r.Uvarint(), Next: r.Uvarint()}
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
 		day, number, ids, size := r.Varint(), r.Uvarint(), r.Uvarint(), r.Uvarint()
-		if r.Bad || day != int64(int32(day)) || ids > maxRunIDs || ids*idEntry > size {
+		if r.Bad || day != int64(int32(day)) || number >= x.Next || ids > maxRunIDs || ids*idEntry > size {
 			return nil, corrupt
 		}
 		run := newIDRun(keys.Run{Day: int32(day), Number: number}, ids, cache)
+		if last := len(x.Runs) - 1; last >= 0 && compareRuns(x.Runs[last], run) >= 0 {
+			return nil, corrupt
+		}
 		run.Bytes = int64(size)
 		x.Runs = append(x.Runs, run)
 	}
-	if r.Bad || len(r.B) != 0 || !slices.IsSortedFunc(x.Runs, compareRuns) {
+	if r.Bad || len(r.B) != 0 {
 		return nil, corrupt
 	}
 	return x, nil
@@ -269,13 +272,8 @@ func OpenIDs(ctx context.Context, store *kv.Store, cache *Cache) (x *IDs, old []
 func (c *Cache) ForgetRuns(runs []*IDRun) {
 	gone := map[any]bool{}
 	for _, r := range runs {
-		for _, slots := range [][]slot[[]byte]{r.pages, r.filters} {
-			for i := range slots {
-				if slots[i].p.Swap(nil) != nil {
-					gone[&slots[i]] = true
-				}
-			}
-		}
+		emptySlots(r.pages.all(), gone)
+		emptySlots(r.filters.all(), gone)
 	}
 	c.remove(gone)
 }

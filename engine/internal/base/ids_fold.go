@@ -187,7 +187,7 @@ func (w *idWriter) add(c *effect.Claim) error {
 }
 
 func (w *idWriter) flush() error {
-	if w.run.filters != nil {
+	if w.run.filters.n > 0 {
 		filter := newFilter(len(w.page) / idEntry)
 		for i := range len(w.page) / idEntry {
 			k, _ := idAt(w.page, i)
@@ -201,7 +201,7 @@ func (w *idWriter) flush() error {
 }
 
 func (w *idWriter) finish() error {
-	for w.number < len(w.run.pages) {
+	for w.number < w.run.pages.n {
 		if err := w.flush(); err != nil {
 			return err
 		}
@@ -239,7 +239,7 @@ func least(ctx context.Context, cursors []*idCursor) (*idCursor, error) {
 
 // fill reads the next page that has any ids.
 func (c *idCursor) fill(ctx context.Context) error {
-	for c.run != nil && len(c.left) == 0 && c.page < len(c.run.pages) {
+	for c.run != nil && len(c.left) == 0 && c.page < c.run.pages.n {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package base
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -308,6 +309,30 @@ func TestIDsDamaged(t *testing.T) {
 			t.Errorf("%d bytes: %v", cut, err)
 		}
 	}
+	for name, runs := range map[string][]*IDRun{
+		"a run twice":            {newIDRun(keys.Run{Day: 5, Number: 1}, 0, nil), newIDRun(keys.Run{Day: 5, Number: 1}, 0, nil)},
+		"days do not ascend":     {newIDRun(keys.Run{Day: 5, Number: 1}, 0, nil), newIDRun(keys.Run{Day: 4, Number: 2}, 0, nil)},
+		"a number not given yet": {newIDRun(keys.Run{Day: 5, Number: 3}, 0, nil)},
+		"ids in no bytes":        {newIDRun(keys.Run{Day: 5, Number: 1}, 1, nil)},
+		"too many ids":           {{ID: keys.Run{Day: 5, Number: 1}, IDs: maxRunIDs + 1, Bytes: math.MaxInt64}},
+	} {
+		if _, err := readIDs((&IDs{Next: 3, Runs: runs}).manifest(), nil); !errors.Is(err, corrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	far := binary.AppendVarint([]byte{idsVersion, 1, 3, 1}, math.MaxInt32+1)
+	if _, err := readIDs(kv.Seal(nil, []byte{idsVersion, 1, 3, 0, 0}), nil); !errors.Is(err, corrupt) {
+		t.Errorf("a byte more: %v", err)
+	}
+	if _, err := readIDs(kv.Seal(nil, append(far, 1, 0, 0)), nil); !errors.Is(err, corrupt) {
+		t.Errorf("a day that there is not: %v", err)
+	}
+}
+
+// TestRunDamaged: what is wrong with a page or a filter is found by Check, and by who looks
+// for ids as far as it can be seen in one page.
+func TestRunDamaged(t *testing.T) {
+	corrupt := &query.Error{Code: query.CodeCorrupt}
 	r := rand.New(rand.NewPCG(8, 1))
 	claims := map[effect.ID]uint64{}
 	for range 5000 {
@@ -338,6 +363,16 @@ func TestIDsDamaged(t *testing.T) {
 		damage(b, s.ids.Runs[0].ID)
 		s.must(b.Commit(false))
 		s.must(b.Close())
+		seen := false
+		for id := range claims {
+			_, _, err := s.ids.Lookup(id)
+			if seen = seen || err != nil; err != nil && !errors.Is(err, corrupt) {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if seen == (name == "in the wrong order" || name == "ids are lost" || name == "another's filter") {
+			t.Errorf("%s: that a reader sees it is %t", name, seen)
+		}
 		if err := s.ids.Runs[0].Check(t.Context()); !errors.Is(err, corrupt) {
 			t.Errorf("%s: %v", name, err)
 		}

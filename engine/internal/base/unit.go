@@ -215,6 +215,38 @@ func (s *slot[T]) get() *T {
 	return p
 }
 
+// empty forgets the object, and says so in gone if there was one.
+func (s *slot[T]) empty(gone map[any]bool) {
+	if s.p.Swap(nil) != nil {
+		gone[s] = true
+	}
+}
+
+// rowSlots are n slots for stored rows. They are made when the first row is read: a
+// forged manifest may claim any number of rows that are not there.
+type rowSlots struct {
+	n    int
+	made atomic.Pointer[[]slot[[]byte]]
+}
+
+func (s *rowSlots) at(i int) *slot[[]byte] {
+	made := s.made.Load()
+	if made == nil {
+		all := make([]slot[[]byte], s.n)
+		s.made.CompareAndSwap(nil, &all)
+		made = s.made.Load()
+	}
+	return &(*made)[i]
+}
+
+// all returns the slots if they have been made.
+func (s *rowSlots) all() []slot[[]byte] {
+	if made := s.made.Load(); made != nil {
+		return *made
+	}
+	return nil
+}
+
 func (s *slot[T]) drop() bool {
 	if s.used.Swap(false) {
 		return false
