@@ -190,6 +190,35 @@ func TestIDsForgotten(t *testing.T) {
 	s.compare(r)
 }
 
+// TestIDsInTheCache: what was looked at is in the cache, until its run is gone.
+func TestIDsInTheCache(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 1))
+	s := newIDStore(t)
+	claims := map[effect.ID]uint64{}
+	for range 3 * idPage {
+		claims[effect.ID{Hi: r.Uint64(), Lo: r.Uint64(), Day: 1}] = 7
+	}
+	s.fold(claims, 1)
+	s.cache.ForgetRuns(s.ids.Runs) // nothing was looked at
+	if n := s.cache.Used(); n != 0 {
+		t.Errorf("%d bytes before the first look", n)
+	}
+	s.compare(r)
+	if n := s.cache.Used(); n < int64(len(claims)*(idEntry+1)) {
+		t.Errorf("%d bytes of %d ids", n, len(claims))
+	}
+	s.must(s.kv.Excise(s.ids.Runs[0].ID.Span()))
+	for id := range claims {
+		if _, ok, err := s.ids.Lookup(id); !ok || err != nil {
+			t.Fatalf("a page in the cache is read: %v", err)
+		}
+	}
+	s.cache.ForgetRuns(s.ids.Runs)
+	if n := s.cache.Used(); n != 0 {
+		t.Errorf("%d bytes of a run that is gone", n)
+	}
+}
+
 // TestIDSize: a stored id takes at most 24 bytes, filters, keys and checksums included.
 func TestIDSize(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 1))
@@ -349,6 +378,9 @@ func TestRunDamaged(t *testing.T) {
 		"a filter is missing": func(b *kv.Batch, run keys.Run) { b.Delete(run.Row(keys.Filter, 2)) },
 		"half an id":          func(b *kv.Batch, run keys.Run) { b.Set(run.Row(keys.Page, 2), kv.Seal(nil, make([]byte, 11))) },
 		"another page":        func(b *kv.Batch, run keys.Run) { b.Set(run.Row(keys.Page, 2), kv.Seal(nil, ascending(1, 2))) },
+		"ends in another page": func(b *kv.Batch, run keys.Run) {
+			b.Set(run.Row(keys.Page, 2), kv.Seal(nil, ascending(2<<61, 3<<61)))
+		},
 		"in the wrong order":  func(b *kv.Batch, run keys.Run) { b.Set(run.Row(keys.Page, 0), kv.Seal(nil, ascending(2, 1))) },
 		"ids are lost":        func(b *kv.Batch, run keys.Run) { b.Set(run.Row(keys.Page, 0), kv.Seal(nil, nil)) },
 		"another's filter":    func(b *kv.Batch, run keys.Run) { b.Set(run.Row(keys.Filter, 0), kv.Seal(nil, newFilter(1))) },
