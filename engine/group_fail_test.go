@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -61,5 +62,37 @@ func TestRefusedBehindAFailedGroup(t *testing.T) {
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCancelledInTheQueue: a batch whose caller has given up before it is decided is not
+// applied.
+func TestCancelledInTheQueue(t *testing.T) {
+	m := newRetained(t, 100)
+	gate, begun := make(chan struct{}), make(chan struct{})
+	hold := &request{ctx: t.Context(), done: make(chan struct{}), task: func() { close(begun); <-gate }}
+	if err := m.db.enqueue(hold); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	ctx, cancel := context.WithCancel(t.Context())
+	b := batch.New()
+	b.Upsert("ann")
+	raw, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait, err := m.db.Submit(ctx, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	close(gate)
+	if r, err := wait(); !errors.Is(err, context.Canceled) || r.Accepted != 0 {
+		t.Errorf("%+v %v", r, err)
+	}
+	m.apply(func(b *batch.Builder) { b.Upsert("bob") })
+	if n, err := m.db.Count(t.Context(), "true", nil); err != nil || n.Count != 1 {
+		t.Errorf("%d people (%v)", n.Count, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kantadb/kanta/engine"
@@ -20,11 +21,14 @@ type overlap struct {
 	o     engine.Options
 	db    *engine.DB
 	hold  chan error // what the sync of the held group comes to
+
+	failed atomic.Int32 // how often the store said that it failed
 }
 
 func newOverlap(t *testing.T) *overlap {
 	v := &overlap{t: t, files: newFaultFS(), hold: make(chan error)}
 	v.o = engine.Options{FS: v.files, Clock: fixedClock}
+	v.o.Hooks.Failed = func(error) { v.failed.Add(1) }
 	engine.LowerLimits(&v.o, 1, 100_000, 100_000) // every group has an L0 of its own
 	var err error
 	v.db, err = engine.Open("store", &v.o)
@@ -204,6 +208,9 @@ func TestOverlappedGroupFails(t *testing.T) {
 	v.taken()
 	v.hold <- errors.New("the disk is gone")
 	failed := &query.Error{Code: query.CodeFailed}
+	if _, err := first(); !errors.Is(err, failed) || v.failed.Load() != 1 {
+		t.Errorf("%v; the store has said %d times that it failed", err, v.failed.Load())
+	}
 	for i, wait := range []func() (batch.Result, error){first, second, again, v.submit(increment("iii", "ann"))} {
 		if r, err := wait(); !errors.Is(err, failed) || r.Accepted != 0 {
 			t.Errorf("batch %d: %+v %v", i, r, err)

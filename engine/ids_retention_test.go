@@ -231,6 +231,9 @@ func TestForgottenIDsLeaveTheDisk(t *testing.T) {
 	reader := m.db.acquire()
 	m.set(m.now.AddDate(0, 0, 18)) // from day 98 on
 	m.apply(func(b *batch.Builder) { b.Upsert("k") })
+	if n := m.db.writer.ids.held.Load(); n != 0 {
+		t.Errorf("%d ids that are stored are held in memory", n)
+	}
 	m.compactSame()
 	if got := size(); got != before/4 || rows() != 4 {
 		t.Errorf("%d bytes, there were %d; %d rows, which a reader may want", got, before, rows())

@@ -128,6 +128,13 @@ func TestActsNewerAndDamaged(t *testing.T) {
 			}
 		}
 	}
+	payload, err := kv.Unseal(exampleActs().manifest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := open(kv.Seal(nil, append(payload, 0))); !isCode(err, query.CodeCorrupt) {
+		t.Errorf("a byte more: %v", err)
+	}
 	twice := exampleActs()
 	twice.Parts = append(twice.Parts, twice.Parts[0])
 	if err := open(twice.manifest()); !isCode(err, query.CodeCorrupt) {

@@ -110,8 +110,9 @@ func TestIDs(t *testing.T) {
 	merged, paged := 0, 0
 	for step := range 40 {
 		claims := map[effect.ID]uint64{}
+		skew := r.IntN(2) * 8 // the last pages are empty
 		for range 1 + r.IntN(1<<r.IntN(13)) {
-			claims[effect.ID{Hi: r.Uint64() >> (r.IntN(2) * 8), Lo: r.Uint64(), Day: int32(r.IntN(4)) - 2}] = r.Uint64() >> (64 - effect.ContentBits)
+			claims[effect.ID{Hi: r.Uint64() >> skew, Lo: r.Uint64(), Day: int32(r.IntN(4)) - 2}] = r.Uint64() >> (64 - effect.ContentBits)
 		}
 		out := s.fold(claims, uint64(step+1))
 		for _, run := range out.Gone {
@@ -232,6 +233,39 @@ func TestIDSize(t *testing.T) {
 		if each := float64(s.ids.Runs[0].Bytes) / float64(n); each > 24 {
 			t.Errorf("of %d ids each takes %.2f bytes", n, each)
 		}
+	}
+}
+
+// TestIDsWrittenSeldom: with many small folds of one day, an id is not written at each.
+func TestIDsWrittenSeldom(t *testing.T) {
+	const folds, each = 400, 100
+	r := rand.New(rand.NewPCG(2, 1))
+	s := newIDStore(t)
+	written := int64(0)
+	for i := range uint64(folds) {
+		claims := map[effect.ID]uint64{}
+		for range each {
+			claims[effect.ID{Hi: r.Uint64(), Lo: r.Uint64()}] = 0
+		}
+		written += s.fold(claims, i+1).Written
+	}
+	if times := written / (folds * each * (idEntry + 2)); times > 12 {
+		t.Errorf("an id is written %d times", times)
+	}
+}
+
+// TestFilterForm: how long a filter is, and which bits an id sets.
+func TestFilterForm(t *testing.T) {
+	for n, want := range map[int]int{0: 64, 51: 64, 52: 128, 1024: 1280} {
+		if got := len(newFilter(n)); got != want {
+			t.Errorf("the filter of %d ids has %d bytes, want %d", n, got, want)
+		}
+	}
+	got, want := newFilter(52), newFilter(52)
+	addToFilter(got, idKey{1 << 63, 1<<63 | 3<<9 | 5})
+	want[64] = 1<<5 | 1<<3 | 1<<0 // of line 1: bits 5, 3, and 0 four times
+	if !bytes.Equal(got, want) {
+		t.Errorf("%x, want %x", got, want)
 	}
 }
 
