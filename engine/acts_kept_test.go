@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -99,3 +100,72 @@ func TestPlantedPresence(t *testing.T) {
 		t.Errorf("it is missing: %v", err)
 	}
 }
+
+// TestEdgesOfWindows asks who has an event in windows that begin and end at events, next to
+// them, and where days do: of parts of one day, and of one of several.
+func TestEdgesOfWindows(t *testing.T) {
+	m := busyStore(t) // days 90 and 91
+	defer func() { _ = m.db.Close() }()
+	type event struct {
+		who  int
+		time int64
+	}
+	var events []event
+	for day := range int64(12) {
+		span := day < 10 // 60 to 69, which become one part
+		at := (80 + day) * actDay
+		if span {
+			at = (60 + day) * actDay
+		}
+		for i := range int64(200) {
+			events = append(events, event{int(i % 50), at + i*60_000})
+		}
+		if !span {
+			continue
+		}
+		last := event{int(day), at + actDay - 1}
+		events = append(events, last)
+		m.apply(func(b *batch.Builder) {
+			table := b.Events(nil)
+			for _, e := range events[len(events)-201:] {
+				table.Row(fmt.Append(nil, "k", e.who), []byte("buy"), e.time)
+			}
+		})
+	}
+	m.compactSame()
+	if p := m.part(0).ID; p.Days != 30 {
+		t.Fatalf("the first part is %+v", p)
+	}
+	r := rand.New(rand.NewPCG(12, 1))
+	edge := func() int64 {
+		e := events[r.IntN(len(events))]
+		switch at := e.time / actDay * actDay; r.IntN(4) {
+		case 0:
+			return at + r.Int64N(3) - 1
+		case 1: // the last of the day
+			return at + 199*60_000 + r.Int64N(3) - 1
+		}
+		return e.time + r.Int64N(3) - 1
+	}
+	for range 400 {
+		from, to := edge(), edge()
+		if r.IntN(2) == 0 { // a short one: few people
+			to = from + r.Int64N(20)*60_000 + r.Int64N(3)
+		}
+		if from, to = min(from, to), max(from, to); from == to {
+			continue
+		}
+		who := map[int]bool{}
+		for _, e := range events {
+			if e.time >= from && e.time < to {
+				who[e.who] = true
+			}
+		}
+		text := fmt.Sprintf("buy.between(timestamp(%q), timestamp(%q)).any()", instant(from), instant(to))
+		if c, err := m.db.Count(t.Context(), text, nil); err != nil || int(c.Count) != len(who) {
+			t.Fatalf("%s: %d people, want %d (%v)", text, c.Count, len(who), err)
+		}
+	}
+}
+
+func instant(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }

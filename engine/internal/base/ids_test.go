@@ -110,9 +110,8 @@ func TestIDs(t *testing.T) {
 	merged, paged := 0, 0
 	for step := range 40 {
 		claims := map[effect.ID]uint64{}
-		skew := r.IntN(2) * 8 // the last pages are empty
 		for range 1 + r.IntN(1<<r.IntN(13)) {
-			claims[effect.ID{Hi: r.Uint64() >> skew, Lo: r.Uint64(), Day: int32(r.IntN(4)) - 2}] = r.Uint64() >> (64 - effect.ContentBits)
+			claims[effect.ID{Hi: r.Uint64() >> (r.IntN(2) * 8), Lo: r.Uint64(), Day: int32(r.IntN(4)) - 2}] = r.Uint64() >> (64 - effect.ContentBits)
 		}
 		out := s.fold(claims, uint64(step+1))
 		for _, run := range out.Gone {
@@ -191,13 +190,14 @@ func TestIDsForgotten(t *testing.T) {
 	s.compare(r)
 }
 
-// TestIDsInTheCache: what was looked at is in the cache, until its run is gone.
+// TestIDsInTheCache: what was looked at is in the cache, until its run is gone. The run's
+// last pages are empty.
 func TestIDsInTheCache(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 1))
 	s := newIDStore(t)
 	claims := map[effect.ID]uint64{}
 	for range 3 * idPage {
-		claims[effect.ID{Hi: r.Uint64(), Lo: r.Uint64(), Day: 1}] = 7
+		claims[effect.ID{Hi: r.Uint64() >> 1, Lo: r.Uint64(), Day: 1}] = 7
 	}
 	s.fold(claims, 1)
 	s.cache.ForgetRuns(s.ids.Runs) // nothing was looked at
