@@ -13,6 +13,7 @@ import (
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -104,27 +105,22 @@ func TestPlantedPresence(t *testing.T) {
 // TestEdgesOfWindows asks who has an event in windows that begin and end at events, next to
 // them, and where days do: of parts of one day, and of one of several.
 func TestEdgesOfWindows(t *testing.T) {
-	m := busyStore(t) // days 90 and 91
-	defer func() { _ = m.db.Close() }()
+	m := newRetained(t, 100)
+	m.apply(addEvents(schema.Event{Name: "buy"}))
 	type event struct {
 		who  int
 		time int64
 	}
 	var events []event
 	for day := range int64(12) {
-		span := day < 10 // 60 to 69, which become one part
-		at := (80 + day) * actDay
-		if span {
-			at = (60 + day) * actDay
+		at, last := (60+day)*actDay, actDay-int64(1)
+		if day >= 10 { // the others become one part
+			at, last = (80+day)*actDay, 200*60_000
 		}
 		for i := range int64(200) {
 			events = append(events, event{int(i % 50), at + i*60_000})
 		}
-		if !span {
-			continue
-		}
-		last := event{int(day), at + actDay - 1}
-		events = append(events, last)
+		events = append(events, event{50 + int(day), at + last})
 		m.apply(func(b *batch.Builder) {
 			table := b.Events(nil)
 			for _, e := range events[len(events)-201:] {
@@ -139,18 +135,23 @@ func TestEdgesOfWindows(t *testing.T) {
 	r := rand.New(rand.NewPCG(12, 1))
 	edge := func() int64 {
 		e := events[r.IntN(len(events))]
-		switch at := e.time / actDay * actDay; r.IntN(4) {
-		case 0:
-			return at + r.Int64N(3) - 1
-		case 1: // the last of the day
-			return at + 199*60_000 + r.Int64N(3) - 1
+		if r.IntN(2) == 0 {
+			e = events[len(events)-1-r.IntN(2)*201] // the last of a part of one day
+		}
+		if r.IntN(4) == 0 {
+			return (e.time/actDay+1)*actDay + r.Int64N(3) - 2
 		}
 		return e.time + r.Int64N(3) - 1
 	}
 	for range 400 {
 		from, to := edge(), edge()
-		if r.IntN(2) == 0 { // a short one: few people
-			to = from + r.Int64N(20)*60_000 + r.Int64N(3)
+		switch short := r.Int64N(20)*60_000 + r.Int64N(3); r.IntN(4) { // one with few people
+		case 0:
+			to = from + short
+		case 1:
+			from = to - short
+		case 2:
+			from = to / actDay * actDay
 		}
 		if from, to = min(from, to), max(from, to); from == to {
 			continue

@@ -102,8 +102,10 @@ func (c *changing) count(text string, want uint64) {
 // content also checks the store.
 func (c *changing) content() [16]byte {
 	c.t.Helper()
-	_, err := c.db.Check(c.t.Context(), nil)
-	must(c.t, err)
+	report, err := c.db.Check(c.t.Context(), nil)
+	if must(c.t, err); len(report.Problems) > 0 {
+		c.t.Fatal(report.Problems)
+	}
 	d, err := c.db.Digests(c.t.Context())
 	must(c.t, err)
 	return d.Content
