@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,11 @@ func (m *actModel) ask(name string) {
 	m.t.Helper()
 	texts := [4]string{m.condition(), m.condition(), m.condition(), m.condition()}
 	m.define("asked", texts[0])
+	r := m.r
+	m.r = rand.New(rand.NewPCG(uint64(m.asked), 5)) // the story of a seed stays what it is
+	worked := m.value()
+	m.r = r
+	m.define("worked", worked)
 	s := m.db.acquire()
 	defer s.era.release()
 	people := m.people(s)
@@ -47,6 +53,8 @@ func (m *actModel) ask(name string) {
 		}
 		if i == 0 {
 			m.computed(name, text, truths, env)
+			m.worked(name, env)
+			m.worked(name, query.Env{Now: env.Now.AddDate(0, 0, -9)})
 			text = "asked"
 		}
 		count, err := m.db.Count(m.t.Context(), text, &query.Options{Now: env.Now})
@@ -125,6 +133,76 @@ func (m *actModel) computed(name, text string, want map[string]query.Truth, env 
 	}
 	if len(counts) > 0 {
 		m.t.Fatalf("%s, now %v: by %s nobody has %v: %+v", name, env.Now, text, counts, b)
+	}
+}
+
+// value makes an expression with a value of some kind.
+func (m *actModel) value() string {
+	list, event := m.events()
+	out := list + ".count()"
+	if event == "buy" {
+		out = pickOne(m, out, list+".sum(e, e.amount)", list+".avg(e, e.amount)", list+".last().amount", list+".last().ts", list+".first().item", "100 / "+out)
+	}
+	switch m.r.IntN(4) {
+	case 0:
+		return out
+	case 1:
+		return m.condition() + ` ? "many" : ` + m.condition() + ` ? "some" : "many"`
+	case 2:
+		return m.condition()
+	}
+	return "(" + m.condition() + " ? " + list + ".count() : -1)"
+}
+
+// worked compares the values of the computed attribute worked in a listing, its order and a
+// breakdown with what profiles say, for which the interpreter works it out.
+func (m *actModel) worked(name string, env query.Env) {
+	m.t.Helper()
+	o := query.Options{Now: env.Now}
+	fatalf := func(format string, args ...any) {
+		m.t.Helper()
+		sch, _ := m.db.Schema(m.t.Context())
+		m.t.Fatalf("%s, now %v: worked is %s: %s", name, env.Now, sch.LookupComputed("worked").Text, fmt.Sprintf(format, args...))
+	}
+	members, err := m.db.Members(m.t.Context(), "true", &query.MembersOptions{Options: o, Attributes: []string{"worked"}, OrderBy: "worked"})
+	if err != nil {
+		fatalf("%v", err)
+	}
+	counts, last := map[string]uint64{}, schema.Value{}
+	for row, err := range members.Rows {
+		if err != nil {
+			fatalf("%v", err)
+		}
+		p, err := m.db.Profile(m.t.Context(), row.Key, &query.ProfileOptions{Options: o})
+		if err != nil {
+			fatalf("%v", err)
+		}
+		want := schema.Value{}
+		for _, c := range p.Computed {
+			if c.Name == "worked" {
+				want = c.Value
+			}
+		}
+		v := row.Values[0]
+		if !v.Equal(want) {
+			fatalf("%v for %s in the listing, %v in the profile", v, row.Key, want)
+		}
+		if !v.IsAbsent() && !last.IsAbsent() && cmp.Or(cmp.Compare(last.Ordered(), v.Ordered()), cmp.Compare(last.Str(), v.Str())) > 0 {
+			fatalf("%v comes behind %v", v, last)
+		}
+		last = v
+		counts[v.String()]++
+	}
+	b, err := m.db.Breakdown(m.t.Context(), "true", "worked", &query.BreakdownOptions{Options: o})
+	if err != nil {
+		fatalf("%v", err)
+	}
+	got := map[string]uint64{}
+	for _, r := range b.Rows {
+		got[r.Value.String()] = r.Count
+	}
+	if !maps.Equal(got, counts) {
+		fatalf("%v in the breakdown, %v in the listing", got, counts)
 	}
 }
 

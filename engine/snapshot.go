@@ -202,7 +202,13 @@ func (n *snapshot) field(name string, env query.Env) (query.Field, error) {
 	if err != nil {
 		return query.Field{}, err
 	}
-	v := all[slices.IndexFunc(all, func(v *syntax.Value) bool { return v.Attribute.Name == name })]
+	i := slices.IndexFunc(all, func(v *syntax.Value) bool { return v.Attribute.Name == name })
+	v := all[i]
+	if v.ReadsNow { // its plan is for another now
+		if v, err = n.db.compiler.Value(&n.s.Schema.Computed[i], n.s.catalog(), env); err != nil {
+			return query.Field{}, err
+		}
+	}
 	return query.Computed(v.Attribute, &v.Formula), nil
 }
 

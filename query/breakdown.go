@@ -92,7 +92,7 @@ func countValues(ctx context.Context, view View, p *Prepared, by Field, prefix s
 			if err != nil || r.yes.Form == bitmap.Empty {
 				return err
 			}
-			if computed.in != nil {
+			if computed.computed() {
 				return c.countComputed(ctx, w, computed, r.yes)
 			}
 			return w.gather.each(ctx, r.yes, func(ords []uint16) error { return c.count(w.cur, w.chunk, ords) })
@@ -260,31 +260,48 @@ func (c *valueCounts) countComputed(ctx context.Context, w *worker, r *fieldRead
 	if c.byInt == nil {
 		c.byInt, c.byText = map[int64]uint64{}, map[string]*uint64{}
 	}
-	return r.in.each(ctx, w, who, func(_ uint16, values []schema.Value, acts [][]Act) error {
-		switch v := r.eval(values, acts, w.env); {
-		case v.IsAbsent(), v.Kind() == schema.Set && len(v.Elements()) == 0:
-			c.none++
-		case v.Kind() == schema.Set:
-			for _, x := range v.Elements() {
-				c.addText(x)
-			}
-			c.memberships += uint64(len(v.Elements()))
-		case v.Kind() == schema.String:
-			c.addText(v.Str())
-		default:
-			c.byInt[v.Ordered()]++
-		}
-		return c.limit(max(len(c.byInt), len(c.byText)))
+	if r.plan != nil {
+		return r.plan.each(ctx, w, who, c)
+	}
+	return r.in.each(ctx, w, who, func(ord uint16, values []schema.Value, acts [][]Act) error {
+		return c.one(ord, r.eval(values, acts, w.env))
 	})
 }
 
-func (c *valueCounts) addText(s string) {
-	if n := c.byText[s]; n != nil {
-		*n++
+func (c *valueCounts) one(_ uint16, v schema.Value) error { return c.add(v, 1) }
+
+func (c *valueCounts) all(who bitmap.Set, v schema.Value) error {
+	if who.IsEmpty() {
+		return nil
+	}
+	return c.add(v, uint64(who.Count()))
+}
+
+// add counts a computed value of n profiles.
+func (c *valueCounts) add(v schema.Value, n uint64) error {
+	switch {
+	case v.IsAbsent(), v.Kind() == schema.Set && len(v.Elements()) == 0:
+		c.none += n
+	case v.Kind() == schema.Set:
+		for _, x := range v.Elements() {
+			c.addText(x, n)
+		}
+		c.memberships += n * uint64(len(v.Elements()))
+	case v.Kind() == schema.String:
+		c.addText(v.Str(), n)
+	default:
+		c.byInt[v.Ordered()] += n
+	}
+	return c.limit(max(len(c.byInt), len(c.byText)))
+}
+
+func (c *valueCounts) addText(s string, n uint64) {
+	if have := c.byText[s]; have != nil {
+		*have += n
 		return
 	}
-	one := uint64(1)
-	c.byText[s] = &one
+	first := n // n itself would be put on the heap at each call
+	c.byText[s] = &first
 }
 
 func (c *valueCounts) limit(n int) error {

@@ -55,7 +55,8 @@ type worker struct {
 	trace     bool        // measure bytes per node
 	gather    gatherer
 	inputs    map[*inputs]*inputState
-	events    *eventWork // nil until it is needed
+	choices   map[*choicePlan]*worker // what works them out, on the same chunk
+	events    *eventWork              // nil until it is needed
 	total     tally
 
 	unknownEvents uint64 // for how many events a condition, or what is folded, was unknown

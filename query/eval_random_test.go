@@ -354,6 +354,27 @@ func (c *checker) field(a schema.Attribute) Field {
 			return values[1]
 		}}
 	}
+	if f.Formula != nil && c.r.IntN(2) == 0 && a.Kind != schema.Set {
+		has, own := &Has{Attr: a.ID}, &Choice{Attr: a.ID}
+		if a.Kind == schema.Bool {
+			own = &Choice{Test: &In{Attr: a.ID, Values: []schema.Value{schema.BoolValue(true)}}}
+		} else if a.Kind.Ordered() {
+			own = &Choice{Of: &Column{Attr: a.ID, Kind: a.Kind, Scale: a.Scale}}
+		}
+		var test Node
+		for test == nil { // one that is never unknown
+			switch n := randomLeaf(c.r, c.v.schema).(type) {
+			case *In:
+				test = &And{[]Node{&Has{Attr: n.Attr}, n}}
+			case *Range:
+				test = &Or{[]Node{&Not{&Has{Attr: n.Attr}}, n}}
+			case *InList, *SetHas:
+				test = n
+			}
+		}
+		f.Formula.Plan = &Choice{If: test, Then: own, Else: &Choice{If: has, Then: own, Else: &Choice{}}}
+		f.Formula.Eval = nil
+	}
 	return f
 }
 

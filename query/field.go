@@ -44,9 +44,13 @@ func (f *Field) attribute() *schema.Attribute {
 // fieldReader reads a field's values. It belongs to one worker.
 type fieldReader struct {
 	stored valueReader
-	in     *inputs // of a formula
+	plan   *choicePlan // of a formula that has one, else
+	in     *inputs     // of a formula
 	eval   FormulaFunc
 }
+
+// computed reports whether the field is a formula.
+func (r *fieldReader) computed() bool { return r.plan != nil || r.in != nil }
 
 func newFieldReader(ctx context.Context, view View, f *Field) (*fieldReader, error) {
 	r := &fieldReader{stored: valueReader{view: view, attr: f.Attribute}}
@@ -54,8 +58,14 @@ func newFieldReader(ctx context.Context, view View, f *Field) (*fieldReader, err
 		return r, nil
 	}
 	r.eval = f.Formula.Eval
-	b := &planner{ctx: ctx, view: view, p: &Prepared{schema: view.Schema()}}
+	p := &Prepared{schema: view.Schema()}
+	p.living, p.isExact = view.ExistsCount(schema.KeyAttr)
+	b := &planner{ctx: ctx, view: view, p: p}
 	var err error
+	if f.Formula.Plan != nil {
+		r.plan, err = b.choice(ctx, f.Formula.Plan)
+		return r, err
+	}
 	r.in, err = b.inputs(f.Formula.Attrs, f.Formula.Events, Span{})
 	return r, err
 }
@@ -63,6 +73,9 @@ func newFieldReader(ctx context.Context, view View, f *Field) (*fieldReader, err
 // read writes the value of ords[i], or the zero Value, to dst[i*stride]. For a formula the
 // worker must have begun the chunk.
 func (r *fieldReader) read(ctx context.Context, w *worker, ords []uint16, dst []schema.Value, stride int) error {
+	if r.plan != nil {
+		return r.plan.each(ctx, w, bitmap.FromArray(ords), &column{ords: ords, dst: dst, stride: stride})
+	}
 	if r.in == nil {
 		return r.stored.read(w.cur, w.chunk, ords, dst, stride)
 	}

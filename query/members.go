@@ -205,7 +205,7 @@ func (r *rowReader) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.readers, r.formulas = append(r.readers, c), r.formulas || c.in != nil
+		r.readers, r.formulas = append(r.readers, c), r.formulas || c.computed()
 	}
 	return nil
 }

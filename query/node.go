@@ -144,6 +144,7 @@ type Formula struct {
 	Events []schema.EventID
 	Lists  []string
 	Eval   FormulaFunc
+	Plan   *Choice // how it is worked out for many, at the now it was compiled for; nil: by Eval
 }
 
 // FormulaFunc is as [ResidualFunc]. The value is absent where an absent one makes it so, and

@@ -263,7 +263,9 @@ func (p *Person) end() {
 
 // Work works out a formula.
 func (p *Person) Work(ctx context.Context, f *Formula) (schema.Value, error) {
-	r, err := newFieldReader(ctx, p.view, &Field{Formula: f})
+	one := *f
+	one.Plan = nil // of one person the interpreter tells as soon
+	r, err := newFieldReader(ctx, p.view, &Field{Formula: &one})
 	if err != nil {
 		return schema.Value{}, err
 	}
@@ -281,6 +283,7 @@ func (p *Person) Work(ctx context.Context, f *Formula) (schema.Value, error) {
 func (w *worker) forget() {
 	w.cur.Close()
 	clear(w.inputs)
+	clear(w.choices)
 	if w.events != nil {
 		clear(w.events.lists)
 		clear(w.events.folds)

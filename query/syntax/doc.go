@@ -173,7 +173,8 @@
 // # What becomes of it
 //
 // A test of one attribute against a constant becomes an indexed node (In, Range, Match,
-// SetHas, Has), a comparison of calculations over numbers becomes Compare, and what is
+// SetHas, Has), a comparison of calculations over numbers becomes Compare, a choice (c ? a : b,
+// also one that is compared with a constant) If, and what is
 // left becomes Residual, which CEL's interpreter evaluates for one profile at a time. All
 // constants are computed first, at now. [Print] shows the tree. Compile's limits are the
 // Max constants.

@@ -3,6 +3,7 @@ package syntax
 import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -15,6 +16,7 @@ import (
 type Value struct {
 	Attribute schema.Attribute // name, kind, scale, and the format of a duration; there is no id
 	Uses      Uses
+	ReadsNow  bool // its Plan is for the now that it was compiled with
 	query.Formula
 }
 
@@ -52,7 +54,7 @@ func (c *compilation) value(x *schema.Computed) (*Value, error) {
 	if err != nil {
 		return nil, query.Errorf(query.CodeInternal, "computed attribute %q: %w", x.Name, err)
 	}
-	v.Uses = e.Uses
+	v.Uses, v.ReadsNow = e.Uses, e.ReadsNow
 	v.Attribute.Kind = valueKind(e.kind())
 	if e.kind() == cel.DurationType {
 		v.Attribute.Format = query.FormatDuration
@@ -62,6 +64,9 @@ func (c *compilation) value(x *schema.Computed) (*Value, error) {
 	}
 	v.Attrs, v.Events, v.Lists = e.reads(e.checked.Expr())
 	kind, scale := v.Attribute.Kind, int(v.Attribute.Scale)
+	if v.Plan = w.choice(e.checked.Expr(), kind, scale); w.err != nil {
+		return nil, w.err
+	}
 	v.Eval = func(values []schema.Value, acts [][]query.Act, env query.Env) schema.Value {
 		out, _, err := p.Eval(activation{readRow(e, v.Attrs, v.Events, values, acts, env)})
 		if err != nil {
@@ -70,6 +75,48 @@ func (c *compilation) value(x *schema.Computed) (*Value, error) {
 		return plainValue(out, kind, scale)
 	}
 	return v, nil
+}
+
+// choice translates an expression that has a value; nil if it has no plan, and is left to
+// the interpreter. A condition in it may be.
+func (w *walker) choice(e ast.Expr, kind schema.Kind, scale int) *query.Choice {
+	t := w.expr.checked.GetType(e.ID())
+	if readsNothing(e) {
+		v := w.value(e)
+		if types.IsUnknownOrError(v) {
+			return &query.Choice{}
+		}
+		return &query.Choice{Value: plainValue(v, kind, scale)}
+	}
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operators.Conditional {
+		c := e.AsCall().Args()
+		out := &query.Choice{If: simplify(w.node(c[0])), Then: w.choice(c[1], kind, scale), Else: w.choice(c[2], kind, scale)}
+		if isInterpreted(out.If) || out.Then == nil || out.Else == nil {
+			return nil
+		}
+		return out
+	}
+	switch a := w.attr(e); {
+	case t == cel.BoolType:
+		if n := simplify(w.node(e)); !isInterpreted(n) {
+			return &query.Choice{Test: n}
+		}
+	case t == cel.StringType:
+		if a != nil {
+			return &query.Choice{Attr: a.ID}
+		}
+	case kind.Ordered():
+		if x, ok := w.arith(e); ok && x.kind == kind && x.scale <= scale {
+			return &query.Choice{Of: x.rescale(scale)}
+		}
+	}
+	return nil
+}
+
+// isInterpreted reports whether a plan is nothing but the interpreter.
+func isInterpreted(n query.Node) bool {
+	_, is := n.(*query.Residual)
+	return is
 }
 
 // valueKind returns the kind that values of a type have outside of expressions.

@@ -46,11 +46,12 @@ func TestValueEqualsInterpreter(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 7))
-	kinds := map[string]int{}
+	kinds, planned := map[string]int{}, map[string]int{}
 	for range 1200 {
 		cat := testWorld()
 		n := &naming{eventWriter{writer{r}, cat.schema, testNow.Now}, cat, map[string]string{}}
 		x := schema.Computed{Name: "c", Text: n.of(n.truth(1), n.writer.truth(1), n.writer.number(2), n.amount(1), n.date(), n.time(), n.text(), "interests",
+			"("+n.truth(1)+" ? "+n.text()+" : "+n.of(n.text(), n.writer.truth(0)+" ? country : \"no\"")+")", "("+n.truth(0)+" ? "+n.writer.number(1)+" : "+n.amount(1)+")",
 			"now - signup", "signup - last_seen", "country + plan", "vip ? age : visits", `in_list("staff") || vip`, `in_segment("early")`)}
 		v, err := testCompiler.Value(&x, cat, testNow)
 		if err != nil {
@@ -67,11 +68,17 @@ func TestValueEqualsInterpreter(t *testing.T) {
 				p.acts[cat.schema.Events[j].ID] = n.acts(&cat.schema.Events[j])
 			}
 			got := valueOf(v, p)
+			if v.Plan != nil {
+				planned[v.Attribute.Kind.String()]++
+				if plan := chosen(v.Plan, p); !plan.Equal(got) || plan.Scale() != got.Scale() {
+					t.Fatalf("seed %d: %s is %v by its plan, %v by the interpreter for %v", seed, x.Text, plan, got, named(cat.schema, p))
+				}
+			}
 			if k := got.Kind(); k != schema.Absent && (k != v.Attribute.Kind || got.Scale() != v.Attribute.Scale) {
 				t.Fatalf("seed %d: %s is %v, a %v of scale %d, for %+v", seed, x.Text, got, k, got.Scale(), v.Attribute)
 			}
 			has := !got.IsAbsent() && (got.Kind() != schema.Set || len(got.Elements()) > 0)
-			if is := interpret(t, "has(c)", cat, p); is != has && !strange(t, cat, p) {
+			if is := interpret(t, "has(c)", cat, p); is != has && !strange(t, cat, v, p) {
 				t.Fatalf("seed %d: %s is %v, has() says %v for %v", seed, x.Text, got, is, named(cat.schema, p))
 			}
 			literal := written(got, duration)
@@ -84,7 +91,12 @@ func TestValueEqualsInterpreter(t *testing.T) {
 			}
 		}
 	}
-	t.Log(kinds)
+	t.Log(kinds, planned)
+	for _, k := range []string{"bool", "int", "float", "decimal", "string", "date", "timestamp"} {
+		if planned[k] < 40 {
+			t.Errorf("only %d plans of kind %s", planned[k], k)
+		}
+	}
 	for _, k := range []string{"bool", "int", "float", "decimal", "string", "stringduration", "date", "timestamp", "set<string>"} {
 		if kinds[k] < 8 {
 			t.Errorf("only %d of kind %s", kinds[k], k)
@@ -92,11 +104,48 @@ func TestValueEqualsInterpreter(t *testing.T) {
 	}
 }
 
+// chosen is the reference evaluator of plans of values.
+func chosen(c *query.Choice, p person) schema.Value {
+	switch {
+	case c.If != nil:
+		switch t, _ := evaluate(c.If, p); t {
+		case query.True:
+			return chosen(c.Then, p)
+		case query.False:
+			return chosen(c.Else, p)
+		}
+		return schema.Value{}
+	case c.Test != nil:
+		t, _ := evaluate(c.Test, p)
+		if t == query.Unknown {
+			return schema.Value{}
+		}
+		return schema.BoolValue(t == query.True)
+	case c.Attr != 0:
+		return p.value(c.Attr)
+	case c.Of == nil:
+		return c.Value
+	}
+	switch x := calculate(c.Of, p); {
+	case x.absent || x.failed:
+		return schema.Value{}
+	case x.kind == schema.Float:
+		return schema.FloatValue(x.f)
+	default:
+		return schema.FromOrdered(x.kind, x.scale, x.n.Int64())
+	}
+}
+
 // strange reports what is a value in an expression, but none that an attribute can have: a
-// float that is no number, a date past the last.
-func strange(t *testing.T, cat *world, p person) bool {
+// float that is no number, a date past the last, a decimal too large for the scale that
+// another branch has.
+func strange(t *testing.T, cat *world, v *Value, p person) bool {
 	t.Helper()
-	for _, text := range []string{"c != c", `c > date("9999-12-31")`, `c < date("0001-01-01")`} {
+	texts := []string{"c != c", `c > date("9999-12-31")`, `c < date("0001-01-01")`}
+	if a := &v.Attribute; a.Kind == schema.Decimal {
+		texts = append(texts, fmt.Sprintf("c > %v || c < %v", schema.DecimalValue(math.MaxInt64, a.Scale), schema.DecimalValue(math.MinInt64, a.Scale)))
+	}
+	for _, text := range texts {
 		if e, err := testCompiler.Compile(text, cat, testNow); err == nil {
 			if is, _ := e.Interpret(p.value, p.act, p.inList, testNow); is == query.True {
 				return true
