@@ -171,15 +171,22 @@ func (c *checker) keys(ctx context.Context) error {
 			c.problem("keys of chunk %d: %v", chunk, err)
 			continue
 		}
+		hashes, found := make([]uint64, len(names)), make([]uint32, len(names))
+		for i, key := range names {
+			hashes[i] = view.Hash(c.s.Seed, key)
+		}
+		if err := cursor.LookupAll(hashes, func(i int) []byte { return names[i] }, found); err != nil {
+			c.problem("profiles of chunk %d are not found by their keys: %v", chunk, err)
+			continue
+		}
 		for i, key := range names {
 			ord := uint32(chunk)<<bitmap.ChunkBits | uint32(ords[i])
 			if key == nil {
 				c.problem("profile %d has no key", ord)
 				continue
 			}
-			found, ok, err := cursor.Lookup(view.Hash(c.s.Seed, key), key)
-			if err != nil || !ok || found != ord {
-				c.problem("profile %q is not found by its key (%v)", key, err)
+			if found[i] != ord {
+				c.problem("profile %q is not found by its key", key)
 			}
 		}
 		c.report.Derived += uint64(len(ords))

@@ -7,7 +7,6 @@ import (
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/effect"
 	"github.com/kantadb/kanta/engine/internal/keys"
-	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
 )
 
@@ -48,11 +47,6 @@ type decider struct {
 	idsFrom int32                  // the day from which on ids were known before the row of schema changes at hand
 	added   []addedString
 	built   []keys.Span // that it has written into the base
-}
-
-type newKey struct {
-	ord uint32
-	key string
 }
 
 // cell is one value of one profile.
@@ -175,17 +169,16 @@ func (d *decider) rows(b *block, missing []*schema.Attribute) error {
 	if err != nil {
 		return err
 	}
+	who, err := d.lookUp(b.op.Block.Keys)
+	if err != nil {
+		return err
+	}
 	for row := range b.op.Block.N {
-		key := b.op.Block.Keys.At(row)
-		hash := view.Hash(d.w.seed, key)
-		ord, known, err := d.resolve(key, hash)
-		if err != nil {
-			return err
-		}
+		ord, known := d.resolve(who, row)
 		if !known {
 			ord = d.w.end
 			if missing != nil && missing[row] != nil && b.fail[row] == batch.ReasonNone {
-				b.fail[row], b.detail[row] = batch.ReasonRequired, fmt.Sprintf("%s: profile %q is new", missing[row].Name, key)
+				b.fail[row], b.detail[row] = batch.ReasonRequired, fmt.Sprintf("%s: profile %q is new", missing[row].Name, who.keys.At(row))
 			}
 		}
 		if stateful != nil {
@@ -200,38 +193,12 @@ func (d *decider) rows(b *block, missing []*schema.Attribute) error {
 		if !known {
 			b.fresh[row] = true
 			d.w.end++
-			d.remember(key, hash, ord)
+			d.remember(who, row, ord)
 		}
 		b.ords[row], b.place[row] = ord, int32(b.n)
 		b.n++
 	}
 	return nil
-}
-
-// resolve finds the ordinal of a living profile's key, also one that this batch creates.
-func (d *decider) resolve(key []byte, hash uint64) (ord uint32, known bool, err error) {
-	if n, ok := d.created[hash]; ok && n.key == string(key) {
-		return n.ord, true, nil
-	}
-	if ord, ok := d.clashes[string(key)]; ok {
-		return ord, true, nil
-	}
-	ord, known, err = d.w.find(hash, key)
-	return ord, known && !d.gone[ord], err
-}
-
-func (d *decider) remember(key []byte, hash uint64, ord uint32) {
-	if _, taken := d.created[hash]; taken {
-		if d.clashes == nil {
-			d.clashes = map[string]uint32{}
-		}
-		d.clashes[string(key)] = ord
-		return
-	}
-	if d.created == nil {
-		d.created = map[uint64]newKey{}
-	}
-	d.created[hash] = newKey{ord, string(key)}
 }
 
 // fullDictionaries fails the rows whose strings would not fit into a dictionary. It comes

@@ -236,20 +236,19 @@ func (d *decider) eventProfiles(b *eventBlock) (fresh []int, err error) {
 	if b.op.IDs != nil {
 		ids, idsFrom = newEventCells(b.op.IDs, b.op.N), d.idHorizon()
 	}
+	who, err := d.lookUp(b.op.Keys)
+	if err != nil {
+		return nil, err
+	}
 	for row := range b.op.N {
 		if b.fail[row] != batch.ReasonNone {
 			continue
 		}
-		key := b.op.Keys.At(row)
-		hash := view.Hash(d.w.seed, key)
-		ord, known, err := d.resolve(key, hash)
-		if err != nil {
-			return nil, err
-		}
+		ord, known := d.resolve(who, row)
 		if !known {
 			ord = d.w.end
 			if d.strict {
-				b.fail[row], b.detail[row] = batch.ReasonUnknownKey, fmt.Sprintf("no profile %q", key)
+				b.fail[row], b.detail[row] = batch.ReasonUnknownKey, fmt.Sprintf("no profile %q", b.op.Keys.At(row))
 				continue
 			}
 		}
@@ -261,7 +260,7 @@ func (d *decider) eventProfiles(b *eventBlock) (fresh []int, err error) {
 		}
 		if !known && b.fail[row] == batch.ReasonNone && !b.again[row] {
 			d.w.end++
-			d.remember(key, hash, ord)
+			d.remember(who, row, ord)
 			fresh = append(fresh, row)
 		}
 	}

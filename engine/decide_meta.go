@@ -287,20 +287,20 @@ func (d *decider) stillUsed(what, name string) error {
 // delete removes profiles: every attribute of theirs becomes absent; the ordinal stays assigned.
 func (d *decider) delete(op *batch.Op) error {
 	var ords []uint32
+	who, err := d.lookUp(op.Keys)
+	if err != nil {
+		return err
+	}
 	for i := range op.Keys.Len() {
 		key := op.Keys.At(i)
-		hash := view.Hash(d.w.seed, key)
-		ord, known, err := d.resolve(key, hash)
-		if err != nil {
-			return err
-		}
+		ord, known := d.resolve(who, i)
 		if !known || slices.Contains(ords, ord) {
 			d.reject(op.FirstRow+i, batch.ReasonUnknownKey, fmt.Sprintf("no profile %q to delete", key), func() string { return "key=" + string(key) })
 			continue
 		}
 		ords = append(ords, ord)
 		d.out.result.Accepted++
-		d.deleted(hash, string(key), ord)
+		d.deleted(who.hashes[i], string(key), ord)
 	}
 	if len(ords) == 0 {
 		return nil
@@ -357,12 +357,13 @@ func (d *decider) list(op *batch.Op) error {
 		d.setList(op.Name, l)
 	}
 	var ords []uint32
+	who, err := d.lookUp(op.Keys)
+	if err != nil {
+		return err
+	}
 	for i := range op.Keys.Len() {
 		key := op.Keys.At(i)
-		ord, known, err := d.resolve(key, view.Hash(d.w.seed, key))
-		if err != nil {
-			return err
-		}
+		ord, known := d.resolve(who, i)
 		if !known {
 			d.reject(op.FirstRow+i, batch.ReasonUnknownKey, fmt.Sprintf("list %q: no profile %q", op.Name, key), func() string { return "key=" + string(key) })
 			continue

@@ -50,6 +50,7 @@ type writer struct {
 	held    *state          // the published state at the group's start
 	reading view.State
 	cursor  *view.Cursor
+	keyed   keyed // of the op at hand
 	failed  error
 	buf     []byte
 }
@@ -330,11 +331,6 @@ func (w *writer) swapIndex(id schema.AttrID, x *view.Index, obsolete []keys.Span
 		s.Indexes = cloned(s.Indexes)
 		s.Indexes[id] = x
 	})
-}
-
-// find looks a living profile up by key.
-func (w *writer) find(hash uint64, key []byte) (uint32, bool, error) {
-	return w.cursor.Lookup(hash, key)
 }
 
 // publish makes what was decided visible.

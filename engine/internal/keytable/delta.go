@@ -91,24 +91,6 @@ func (s *stripe) bytes() int64 {
 	return int64(unsafe.Sizeof(*s)) + int64(len(s.heads))*4 + int64(len(s.entries))*int64(unsafe.Sizeof(deltaEntry{}))
 }
 
-// AppendCandidates appends the ordinals of all entries whose kept bits are those of the
-// hash, in no order.
-func (d *Delta) AppendCandidates(hash uint64, dst []uint32) []uint32 {
-	s := d.stripes[hash>>(64-minPageBits)].Load()
-	if s == nil {
-		return dst
-	}
-	tail := uint32(hash >> hashShift)
-	for at := atomic.LoadUint32(&s.heads[s.bucket(tail)]); at != 0; {
-		e := &s.entries[at-1]
-		if e.tail == tail {
-			dst = append(dst, e.ordinal)
-		}
-		at = e.next
-	}
-	return dst
-}
-
 // Len returns the number of entries.
 func (d *Delta) Len() int { return int(d.count.Load()) }
 

@@ -39,7 +39,7 @@ func benchTable(b *testing.B, n int) {
 		perKey(b)
 		b.ReportMetric(float64(d.MemBytes())/float64(n), "bytes/key")
 	})
-	lookups(b, "delta", h, func(hash uint64, dst []uint32) []uint32 { return d.AppendCandidates(hash, dst) })
+	lookups(b, "delta", h, func(hash uint64, dst []uint32) []uint32 { return ofDelta(d, hash, dst) })
 	s, _ := merge(b, nil, d, nil)
 	b.Run("merge-all", func(b *testing.B) {
 		for b.Loop() {
@@ -58,12 +58,12 @@ func benchTable(b *testing.B, n int) {
 		perKey(b)
 	})
 	for i := range s.Pages() {
-		if _, err := s.AppendCandidates(uint64(i)<<(64-s.pageBits), nil); err != nil {
+		if _, err := ofStatic(s, uint64(i)<<(64-s.pageBits), nil); err != nil {
 			b.Fatal(err)
 		}
 	}
 	lookups(b, "static", h, func(hash uint64, dst []uint32) []uint32 {
-		dst, _ = s.AppendCandidates(hash, dst)
+		dst, _ = ofStatic(s, hash, dst)
 		return dst
 	})
 	b.ReportMetric(float64(s.ResidentBytes()+int64(8*s.Pages()))/float64(n), "resident-bytes/key")

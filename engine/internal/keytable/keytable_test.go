@@ -66,11 +66,11 @@ func check(t *testing.T, r *rand.Rand, m model, s *Static, d *Delta) {
 		if looked++; looked > 100_000 {
 			break
 		}
-		got, err := s.AppendCandidates(hash, []uint32{99})
+		got, err := ofStatic(s, hash, []uint32{99})
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = d.AppendCandidates(hash, got)[1:]
+		got = ofDelta(d, hash, got)[1:]
 		slices.Sort(got)
 		got = slices.Compact(got)
 		for _, ordinal := range want {
@@ -82,14 +82,15 @@ func check(t *testing.T, r *rand.Rand, m model, s *Static, d *Delta) {
 			t.Fatalf("hash %x: candidates %d, want %d", hash, got, want)
 		}
 	}
-	falses := 0
-	for range 10_000 {
-		got, err := s.AppendCandidates(r.Uint64(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		falses += len(got)
+	others := make([]uint64, 10_000)
+	for i := range others {
+		others[i] = r.Uint64()
 	}
+	found, err := s.AppendCandidates(others, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	falses := len(found)
 	if falses > 2+s.Pages()*pageTarget>>20 { // n / 2^40 each
 		t.Fatalf("%d false candidates in 10,000 look-ups", falses)
 	}
@@ -244,7 +245,7 @@ func TestBuild(t *testing.T) {
 func TestEmpty(t *testing.T) {
 	s, _ := merge(t, nil, NewDelta(), nil)
 	for _, s := range []*Static{nil, s} {
-		if got, err := s.AppendCandidates(7, nil); len(got) != 0 || err != nil {
+		if got, err := ofStatic(s, 7, nil); len(got) != 0 || err != nil {
 			t.Error(got, err)
 		}
 		if s.evict(0); s.Pages() == 0 && s.ResidentBytes() != 0 {
@@ -256,6 +257,69 @@ func TestEmpty(t *testing.T) {
 			t.Errorf("%d pages: %v", pages, err)
 		}
 	}
+}
+
+// TestTogether looks hashes up together and one by one: known ones, many of one page, some
+// twice, and others.
+func TestTogether(t *testing.T) {
+	r := seeded(t)
+	known := hashes(r.Uint64(), 30_000)
+	old, d := NewDelta(), NewDelta()
+	for i, hash := range known {
+		for range 1 + r.IntN(3)/2 {
+			[]*Delta{old, d}[i&1].Insert(hash, r.Uint32())
+		}
+	}
+	s, _ := merge(t, nil, old, nil)
+	for range 200 {
+		list := make([]uint64, r.IntN(3*abreast))
+		for i := range list {
+			list[i] = r.Uint64() >> (r.IntN(2) * 12)
+			if r.IntN(3) > 0 {
+				list[i] = known[r.IntN(len(known))]
+			}
+		}
+		static, err := s.AppendCandidates(list, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		delta := d.AppendCandidates(list, nil)
+		for i, hash := range list {
+			var ofHash [2][]Candidate
+			if ofHash[0], err = s.AppendCandidates([]uint64{hash}, nil); err != nil {
+				t.Fatal(err)
+			}
+			ofHash[1] = d.AppendCandidates([]uint64{hash}, nil)
+			for k, all := range []*[]Candidate{&static, &delta} {
+				for _, want := range ofHash[k] {
+					if want.Of = uint32(i); len(*all) == 0 || (*all)[0] != want {
+						t.Fatalf("hash %d of %d: %v, want %v first", i, len(list), *all, want)
+					}
+					*all = (*all)[1:]
+				}
+			}
+		}
+		if len(static)+len(delta) > 0 {
+			t.Fatalf("%v and %v too many", static, delta)
+		}
+	}
+}
+
+// ofStatic and ofDelta look a single hash up.
+func ofStatic(s *Static, hash uint64, dst []uint32) ([]uint32, error) {
+	found, err := s.AppendCandidates([]uint64{hash}, nil)
+	return ordinalsOf(found, dst), err
+}
+
+func ofDelta(d *Delta, hash uint64, dst []uint32) []uint32 {
+	return ordinalsOf(d.AppendCandidates([]uint64{hash}, nil), dst)
+}
+
+func ordinalsOf(found []Candidate, dst []uint32) []uint32 {
+	for _, c := range found {
+		dst = append(dst, c.Ordinal)
+	}
+	return dst
 }
 
 // TestSearch compares with a walk, on uniform fingerprints and on heaps of equal ones.
@@ -278,7 +342,7 @@ func TestSearch(t *testing.T) {
 				fp = fps[r.IntN(len(fps))]
 			}
 			want, _ := slices.BinarySearch(fps, fp)
-			if got := search(fps, fp, fpBits); got != want {
+			if got := guessOf(fps, fp, fpBits).search(fps, fp); got != want {
 				t.Fatalf("search(%d) among %d = %d, want %d", fp, len(fps), got, want)
 			}
 		}
@@ -304,11 +368,11 @@ func TestConcurrent(t *testing.T) {
 			upTo := int(inserted.Load())
 			for range 100 {
 				i := r.IntN(n)
-				if got, err := s.AppendCandidates(hashes[i], nil); err != nil || !slices.Contains(got, uint32(i)) {
+				if got, err := ofStatic(s, hashes[i], nil); err != nil || !slices.Contains(got, uint32(i)) {
 					t.Errorf("static: %d is not in %d, %v", i, got, err)
 					return
 				}
-				if i < upTo && !slices.Contains(d.AppendCandidates(hashes[i], nil), uint32(i)) {
+				if i < upTo && !slices.Contains(ofDelta(d, hashes[i], nil), uint32(i)) {
 					t.Errorf("delta: %d is not found", i)
 					return
 				}
@@ -342,7 +406,7 @@ func TestEvict(t *testing.T) {
 	}
 	s, _ := merge(t, nil, d, nil)
 	look := func(i uint64) {
-		if got, err := s.AppendCandidates(i<<56, nil); err != nil || !slices.Equal(got, []uint32{uint32(i)}) {
+		if got, err := ofStatic(s, i<<56, nil); err != nil || !slices.Equal(got, []uint32{uint32(i)}) {
 			t.Fatal(got, err)
 		}
 	}

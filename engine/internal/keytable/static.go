@@ -49,44 +49,50 @@ func (s *Static) Pages() int {
 	return len(s.pages)
 }
 
-// AppendCandidates appends the ordinals of all entries whose kept bits are those of the
-// hash, ascending. Errors are those of load, ErrCorrupt and ErrNewerFormat.
-func (s *Static) AppendCandidates(hash uint64, dst []uint32) ([]uint32, error) {
-	if s == nil {
-		return dst, nil
-	}
-	number := hash >> (64 - s.pageBits)
+// page returns a page, which is loaded if it is not there.
+func (s *Static) page(number int) (*page, error) {
 	p := s.pages[number].Load()
 	if p == nil {
-		var err error
-		if p, err = s.fetch(int(number)); err != nil {
-			return dst, err
-		}
+		return s.fetch(number)
 	}
 	if !p.used.Load() {
 		p.used.Store(true) // not on every look-up: writing would move the line between cores
 	}
-	n := len(p.words) / 2
-	fpBits := prefixBits - s.pageBits
-	fp := uint32(hash >> hashShift & (1<<fpBits - 1))
-	fps, ords := p.words[:n], p.words[n:]
-	for i := search(fps, fp, fpBits); i < n && fps[i] == fp; i++ {
-		dst = append(dst, ords[i])
-	}
-	return dst, nil
+	return p, nil
 }
 
-// search returns the first index whose fingerprint is at least fp. Fingerprints are
-// uniform, so the place is guessed, and found in steps that double from there.
-func search(fps []uint32, fp uint32, fpBits int) int {
+func (p *page) fingerprints() []uint32 { return p.words[:len(p.words)/2] }
+
+func (p *page) ordinals() []uint32 { return p.words[len(p.words)/2:] }
+
+// fingerprint returns the kept bits of a hash that the page's number does not have.
+func fingerprint(hash uint64, fpBits int) uint32 { return uint32(hash >> hashShift & (1<<fpBits - 1)) }
+
+// guess is where a fingerprint may stand: they are uniform.
+type guess struct {
+	at    int
+	above bool // the one there is less than it
+}
+
+func guessOf(fps []uint32, fp uint32, fpBits int) guess {
+	at := int(uint64(fp) * uint64(len(fps)) >> fpBits) // < len(fps), if there are any
+	return guess{at, at < len(fps) && fps[at] < fp}
+}
+
+// search returns the first index whose fingerprint is at least fp, which is found in steps
+// that double from the guess.
+func (g guess) search(fps []uint32, fp uint32) int {
 	n := len(fps)
-	guess := int(uint64(fp) * uint64(n) >> fpBits) // < n
-	lo, hi := guess, guess                         // fps[:lo] < fp <= fps[hi:], once both loops are done
-	for step := 8; hi < n && fps[hi] < fp; step *= 2 {
-		lo, hi = hi+1, min(hi+step, n)
-	}
-	for step := 8; lo > 0 && fps[lo-1] >= fp; step *= 2 {
-		hi, lo = lo-1, max(lo-step, 0)
+	lo, hi := g.at, g.at // fps[:lo] < fp <= fps[hi:], once both loops are done
+	if g.above {
+		lo, hi = lo+1, min(hi+8, n)
+		for step := 16; hi < n && fps[hi] < fp; step *= 2 {
+			lo, hi = hi+1, min(hi+step, n)
+		}
+	} else {
+		for step := 8; lo > 0 && fps[lo-1] >= fp; step *= 2 {
+			hi, lo = lo-1, max(lo-step, 0)
+		}
 	}
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)

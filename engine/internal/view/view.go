@@ -54,11 +54,12 @@ type Index struct {
 
 // Candidates appends the ordinals that may have the string with a hash.
 func (x *Index) Candidates(hash uint64, dst []uint32) ([]uint32, error) {
-	dst = x.Delta.AppendCandidates(hash, dst)
-	if x.Frozen != nil {
-		dst = x.Frozen.AppendCandidates(hash, dst)
+	var buf [4]keytable.Candidate
+	found, err := x.candidatesOf([]uint64{hash}, buf[:0])
+	for _, c := range found {
+		dst = append(dst, c.Ordinal)
 	}
-	return x.Static.AppendCandidates(hash, dst)
+	return dst, err
 }
 
 // IndexDamaged gives an error of an attribute's index its code.
@@ -183,6 +184,7 @@ type Cursor struct {
 	bytes   uint64
 	reads   query.EventReads
 	acts    *actReader
+	lookup  lookup
 }
 
 // attrCursor is what is looked up once per attribute.
@@ -550,17 +552,4 @@ func (c *Cursor) Close() {
 		r.forget()
 		actReaders.Put(r)
 	}
-}
-
-// Lookup finds the living profile with a key, whose hash the caller has.
-func (c *Cursor) Lookup(hash uint64, key []byte) (ord uint32, ok bool, err error) {
-	if c.cands, err = c.s.Indexes[schema.KeyAttr].Candidates(hash, c.cands[:0]); err != nil {
-		return 0, false, IndexDamaged(schema.KeyAttr, err)
-	}
-	for _, ord := range c.cands {
-		if ok, err := c.Holds(schema.KeyAttr, ord, key); err != nil || ok {
-			return ord, ok, err
-		}
-	}
-	return 0, false, nil
 }

@@ -1,0 +1,125 @@
+package view
+
+import (
+	"bytes"
+	"math"
+	"slices"
+
+	"github.com/kantadb/kanta/engine/internal/keytable"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// NoProfile stands for the ordinal of nobody.
+const NoProfile uint32 = math.MaxUint32
+
+// lookupBatch is how many keys LookupAll finds together: what it notes of them stays in
+// the processor's cache.
+const lookupBatch = 4096
+
+// lookup is LookupAll's memory.
+type lookup struct {
+	cands []keytable.Candidate
+	order []uint64 // ordinal and place in cands, in one number
+	ords  []uint16 // distinct, chunk by chunk
+	runs  []lookupRun
+	keys  [][]byte // of ords
+	codes []uint32 // of ords: who lives
+}
+
+// lookupRun is the ordinals of one chunk: ords up to end.
+type lookupRun struct{ chunk, end int }
+
+// LookupAll sets found[i] to the living profile with the key key(i), whose hash is
+// hashes[i], or to NoProfile. Of a large store a look-up reads some eight lines of memory
+// that no cache has, one after the other: here each step is taken for all keys before the
+// next one, so that the processor waits for many of them at a time.
+func (c *Cursor) LookupAll(hashes []uint64, key func(i int) []byte, found []uint32) error {
+	for from := 0; from < len(hashes); from += lookupBatch {
+		to := min(from+lookupBatch, len(hashes))
+		if err := c.lookupSome(hashes[from:to], func(i int) []byte { return key(from + i) }, found[from:to]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cursor) lookupSome(hashes []uint64, key func(i int) []byte, found []uint32) (err error) {
+	l := &c.lookup
+	if l.cands, err = c.s.Indexes[schema.KeyAttr].candidatesOf(hashes, l.cands[:0]); err != nil {
+		return IndexDamaged(schema.KeyAttr, err)
+	}
+	for i := range found {
+		found[i] = NoProfile
+	}
+	l.sort(c.s.End)
+	if err := c.gatherKeys(l); err != nil {
+		return err
+	}
+	place, last := -1, uint64(math.MaxUint64)
+	for _, o := range l.order {
+		if ord := o >> 32; ord != last {
+			place, last = place+1, ord
+		}
+		i := l.cands[uint32(o)].Of
+		if l.keys[place] != nil && l.codes[place] == Live && bytes.Equal(l.keys[place], key(int(i))) {
+			found[i] = uint32(last)
+		}
+	}
+	return nil
+}
+
+// candidatesOf is Candidates of several hashes.
+func (x *Index) candidatesOf(hashes []uint64, dst []keytable.Candidate) ([]keytable.Candidate, error) {
+	dst = x.Delta.AppendCandidates(hashes, dst)
+	if x.Frozen != nil {
+		dst = x.Frozen.AppendCandidates(hashes, dst)
+	}
+	return x.Static.AppendCandidates(hashes, dst)
+}
+
+// sort brings the candidates into the order of their ordinals; those from end on are left out.
+func (l *lookup) sort(end uint32) {
+	l.order, l.ords, l.runs = l.order[:0], l.ords[:0], l.runs[:0]
+	for k, cand := range l.cands {
+		if cand.Ordinal < end {
+			l.order = append(l.order, uint64(cand.Ordinal)<<32|uint64(k))
+		}
+	}
+	slices.Sort(l.order)
+	chunk, last := -1, uint64(math.MaxUint64)
+	for _, o := range l.order {
+		ord := o >> 32
+		if ord == last {
+			continue
+		}
+		last = ord
+		if of := int(ord >> bitmap.ChunkBits); of != chunk {
+			chunk = of
+			l.runs = append(l.runs, lookupRun{chunk: of})
+		}
+		l.ords = append(l.ords, uint16(ord))
+		l.runs[len(l.runs)-1].end = len(l.ords)
+	}
+	n := len(l.ords)
+	l.keys, l.codes = slices.Grow(l.keys[:0], n)[:n], slices.Grow(l.codes[:0], n)[:n]
+}
+
+// gatherKeys reads the keys of the ordinals, and who lives.
+func (c *Cursor) gatherKeys(l *lookup) error {
+	from := 0
+	for _, r := range l.runs {
+		if err := c.GatherStrings(schema.KeyAttr, r.chunk, l.ords[from:r.end], l.keys[from:r.end]); err != nil {
+			return err
+		}
+		from = r.end
+	}
+	from = 0
+	for _, r := range l.runs {
+		if err := c.GatherCodes(LiveAttr, r.chunk, l.ords[from:r.end], l.codes[from:r.end]); err != nil {
+			return err
+		}
+		from = r.end
+	}
+	return nil
+}
