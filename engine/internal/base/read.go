@@ -2,6 +2,7 @@ package base
 
 import (
 	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/column"
 	"github.com/kantadb/kanta/index/schema"
 )
 
@@ -54,6 +55,12 @@ func (u *Unit) within(chunk, at int, idx []uint16) int {
 
 // GatherCodes gathers codes; what the unit does not cover is absent.
 func (u *Unit) GatherCodes(s *Scratch, chunk int, ords []uint16, dst []uint32) error {
+	if n := len(ords); n > 0 && len(u.Codes) == 1 && u.Present == u.Covered && uint32(chunk)<<bitmap.ChunkBits|uint32(ords[n-1]) < u.Covered {
+		for i := range dst[:n] {
+			dst[i] = u.Codes[0] // as all have
+		}
+		return nil
+	}
 	for i := range dst[:len(ords)] {
 		dst[i] = schema.NoCode
 	}
@@ -83,6 +90,19 @@ func (u *Unit) GatherBytes(s *Scratch, chunk int, ords []uint16, dst [][]byte) e
 			}
 		}
 	})
+}
+
+// Strings returns the block that has the bytes of a chunk's ordinal, at its place in the
+// block; nil if the unit does not reach that far.
+func (u *Unit) Strings(chunk int, ord uint16) (*column.Strings, error) {
+	if uint32(chunk)<<bitmap.ChunkBits|uint32(ord) >= u.Covered {
+		return nil, nil
+	}
+	b, err := u.block(chunk*chunkBlocks + int(ord/BlockSize))
+	if err != nil {
+		return nil, err
+	}
+	return b.strings, nil
 }
 
 // GatherSets calls emit with the codes of each of the ordinals in turn.

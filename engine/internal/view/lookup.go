@@ -5,17 +5,19 @@ import (
 	"math"
 	"slices"
 
+	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/keytable"
 	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/column"
 	"github.com/kantadb/kanta/index/schema"
 )
 
 // NoProfile stands for the ordinal of nobody.
 const NoProfile uint32 = math.MaxUint32
 
-// lookupBatch is how many keys LookupAll finds together: what it notes of them stays in
-// the processor's cache.
-const lookupBatch = 4096
+// lookupBatch is how many keys LookupAll finds together: as fast as with more, and of
+// blocks that the cache has let go it holds no more than these (some 32 MiB).
+const lookupBatch = 512
 
 // lookup is LookupAll's memory.
 type lookup struct {
@@ -23,8 +25,10 @@ type lookup struct {
 	order []uint64 // ordinal and place in cands, in one number
 	ords  []uint16 // distinct, chunk by chunk
 	runs  []lookupRun
-	keys  [][]byte // of ords
-	codes []uint32 // of ords: who lives
+	texts []*column.Strings // that have the keys of ords, in the base
+	keys  [][]byte          // of ords
+	lasts []byte            // of keys
+	codes []uint32          // of ords: who lives
 }
 
 // lookupRun is the ordinals of one chunk: ords up to end.
@@ -56,17 +60,35 @@ func (c *Cursor) lookupSome(hashes []uint64, key func(i int) []byte, found []uin
 	if err := c.gatherKeys(l); err != nil {
 		return err
 	}
-	place, last := -1, uint64(math.MaxUint64)
+	defer l.forget()
+	for i, k := range l.keys {
+		l.lasts[i] = lastOf(k)
+	}
+	place, before := -1, uint64(math.MaxUint64)
 	for _, o := range l.order {
-		if ord := o >> 32; ord != last {
-			place, last = place+1, ord
+		if ord := o >> 32; ord != before {
+			place, before = place+1, ord
 		}
 		i := l.cands[uint32(o)].Of
-		if l.keys[place] != nil && l.codes[place] == Live && bytes.Equal(l.keys[place], key(int(i))) {
-			found[i] = uint32(last)
+		k := key(int(i))
+		if l.codes[place] == Live && l.lasts[place] == lastOf(k) && bytes.Equal(l.keys[place], k) {
+			found[i] = uint32(before)
 		}
 	}
 	return nil
+}
+
+func lastOf(key []byte) byte {
+	if len(key) == 0 {
+		return 0
+	}
+	return key[len(key)-1]
+}
+
+// forget lets the blocks go: the cache alone says what stays in memory.
+func (l *lookup) forget() {
+	clear(l.texts)
+	clear(l.keys)
 }
 
 // candidatesOf is Candidates of several hashes.
@@ -102,15 +124,37 @@ func (l *lookup) sort(end uint32) {
 		l.runs[len(l.runs)-1].end = len(l.ords)
 	}
 	n := len(l.ords)
-	l.keys, l.codes = slices.Grow(l.keys[:0], n)[:n], slices.Grow(l.codes[:0], n)[:n]
+	l.texts, l.keys = slices.Grow(l.texts[:0], n)[:n], slices.Grow(l.keys[:0], n)[:n]
+	l.lasts, l.codes = slices.Grow(l.lasts[:0], n)[:n], slices.Grow(l.codes[:0], n)[:n]
 }
 
 // gatherKeys reads the keys of the ordinals, and who lives.
 func (c *Cursor) gatherKeys(l *lookup) error {
+	a := c.attr(schema.KeyAttr)
 	from := 0
 	for _, r := range l.runs {
-		if err := c.GatherStrings(schema.KeyAttr, r.chunk, l.ords[from:r.end], l.keys[from:r.end]); err != nil {
-			return err
+		u := a.unit(r.chunk)
+		for i, ord := range l.ords[from:r.end] {
+			l.texts[from+i] = nil
+			if u != nil {
+				var err error
+				if l.texts[from+i], err = u.Strings(r.chunk&chunkMask, ord); err != nil {
+					return err
+				}
+			}
+		}
+		from = r.end
+	}
+	for i, t := range l.texts {
+		l.keys[i] = nil
+		if t != nil {
+			l.keys[i], _ = t.At(int(l.ords[i]) % base.BlockSize)
+		}
+	}
+	from = 0
+	for _, r := range l.runs {
+		if c.overlay.Load(&a.head, r.chunk) {
+			c.overlay.PatchBytes(l.ords[from:r.end], l.keys[from:r.end])
 		}
 		from = r.end
 	}
