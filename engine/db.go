@@ -27,7 +27,7 @@ type DB struct {
 	cache    *base.Cache
 	compiler *syntax.Compiler
 	plans    planCache
-	decoders sync.Pool // a decoder keeps the memory of the last batch
+	benches  sync.Pool // of workbench
 
 	current    atomic.Pointer[state]
 	publishing sync.Mutex // guards replacing current, and eras
@@ -128,23 +128,24 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (*request, er
 	if db.opt.ReadOnly {
 		return nil, query.Errorf(query.CodeReadOnly, "the store was opened for reading")
 	}
-	d, ok := db.decoders.Get().(*batch.Decoder)
+	bench, ok := db.benches.Get().(*workbench)
 	if !ok {
-		d = new(batch.Decoder)
+		bench = new(workbench)
 	}
-	r := &request{ctx: ctx, raw: b, dry: dry, received: db.opt.Clock().UnixMilli(), done: make(chan struct{}), decoder: d}
+	r := &request{ctx: ctx, raw: b, dry: dry, received: db.opt.Clock().UnixMilli(), done: make(chan struct{}), bench: bench}
 	var err error
-	if r.decoded, err = d.Decode(b); err == nil {
+	if r.decoded, err = bench.decoder.Decode(b); err == nil {
 		err = r.check(db.current.Load().Schema)
 	}
 	if err == nil {
 		err = db.compactor.waitForRoom(ctx, valuesOf(r.decoded))
 	}
 	if err == nil {
+		bench.lookAhead(db, r.decoded)
 		err = db.enqueue(r)
 	}
 	if err != nil {
-		db.decoders.Put(d)
+		db.benches.Put(bench)
 		return nil, err
 	}
 	return r, nil
@@ -156,7 +157,7 @@ func (db *DB) outcome(r *request, err error) (batch.Result, error) {
 		return batch.Result{}, err
 	}
 	<-r.done
-	db.decoders.Put(r.decoder)
+	db.benches.Put(r.bench)
 	if r.err == nil && !r.dry {
 		db.written.Add(int64(len(r.raw)))
 	}

@@ -32,10 +32,12 @@ type decider struct {
 	ctx      context.Context
 	out      *decision
 	verdicts map[int]verdict
-	source   string // of the batch
+	found    []keyed // of the ops, if they were looked up before the batch's turn
+	source   string  // of the batch
 	strict   bool
 	received int64     // of the record
 	origin   *batch.Op // of the rows of the op at hand, or nil
+	op       int       // the op at hand
 
 	created map[uint64]newKey      // keys that this batch creates, by hash
 	clashes map[string]uint32      // those whose hash an earlier one of the batch has

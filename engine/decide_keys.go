@@ -7,11 +7,71 @@ import (
 	"github.com/kantadb/kanta/engine/internal/view"
 )
 
-// keyed are the keys of an op and whose they are, as the batches before have left it.
+// keyed are the keys of an op and whose they are in some state, as the batches before it
+// have left it.
 type keyed struct {
-	keys   batch.Strings
-	hashes []uint64
-	ords   []uint32 // view.NoProfile: nobody's
+	keys    batch.Strings
+	hashes  []uint64
+	ords    []uint32 // view.NoProfile: nobody's
+	end     uint32   // of the state
+	deleted uint64   // of the state
+}
+
+// aheadRows is from how many rows on a batch is looked up before its turn: of fewer the
+// writer's own look-ups cost less than the detour.
+const aheadRows = 64
+
+// workbench is where a batch is made ready for the writer: memory that the next one uses again.
+type workbench struct {
+	decoder batch.Decoder
+	keyed   []keyed // of its ops; none: they were not looked up ahead
+	cursor  *view.Cursor
+}
+
+// lookAhead finds the profiles of a batch in the published state, in the caller's goroutine.
+// When its turn comes most of that still holds: see decider.lookUp. What cannot be read the
+// writer will find, too.
+func (b *workbench) lookAhead(db *DB, d *batch.Decoded) {
+	b.keyed = b.keyed[:0]
+	if d.Rows < db.opt.limits.aheadRows {
+		return
+	}
+	s := db.acquire()
+	defer s.era.release()
+	if b.cursor == nil {
+		b.cursor = view.View{S: &s.State}.NewCursor()
+	}
+	b.cursor.Reset(&s.State)
+	defer b.cursor.Reset(nil)
+	b.keyed = slices.Grow(b.keyed, len(d.Ops))[:len(d.Ops)]
+	for i := range d.Ops {
+		k := &b.keyed[i]
+		k.end, k.deleted = s.End, s.deleted
+		if err := k.find(b.cursor, s.Seed, keysOf(&d.Ops[i])); err != nil {
+			b.keyed = b.keyed[:0]
+			return
+		}
+	}
+}
+
+func keysOf(op *batch.Op) batch.Strings {
+	switch {
+	case op.Block != nil:
+		return op.Block.Keys
+	case op.Events != nil:
+		return op.Events.Keys
+	}
+	return op.Keys
+}
+
+// find looks all keys up together (see view.Cursor.LookupAll).
+func (k *keyed) find(c *view.Cursor, seed uint64, keys batch.Strings) error {
+	n := keys.Len()
+	k.keys, k.hashes, k.ords = keys, slices.Grow(k.hashes[:0], n)[:n], slices.Grow(k.ords[:0], n)[:n]
+	for i := range k.hashes {
+		k.hashes[i] = view.Hash(seed, keys.At(i))
+	}
+	return c.LookupAll(k.hashes, keys.At, k.ords)
 }
 
 type newKey struct {
@@ -19,15 +79,33 @@ type newKey struct {
 	key string
 }
 
-// lookUp finds the profiles of an op's keys, all at once (see view.Cursor.LookupAll). What
-// it returns is valid until the next op.
+// lookUp finds the profiles of the keys of the op at hand, as the batches before have left
+// them; it is valid until the next op. What was found ahead of the batch's turn stands: an
+// ordinal has its key for good, and nobody else has the key while it lives. So all is
+// looked up again only if profiles were deleted since, and who was not found then if
+// some were created.
 func (d *decider) lookUp(keys batch.Strings) (*keyed, error) {
-	k, n := &d.w.keyed, keys.Len()
-	k.keys, k.hashes, k.ords = keys, slices.Grow(k.hashes[:0], n)[:n], slices.Grow(k.ords[:0], n)[:n]
-	for i := range k.hashes {
-		k.hashes[i] = view.Hash(d.w.seed, keys.At(i))
+	w := d.w
+	if len(d.found) == 0 || d.found[d.op].deleted != w.deleted {
+		return &w.keyed, w.keyed.find(w.cursor, w.seed, keys)
 	}
-	return k, d.w.cursor.LookupAll(k.hashes, keys.At, k.ords)
+	k := &d.found[d.op]
+	if k.end == w.end {
+		return k, nil
+	}
+	again, rows := &w.keyed, w.rows[:0]
+	again.hashes = again.hashes[:0]
+	for i, ord := range k.ords {
+		if ord == view.NoProfile {
+			again.hashes, rows = append(again.hashes, k.hashes[i]), append(rows, i)
+		}
+	}
+	w.rows, again.ords = rows, slices.Grow(again.ords[:0], len(rows))[:len(rows)]
+	err := w.cursor.LookupAll(again.hashes, func(i int) []byte { return keys.At(rows[i]) }, again.ords)
+	for i, row := range rows {
+		k.ords[row] = again.ords[i]
+	}
+	return k, err
 }
 
 // resolve returns whose key i is, also of a profile that this batch creates.

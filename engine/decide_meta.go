@@ -335,6 +335,7 @@ func (d *decider) deleted(hash uint64, key string, ord uint32) {
 		delete(d.created, hash)
 	}
 	delete(d.clashes, key)
+	d.w.deleted++
 	if d.gone == nil {
 		d.gone = map[uint32]bool{}
 	}

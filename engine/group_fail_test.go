@@ -27,8 +27,8 @@ func TestRefusedBehindAFailedGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, behind := db.writer, &request{ctx: t.Context(), raw: raw, done: make(chan struct{}), decoder: new(batch.Decoder)}
-	if behind.decoded, err = behind.decoder.Decode(raw); err != nil {
+	w, behind := db.writer, &request{ctx: t.Context(), raw: raw, done: make(chan struct{}), bench: new(workbench)}
+	if behind.decoded, err = behind.bench.decoder.Decode(raw); err != nil {
 		t.Fatal(err)
 	}
 	task := &request{ctx: t.Context(), done: make(chan struct{}), task: func() {

@@ -22,6 +22,7 @@ type state struct {
 	chain    [16]byte
 	segments map[string]*segment
 	lists    map[string]*list
+	deleted  uint64 // deletions of profiles since the store was opened
 	names    uint64 // changes with schema, segments and lists: what compiled texts depend on
 	badRows  quarantineRange
 	era      *era

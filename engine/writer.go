@@ -51,6 +51,7 @@ type writer struct {
 	reading view.State
 	cursor  *view.Cursor
 	keyed   keyed // of the op at hand
+	rows    []int // those of it that are looked up again
 	failed  error
 	buf     []byte
 }
@@ -68,6 +69,7 @@ type ahead struct {
 	received int64
 	chain    [16]byte
 	names    uint64
+	deleted  uint64
 }
 
 // request is one batch on its way through the writer.
@@ -75,7 +77,7 @@ type request struct {
 	ctx      context.Context
 	raw      batch.Batch
 	decoded  *batch.Decoded
-	decoder  *batch.Decoder // whose memory decoded is
+	bench    *workbench     // whose memory decoded is
 	checked  *schema.Schema // by which the verdicts are
 	verdicts map[int]verdict
 	encoded  []byte // the verdicts
@@ -133,7 +135,7 @@ func (w *writer) apply(r *request, kb *kv.Batch) bool {
 		return first != nil && first.Position.Applied > w.held.pos.Applied // of this group: its fate is ours
 	}
 	before := w.save()
-	d := &decider{w: w, ctx: r.ctx, out: &decision{}, source: r.decoded.Source, strict: r.decoded.Strict, received: max(w.received, r.received), verdicts: r.verdicts}
+	d := &decider{w: w, ctx: r.ctx, found: r.bench.keyed, out: &decision{}, source: r.decoded.Source, strict: r.decoded.Strict, received: max(w.received, r.received), verdicts: r.verdicts}
 	w.reading.Received = d.received // what is past its retention is so as of the record
 	err := d.decide(r.decoded)
 	if err == nil && r.decoded.Strict && d.out.result.Accepted+d.out.result.Duplicates != uint64(r.decoded.Rows) {
@@ -176,7 +178,7 @@ func refusal(r *batch.Result) error {
 func (d *decider) decide(b *batch.Decoded) error {
 	for i := range b.Ops {
 		op := &b.Ops[i]
-		d.origin = nil
+		d.origin, d.op = nil, i
 		if i > 0 && b.Ops[i-1].Code == batch.OpOrigin {
 			d.origin = &b.Ops[i-1]
 		}
@@ -352,6 +354,7 @@ func (w *writer) publication() func() {
 	change := func(s *state) {
 		s.Schema, s.Dicts, s.End = now.schema, now.dicts, now.end
 		s.pos, s.Received, s.chain, s.names = now.pos, now.received, now.chain, now.names
+		s.deleted = now.deleted
 		s.segments, s.lists, s.badRows = now.segments, now.lists, now.badRows
 		for id, x := range indexes {
 			if s.Indexes[id] == nil && now.has(id) {
