@@ -33,8 +33,10 @@ type DB struct {
 	publishing sync.Mutex // guards replacing current, and eras
 	eras       []*era
 
-	writer    *writer
-	compactor *compactor
+	writer      *writer
+	compactor   *compactor
+	stopWarming func()
+	warmed      chan struct{} // closed when nothing is read ahead any more
 
 	closing sync.RWMutex // held for reading by questions and whoever uses writer.requests
 	closed  bool
@@ -77,6 +79,14 @@ func (db *DB) start() {
 	go db.writer.run()
 	go db.compactor.run()
 	db.compactor.wake()
+	ctx, cancel := context.WithCancel(context.Background())
+	db.stopWarming, db.warmed = cancel, make(chan struct{})
+	go func() {
+		defer close(db.warmed)
+		if !db.opt.ReadOnly {
+			db.warm(ctx)
+		}
+	}()
 }
 
 // Close waits for writes and questions under way and closes the store. Snapshots and
@@ -89,6 +99,8 @@ func (db *DB) Close() error {
 	}
 	db.closed = true
 	db.closing.Unlock()
+	db.stopWarming()
+	<-db.warmed
 	db.compactor.stop()
 	close(db.writer.requests)
 	<-db.writer.done

@@ -17,10 +17,6 @@ type keyed struct {
 	deleted uint64   // of the state
 }
 
-// aheadRows is from how many rows on a batch is looked up before its turn: of fewer the
-// writer's own look-ups cost less than the detour.
-const aheadRows = 64
-
 // workbench is where a batch is made ready for the writer: memory that the next one uses again.
 type workbench struct {
 	decoder batch.Decoder
@@ -33,7 +29,9 @@ type workbench struct {
 // writer will find, too.
 func (b *workbench) lookAhead(db *DB, d *batch.Decoded) {
 	b.keyed = b.keyed[:0]
-	if d.Rows < db.opt.limits.aheadRows {
+	db.closing.RLock()
+	defer db.closing.RUnlock()
+	if db.closed {
 		return
 	}
 	s := db.acquire()

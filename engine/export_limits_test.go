@@ -1,12 +1,14 @@
 package engine
 
+import "github.com/kantadb/kanta/index/schema"
+
 // LowerLimits makes a small store have all tiers: the active L0 is frozen after some
 // rows, units are folded after some values, indexes merged after some entries.
 func LowerLimits(o *Options, rows, values, entries int) {
 	o.limits.ensureDefaults()
 	l := &o.limits
 	l.freezeRows, l.freezeValues, l.foldValues, l.mergeFrom = rows, values, values/8+1, entries
-	l.truncateGap, l.aheadRows = 2, 1
+	l.truncateGap = 2
 	l.softValues, l.hardValues = int64(8*values), int64(64*values)
 }
 
@@ -20,4 +22,11 @@ func LowerDictionary(o *Options, n int) {
 func LowerQuarantine(o *Options, n int) {
 	o.limits.ensureDefaults()
 	o.limits.quarantine = n
+}
+
+// Warmed waits until a store has read its keys ahead, and returns how much of the key
+// table and of the base it then has in memory.
+func Warmed(db *DB) (table, blocks int64) {
+	<-db.warmed
+	return db.current.Load().Indexes[schema.KeyAttr].Static.ResidentBytes(), db.cache.Used()
 }

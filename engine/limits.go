@@ -14,11 +14,10 @@ type limits struct {
 	dictionary   int   // distinct strings of a dictionary
 	quarantine   int   // rows of the quarantine
 	truncateGap  uint64
-	aheadRows    int // rows from which on a batch is looked up before its turn
 }
 
 func (l *limits) ensureDefaults() {
 	if *l == (limits{}) {
-		*l = limits{freezeRows, freezeValues, softValues, hardValues, foldValues, mergeFrom, schema.MaxDictionary, maxQuarantine, truncateGap, aheadRows}
+		*l = limits{freezeRows, freezeValues, softValues, hardValues, foldValues, mergeFrom, schema.MaxDictionary, maxQuarantine, truncateGap}
 	}
 }

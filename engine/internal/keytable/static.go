@@ -49,6 +49,16 @@ func (s *Static) Pages() int {
 	return len(s.pages)
 }
 
+// Load loads n pages from some page on, those that there are, as a look-up does.
+func (s *Static) Load(from, n int) error {
+	for number := from; number < min(from+n, s.Pages()); number++ {
+		if _, err := s.page(number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // page returns a page, which is loaded if it is not there.
 func (s *Static) page(number int) (*page, error) {
 	p := s.pages[number].Load()
