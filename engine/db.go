@@ -84,7 +84,7 @@ func (db *DB) start() {
 	go func() {
 		defer close(db.warmed)
 		if !db.opt.ReadOnly {
-			db.warm(ctx)
+			(&warmer{db: db, ctx: ctx}).run()
 		}
 	}()
 }

@@ -49,14 +49,13 @@ func (s *Static) Pages() int {
 	return len(s.pages)
 }
 
-// Load loads n pages from some page on, those that there are, as a look-up does.
-func (s *Static) Load(from, n int) error {
-	for number := from; number < min(from+n, s.Pages()); number++ {
-		if _, err := s.page(number); err != nil {
-			return err
-		}
+// Load loads a page, as a look-up does; there is none behind the last one.
+func (s *Static) Load(number int) error {
+	if number >= s.Pages() {
+		return nil
 	}
-	return nil
+	_, err := s.page(number)
+	return err
 }
 
 // page returns a page, which is loaded if it is not there.
