@@ -15,9 +15,9 @@ import (
 // NoProfile stands for the ordinal of nobody.
 const NoProfile uint32 = math.MaxUint32
 
-// lookupBatch is how many keys LookupAll finds together: as fast as with more, and of
-// blocks that the cache has let go it holds no more than these (some 32 MiB).
-const lookupBatch = 512
+// lookupBatch is how many keys LookupAll finds together: it is as fast as with more, and of
+// blocks that the cache has let go it holds no more than these (some 16 MiB).
+const lookupBatch = 256
 
 // lookup is LookupAll's memory.
 type lookup struct {
