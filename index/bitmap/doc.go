@@ -5,15 +5,15 @@
 // four forms; [And], [Or], [AndNot], [AndAll] and [CountAnd] combine sets into memory of
 // the caller, so a query allocates nothing per chunk. [Words] is the dense form and, as a
 // variable of the caller, the accumulator. A [Fragment] is one stored row of a shard,
-// decoded. [BetweenU8] and its kin turn narrow columns into bits. [Planes] answer ranges
-// over wide numbers.
+// decoded. [BetweenU8] and its kin turn narrow columns into bits, [Unpack] makes columns of
+// packed numbers. [Planes] answer ranges over wide numbers.
 //
 // A result is an operand itself or is backed by the buffer of the call, and so is valid
 // until the buffer is used again. One operand may stand in that buffer.
 //
 // Every function is safe for concurrent use as long as no two calls share a buffer.
-// On amd64 the kernels pick AVX-512 (with VPOPCNTDQ) or AVX2 at run time; other machines
-// and the build tag purego use plain Go. The answers are the same.
+// On amd64 the kernels pick AVX-512 (with VBMI and VPOPCNTDQ) or AVX2 at run time; other
+// machines and the build tag purego use plain Go. The answers are the same.
 //
 // # Fragment format, version 1
 //

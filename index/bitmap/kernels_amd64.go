@@ -27,7 +27,7 @@ var machine = levels()[0] //tidy:constant
 func levels() []level {
 	x := &cpu.X86
 	switch {
-	case x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VPOPCNTDQ && x.HasAVX2:
+	case x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VBMI && x.HasAVX512VPOPCNTDQ && x.HasAVX2 && x.HasBMI2:
 		return []level{levelAVX512, levelAVX2, levelGo}
 	case x.HasAVX2:
 		return []level{levelAVX2, levelGo}
@@ -178,6 +178,34 @@ func betweenU64(l level, col []uint64, lo, hi uint64, dst []uint64) int {
 	case l == levelAVX2:
 		betweenU64AVX2(&col[0], n, lo, hi-lo, &dst[0])
 		return 64 * n
+	}
+	return 0
+}
+
+// unpack returns how many of n numbers of size bytes it unpacked to dst: the packed bytes
+// hold all of them, the first from a bit of the first byte on.
+func unpack(l level, dst unsafe.Pointer, size, n int, packed []byte, bit, width int) int {
+	if l != levelAVX512 || width == 0 || n < 8 {
+		return 0
+	}
+	_ = packed[(bit+n*width+7)/8-1]
+	from := &packed[0]
+	switch {
+	case size == 1 && width <= 8:
+		unpackU8AVX512((*uint8)(dst), from, n/64, bit, width)
+		return n &^ 63
+	case size == 2 && width <= 16:
+		unpackU16AVX512((*uint16)(dst), from, n/16, bit, width)
+		return n &^ 15
+	case size == 4 && width <= 25:
+		unpackU32AVX512((*uint32)(dst), from, n/16, bit, width)
+		return n &^ 15
+	case size == 4 && width <= 32:
+		unpackWideU32AVX512((*uint32)(dst), from, n/8, bit, width)
+		return n &^ 7
+	case size == 8 && width <= 57:
+		unpackU64AVX512((*uint64)(dst), from, n/8, bit, width)
+		return n &^ 7
 	}
 	return 0
 }

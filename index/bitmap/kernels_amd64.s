@@ -1003,6 +1003,322 @@ done:
 	VZEROUPPER
 	RET
 
+DATA lanes64Number<>+0(SB)/8, $0x0000000000000000
+DATA lanes64Number<>+8(SB)/8, $0x0000000000000001
+DATA lanes64Number<>+16(SB)/8, $0x0000000000000002
+DATA lanes64Number<>+24(SB)/8, $0x0000000000000003
+DATA lanes64Number<>+32(SB)/8, $0x0000000000000004
+DATA lanes64Number<>+40(SB)/8, $0x0000000000000005
+DATA lanes64Number<>+48(SB)/8, $0x0000000000000006
+DATA lanes64Number<>+56(SB)/8, $0x0000000000000007
+GLOBL lanes64Number<>(SB), RODATA|NOPTR, $64
+
+DATA lanes64Seven<>+0(SB)/8, $0x0000000000000007
+DATA lanes64Seven<>+8(SB)/8, $0x0000000000000007
+DATA lanes64Seven<>+16(SB)/8, $0x0000000000000007
+DATA lanes64Seven<>+24(SB)/8, $0x0000000000000007
+DATA lanes64Seven<>+32(SB)/8, $0x0000000000000007
+DATA lanes64Seven<>+40(SB)/8, $0x0000000000000007
+DATA lanes64Seven<>+48(SB)/8, $0x0000000000000007
+DATA lanes64Seven<>+56(SB)/8, $0x0000000000000007
+GLOBL lanes64Seven<>(SB), RODATA|NOPTR, $64
+
+DATA lanes64Ones<>+0(SB)/8, $0x0101010101010101
+DATA lanes64Ones<>+8(SB)/8, $0x0101010101010101
+DATA lanes64Ones<>+16(SB)/8, $0x0101010101010101
+DATA lanes64Ones<>+24(SB)/8, $0x0101010101010101
+DATA lanes64Ones<>+32(SB)/8, $0x0101010101010101
+DATA lanes64Ones<>+40(SB)/8, $0x0101010101010101
+DATA lanes64Ones<>+48(SB)/8, $0x0101010101010101
+DATA lanes64Ones<>+56(SB)/8, $0x0101010101010101
+GLOBL lanes64Ones<>(SB), RODATA|NOPTR, $64
+
+DATA lanes64Bytes<>+0(SB)/8, $0x0706050403020100
+DATA lanes64Bytes<>+8(SB)/8, $0x0706050403020100
+DATA lanes64Bytes<>+16(SB)/8, $0x0706050403020100
+DATA lanes64Bytes<>+24(SB)/8, $0x0706050403020100
+DATA lanes64Bytes<>+32(SB)/8, $0x0706050403020100
+DATA lanes64Bytes<>+40(SB)/8, $0x0706050403020100
+DATA lanes64Bytes<>+48(SB)/8, $0x0706050403020100
+DATA lanes64Bytes<>+56(SB)/8, $0x0706050403020100
+GLOBL lanes64Bytes<>(SB), RODATA|NOPTR, $64
+
+DATA lanes32Number<>+0(SB)/8, $0x0000000100000000
+DATA lanes32Number<>+8(SB)/8, $0x0000000300000002
+DATA lanes32Number<>+16(SB)/8, $0x0000000500000004
+DATA lanes32Number<>+24(SB)/8, $0x0000000700000006
+DATA lanes32Number<>+32(SB)/8, $0x0000000900000008
+DATA lanes32Number<>+40(SB)/8, $0x0000000b0000000a
+DATA lanes32Number<>+48(SB)/8, $0x0000000d0000000c
+DATA lanes32Number<>+56(SB)/8, $0x0000000f0000000e
+GLOBL lanes32Number<>(SB), RODATA|NOPTR, $64
+
+DATA lanes32Seven<>+0(SB)/8, $0x0000000700000007
+DATA lanes32Seven<>+8(SB)/8, $0x0000000700000007
+DATA lanes32Seven<>+16(SB)/8, $0x0000000700000007
+DATA lanes32Seven<>+24(SB)/8, $0x0000000700000007
+DATA lanes32Seven<>+32(SB)/8, $0x0000000700000007
+DATA lanes32Seven<>+40(SB)/8, $0x0000000700000007
+DATA lanes32Seven<>+48(SB)/8, $0x0000000700000007
+DATA lanes32Seven<>+56(SB)/8, $0x0000000700000007
+GLOBL lanes32Seven<>(SB), RODATA|NOPTR, $64
+
+DATA lanes32Ones<>+0(SB)/8, $0x0101010101010101
+DATA lanes32Ones<>+8(SB)/8, $0x0101010101010101
+DATA lanes32Ones<>+16(SB)/8, $0x0101010101010101
+DATA lanes32Ones<>+24(SB)/8, $0x0101010101010101
+DATA lanes32Ones<>+32(SB)/8, $0x0101010101010101
+DATA lanes32Ones<>+40(SB)/8, $0x0101010101010101
+DATA lanes32Ones<>+48(SB)/8, $0x0101010101010101
+DATA lanes32Ones<>+56(SB)/8, $0x0101010101010101
+GLOBL lanes32Ones<>(SB), RODATA|NOPTR, $64
+
+DATA lanes32Bytes<>+0(SB)/8, $0x0302010003020100
+DATA lanes32Bytes<>+8(SB)/8, $0x0302010003020100
+DATA lanes32Bytes<>+16(SB)/8, $0x0302010003020100
+DATA lanes32Bytes<>+24(SB)/8, $0x0302010003020100
+DATA lanes32Bytes<>+32(SB)/8, $0x0302010003020100
+DATA lanes32Bytes<>+40(SB)/8, $0x0302010003020100
+DATA lanes32Bytes<>+48(SB)/8, $0x0302010003020100
+DATA lanes32Bytes<>+56(SB)/8, $0x0302010003020100
+GLOBL lanes32Bytes<>(SB), RODATA|NOPTR, $64
+
+// func unpackU8AVX512(dst *uint8, packed *byte, groups int, bit int, width int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI, BMI2
+TEXT ·unpackU8AVX512(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         packed+8(FP), CX
+	MOVQ         groups+16(FP), DX
+	MOVQ         bit+24(FP), BX
+	MOVQ         width+32(FP), SI
+	VPBROADCASTB SI, Z2
+	VPBROADCASTQ SI, Z0
+	VPMULLQ      lanes64Number<>+0(SB), Z0, Z0
+	VPMULLQ      lanes64Ones<>+0(SB), Z0, Z0
+	VPADDB       lanes64Bytes<>+0(SB), Z0, Z0
+	VPBROADCASTQ SI, Z2
+	VPMULLQ      lanes64Bytes<>+0(SB), Z2, Z2
+	VPBROADCASTB BX, Z1
+	VPADDB       Z2, Z1, Z1
+	MOVQ         $-1, DI
+	BZHIQ        SI, DI, DI
+	VPBROADCASTB DI, Z2
+	IMUL3Q       $0x40, SI, DI
+	ADDQ         BX, DI
+	ADDQ         $0x07, DI
+	SHRQ         $0x03, DI
+	NEGQ         DI
+	MOVQ         $-1, BX
+	SHRXQ        DI, BX, BX
+	KMOVQ        BX, K1
+	IMUL3Q       $0x40, SI, BX
+	SHRQ         $0x03, BX
+
+group:
+	TESTQ          DX, DX
+	JZ             done
+	VMOVDQU8.Z     (CX), K1, Z3
+	VPERMB         Z3, Z0, Z3
+	VPMULTISHIFTQB Z3, Z1, Z3
+	VPANDQ         Z2, Z3, Z3
+	VMOVDQU64      Z3, (AX)
+	ADDQ           BX, CX
+	ADDQ           $0x00000040, AX
+	DECQ           DX
+	JMP            group
+
+done:
+	VZEROUPPER
+	RET
+
+// func unpackU16AVX512(dst *uint16, packed *byte, groups int, bit int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, BMI2
+TEXT ·unpackU16AVX512(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         packed+8(FP), CX
+	MOVQ         groups+16(FP), DX
+	MOVQ         bit+24(FP), BX
+	MOVQ         width+32(FP), SI
+	VPBROADCASTD SI, Z2
+	VPMULLD      lanes32Number<>+0(SB), Z2, Z2
+	VPBROADCASTD BX, Z0
+	VPADDD       Z0, Z2, Z2
+	VPANDD       lanes32Seven<>+0(SB), Z2, Z1
+	VPSRLD       $0x03, Z2, Z2
+	VPMULLD      lanes32Ones<>+0(SB), Z2, Z2
+	VPADDB       lanes32Bytes<>+0(SB), Z2, Z0
+	MOVQ         $-1, DI
+	BZHIQ        SI, DI, DI
+	VPBROADCASTD DI, Z2
+	IMUL3Q       $0x10, SI, DI
+	ADDQ         BX, DI
+	ADDQ         $0x07, DI
+	SHRQ         $0x03, DI
+	NEGQ         DI
+	MOVQ         $-1, BX
+	SHRXQ        DI, BX, BX
+	KMOVQ        BX, K1
+	IMUL3Q       $0x10, SI, BX
+	SHRQ         $0x03, BX
+
+group:
+	TESTQ      DX, DX
+	JZ         done
+	VMOVDQU8.Z (CX), K1, Z3
+	VPERMB     Z3, Z0, Z3
+	VPSRLVD    Z1, Z3, Z3
+	VPANDQ     Z2, Z3, Z3
+	VPMOVDW    Z3, (AX)
+	ADDQ       BX, CX
+	ADDQ       $0x00000020, AX
+	DECQ       DX
+	JMP        group
+
+done:
+	VZEROUPPER
+	RET
+
+// func unpackU32AVX512(dst *uint32, packed *byte, groups int, bit int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, BMI2
+TEXT ·unpackU32AVX512(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         packed+8(FP), CX
+	MOVQ         groups+16(FP), DX
+	MOVQ         bit+24(FP), BX
+	MOVQ         width+32(FP), SI
+	VPBROADCASTD SI, Z2
+	VPMULLD      lanes32Number<>+0(SB), Z2, Z2
+	VPBROADCASTD BX, Z0
+	VPADDD       Z0, Z2, Z2
+	VPANDD       lanes32Seven<>+0(SB), Z2, Z1
+	VPSRLD       $0x03, Z2, Z2
+	VPMULLD      lanes32Ones<>+0(SB), Z2, Z2
+	VPADDB       lanes32Bytes<>+0(SB), Z2, Z0
+	MOVQ         $-1, DI
+	BZHIQ        SI, DI, DI
+	VPBROADCASTD DI, Z2
+	IMUL3Q       $0x10, SI, DI
+	ADDQ         BX, DI
+	ADDQ         $0x07, DI
+	SHRQ         $0x03, DI
+	NEGQ         DI
+	MOVQ         $-1, BX
+	SHRXQ        DI, BX, BX
+	KMOVQ        BX, K1
+	IMUL3Q       $0x10, SI, BX
+	SHRQ         $0x03, BX
+
+group:
+	TESTQ      DX, DX
+	JZ         done
+	VMOVDQU8.Z (CX), K1, Z3
+	VPERMB     Z3, Z0, Z3
+	VPSRLVD    Z1, Z3, Z3
+	VPANDQ     Z2, Z3, Z3
+	VMOVDQU32  Z3, (AX)
+	ADDQ       BX, CX
+	ADDQ       $0x00000040, AX
+	DECQ       DX
+	JMP        group
+
+done:
+	VZEROUPPER
+	RET
+
+// func unpackWideU32AVX512(dst *uint32, packed *byte, groups int, bit int, width int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI, BMI2
+TEXT ·unpackWideU32AVX512(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         packed+8(FP), CX
+	MOVQ         groups+16(FP), DX
+	MOVQ         bit+24(FP), BX
+	MOVQ         width+32(FP), SI
+	VPBROADCASTQ SI, Z2
+	VPMULLQ      lanes64Number<>+0(SB), Z2, Z2
+	VPBROADCASTQ BX, Z0
+	VPADDQ       Z0, Z2, Z2
+	VPANDQ       lanes64Seven<>+0(SB), Z2, Z1
+	VPSRLQ       $0x03, Z2, Z2
+	VPMULLQ      lanes64Ones<>+0(SB), Z2, Z2
+	VPADDB       lanes64Bytes<>+0(SB), Z2, Z0
+	MOVQ         $-1, DI
+	BZHIQ        SI, DI, DI
+	VPBROADCASTQ DI, Z2
+	IMUL3Q       $0x08, SI, DI
+	ADDQ         BX, DI
+	ADDQ         $0x07, DI
+	SHRQ         $0x03, DI
+	NEGQ         DI
+	MOVQ         $-1, BX
+	SHRXQ        DI, BX, BX
+	KMOVQ        BX, K1
+	IMUL3Q       $0x08, SI, BX
+	SHRQ         $0x03, BX
+
+group:
+	TESTQ      DX, DX
+	JZ         done
+	VMOVDQU8.Z (CX), K1, Z3
+	VPERMB     Z3, Z0, Z3
+	VPSRLVQ    Z1, Z3, Z3
+	VPANDQ     Z2, Z3, Z3
+	VPMOVQD    Z3, (AX)
+	ADDQ       BX, CX
+	ADDQ       $0x00000020, AX
+	DECQ       DX
+	JMP        group
+
+done:
+	VZEROUPPER
+	RET
+
+// func unpackU64AVX512(dst *uint64, packed *byte, groups int, bit int, width int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI, BMI2
+TEXT ·unpackU64AVX512(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         packed+8(FP), CX
+	MOVQ         groups+16(FP), DX
+	MOVQ         bit+24(FP), BX
+	MOVQ         width+32(FP), SI
+	VPBROADCASTQ SI, Z2
+	VPMULLQ      lanes64Number<>+0(SB), Z2, Z2
+	VPBROADCASTQ BX, Z0
+	VPADDQ       Z0, Z2, Z2
+	VPANDQ       lanes64Seven<>+0(SB), Z2, Z1
+	VPSRLQ       $0x03, Z2, Z2
+	VPMULLQ      lanes64Ones<>+0(SB), Z2, Z2
+	VPADDB       lanes64Bytes<>+0(SB), Z2, Z0
+	MOVQ         $-1, DI
+	BZHIQ        SI, DI, DI
+	VPBROADCASTQ DI, Z2
+	IMUL3Q       $0x08, SI, DI
+	ADDQ         BX, DI
+	ADDQ         $0x07, DI
+	SHRQ         $0x03, DI
+	NEGQ         DI
+	MOVQ         $-1, BX
+	SHRXQ        DI, BX, BX
+	KMOVQ        BX, K1
+	IMUL3Q       $0x08, SI, BX
+	SHRQ         $0x03, BX
+
+group:
+	TESTQ      DX, DX
+	JZ         done
+	VMOVDQU8.Z (CX), K1, Z3
+	VPERMB     Z3, Z0, Z3
+	VPSRLVQ    Z1, Z3, Z3
+	VPANDQ     Z2, Z3, Z3
+	VMOVDQU64  Z3, (AX)
+	ADDQ       BX, CX
+	ADDQ       $0x00000040, AX
+	DECQ       DX
+	JMP        group
+
+done:
+	VZEROUPPER
+	RET
+
 // func betweenU8AVX2(col *uint8, blocks int, lo uint8, span uint8, dst *uint64)
 // Requires: AVX, AVX2
 TEXT ·betweenU8AVX2(SB), NOSPLIT, $0-32

@@ -2,6 +2,8 @@
 
 package bitmap
 
+import "unsafe"
+
 // level is a set of machine instructions; without any there is one level.
 type level uint8
 
@@ -30,3 +32,5 @@ func betweenU8(level, []uint8, uint8, uint8, []uint64) int     { return 0 }
 func betweenU16(level, []uint16, uint16, uint16, []uint64) int { return 0 }
 func betweenU32(level, []uint32, uint32, uint32, []uint64) int { return 0 }
 func betweenU64(level, []uint64, uint64, uint64, []uint64) int { return 0 }
+
+func unpack(_ level, _ unsafe.Pointer, _, _ int, _ []byte, _, _ int) int { return 0 }

@@ -1,5 +1,7 @@
 package bitmap
 
+import "unsafe"
+
 // BetweenU8 sets bit i of dst where lo <= col[i] <= hi, and clears the others. dst must
 // have at least (len(col)+63)/64 words; so many are written fully.
 func BetweenU8(col []uint8, lo, hi uint8, dst []uint64) {
@@ -39,6 +41,15 @@ func BetweenU64(col []uint64, lo, hi uint64, dst []uint64) {
 	}
 	done := betweenU64(machine, col, lo, hi, dst)
 	betweenGo(col[done:], lo, hi, dst[done/64:])
+}
+
+// Unpack writes to dst the numbers that are packed in b one after the other, each in width
+// bits from its lowest on; first is the number of the one with which dst begins. It does as
+// many of them as this machine has instructions for, and returns how many: perhaps none.
+// The others are the caller's. It reads no byte that has no bit of what it writes.
+func Unpack[T uint8 | uint16 | uint32 | uint64](dst []T, b []byte, first, width int) int {
+	bit := first * width
+	return unpack(machine, unsafe.Pointer(unsafe.SliceData(dst)), int(unsafe.Sizeof(T(0))), len(dst), b[bit>>3:], bit&7, width)
 }
 
 // wordsFor returns how many words hold n bits.

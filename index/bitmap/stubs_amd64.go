@@ -62,6 +62,21 @@ func betweenU64AVX512(col *uint64, blocks int, lo uint64, span uint64, dst *uint
 func filterAVX512(out *uint16, a *uint16, blocks int, words *uint64, flip uint64) int
 
 //go:noescape
+func unpackU8AVX512(dst *uint8, packed *byte, groups int, bit int, width int)
+
+//go:noescape
+func unpackU16AVX512(dst *uint16, packed *byte, groups int, bit int, width int)
+
+//go:noescape
+func unpackU32AVX512(dst *uint32, packed *byte, groups int, bit int, width int)
+
+//go:noescape
+func unpackWideU32AVX512(dst *uint32, packed *byte, groups int, bit int, width int)
+
+//go:noescape
+func unpackU64AVX512(dst *uint64, packed *byte, groups int, bit int, width int)
+
+//go:noescape
 func betweenU8AVX2(col *uint8, blocks int, lo uint8, span uint8, dst *uint64)
 
 //go:noescape

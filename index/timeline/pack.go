@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"unsafe"
+
+	"github.com/kantadb/kanta/index/bitmap"
 )
 
 // slack is how many bytes follow the pieces of a row: a packed number is read by one load
@@ -65,11 +67,12 @@ func unpack[T uint8 | uint16 | uint32 | uint64](dst []T, b []byte, first, width 
 		clear(dst)
 		return
 	}
+	done := bitmap.Unpack(dst, b, first, width)
 	n := len(dst) &^ 7
-	if n > 0 {
-		bit := first * width
-		_ = b[(bit+n*width-1)>>3+slack-1] // no load of unpackGroups goes further
-		unpackGroups(dst[:n], unsafe.Pointer(&b[bit>>3]), bit&7, width)
+	if n > done {
+		bit := (first + done) * width
+		_ = b[(bit+(n-done)*width-1)>>3+slack-1] // no load of unpackGroups goes further
+		unpackGroups(dst[done:n], unsafe.Pointer(&b[bit>>3]), bit&7, width)
 	}
 	for i := n; i < len(dst); i++ {
 		dst[i] = T(number(b, first+i, width))

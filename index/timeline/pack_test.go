@@ -15,7 +15,7 @@ func TestPack(t *testing.T) {
 		if want := top; w != want && !(top > maxWidth && w == 64) {
 			t.Fatalf("%d bits: width %d", top, w)
 		}
-		numbers := make([]uint64, r.IntN(100))
+		numbers := make([]uint64, r.IntN(400))
 		for i := range numbers {
 			numbers[i] = r.Uint64() & (1<<w - 1)
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// avx512 needs F, BW, VL, DQ and VPOPCNTDQ.
+// avx512 needs F, BW, VL, DQ and VPOPCNTDQ; packed numbers need VBMI and BMI2 too.
 type avx512 struct{}
 
 func (avx512) suffix() string              { return "AVX512" }

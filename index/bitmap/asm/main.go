@@ -27,6 +27,7 @@ func main() {
 	}
 	columns512()
 	filter512()
+	unpack512()
 	columns2()
 	Generate()
 }
