@@ -287,14 +287,20 @@ func (o *countIsOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pa
 	clear(counts)
 	err := w.inParts(within, func(within *bitmap.Set) error {
 		return w.eachEvent(ctx, o.list, within, true, func(h *hits) error {
-			if h.isAll {
+			switch {
+			case h.Counts != nil:
+				for _, k := range h.at {
+					ord := h.Ords[k]
+					counts[ord] = uint8(min(uint32(counts[ord])+uint32(h.Counts[k]), uint32(o.most)))
+				}
+			case h.isAll:
 				for _, ord := range h.Ords {
 					counts[ord] = min(counts[ord], o.most-1) + 1
 				}
-				return nil
-			}
-			for _, k := range h.at {
-				counts[h.Ords[k]] = min(counts[h.Ords[k]], o.most-1) + 1
+			default:
+				for _, k := range h.at {
+					counts[h.Ords[k]] = min(counts[h.Ords[k]], o.most-1) + 1
+				}
 			}
 			return nil
 		})

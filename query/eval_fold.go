@@ -89,12 +89,15 @@ func (t *foldTerm) eval(w *worker, ords []uint16, out *vector) error {
 func (t *foldTerm) count(ctx context.Context, w *worker, within *bitmap.Set, st *foldState) error {
 	return w.eachEvent(ctx, t.list, within, false, func(h *hits) error {
 		for _, k := range h.at {
-			o := h.Ords[k]
+			o, n := h.Ords[k], int64(1)
+			if h.Counts != nil {
+				n = int64(h.Counts[k])
+			}
 			if slot := w.events.slots.of(o); st.who.Has(o) {
-				st.values[slot]++
+				st.values[slot] += n
 			} else {
 				st.who.SetBit(o)
-				st.values[slot] = 1
+				st.values[slot] = n
 			}
 		}
 		return nil

@@ -243,11 +243,11 @@ func (c *memCursor) Events(scan *EventScan, chunk int, within *bitmap.Set, f fun
 	blocks := c.v.layout(e, chunk)
 	c.v.events.count(scan, within)
 	for _, b := range blocks {
-		others, unfit := r.IntN(2) == 0, r.IntN(2) == 0
+		others, runs := r.IntN(2) == 0, scan.Runs && r.IntN(2) == 0
 		var kept []memOwned
 		for _, a := range b.acts {
 			wanted := within == nil || within.Contains(a.ord)
-			if scan.From <= a.time && a.time < scan.To && (wanted || others) && (unfit || c.v.fits(e, a.memAct, scan.Zones)) {
+			if scan.From <= a.time && a.time < scan.To && (wanted || others) && c.v.fits(e, a.memAct, scan.Zones) {
 				kept = append(kept, a)
 			}
 		}
@@ -256,6 +256,9 @@ func (c *memCursor) Events(scan *EventScan, chunk int, within *bitmap.Set, f fun
 		}
 		c.bytes += uint64(10 * len(kept))
 		block := c.v.block(e, scan, kept, b.sorted)
+		if runs {
+			block.count()
+		}
 		if err := cmpOr(c.v.fault(), func() error { return f(block) }); err != nil {
 			return err
 		}
@@ -283,6 +286,7 @@ func (m *memEvents) count(scan *EventScan, within *bitmap.Set) {
 	note("zones", len(scan.Zones) > 0)
 	note("times", scan.Times)
 	note("no times", !scan.Times)
+	note("runs", scan.Runs)
 	note("within", within != nil)
 	note("everybody", within == nil)
 }
@@ -356,6 +360,19 @@ func (v *memView) block(e *schema.Event, scan *EventScan, acts []memOwned, sorte
 	return b
 }
 
+// count makes one of several events of a profile that follow each other.
+func (b *EventBlock) count() {
+	ords := b.Ords
+	b.Ords, b.Counts = nil, []uint16{}
+	for i, o := range ords {
+		if i > 0 && o == ords[i-1] {
+			b.Counts[len(b.Counts)-1]++
+			continue
+		}
+		b.Ords, b.Counts = append(b.Ords, o), append(b.Counts, 1)
+	}
+}
+
 // spoil makes sure that nobody keeps what a block points to.
 func spoil(b *EventBlock) {
 	for i := range b.Ords {
@@ -363,6 +380,9 @@ func spoil(b *EventBlock) {
 	}
 	for i := range b.Times {
 		b.Times[i] = -1
+	}
+	for i := range b.Counts {
+		b.Counts[i] = 999
 	}
 	for _, c := range b.Columns {
 		for i := range c.Codes {

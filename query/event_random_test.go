@@ -136,7 +136,7 @@ func checkCoverage(t *testing.T, seen map[kindTruth]int, methods map[string]int)
 		}
 	}
 	for _, m := range []string{"events", "presence of days, events", "events, counted", "events, the rarest list first", "events and columns",
-		"zones", "times", "no times", "within", "everybody"} {
+		"zones", "runs", "times", "no times", "within", "everybody"} {
 		if methods[m] < 20 {
 			t.Errorf("%q came %d times only", m, methods[m])
 		}

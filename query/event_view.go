@@ -11,10 +11,11 @@ type EventScan struct {
 	From, To   int64           // milliseconds UTC, half open
 	Properties []schema.AttrID // whose values are read, ascending
 	Times      bool            // whether the times are
-	Zones      []ZoneMap       // conditions that every event wanted fulfils: events that do not may be left out, best by the block
+	Zones      []ZoneMap       // conditions that every event wanted fulfils: the others are left out, best by the block
+	Runs       bool            // only whose they are and how many is wanted: no times, no properties
 }
 
-// ZoneMap is a condition on a property's ordered form or code: it lies in [Lo, Hi].
+// ZoneMap is a condition on a property's ordered form or code: there is one, in [Lo, Hi].
 type ZoneMap struct {
 	Property schema.AttrID
 	Lo, Hi   int64
@@ -24,6 +25,7 @@ type ZoneMap struct {
 // only. What it points to is valid during the call it is handed to.
 type EventBlock struct {
 	Ords    []uint16      // whose it is, within the chunk
+	Counts  []uint16      // of a scan for runs: how many events each of Ords stands for; nil: one
 	Times   []int64       // nil unless asked for
 	Columns []EventColumn // in the order of EventScan.Properties
 	Sorted  bool          // by profile and then in the order of Events; else in any order

@@ -14,7 +14,7 @@ type eventList struct {
 	view     *eventView
 	scan     EventScan // of the list; what is made of it adds properties
 	clocks   []listClock
-	filter   *Prepared // over the view's events; nil: none
+	filter   *Prepared // over the view's events; nil: none that the store does not test
 	whole    bool      // for how many events the filter is unknown is counted
 	then     *thenTest // nil: none
 	none     bool      // it is empty for everybody
@@ -89,17 +89,18 @@ func (b *planner) list(e *Events, in window) (*eventList, *planner, error) {
 		return nil, nil, err
 	}
 	l.scan = EventScan{Event: e.Event, From: in.from, To: in.to}
-	l.none = in.isEmpty()
 	share := 1.0
 	for _, c := range e.When {
 		share *= l.addClock(c)
 	}
 	if len(conditions) > 0 {
-		if err := l.addFilter(b.over(l.view), conditions); err != nil {
+		part, err := l.addFilter(b.over(l.view), conditions)
+		if err != nil {
 			return nil, nil, err
 		}
-		share *= l.filter.root.share
+		share *= part
 	}
+	l.none = l.none || in.isEmpty()
 	l.read = b.eventCount(e.Event, in)
 	l.expected = l.read * share
 	if e.Then != nil {
@@ -168,24 +169,29 @@ func (l *eventList) addClock(c Clock) float64 {
 	return float64(bits.OnesCount8(t.weekdays&127)) / 7 * min(1, float64(hours)/msPerDay)
 }
 
-func (l *eventList) addFilter(over *planner, conditions []Node) (err error) {
+// addFilter adds conditions and returns the part of events that is expected to fulfil them.
+// What zones say of all of them, the store tests.
+func (l *eventList) addFilter(over *planner, conditions []Node) (share float64, err error) {
 	for _, n := range conditions {
 		if err := l.needNode(n); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	if l.filter, err = over.prepare(&And{conditions}); err != nil {
-		return err
+	filter, err := over.prepare(&And{conditions})
+	if err != nil {
+		return 0, err
 	}
-	if l.ops = len(l.filter.ops); l.whole {
-		return nil
+	l.filter, l.ops = filter, len(filter.ops)
+	if l.whole {
+		return filter.root.share, nil
 	}
-	trueOnly(l.filter.root)
-	var can bool
-	if l.scan.Zones, can = zonesOf(over.p.schema, l.filter.root, nil); !can {
-		l.none = true
+	trueOnly(filter.root)
+	z := zones{schema: over.p.schema}
+	z.add(filter.root)
+	if l.none, l.scan.Zones = z.never, z.of; !z.rest {
+		l.filter, l.ops, l.scan.Properties = nil, 0, nil
 	}
-	return nil
+	return filter.root.share, nil
 }
 
 func (l *eventList) addThen(b *planner, t *Then, in window) error {
@@ -292,45 +298,69 @@ func trueOnly(o *op) {
 	}
 }
 
-// zonesOf returns what must hold of an event's properties for a condition to be true; can
-// says that it may be true at all.
-func zonesOf(s *schema.Schema, o *op, zones []ZoneMap) (out []ZoneMap, can bool) {
-	add := func(attr schema.AttrID, lo, hi int64) ([]ZoneMap, bool) {
-		if attr == schema.TimeProperty {
-			return zones, lo <= hi
-		}
-		return append(zones, ZoneMap{attr, lo, hi}), lo <= hi
+// zones is what must hold of an event's properties for a condition to be true.
+type zones struct {
+	schema *schema.Schema
+	of     []ZoneMap
+	rest   bool // it takes more than that
+	never  bool // it cannot be true
+}
+
+// zone adds that a property lies in an interval, of which wanted values are.
+func (z *zones) zone(attr schema.AttrID, lo, hi int64, wanted uint64) {
+	z.never = z.never || lo > hi
+	if attr == schema.TimeProperty {
+		z.rest = true
+		return
 	}
+	z.of = append(z.of, ZoneMap{attr, lo, hi})
+	z.rest = z.rest || wanted != uint64(hi)-uint64(lo)+1
+}
+
+// add adds a condition that must be true.
+func (z *zones) add(o *op) {
 	switch l := o.leaf.(type) {
+	case nil:
+		switch in := o.inner.(type) {
+		case constOp:
+			z.never = z.never || Truth(in) != True
+		case *andOp:
+			for _, k := range in.kids {
+				z.add(k)
+			}
+		default:
+			z.rest = true
+		}
 	case *rowsLeaf:
 		switch {
 		case len(l.codes) == 0:
-			return zones, false
-		case isSet(s, l.attr): // a set has no order
-			return zones, true
+			z.never = true
+		case isSet(z.schema, l.attr): // a set has no order
+			z.rest = true
+		default:
+			z.zone(l.attr, int64(slices.Min(l.codes)), int64(slices.Max(l.codes)), uint64(len(l.codes)))
 		}
-		return add(l.attr, int64(slices.Min(l.codes)), int64(slices.Max(l.codes)))
 	case *codesLeaf:
-		lo := 0
-		for l.wanted[lo] == 0 {
-			lo++
+		lo, n := -1, 0
+		for i, w := range l.wanted {
+			if lo < 0 && w != 0 {
+				lo = i*64 + bits.TrailingZeros64(w)
+			}
+			n += bits.OnesCount64(w)
 		}
 		hi := len(l.wanted) - 1
-		return add(l.attr, int64(lo*64+bits.TrailingZeros64(l.wanted[lo])), int64(hi*64+63-bits.LeadingZeros64(l.wanted[hi])))
+		z.zone(l.attr, int64(lo), int64(hi*64+63-bits.LeadingZeros64(l.wanted[hi])), uint64(n))
 	case *rangesLeaf:
-		return add(l.attr, l.in[0].lo, l.in[len(l.in)-1].hi)
+		z.spans(l.attr, l.in)
 	case *pointsLeaf:
-		return add(l.attr, l.in[0].lo, l.in[len(l.in)-1].hi)
+		z.spans(l.attr, l.in)
+	default:
+		z.rest = true
 	}
-	switch in := o.inner.(type) {
-	case constOp:
-		return zones, Truth(in) == True
-	case *andOp:
-		for _, k := range in.kids {
-			if zones, can = zonesOf(s, k, zones); !can {
-				return zones, false
-			}
-		}
-	}
-	return zones, true
+}
+
+func (z *zones) spans(attr schema.AttrID, in []span64) {
+	lo, hi := in[0].lo, in[len(in)-1].hi
+	z.zone(attr, lo, hi, uint64(hi)-uint64(lo)+1)
+	z.rest = z.rest || len(in) > 1
 }

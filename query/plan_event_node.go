@@ -31,7 +31,7 @@ func (b *planner) cost(l *eventList, each float64) float64 {
 	}
 	chunks := float64(max(1, b.view.Chunks()))
 	cost := costList + (l.read*costEvent+l.expected*each)/chunks
-	if l.filter != nil || len(l.clocks) > 0 {
+	if l.filter != nil || len(l.clocks) > 0 || len(l.scan.Zones) > 0 {
 		cost += l.read * costChosen / chunks
 	}
 	if l.then != nil {
@@ -48,8 +48,11 @@ func (b *planner) anyShare(l *eventList) float64 {
 	return 1 - math.Exp(-l.expected/float64(b.p.living))
 }
 
+// isStored reports whether the list is what the store finds.
+func (l *eventList) isStored() bool { return l.filter == nil && len(l.clocks) == 0 && l.then == nil }
+
 // isPlain reports whether all events in the window are in the list.
-func (l *eventList) isPlain() bool { return l.filter == nil && len(l.clocks) == 0 && l.then == nil }
+func (l *eventList) isPlain() bool { return l.isStored() && len(l.scan.Zones) == 0 }
 
 func (b *planner) anyEvent(n *Any) (*op, error) {
 	l, _, err := b.list(n.List, all())
@@ -57,6 +60,7 @@ func (b *planner) anyEvent(n *Any) (*op, error) {
 		return nil, err
 	}
 	o := &op{node: n, span: n.Span, method: "events", share: b.anyShare(l), cost: b.cost(l, 0), narrow: true}
+	l.scan.Runs = l.isStored()
 	if o.inner = (&anyOp{list: l}); l.isPlain() && !l.none {
 		days := (float64(l.scan.To) - float64(l.scan.From)) / msPerDay
 		o.method, o.cost = "presence of days, events", min(o.cost, costList+days*costDay)
@@ -179,7 +183,9 @@ func (c *arithCompiler) fold(n *Fold) (term, arithType, error) {
 	var err error
 	switch n.Op {
 	case FoldCount:
-		f.list, _, err = c.b.list(n.List, all())
+		if f.list, _, err = c.b.list(n.List, all()); err == nil {
+			f.list.scan.Runs = f.list.isStored()
+		}
 	case FoldSum, FoldMin, FoldMax, FoldFirst, FoldLast:
 		f.of, typ, f.list, err = c.overEvents(n.List, n.Of)
 		each = costValue
@@ -297,6 +303,7 @@ func (b *planner) countIs(n *Compare, list *Events, lo, hi int64, not bool) (*op
 	if lo == 0 {
 		o.share = 1 - b.anyShare(l)/float64(hi+1)
 	}
+	l.scan.Runs = l.isStored()
 	in := &countIsOp{list: l, lo: uint8(lo), hi: maxCounter, most: uint8(lo)}
 	if hi < maxCounter {
 		in.hi, in.most = uint8(hi), uint8(hi)+1

@@ -181,49 +181,83 @@ func (c *Cursor) read() (found bool, err error) {
 		return c.all()
 	}
 	c.hits.fill(c.From, c.To)
-	if timed {
-		p, packed, err := c.piece(timeColumn)
-		if err != nil {
+	var unknown Mask
+	if c.scan.Where != nil { // first: it leaves few whose times are looked at
+		if err := c.scan.Where(&c.Block, &c.yes, &c.no); err != nil {
 			return false, err
 		}
-		c.compare(p, packed, nil, []Range{{c.scan.From, c.scan.To - 1}}, nil, &c.yes)
-		for i := range c.hits {
-			c.hits[i] &= c.yes[i]
+		for i, w := range c.hits {
+			unknown[i] = w &^ (c.yes[i] | c.no[i])
+			c.hits[i] = w & c.yes[i]
 		}
 	}
-	if c.hits.IsEmpty() {
-		return false, nil
-	}
-	if c.scan.Where == nil {
-		return c.some()
-	}
-	if err := c.scan.Where(&c.Block, &c.yes, &c.no); err != nil {
-		return false, err
-	}
-	var unknown Mask
-	for i, w := range c.hits {
-		unknown[i] = w &^ (c.yes[i] | c.no[i])
-		c.hits[i] = w & c.yes[i]
+	if timed {
+		if err := c.inTime(&unknown); err != nil {
+			return false, err
+		}
 	}
 	return c.someKnown(&unknown)
+}
+
+// inTime takes those that the scan's window does not hold out of the hits, and out of the
+// events that are unknown.
+func (c *Cursor) inTime(unknown *Mask) error {
+	n := c.hits.Count() + unknown.Count()
+	if n == 0 {
+		return nil
+	}
+	p, packed, err := c.piece(timeColumn)
+	if err != nil {
+		return err
+	}
+	window := Range{c.scan.From, c.scan.To - 1}
+	if n*someShare > c.To-c.From || p.width == 0 {
+		c.compare(p, packed, nil, []Range{window}, nil, &c.yes)
+		for i, w := range c.yes {
+			c.hits[i] &= w
+			unknown[i] &= w
+		}
+		return nil
+	}
+	from, to, ok := p.frame(window)
+	if !ok {
+		c.hits, *unknown = Mask{}, Mask{}
+		return nil
+	}
+	for i := range c.hits {
+		in := uint64(0)
+		for w := c.hits[i] | unknown[i]; w != 0; w &= w - 1 {
+			one := uint64(0) // no jump, which would be taken half the time
+			if number(packed, i<<6|bits.TrailingZeros64(w), int(p.width))-from <= to-from {
+				one = w & -w
+			}
+			in |= one
+		}
+		c.hits[i] &= in
+		unknown[i] &= in
+	}
+	return nil
 }
 
 // someKnown is some, and counts the events that are unknown: for that it finds out whose
 // they are.
 func (c *Cursor) someKnown(unknown *Mask) (bool, error) {
+	if unknown.IsEmpty() {
+		return c.some()
+	}
 	if c.scan.Within == nil {
 		c.Stats.Unknown += unknown.Count()
-	} else if !unknown.IsEmpty() {
-		hits := c.hits
-		c.hits = *unknown
-		if _, err := c.some(); err != nil {
-			return false, err
-		}
-		for _, n := range c.Counts {
-			c.Stats.Unknown += int(n)
-		}
-		c.hits = hits
+		return c.some()
 	}
+	hits := c.hits
+	c.hits = *unknown
+	if _, err := c.some(); err != nil {
+		return false, err
+	}
+	for _, n := range c.Counts {
+		c.Stats.Unknown += int(n)
+	}
+	c.hits = hits
 	return c.some()
 }
 

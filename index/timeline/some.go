@@ -3,8 +3,8 @@ package timeline
 import "github.com/kantadb/kanta/index/schema"
 
 // someShare is from how many events of a block per event that is meant on each of these is
-// read by itself: a number costs about four times as much alone as in a row.
-const someShare = 4
+// read by itself: a number costs about eight times as much alone as in a row.
+const someShare = 8
 
 // someOf returns what is needed to read the numbers of a few events of a column one by one;
 // nil if reading all is better, or not all of the block have one.

@@ -39,7 +39,7 @@ func checkSome(t *testing.T, r *rand.Rand, b *Block, count func(kind int, done b
 	t.Helper()
 	n := b.To
 	var sel []uint16
-	for range r.IntN(max(2, n/2)) {
+	for range r.IntN(max(2, n/3)) {
 		sel = append(sel, uint16(r.IntN(n)))
 	}
 	slices.Sort(sel)

@@ -199,6 +199,10 @@ func (c *Cursor) took(st *timeline.Stats) {
 
 // load makes the block of what the scan found in one stored block.
 func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Batch) error {
+	if scan.Runs {
+		r.block = query.EventBlock{Ords: b.Profiles, Counts: r.counts(b), Sorted: !e.Reduced}
+		return nil
+	}
 	r.selectRuns(b)
 	narrow := b.Block // of one person, a few events of a block are meant: the others need no decoding
 	if n := len(r.sel); n > 0 {
@@ -219,6 +223,18 @@ func (r *actReader) load(e *schema.Event, scan *query.EventScan, b *timeline.Bat
 		r.block.Columns = append(r.block.Columns, r.columns[i].view())
 	}
 	return nil
+}
+
+// counts returns how many events the runs of a batch have.
+func (r *actReader) counts(b *timeline.Batch) []uint16 {
+	if b.Counts != nil {
+		return b.Counts
+	}
+	counts := r.selBuffer[:len(b.Starts)]
+	for i, from := range b.Starts {
+		counts[i] = b.Ends[i] - from
+	}
+	return counts
 }
 
 func (r *actReader) loadTimes(b *timeline.Block) error {
@@ -355,6 +371,9 @@ func (r *actReader) fresh(c *Cursor, e *schema.Event, scan *query.EventScan, fro
 			}
 		}
 		c.bytes += uint64(at-first) * 10
+		for _, z := range scan.Zones {
+			r.inZone(a.Column(z.Property), first, z)
+		}
 		if len(r.sel) == 0 {
 			continue
 		}
@@ -377,6 +396,26 @@ func (r *actReader) fresh(c *Cursor, e *schema.Event, scan *query.EventScan, fro
 		}
 	}
 	return nil
+}
+
+// inZone keeps those of the selected events of the head whose value lies in a zone.
+func (r *actReader) inZone(col *head.ActColumn, first int, z query.ZoneMap) {
+	n := 0
+	for i, k := range r.sel {
+		in := false
+		switch at := first + int(k); {
+		case col == nil:
+		case col.Class == effect.Code: // absent is above all
+			in = z.Lo <= int64(col.Codes[at]) && int64(col.Codes[at]) <= z.Hi
+		default:
+			in = col.Present[at] != 0 && z.Lo <= col.Ints[at] && col.Ints[at] <= z.Hi
+		}
+		if in {
+			r.sel[n], r.ords[n] = k, r.ords[i]
+			n++
+		}
+	}
+	r.sel, r.ords = r.sel[:n], r.ords[:n]
 }
 
 // fresh copies the selected values of a property of the head, nil if no event has any.
