@@ -6,7 +6,8 @@
 // the caller, so a query allocates nothing per chunk. [Words] is the dense form and, as a
 // variable of the caller, the accumulator. A [Fragment] is one stored row of a shard,
 // decoded. [BetweenU8] and its kin turn narrow columns into bits, [Unpack] makes columns of
-// packed numbers. [Planes] answer ranges over wide numbers.
+// packed numbers, [Ascend] ordinals of gaps, [Positions] arrays of bits. [Planes] answer ranges
+// over wide numbers.
 //
 // A result is an operand itself or is backed by the buffer of the call, and so is valid
 // until the buffer is used again. One operand may stand in that buffer.

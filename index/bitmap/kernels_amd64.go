@@ -210,6 +210,23 @@ func unpack(l level, dst unsafe.Pointer, size, n int, packed []byte, bit, width 
 	return 0
 }
 
+// ascend returns how many gaps it turned into numbers, a multiple of 32, and their sum.
+func ascend(l level, gaps []uint16, next int) (done, sum int) {
+	if n := len(gaps) / 32; n > 0 && l == levelAVX512 {
+		return 32 * n, ascendAVX512(&gaps[0], n, next)
+	}
+	return 0, 0
+}
+
+// positions returns how many words it did, and how many positions it wrote.
+func positions(l level, dst []uint16, words []uint64, first int) (done, n int) {
+	if l != levelAVX512 || len(words) == 0 {
+		return 0, 0
+	}
+	_ = dst[64*len(words)+15] // the assembly does not look
+	return len(words), positionsAVX512(&dst[0], &words[0], len(words), first)
+}
+
 // blocks returns how many whole blocks of 64 values there are, and makes sure that dst
 // has a word for each: the assembly does not look.
 func blocks(values int, dst []uint64) int {

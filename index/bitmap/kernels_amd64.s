@@ -1319,6 +1319,160 @@ done:
 	VZEROUPPER
 	RET
 
+// func ascendAVX512(gaps *uint16, blocks int, next int) int
+// Requires: AVX, AVX2, AVX512BW, AVX512F
+TEXT ·ascendAVX512(SB), NOSPLIT, $0-32
+	MOVQ         gaps+0(FP), AX
+	MOVQ         blocks+8(FP), CX
+	MOVQ         next+16(FP), DX
+	VMOVDQU16    places16<>+0(SB), Z0
+	VPBROADCASTW DX, Z1
+	MOVL         $0x00000001, DX
+	VPBROADCASTW DX, Z4
+	MOVL         $0x00000001, DX
+	VPBROADCASTW DX, Z3
+	VPSUBW       Z3, Z0, Z5
+	MOVL         $0xfffffffe, DX
+	KMOVD        DX, K1
+	MOVL         $0x00000002, DX
+	VPBROADCASTW DX, Z3
+	VPSUBW       Z3, Z0, Z6
+	MOVL         $0xfffffffc, DX
+	KMOVD        DX, K2
+	MOVL         $0x00000004, DX
+	VPBROADCASTW DX, Z3
+	VPSUBW       Z3, Z0, Z7
+	MOVL         $0xfffffff0, DX
+	KMOVD        DX, K3
+	MOVL         $0x00000008, DX
+	VPBROADCASTW DX, Z3
+	VPSUBW       Z3, Z0, Z8
+	MOVL         $0xffffff00, DX
+	KMOVD        DX, K4
+	MOVL         $0x00000010, DX
+	VPBROADCASTW DX, Z3
+	VPSUBW       Z3, Z0, Z9
+	MOVL         $0xffff0000, DX
+	KMOVD        DX, K5
+	MOVL         $0x0000001f, DX
+	VPBROADCASTW DX, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+
+block:
+	TESTQ     CX, CX
+	JZ        done
+	VMOVDQU16 (AX), Z2
+	VPSADBW   Z11, Z2, Z3
+	VPADDQ    Z3, Z12, Z12
+	VPSRLW    $0x08, Z2, Z3
+	VPSADBW   Z11, Z3, Z3
+	VPADDQ    Z3, Z13, Z13
+	VPERMW.Z  Z2, Z5, K1, Z3
+	VPADDW    Z3, Z2, Z2
+	VPERMW.Z  Z2, Z6, K2, Z3
+	VPADDW    Z3, Z2, Z2
+	VPERMW.Z  Z2, Z7, K3, Z3
+	VPADDW    Z3, Z2, Z2
+	VPERMW.Z  Z2, Z8, K4, Z3
+	VPADDW    Z3, Z2, Z2
+	VPERMW.Z  Z2, Z9, K5, Z3
+	VPADDW    Z3, Z2, Z2
+	VPADDW    Z0, Z2, Z2
+	VPADDW    Z1, Z2, Z2
+	VMOVDQU16 Z2, (AX)
+	VPERMW    Z2, Z10, Z1
+	VPADDW    Z4, Z1, Z1
+	ADDQ      $0x40, AX
+	DECQ      CX
+	JMP       block
+
+done:
+	VEXTRACTI64X4 $0x01, Z12, Y0
+	VPADDQ        Y12, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X1
+	VPADDQ        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VPADDQ        X0, X1, X1
+	VMOVQ         X1, AX
+	VEXTRACTI64X4 $0x01, Z13, Y0
+	VPADDQ        Y13, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X1
+	VPADDQ        X0, X1, X1
+	VPSRLDQ       $0x08, X1, X0
+	VPADDQ        X0, X1, X1
+	VMOVQ         X1, CX
+	IMUL3Q        $0x000000ff, CX, CX
+	ADDQ          CX, AX
+	MOVQ          AX, ret+24(FP)
+	VZEROUPPER
+	RET
+
+DATA places16<>+0(SB)/8, $0x0003000200010000
+DATA places16<>+8(SB)/8, $0x0007000600050004
+DATA places16<>+16(SB)/8, $0x000b000a00090008
+DATA places16<>+24(SB)/8, $0x000f000e000d000c
+DATA places16<>+32(SB)/8, $0x0013001200110010
+DATA places16<>+40(SB)/8, $0x0017001600150014
+DATA places16<>+48(SB)/8, $0x001b001a00190018
+DATA places16<>+56(SB)/8, $0x001f001e001d001c
+GLOBL places16<>(SB), RODATA|NOPTR, $64
+
+// func positionsAVX512(dst *uint16, words *uint64, n int, first int) int
+// Requires: AVX, AVX512F, POPCNT
+TEXT ·positionsAVX512(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         words+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVQ         AX, SI
+	MOVQ         first+24(FP), BX
+	VPBROADCASTD BX, Z0
+	VPADDD       places32<>+0(SB), Z0, Z0
+	MOVL         $0x00000010, BX
+	VPBROADCASTD BX, Z2
+	MOVL         $0x00000040, BX
+	VPBROADCASTD BX, Z3
+
+word:
+	TESTQ     DX, DX
+	JZ        done
+	MOVQ      (CX), BX
+	ADDQ      $0x08, CX
+	DECQ      DX
+	VMOVDQA32 Z0, Z1
+	VPADDD    Z3, Z0, Z0
+
+bits:
+	TESTQ         BX, BX
+	JZ            word
+	KMOVW         BX, K1
+	MOVWLZX       BX, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z1, K1, Z4
+	VPMOVDW       Z4, (SI)
+	LEAQ          (SI)(DI*2), SI
+	VPADDD        Z2, Z1, Z1
+	SHRQ          $0x10, BX
+	JMP           bits
+
+done:
+	SUBQ AX, SI
+	SHRQ $0x01, SI
+	MOVQ SI, ret+32(FP)
+	VZEROUPPER
+	RET
+
+DATA places32<>+0(SB)/8, $0x0000000100000000
+DATA places32<>+8(SB)/8, $0x0000000300000002
+DATA places32<>+16(SB)/8, $0x0000000500000004
+DATA places32<>+24(SB)/8, $0x0000000700000006
+DATA places32<>+32(SB)/8, $0x0000000900000008
+DATA places32<>+40(SB)/8, $0x0000000b0000000a
+DATA places32<>+48(SB)/8, $0x0000000d0000000c
+DATA places32<>+56(SB)/8, $0x0000000f0000000e
+GLOBL places32<>(SB), RODATA|NOPTR, $64
+
 // func betweenU8AVX2(col *uint8, blocks int, lo uint8, span uint8, dst *uint64)
 // Requires: AVX, AVX2
 TEXT ·betweenU8AVX2(SB), NOSPLIT, $0-32

@@ -33,4 +33,6 @@ func betweenU16(level, []uint16, uint16, uint16, []uint64) int { return 0 }
 func betweenU32(level, []uint32, uint32, uint32, []uint64) int { return 0 }
 func betweenU64(level, []uint64, uint64, uint64, []uint64) int { return 0 }
 
+func ascend(level, []uint16, int) (done, sum int)                        { return 0, 0 }
+func positions(level, []uint16, []uint64, int) (done, n int)             { return 0, 0 }
 func unpack(_ level, _ unsafe.Pointer, _, _ int, _ []byte, _, _ int) int { return 0 }

@@ -77,6 +77,12 @@ func unpackWideU32AVX512(dst *uint32, packed *byte, groups int, bit int, width i
 func unpackU64AVX512(dst *uint64, packed *byte, groups int, bit int, width int)
 
 //go:noescape
+func ascendAVX512(gaps *uint16, blocks int, next int) int
+
+//go:noescape
+func positionsAVX512(dst *uint16, words *uint64, n int, first int) int
+
+//go:noescape
 func betweenU8AVX2(col *uint8, blocks int, lo uint8, span uint8, dst *uint64)
 
 //go:noescape

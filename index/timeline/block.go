@@ -48,8 +48,8 @@ func BlockOf(s Source, i int) *Block {
 type scratch struct {
 	numbers  [BlockSize]uint64 // stored numbers, of any width
 	gaps     [BlockSize]uint16
-	profiles [BlockSize]uint16 // per run, within the chunk
-	starts   [BlockSize + 1]uint16
+	profiles [BlockSize]uint16      // per run, within the chunk
+	starts   [BlockSize + 16]uint16 // room for [bitmap.Positions], and where the last run ends
 	begins   Mask
 	bytes    int // of the pieces read so far
 }
@@ -337,12 +337,8 @@ func (b *Block) runs() (int, error) {
 		return 0, err
 	}
 	mem := b.mem
-	unpack(mem.gaps[:runs], bytes, first, int(p.width))
-	for i, gap := range mem.gaps[:runs] {
-		next += uint32(gap)
-		mem.profiles[i] = uint16(next)
-		next++
-	}
+	unpack(mem.profiles[:runs], bytes, first, int(p.width))
+	next = uint32(bitmap.Ascend(mem.profiles[:runs], int(next)))
 	last := uint32(bitmap.ChunkSize)
 	if b.To == b.Source.Part.events(b.Index) {
 		if last = uint32(p.max())&(bitmap.ChunkSize-1) + 1; next != last {

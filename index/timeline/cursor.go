@@ -269,24 +269,16 @@ func (c *Cursor) all() (bool, error) {
 	}
 	mem := &c.memory
 	c.Hits, c.Counts = nil, nil
-	k := 0
-	for i := c.From >> 6; i <= (c.To-1)>>6; i++ {
-		w := mem.begins[i]
-		if i == c.From>>6 {
-			w &= ^uint64(0) << (c.From & 63)
-		}
-		for ; w != 0 && k < n; w &= w - 1 {
-			mem.starts[k] = uint16(i<<6 | bits.TrailingZeros64(w))
-			k++
-		}
-	}
+	first := c.From >> 6
+	mem.begins[first] &= ^uint64(0) << (c.From & 63)
+	bitmap.Positions(mem.starts[:], mem.begins[first:(c.To-1)>>6+1], first<<6)
 	mem.starts[n] = uint16(c.To)
 	c.Profiles, c.Starts, c.Ends = mem.profiles[:n], mem.starts[:n], mem.starts[1:n+1]
 	if c.scan.Within == nil {
 		return true, nil
 	}
 	within := c.scan.Within
-	k = 0
+	k := 0
 	for i, p := range c.Profiles { // every run is written, and stays if the next one does not replace it
 		c.Profiles[k], c.counts[k], c.ends[k] = p, mem.starts[i], mem.starts[i+1]
 		k += int(within[p>>6] >> (p & 63) & 1)

@@ -28,6 +28,8 @@ func main() {
 	columns512()
 	filter512()
 	unpack512()
+	ascend512()
+	positions512()
 	columns2()
 	Generate()
 }
