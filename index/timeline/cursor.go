@@ -20,6 +20,10 @@ type Scan struct {
 	Where func(b *Block, yes, no *Mask) error
 }
 
+// fewProfiles is up to how many of a chunk it is better to find their events before any is
+// compared with the window.
+const fewProfiles = bitmap.ChunkSize / 16
+
 // Stats is what a cursor has done.
 type Stats struct {
 	Blocks  int // of which something was read
@@ -45,8 +49,9 @@ type Cursor struct {
 
 	sources []Source
 	scan    Scan
-	at      int // the next source
-	end     int // of the blocks of this one
+	at      int  // the next source
+	end     int  // of the blocks of this one
+	few     bool // whose events are looked for
 	err     error
 	ends    [BlockSize]uint16
 	counts  [BlockSize]uint16
@@ -78,7 +83,7 @@ func (b *Batch) Count(i int) int {
 // Reset begins a scan over parts of one shard. Several may be of one partition, and of
 // different event types.
 func (c *Cursor) Reset(sources []Source, scan Scan) {
-	c.sources, c.scan = sources, scan
+	c.sources, c.scan, c.few = sources, scan, scan.Within != nil && scan.Within.Count() < fewProfiles
 	c.Batch, c.Stats = Batch{At: -1}, Stats{}
 	c.at, c.end, c.err = 0, 0, nil
 	c.Batch.Index = -1
@@ -177,8 +182,12 @@ func (c *Cursor) read() (found bool, err error) {
 	if c.scan.One {
 		return c.one(timed)
 	}
-	if !timed && c.scan.Where == nil {
+	switch {
+	case c.scan.Where != nil:
+	case !timed:
 		return c.all()
+	case c.few:
+		return c.fewInTime()
 	}
 	c.hits.fill(c.From, c.To)
 	var unknown Mask
@@ -279,11 +288,56 @@ func (c *Cursor) all() (bool, error) {
 	}
 	within := c.scan.Within
 	k := 0
+	if c.few {
+		for i, p := range c.Profiles {
+			if within.Has(p) {
+				c.Profiles[k], c.counts[k], c.ends[k] = p, mem.starts[i], mem.starts[i+1]
+				k++
+			}
+		}
+		c.Profiles, c.Starts, c.Ends = c.Profiles[:k], c.counts[:k], c.ends[:k]
+		return k > 0, nil
+	}
 	for i, p := range c.Profiles { // every run is written, and stays if the next one does not replace it
 		c.Profiles[k], c.counts[k], c.ends[k] = p, mem.starts[i], mem.starts[i+1]
 		k += int(within[p>>6] >> (p & 63) & 1)
 	}
 	c.Profiles, c.Starts, c.Ends = c.Profiles[:k], c.counts[:k], c.ends[:k]
+	return k > 0, nil
+}
+
+// fewInTime makes a batch of the events in time, of which only those of the profiles looked
+// for are compared with the window.
+func (c *Cursor) fewInTime() (bool, error) {
+	if found, err := c.all(); !found {
+		return false, err
+	}
+	c.hits = Mask{}
+	for i, from := range c.Starts {
+		c.hits.set(int(from), int(c.Ends[i]))
+	}
+	var unknown Mask
+	if err := c.inTime(&unknown); err != nil {
+		return false, err
+	}
+	mem, k := &c.memory, 0
+	for i, p := range c.Profiles {
+		from, to := int(c.Starts[i]), int(c.Ends[i])
+		n := c.hits.count(from, to)
+		if n == 0 {
+			continue
+		}
+		for !c.hits.Has(from) {
+			from++
+		}
+		for !c.hits.Has(to - 1) {
+			to--
+		}
+		c.Profiles[k], mem.starts[k], c.ends[k], c.counts[k] = p, uint16(from), uint16(to), uint16(n)
+		k++
+	}
+	c.Hits = &c.hits
+	c.Profiles, c.Starts, c.Ends, c.Counts = c.Profiles[:k], mem.starts[:k], c.ends[:k], c.counts[:k]
 	return k > 0, nil
 }
 
