@@ -45,6 +45,8 @@ type eventWork struct {
 	most     int  // may be kept
 	endless  bool // one profile is left: it may take what it takes
 	sum      floatSum
+	days     [2][]bitmap.Words
+	many     int // from how many candidates on sequences are narrowed by days
 }
 
 // slots numbers the candidates of one node in one chunk: these are their places in lanes.
@@ -127,10 +129,15 @@ func (e *eventWork) release(m eventMark) {
 
 // eventsOf makes ready for the events of a node's candidates (nil: everybody).
 func (w *worker) eventsOf(within *bitmap.Set) *eventWork {
+	e := w.eventWork()
+	e.slots.begin(w.undecided(within))
+	return e
+}
+
+func (w *worker) eventWork() *eventWork {
 	if w.events == nil {
-		w.events = &eventWork{lists: make(map[*eventList]*listReader), folds: make(map[*foldTerm]*foldState), most: maxHeldBytes}
+		w.events = &eventWork{lists: make(map[*eventList]*listReader), folds: make(map[*foldTerm]*foldState), most: maxHeldBytes, many: narrowFrom}
 	}
-	w.events.slots.begin(w.undecided(within))
 	return w.events
 }
 

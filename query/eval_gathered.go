@@ -145,9 +145,13 @@ func (s *sequenceOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (p
 	if s.none {
 		return pair{exact: true}, nil
 	}
+	within, err := s.narrow(w, within)
+	if err != nil || within != nil && within.Form == bitmap.Empty {
+		return pair{exact: true}, err
+	}
 	w.eventsOf(within)
 	out := w.cleared()
-	err := w.inParts(within, func(within *bitmap.Set) error { return s.part(ctx, w, within, out) })
+	err = w.inParts(within, func(within *bitmap.Set) error { return s.part(ctx, w, within, out) })
 	return pair{yes: bitmap.FromWords(out), exact: true}, err
 }
 

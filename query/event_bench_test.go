@@ -122,6 +122,16 @@ func (c *benchEventCursor) Events(scan *EventScan, _ int, _ *bitmap.Set, f func(
 	return nil
 }
 
+func (c *benchEventCursor) EventDays(event schema.EventID, first int64, chunk int, days []bitmap.Words) error {
+	from := first * msPerDay
+	return c.Events(&EventScan{Event: event, From: from, To: from + int64(len(days))*msPerDay, Times: true}, chunk, nil, func(b *EventBlock) error {
+		for i, o := range b.Ords {
+			days[(b.Times[i]-from)/msPerDay].SetBit(o)
+		}
+		return nil
+	})
+}
+
 func (c *benchEventCursor) HasEvent(event schema.EventID, from, to int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
 	buf.Clear()
 	err := c.Events(&EventScan{Event: event, From: from, To: to}, chunk, within, func(b *EventBlock) error {

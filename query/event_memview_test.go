@@ -399,6 +399,24 @@ func spoil(b *EventBlock) {
 	}
 }
 
+// EventDays has others, now and then.
+func (c *memCursor) EventDays(event schema.EventID, first int64, chunk int, days []bitmap.Words) error {
+	for _, o := range c.v.ords {
+		if int(o>>bitmap.ChunkBits) != chunk {
+			continue
+		}
+		for _, a := range c.v.profiles[o].events[event] {
+			if day := floorDay(a.time) - first; day >= 0 && day < int64(len(days)) {
+				days[day].SetBit(uint16(o))
+			}
+		}
+		if (c.v.salt^uint64(o))%16 == 0 {
+			days[int(o)%len(days)].SetBit(uint16(o))
+		}
+	}
+	return c.v.fault()
+}
+
 // HasEvent has others than are asked for among those it returns.
 func (c *memCursor) HasEvent(event schema.EventID, from, to int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
 	at := memRow{attr: schema.AttrID(event), code: uint32(from) ^ uint32(to)<<7, chunk: chunk}

@@ -425,6 +425,10 @@ func (c badCursor) Events(scan *EventScan, chunk int, within *bitmap.Set, f func
 	return c.Cursor.(EventCursor).Events(scan, chunk, within, func(b *EventBlock) error { c.spoil(b); return f(b) })
 }
 
+func (c badCursor) EventDays(event schema.EventID, first int64, chunk int, days []bitmap.Words) error {
+	return c.Cursor.(EventCursor).EventDays(event, first, chunk, days)
+}
+
 func (c badCursor) HasEvent(event schema.EventID, from, to int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
 	return c.Cursor.(EventCursor).HasEvent(event, from, to, chunk, within, buf)
 }

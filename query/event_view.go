@@ -53,6 +53,10 @@ type EventCursor interface {
 	// as in Events: others may be among them. It reads as few events as it can. The result is
 	// valid until buf is used again.
 	HasEvent(event schema.EventID, from, to int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error)
+
+	// EventDays adds to days[i] who has an event of a type on day first+i since 1970, in UTC.
+	// Others may be among them. It reads what is kept of the days, and no stored event.
+	EventDays(event schema.EventID, first int64, chunk int, days []bitmap.Words) error
 }
 
 // EventReads is what it took to find events in their stored parts: in each chunk, the parts

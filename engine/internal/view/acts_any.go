@@ -48,6 +48,39 @@ func (c *Cursor) HasEvent(event schema.EventID, from, to int64, chunk int, withi
 	return bitmap.FromWords(buf), err
 }
 
+// EventDays adds who has an event on which day; see [query.EventCursor].
+func (c *Cursor) EventDays(event schema.EventID, first int64, chunk int, days []bitmap.Words) error {
+	from, to := first*dayMillis, (first+int64(len(days)))*dayMillis
+	err := c.s.Tiers.EachActs(event, chunk, func(a *head.Acts, n int, _ bool) error {
+		for i, t := range a.Times[:n] {
+			if t >= from && t < to {
+				days[(t-from)/dayMillis].SetBit(a.Ords[i])
+			}
+		}
+		c.bytes += uint64(n) * 10
+		return nil
+	})
+	units, shard := c.s.Acts[event], chunk/bitmap.ShardChunks
+	if err != nil || shard >= len(units) || units[shard] == nil {
+		return err
+	}
+	r := c.actReader()
+	r.parts = units[shard].Window(from, to, r.parts[:0])
+	c.tookParts(units[shard], r.parts)
+	for _, p := range r.parts {
+		err := p.EachDay(int32(first), int32(first)+int32(len(days))-1, func(d *base.ActDay) error {
+			who := d.Presence.Chunk(chunk & chunkMask)
+			c.count(who)
+			days[int64(d.Day)-first].Or(who)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // anyStored adds to found who has an event in parts, of who (nil: everybody).
 func (r *actReader) anyStored(c *Cursor, u *base.ActUnit, from, to int64, chunk int, who, found *bitmap.Words) error {
 	r.maybe.Clear()

@@ -59,6 +59,7 @@ type acts struct {
 	days    int // answers that presence had a part in
 	cut     int // of these, by a day that the window cuts
 	maybe   int // people who were looked up for that
+	members int // of days
 }
 
 // TestActs appends events at random, freezes, settles and folds at random, and reads them
@@ -109,7 +110,7 @@ func TestActs(t *testing.T) {
 		t.Errorf("only %d parts were made", n)
 	}
 	t.Logf("presence answered %d times, %d times of a day in part, %d people were looked up", x.days, x.cut, x.maybe)
-	if x.days < 50 || x.cut < 20 || x.maybe < 20 {
+	if x.days < 50 || x.cut < 20 || x.maybe < 20 || x.members < 100 {
 		t.Error("that is too rare")
 	}
 }
@@ -398,10 +399,40 @@ func (x *acts) compare(name string, s *State, list []plainAct, dead map[uint32]b
 			}
 		}
 		x.has(name, s, scan, chunk, within, &who)
+		x.daily(name, s, scan.Event, chunk, list, dead)
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
 			x.t.Fatalf("%s: event %d, chunk %d, %+v: %d events, want %d\n%.600q\n%.600q", name, event, chunk, *scan, len(got), len(want), got, want)
 		}
+	}
+}
+
+// daily asks who has an event on which day: everybody who lives, and nobody who has none.
+func (x *acts) daily(name string, s *State, event schema.EventID, chunk int, list []plainAct, dead map[uint32]bool) {
+	first := 70 + x.r.Int64N(20)
+	got, all, living := make([]bitmap.Words, 1+x.r.IntN(40)), make([]bitmap.Words, 40), make([]bitmap.Words, 40)
+	c := View{S: s}.NewCursor()
+	if err := c.EventDays(event, first, chunk, got); err != nil {
+		x.t.Fatal(err)
+	}
+	horizon := s.Horizon(s.Schema.EventByID(event))
+	for _, p := range list {
+		day := int64(timeline.DayOf(p.time)) - first
+		if p.event != event || int(p.ord>>bitmap.ChunkBits) != chunk || day < 0 || day >= int64(len(got)) {
+			continue
+		}
+		if all[day].SetBit(uint16(p.ord)); !dead[p.ord] && p.time >= horizon {
+			living[day].SetBit(uint16(p.ord))
+		}
+	}
+	for day := range got {
+		more, less := got[day], living[day]
+		more.AndNot(bitmap.FromWords(&all[day]))
+		less.AndNot(bitmap.FromWords(&got[day]))
+		if !more.IsEmpty() || !less.IsEmpty() {
+			x.t.Fatalf("%s: event %d, chunk %d, day %d: %d people too many, %d too few", name, event, chunk, first+int64(day), more.Count(), less.Count())
+		}
+		x.members += got[day].Count()
 	}
 }
 
