@@ -12,8 +12,6 @@ type listReader struct {
 	cur    blockCursor
 	sub    *worker // evaluates over the events of a block
 	zones  []zoneTimes
-	within bitmap.Words
-	chosen bitmap.Words
 	at     []uint16
 	whole  []uint16 // 0, 1, 2 ...
 	missed uint64   // of the block: for how many events the filter is unknown
@@ -47,7 +45,6 @@ func (w *worker) reader(l *eventList) *listReader {
 type reading struct {
 	scan   *EventScan // nil: that of the list
 	within *bitmap.Set
-	loose  bool // events of others than within may be handed out
 	after  *gathered
 }
 
@@ -65,10 +62,6 @@ func (w *worker) readEvents(ctx context.Context, l *eventList, how reading, f fu
 		how.scan = &l.scan
 	}
 	r := w.reader(l)
-	var mine *bitmap.Words
-	if how.within != nil && !how.loose {
-		mine = how.within.ToWords(&r.within)
-	}
 	return cur.Events(how.scan, w.chunk, how.within, func(b *EventBlock) error {
 		if err := ctx.Err(); err != nil || len(b.Ords) == 0 {
 			return err
@@ -76,7 +69,7 @@ func (w *worker) readEvents(ctx context.Context, l *eventList, how reading, f fu
 		if err := r.cur.begin(b, how.scan); err != nil {
 			return err
 		}
-		err := r.choose(ctx, l, b, mine, how.after)
+		err := r.choose(ctx, l, b, how.after)
 		w.unknownEvents += r.missed
 		if err != nil || len(r.hits.at) == 0 {
 			return err
@@ -86,18 +79,16 @@ func (w *worker) readEvents(ctx context.Context, l *eventList, how reading, f fu
 }
 
 // choose finds out which events of a block are in the list.
-func (r *listReader) choose(ctx context.Context, l *eventList, b *EventBlock, mine *bitmap.Words, after *gathered) error {
+func (r *listReader) choose(ctx context.Context, l *eventList, b *EventBlock, after *gathered) error {
 	n := len(b.Ords)
 	for len(r.whole) < n {
 		r.whole = append(r.whole, uint16(len(r.whole)))
 	}
-	set := r.cur.live
-	if mine != nil {
-		set = r.only(mine)
-	}
+	at := r.whole[:n]
 	r.sub.used, r.sub.holding, r.sub.depth = 0, 0, 0
 	r.sub.live, r.sub.liveCount, r.missed = r.cur.live, n, 0
 	if l.filter != nil {
+		set := r.cur.live
 		is, err := r.sub.eval(ctx, l.filter.root, r.sub.hold(set))
 		if err != nil {
 			return err
@@ -106,11 +97,7 @@ func (r *listReader) choose(ctx context.Context, l *eventList, b *EventBlock, mi
 			open := bitmap.AndNot(bitmap.And(is.maybe, set, r.sub.grab()), is.yes, r.sub.grab())
 			r.missed = uint64(len(r.passing(l, b, elements(open, n, nil), after)))
 		}
-		set = bitmap.And(is.yes, set, r.sub.grab())
-	}
-	at := r.whole[:n]
-	if mine != nil || l.filter != nil {
-		r.at = elements(set, n, r.at[:0])
+		r.at = elements(bitmap.And(is.yes, set, r.sub.grab()), n, r.at[:0])
 		at = r.at
 	}
 	if len(l.clocks) > 0 || after != nil {
@@ -130,20 +117,6 @@ func (r *listReader) passing(l *eventList, b *EventBlock, at []uint16, after *ga
 		at = afterSome(b, l.then.within, after, at)
 	}
 	return at
-}
-
-// only returns the events of some profiles.
-func (r *listReader) only(mine *bitmap.Words) bitmap.Set {
-	ords := r.cur.block.Ords
-	clear(r.chosen[(len(ords)+63)/64:])
-	for i := 0; i < len(ords); i += 64 {
-		word := uint64(0)
-		for j, o := range ords[i:min(i+64, len(ords))] {
-			word |= mine[o>>6] >> (o & 63) & 1 << j
-		}
-		r.chosen[i/64] = word
-	}
-	return bitmap.Set{Form: bitmap.Dense, Words: &r.chosen}
 }
 
 // elements appends the elements of a set that are less than n.
@@ -227,12 +200,11 @@ func (h *hits) addTo(who *bitmap.Words) {
 }
 
 // eachEvent reads a list as readEvents does, after what it needs to be read.
-func (w *worker) eachEvent(ctx context.Context, l *eventList, within *bitmap.Set, loose bool, f func(h *hits) error) error {
+func (w *worker) eachEvent(ctx context.Context, l *eventList, within *bitmap.Set, f func(h *hits) error) error {
 	how, err := w.prepareThen(ctx, l, reading{within: within})
 	if err != nil {
 		return err
 	}
-	how.loose = loose && l.filter == nil && how.after == nil
 	return w.readEvents(ctx, l, how, f)
 }
 
@@ -267,7 +239,7 @@ func (o *anyOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pair, 
 	w.eventsOf(within)
 	out := w.cleared()
 	err := w.inParts(within, func(within *bitmap.Set) error {
-		return w.eachEvent(ctx, o.list, within, true, func(h *hits) error { h.addTo(out); return nil })
+		return w.eachEvent(ctx, o.list, within, func(h *hits) error { h.addTo(out); return nil })
 	})
 	return pair{yes: bitmap.FromWords(out), exact: true}, err
 }
@@ -286,7 +258,7 @@ func (o *countIsOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pa
 	counts := e.bytes.take(bitmap.ChunkSize) // by ordinal: the kernel below reads them
 	clear(counts)
 	err := w.inParts(within, func(within *bitmap.Set) error {
-		return w.eachEvent(ctx, o.list, within, true, func(h *hits) error {
+		return w.eachEvent(ctx, o.list, within, func(h *hits) error {
 			switch {
 			case h.Counts != nil:
 				for _, k := range h.at {

@@ -87,7 +87,7 @@ func (t *foldTerm) eval(w *worker, ords []uint16, out *vector) error {
 }
 
 func (t *foldTerm) count(ctx context.Context, w *worker, within *bitmap.Set, st *foldState) error {
-	return w.eachEvent(ctx, t.list, within, false, func(h *hits) error {
+	return w.eachEvent(ctx, t.list, within, func(h *hits) error {
 		for _, k := range h.at {
 			o, n := h.Ords[k], int64(1)
 			if h.Counts != nil {
@@ -150,7 +150,7 @@ func (s *sums) of(o uint16) (int128, int64) {
 
 // read adds up a term over the events of a list.
 func (s *sums) read(ctx context.Context, w *worker, l *eventList, of term, within *bitmap.Set) error {
-	return w.eachEvent(ctx, l, within, false, func(h *hits) error {
+	return w.eachEvent(ctx, l, within, func(h *hits) error {
 		return h.values(of, h.at, func(at []uint16, v *vector) {
 			for i, k := range at {
 				if v.st[i] == stateOK {
@@ -283,7 +283,7 @@ func (t *foldTerm) extreme(ctx context.Context, w *worker, within *bitmap.Set, s
 	case t.op == FoldMax:
 		better = func(a, b int64) int64 { return max(a, b) }
 	}
-	return w.eachEvent(ctx, t.list, within, false, func(h *hits) error {
+	return w.eachEvent(ctx, t.list, within, func(h *hits) error {
 		return h.values(t.of, h.at, func(at []uint16, v *vector) {
 			for i, k := range at {
 				if v.st[i] != stateOK {

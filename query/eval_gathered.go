@@ -109,7 +109,7 @@ func (g *gathered) of(o uint16) []int64 {
 
 // gatherEvents adds to g what f finds in the events of a list, and sorts it.
 func (w *worker) gatherEvents(ctx context.Context, l *eventList, within *bitmap.Set, g *gathered, f func(h *hits) error) error {
-	err := w.eachEvent(ctx, l, within, false, func(h *hits) error {
+	err := w.eachEvent(ctx, l, within, func(h *hits) error {
 		had := len(g.nums)
 		if err := f(h); err != nil {
 			return err
@@ -160,7 +160,7 @@ func (s *sequenceOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (p
 func (s *sequenceOp) part(ctx context.Context, w *worker, within *bitmap.Set, out *bitmap.Words) error {
 	if s.whole {
 		for _, l := range s.lists {
-			if err := w.eachEvent(ctx, l, within, false, func(*hits) error { return nil }); err != nil {
+			if err := w.eachEvent(ctx, l, within, func(*hits) error { return nil }); err != nil {
 				return err
 			}
 		}

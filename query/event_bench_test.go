@@ -14,8 +14,8 @@ import (
 
 // benchEvents is a shard with the events of 30 days at the density of the workload's scale
 // L, as a warm cache would have them: decoded, sorted by profile and time, in blocks of
-// 4,096. All chunks of an event type are alike. It hands out whole windows, whoever is
-// wanted, so that the benchmarks measure the evaluator alone.
+// 4,096. All chunks of an event type are alike. What it leaves out takes time that is no
+// evaluator's.
 type benchEvents struct {
 	*benchView
 	chunk  map[schema.EventID][]benchAct
@@ -104,9 +104,12 @@ type benchEventCursor struct {
 	v *benchEvents
 }
 
-func (c *benchEventCursor) Events(scan *EventScan, _ int, _ *bitmap.Set, f func(b *EventBlock) error) error {
+func (c *benchEventCursor) Events(scan *EventScan, _ int, within *bitmap.Set, f func(b *EventBlock) error) error {
 	for _, b := range c.v.of(scan) {
 		c.v.read += len(b.Ords)
+		if within != nil {
+			b = b.of(within)
+		}
 		out := EventBlock{Ords: b.Ords, Sorted: true}
 		if scan.Times {
 			out.Times = b.Times
@@ -120,6 +123,20 @@ func (c *benchEventCursor) Events(scan *EventScan, _ int, _ *bitmap.Set, f func(
 		}
 	}
 	return nil
+}
+
+// of returns the events of some profiles.
+func (b EventBlock) of(within *bitmap.Set) EventBlock {
+	out := EventBlock{Columns: make([]EventColumn, 3)}
+	for i, o := range b.Ords {
+		if within.Contains(o) {
+			out.Ords, out.Times = append(out.Ords, o), append(out.Times, b.Times[i])
+			out.Columns[0].Ints = append(out.Columns[0].Ints, b.Columns[0].Ints[i])
+			out.Columns[1].Ints = append(out.Columns[1].Ints, b.Columns[1].Ints[i])
+			out.Columns[2].Codes = append(out.Columns[2].Codes, b.Columns[2].Codes[i])
+		}
+	}
+	return out
 }
 
 func (c *benchEventCursor) EventDays(event schema.EventID, first int64, chunk int, days []bitmap.Words) error {

@@ -76,7 +76,7 @@ func (c *blockCursor) begin(b *EventBlock, scan *EventScan) error {
 		return nil
 	}
 	if n != c.filled {
-		c.words.Clear()
+		clear(c.words[n/64 : max(n, c.filled)/64+1])
 		for i := range n / 64 {
 			c.words[i] = math.MaxUint64
 		}

@@ -243,11 +243,11 @@ func (c *memCursor) Events(scan *EventScan, chunk int, within *bitmap.Set, f fun
 	blocks := c.v.layout(e, chunk)
 	c.v.events.count(scan, within)
 	for _, b := range blocks {
-		others, runs := r.IntN(2) == 0, scan.Runs && r.IntN(2) == 0
+		runs := scan.Runs && r.IntN(2) == 0
 		var kept []memOwned
 		for _, a := range b.acts {
 			wanted := within == nil || within.Contains(a.ord)
-			if scan.From <= a.time && a.time < scan.To && (wanted || others) && c.v.fits(e, a.memAct, scan.Zones) {
+			if scan.From <= a.time && a.time < scan.To && wanted && c.v.fits(e, a.memAct, scan.Zones) {
 				kept = append(kept, a)
 			}
 		}

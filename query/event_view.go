@@ -43,8 +43,8 @@ type EventColumn struct {
 
 // EventCursor is the part of a [Cursor] that reads events.
 type EventCursor interface {
-	// Events calls f with all events of a scan in one chunk, within (nil: anybody) telling
-	// whose are wanted: others may be among them. Events before the retention horizon are
+	// Events calls f with all events of a scan in one chunk, those of within only (nil: of
+	// anybody). Events before the retention horizon are
 	// never among them. f may change nothing of a block and does not use the cursor. It
 	// stops at f's first error and returns it.
 	Events(scan *EventScan, chunk int, within *bitmap.Set, f func(b *EventBlock) error) error

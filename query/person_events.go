@@ -90,7 +90,7 @@ func (p *Person) events(ctx context.Context, e *Events, keep whichEvents) (WhyEv
 	w.eventsOf(within)
 	err = w.inParts(within, func(within *bitmap.Set) error {
 		out = WhyEvents{}
-		return w.eachEvent(ctx, l, within, false, func(h *hits) error {
+		return w.eachEvent(ctx, l, within, func(h *hits) error {
 			for _, k := range h.at {
 				t, err := r.event(l.view.event, h.EventBlock, int(k))
 				if err != nil {

@@ -179,10 +179,7 @@ func (r *timelineReader) each(e *schema.Event, from, to int64, f func(b *EventBl
 		scan.Properties = append(scan.Properties, e.Properties[i].ID)
 	}
 	return cur.Events(scan, int(r.ordinal>>bitmap.ChunkBits), &who, func(b *EventBlock) error {
-		for i, o := range b.Ords {
-			if o != uint16(r.ordinal) {
-				continue
-			}
+		for i := range b.Ords {
 			if err := f(b, i); err != nil {
 				return err
 			}
