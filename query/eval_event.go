@@ -260,10 +260,10 @@ func (o *countIsOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pa
 	err := w.inParts(within, func(within *bitmap.Set) error {
 		return w.eachEvent(ctx, o.list, within, func(h *hits) error {
 			switch {
-			case h.Counts != nil:
-				for _, k := range h.at {
-					ord := h.Ords[k]
-					counts[ord] = uint8(min(uint32(counts[ord])+uint32(h.Counts[k]), uint32(o.most)))
+			case h.Counts != nil: // of a list that is as it is stored
+				for i, n := range h.Counts[:len(h.Ords)] {
+					n, c := uint32(n), &counts[h.Ords[i]]
+					*c = uint8(min(uint32(*c)+n, uint32(o.most)))
 				}
 			case h.isAll:
 				for _, ord := range h.Ords {

@@ -286,23 +286,22 @@ func (c *Cursor) all() (bool, error) {
 	if c.scan.Within == nil {
 		return true, nil
 	}
-	within := c.scan.Within
-	k := 0
+	profiles, starts, from, to := c.Profiles, mem.starts[:n+1], &c.counts, &c.ends
+	within, k := c.scan.Within, 0
 	if c.few {
-		for i, p := range c.Profiles {
+		for i, p := range profiles {
 			if within.Has(p) {
-				c.Profiles[k], c.counts[k], c.ends[k] = p, mem.starts[i], mem.starts[i+1]
+				profiles[k], from[k], to[k] = p, starts[i], starts[i+1]
 				k++
 			}
 		}
-		c.Profiles, c.Starts, c.Ends = c.Profiles[:k], c.counts[:k], c.ends[:k]
-		return k > 0, nil
+	} else {
+		for i, p := range profiles { // every run is written, and stays if the next one does not replace it
+			profiles[k], from[k], to[k] = p, starts[i], starts[i+1]
+			k += int(within[p>>6] >> (p & 63) & 1)
+		}
 	}
-	for i, p := range c.Profiles { // every run is written, and stays if the next one does not replace it
-		c.Profiles[k], c.counts[k], c.ends[k] = p, mem.starts[i], mem.starts[i+1]
-		k += int(within[p>>6] >> (p & 63) & 1)
-	}
-	c.Profiles, c.Starts, c.Ends = c.Profiles[:k], c.counts[:k], c.ends[:k]
+	c.Profiles, c.Starts, c.Ends = profiles[:k], from[:k], to[:k]
 	return k > 0, nil
 }
 
