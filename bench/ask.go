@@ -92,10 +92,6 @@ const RecentEvents = 100
 
 // Recent reads all that is known of a profile and its last events; it counts these.
 func (a Asker) Recent(ctx context.Context, key string) (Answer, error) {
-	p, err := a.Profile(ctx, key)
-	if err != nil {
-		return Answer{}, err
-	}
-	t, err := a.Store.Timeline(ctx, key, &query.TimelineOptions{Options: options(), Limit: RecentEvents})
-	return Answer{Count: uint64(len(t.Events)), Bytes: p.Bytes + t.BytesRead}, err
+	p, err := a.Store.Profile(ctx, key, &query.ProfileOptions{Options: options(), Events: RecentEvents})
+	return Answer{Count: uint64(len(p.Events)), Bytes: p.BytesRead}, err
 }

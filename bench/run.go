@@ -23,7 +23,6 @@ type Store interface {
 	Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error)
 	Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error)
 	Profile(ctx context.Context, key string, o *query.ProfileOptions) (query.Profile, error)
-	Timeline(ctx context.Context, key string, o *query.TimelineOptions) (query.Timeline, error)
 	Stats(ctx context.Context) (query.Stats, error)
 	Compact(ctx context.Context) error
 	Close() error

@@ -122,12 +122,12 @@ func (s wrongStore) Count(ctx context.Context, expr string, o *query.Options) (q
 	return n, err
 }
 
-func (s wrongStore) Timeline(ctx context.Context, key string, o *query.TimelineOptions) (query.Timeline, error) {
-	t, err := s.Store.Timeline(ctx, key, o)
-	if s.about == "" && len(t.Events) > 0 {
-		t.Events = t.Events[1:]
+func (s wrongStore) Profile(ctx context.Context, key string, o *query.ProfileOptions) (query.Profile, error) {
+	p, err := s.Store.Profile(ctx, key, o)
+	if s.about == "" && len(p.Events) > 0 {
+		p.Events = p.Events[1:]
 	}
-	return t, err
+	return p, err
 }
 
 // TestEventChecks makes sure that wrong answers about events are noticed.

@@ -50,6 +50,7 @@ func (m *actModel) ask(name string) {
 		if key := m.key(); people[key] != nil {
 			m.why(s, text, key, people[key], env.Now)
 			m.lifetime(s, key, people[key], env.Now)
+			m.recent(s, key, env.Now)
 		}
 		if i == 0 {
 			m.computed(name, text, truths, env)

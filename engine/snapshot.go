@@ -404,9 +404,12 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 			return p, err
 		}
 	}
-	if p.Events, err = n.recent(ctx, ordinal, p.Now); err != nil {
+	recent, err := n.recent(ctx, ordinal, p.Now, o.Events)
+	if err != nil {
 		return p, err
 	}
+	p.Events = recent.Events
+	p.BytesRead += recent.BytesRead
 	p.Elapsed = time.Since(start)
 	return p, nil
 }

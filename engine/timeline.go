@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -40,13 +41,12 @@ func (n *snapshot) Timeline(ctx context.Context, key string, o *query.TimelineOp
 }
 
 // recent returns the last events of a profile.
-func (n *snapshot) recent(ctx context.Context, ordinal uint32, now time.Time) ([]query.TimelineEvent, error) {
+func (n *snapshot) recent(ctx context.Context, ordinal uint32, now time.Time, limit int) (query.Timeline, error) {
 	events, _, err := n.listed(nil)
-	if err != nil || len(events) == 0 {
-		return nil, err
+	if err != nil || len(events) == 0 || limit < 0 {
+		return query.Timeline{}, err
 	}
-	t, err := query.TimelineOf(ctx, view.View{S: &n.s.State}, ordinal, events, nil, now, &query.TimelineOptions{Limit: query.RecentEvents})
-	return t.Events, err
+	return query.TimelineOf(ctx, view.View{S: &n.s.State}, ordinal, events, nil, now, &query.TimelineOptions{Limit: cmp.Or(limit, query.RecentEvents)})
 }
 
 // lifetime returns what a profile's events come to, by type.

@@ -70,6 +70,30 @@ func (m *actModel) why(s *state, text, key string, acts map[schema.EventID][]que
 	}
 }
 
+// recent compares a person's last events, as many as are asked for, with the timeline.
+func (m *actModel) recent(s *state, key string, now time.Time) {
+	m.t.Helper()
+	var types []string
+	for i := range s.Schema.Events {
+		types = append(types, s.Schema.Events[i].Name)
+	}
+	o := query.Options{Now: now}
+	t, err := m.db.Timeline(m.t.Context(), key, &query.TimelineOptions{Options: o, Events: types, Limit: query.MaxTimeline})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for asked, want := range map[int]int{-1: 0, 0: query.RecentEvents, 1: 1, 100: 100} {
+		p, err := m.db.Profile(m.t.Context(), key, &query.ProfileOptions{Options: o, Events: asked})
+		want = min(want, len(t.Events))
+		if err != nil || fmt.Sprint(p.Events) != fmt.Sprint(t.Events[:want]) {
+			m.t.Fatalf("%d of the last events of %s: %v, %v, want %v", asked, key, p.Events, err, t.Events[:want])
+		}
+	}
+	if _, err := m.db.Profile(m.t.Context(), key, &query.ProfileOptions{Options: o, Events: query.MaxTimeline + 1}); err == nil {
+		m.t.Fatal("more events than a timeline has are shown")
+	}
+}
+
 // lifetime compares what a person's events come to with the sums of the list.
 func (m *actModel) lifetime(s *state, key string, acts map[schema.EventID][]query.Act, now time.Time) {
 	m.t.Helper()

@@ -91,7 +91,7 @@ type Profile struct {
 	Computed []AttributeValue // of the computed attributes, at Now; absent ones are left out
 	Lists    []string
 	Segments []string        // the saved segments the profile is in, by name
-	Events   []TimelineEvent // the last RecentEvents up to now, the newest first
+	Events   []TimelineEvent // the last ones up to now, the newest first
 	Lifetime []Lifetime      // if it was asked for: by type, in the schema's order; types without an event are left out
 	Answer
 }

@@ -11,6 +11,7 @@ import (
 type ProfileOptions struct {
 	Options
 	Lifetime bool // what all events come to; it reads them all
+	Events   int  // how many of the last events; 0: RecentEvents, less: none
 }
 
 // Lifetime is what all events of one type of one profile come to, up to now and as far back

@@ -22,7 +22,7 @@ type TimelineOptions struct {
 	After    string    // Timeline.Next of the page before
 }
 
-// RecentEvents is how many events a Profile shows.
+// RecentEvents is how many events a Profile shows unless it is told.
 const RecentEvents = 20
 
 // Limits of a timeline.
