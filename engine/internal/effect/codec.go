@@ -181,6 +181,7 @@ func Decode(b []byte) (*Outcome, error) {
 type reader struct {
 	b    []byte
 	rows uint64 // of the blocks so far
+	free int    // values so far that took no bytes
 	bad  bool
 }
 
@@ -249,9 +250,14 @@ func (r *reader) claims() (out []Claim) {
 	return out
 }
 
-// maxRows bounds the rows of an outcome, which take no bytes where ordinals are
-// consecutive: more than any batch of 4 MiB can hold.
-const maxRows = 4 << 20
+// Where ordinals are consecutive a row takes no bytes, and where the values of a column are
+// all one number, neither does a value. Bounds are what a batch can come to, which has up to
+// 4 MiB, with two bytes at least for each row, and 4M cells: a cell may change an attribute
+// with history, which is a row more, and three numbers beside its own (package batch).
+const (
+	maxRows = 4<<20/2 + 4<<20
+	maxFree = 4 * 4 << 20
+)
 
 func (r *reader) block() Block {
 	var b Block
@@ -297,8 +303,10 @@ func (r *reader) column(n int) Column {
 	switch c.Class {
 	case Code:
 		w := int(r.byte())
-		c.Codes = make([]uint32, 0, m)
-		for _, v := range r.ints(m, w) {
+		r.bad = r.bad || w == 0 || w == 8
+		codes := r.ints(m, w)
+		c.Codes = make([]uint32, 0, len(codes))
+		for _, v := range codes {
 			c.Codes = append(c.Codes, uint32(v)-1)
 		}
 	case Set:
@@ -315,8 +323,13 @@ func (r *reader) column(n int) Column {
 		}
 		r.b = r.b[k:]
 		w := int(r.byte())
-		c.Ints = make([]int64, 0, min(m, maxRows))
-		for _, v := range r.ints(m, w) {
+		if w == 0 && c.Rows == nil {
+			r.free += m
+			r.bad = r.bad || r.free > maxFree
+		}
+		ints := r.ints(m, w)
+		c.Ints = make([]int64, 0, len(ints))
+		for _, v := range ints {
 			c.Ints = append(c.Ints, int64(v+uint64(lo)))
 		}
 	case Bytes:

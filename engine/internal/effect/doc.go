@@ -33,6 +33,8 @@
 //	  6 bytes   the low bits of the hash of the event
 //	4 bytes   CRC-32C of all before
 //
+// An outcome has at most 6M rows, and 16M values that take no bytes: what a batch can come to.
+//
 // # Worked example
 //
 // The profiles 70,000 and 70,001 come. The first one's attribute 16 (int) is 41, the

@@ -8,10 +8,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
 )
 
@@ -250,6 +252,48 @@ func TestNewerAndDamaged(t *testing.T) {
 	for n := range good {
 		if _, err := Decode(good[:n]); !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("%d bytes: %v", n, err)
+		}
+	}
+}
+
+// TestForgedCounts reads outcomes of a few bytes whose rows and values would be very many:
+// as many as a batch can come to are read, more cost no memory.
+func TestForgedCounts(t *testing.T) {
+	if maxRows < batch.MaxRaw/2+batch.MaxCells || maxFree < 4*batch.MaxCells {
+		t.Fatal("a batch can come to more than is read")
+	}
+	forged := func(rows uint64, columns ...string) []byte {
+		b := binary.AppendUvarint([]byte{version, 1}, rows)
+		b = append(b, 0, 0, byte(len(columns)))
+		b = append(append(b, strings.Join(columns, "")...), 0, 0)
+		return reseal(append(b, 0, 0, 0, 0))
+	}
+	const free, code = "\x10\x02\x00\x00\x00\x00", "\x10\x01\x00\x00" // no bytes for a value
+	for _, test := range []struct {
+		name string
+		b    []byte
+		ints uint64 // that are read, at most
+		ok   bool
+	}{
+		{"all rows", forged(maxRows), 0, true},
+		{"a row more", forged(maxRows + 1), 0, false},
+		{"all values", forged(maxFree/4, free, free, free, free), maxFree, true},
+		{"a value more", forged(maxFree/4+1, free, free, free, free), maxFree, false},
+		{"very many values", forged(maxRows, slices.Repeat([]string{free}, 12)...), maxFree, false},
+		{"codes of no bytes", forged(1<<20, slices.Repeat([]string{code}, 12)...), 0, false},
+		{"one wide number", forged(maxRows, "\x10\x02\x00\x00\x00\x08"), 0, false},
+		{"one wide code", forged(maxRows, "\x10\x01\x00\x04"), 0, false},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Decode(test.b)
+		runtime.ReadMemStats(&after)
+		if test.ok != (err == nil) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		// Each number is unpacked before it is kept.
+		if took := after.TotalAlloc - before.TotalAlloc; took > 2*8*test.ints+4*maxRows+1<<20 {
+			t.Errorf("%s: %d MiB of memory for %d bytes", test.name, took>>20, len(test.b))
 		}
 	}
 }
