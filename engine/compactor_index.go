@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/keys"
@@ -208,9 +209,9 @@ func (db *DB) openTable(t keys.Table, pages int) (*keytable.Static, error) {
 	})
 }
 
-// readTable reads an index's manifest.
-func readTable(sealed []byte) (pages int, folded uint64, entries int, err error) {
-	const name = "an index manifest"
+// readTable reads the manifest of an attribute's index.
+func readTable(attr uint32, sealed []byte) (pages int, folded uint64, entries int, err error) {
+	name := fmt.Sprintf("the manifest of the index of attribute %d", attr)
 	r, err := kv.NewReader(sealed, 1)
 	if err != nil {
 		return 0, 0, 0, kv.Damaged(name, err, nil, nil)

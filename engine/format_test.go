@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -132,16 +133,16 @@ func TestRememberedFormat(t *testing.T) {
 // TestIndexManifestFormat reads an index's manifest: pages 256, folded 300, 5 entries.
 func TestIndexManifestFormat(t *testing.T) {
 	b, _ := hex.DecodeString("01" + "8002" + "ac02" + "05")
-	pages, folded, entries, err := readTable(kv.Seal(nil, b))
+	pages, folded, entries, err := readTable(7, kv.Seal(nil, b))
 	if err != nil || pages != 256 || folded != 300 || entries != 5 {
 		t.Fatal(pages, folded, entries, err)
 	}
 	b[0]++
-	if _, _, _, err := readTable(kv.Seal(nil, b)); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
+	if _, _, _, err := readTable(7, kv.Seal(nil, b)); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
 		t.Errorf("version 2: %v", err)
 	}
 	for _, bad := range [][]byte{nil, kv.Seal(nil, nil), kv.Seal(nil, []byte{1}), kv.Seal(nil, []byte{1, 0x80})} {
-		if _, _, _, err := readTable(bad); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+		if _, _, _, err := readTable(7, bad); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) || !strings.HasPrefix(err.Error(), "the manifest of the index of attribute 7") {
 			t.Errorf("%x: %v", bad, err)
 		}
 	}
@@ -157,7 +158,7 @@ func FuzzStored(f *testing.F) {
 		_, _ = readList(b)
 		_, _, _ = readQuarantined(1, b)
 		_ = (&repeats{sources: map[string]*source{}}).load(1, 2, 3, b)
-		_, _, _, _ = readTable(kv.Seal(nil, b))
+		_, _, _, _ = readTable(7, kv.Seal(nil, b))
 		s, err := readSegment(b)
 		if err != nil {
 			return

@@ -180,7 +180,7 @@ func (r *recovery) index(t keys.Table) error {
 	if err != nil {
 		return err
 	}
-	pages, folded, entries, err := readTable(sealed)
+	pages, folded, entries, err := readTable(t.Attr, sealed)
 	if err != nil {
 		return err
 	}

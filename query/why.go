@@ -63,7 +63,7 @@ type WhyEvents struct {
 type NextChange struct {
 	At           time.Time // zero: never, or it cannot be said
 	To           Verdict   // what it is from then on
-	Refused      string    // why the expression means nothing from then on: a window ends before it begins
+	Refused      string    // why the expression means nothing from then on: a window does not end after it begins
 	NotDerivable string    // why it cannot be said when, with the part of the text that is the cause
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -86,7 +87,10 @@ may be the first.
 // extendEvents is extend of a file of events.
 func (l *load) extendEvents(ctx context.Context, in *input) error {
 	sch, err := l.target().Schema(ctx)
-	if err != nil || !l.flags.adds() {
+	if err != nil {
+		return err
+	}
+	if err := l.checkLines(in); err != nil || !l.flags.adds() {
 		return err
 	}
 	rows, err := in.rows(&l.flags.rowFlags)
@@ -94,16 +98,9 @@ func (l *load) extendEvents(ctx context.Context, in *input) error {
 		return err
 	}
 	defer rows.Close()
-	limit := quality.InferRows
-	if !in.resumable() {
-		limit = streamInferRows
-	}
-	events, report, err := quality.InferEvents(rows, l.flags.key, *l.options.Events, limit)
+	events, report, err := quality.InferEvents(rows, l.flags.key, *l.options.Events, in.inferRows())
 	if err == nil && report.Rows == 0 {
 		err = errors.New("there are no rows behind the header; nothing can be said of their kinds")
-	}
-	if err == nil && !hasLines(rows.Columns(), l.flags.lines) {
-		err = fmt.Errorf("no row has an array of objects %q, which --lines names (columns: %s)", l.flags.lines, strings.Join(rows.Columns(), ", "))
 	}
 	if err != nil {
 		return &inputError{in.name, err}
@@ -138,9 +135,36 @@ func (l *load) extendEvents(ctx context.Context, in *input) error {
 	return l.evolve(ctx, sch, changes)
 }
 
-// hasLines reports whether an array, empty or not, is among the columns; "" is no array.
+// checkLines looks for the array that --lines names among the rows that inference looks at,
+// and goes back to the input's start.
+func (l *load) checkLines(in *input) error {
+	lines := l.flags.lines
+	if lines == "" {
+		return nil
+	}
+	rows, err := in.rows(&l.flags.rowFlags)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for left := in.inferRows(); !hasLines(rows.Columns(), lines); left-- {
+		err = io.EOF
+		if left > 0 {
+			_, _, err = rows.Next()
+		}
+		switch bad := (*quality.RowError)(nil); {
+		case err == io.EOF:
+			return &inputError{in.name, fmt.Errorf("no row has an array of objects %q, which --lines names (columns: %s)", lines, strings.Join(rows.Columns(), ", "))}
+		case err != nil && !errors.As(err, &bad):
+			return &inputError{in.name, err}
+		}
+	}
+	return in.rewind()
+}
+
+// hasLines reports whether an array, empty or not, is among the columns.
 func hasLines(columns []string, lines string) bool {
-	return lines == "" || slices.ContainsFunc(columns, func(c string) bool {
+	return slices.ContainsFunc(columns, func(c string) bool {
 		return c == lines || strings.HasPrefix(c, lines+".")
 	})
 }

@@ -152,6 +152,14 @@ func (f *rowFlags) check() error {
 // memory until they are read again as data.
 const streamInferRows = 10_000
 
+// inferRows is how many rows of the input inference looks at.
+func (in *input) inferRows() int {
+	if !in.resumable() {
+		return streamInferRows
+	}
+	return quality.InferRows
+}
+
 // infer proposes a schema and goes back to the input's start.
 func (in *input) infer(f *rowFlags) ([]schema.Attribute, *quality.InferReport, error) {
 	rows, err := in.rows(f)
@@ -159,11 +167,7 @@ func (in *input) infer(f *rowFlags) ([]schema.Attribute, *quality.InferReport, e
 		return nil, nil, err
 	}
 	defer rows.Close()
-	limit := quality.InferRows
-	if !in.resumable() {
-		limit = streamInferRows
-	}
-	attributes, report, err := quality.Infer(rows, f.key, limit)
+	attributes, report, err := quality.Infer(rows, f.key, in.inferRows())
 	if err == nil && report.Rows == 0 {
 		err = fmt.Errorf("there are no rows behind the header (columns: %s); nothing can be said of their kinds", strings.Join(rows.Columns(), ", "))
 	}
@@ -392,11 +396,15 @@ func (a *app) applySchema(ctx context.Context, s store, want *quality.Definition
 	for _, c := range changes {
 		t.add(c.Op.String(), changed(c), definition(c))
 	}
-	for _, c := range only {
-		t.add("stays", changed(c), "not in the file")
-	}
 	if err := t.write(a.out); err != nil {
 		return err
+	}
+	if len(only) > 0 {
+		names := make([]string, len(only))
+		for i, c := range only {
+			names[i] = changed(c)
+		}
+		fmt.Fprintf(a.err, "not in the file, and stays: %s\n", strings.Join(names, ", "))
 	}
 	made, has := "changed", "has"
 	if dry {

@@ -94,11 +94,15 @@ func ReadDefinitions(r io.Reader) (*Definitions, error) {
 		return nil, &SchemaFileError{Problem: "the file is larger than 16 MiB", Advice: "is it a schema file?"}
 	}
 	var doc map[string]any
-	if err := toml.Unmarshal(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), &doc); err != nil {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	if err := toml.Unmarshal(text, &doc); err != nil {
 		bad := &SchemaFileError{Problem: err.Error()}
 		var parse toml.ParseError
 		if errors.As(err, &parse) {
-			bad.Line, bad.Problem = parse.Position.Line, parse.Message
+			at := parse.Position
+			// Of a line that ends too early the next one is named.
+			last := min(max(0, at.Start+at.Len-1), len(text))
+			bad.Line, bad.Problem = min(at.Line, 1+bytes.Count(text[:last], []byte("\n"))), parse.Message
 		}
 		return nil, bad
 	}

@@ -182,7 +182,7 @@ func TestSchemaFileValues(t *testing.T) {
 func TestSchemaFileErrors(t *testing.T) {
 	table := "[[attribute]]\nname = \"x\"\n"
 	for _, c := range []struct{ text, want string }{
-		{"[[attribute]\n", "line 2: "},
+		{"[[attribute]\n", "line 1: "},
 		{table + "kind = \n", "line 3: "},
 		{table + "knid = \"int\"\nkind = \"int\"", `line 3: attribute "x": unknown key "knid" (did you mean "kind"?)`},
 		{table + "kind = \"integer\"", `line 3: attribute "x": there is no kind "integer" (it is one of bool, int`},

@@ -392,9 +392,14 @@ func (w *walker) window(e ast.Expr, v *verb) {
 		}
 	case "between":
 		v.lo, v.hi = wholeMilli(at[0]), wholeMilli(at[1])
+		from, to := at[0].(types.Timestamp), at[1].(types.Timestamp)
 		// Where only one end moves with now, the window is empty from some day on: no mistake.
-		if readsNow(v.times[0]) == readsNow(v.times[1]) && !at[0].(types.Timestamp).Before(at[1].(types.Timestamp).Time) {
-			w.fail(e, query.CodeType, "between(a, b) is from a, itself included, to b, itself not", "the window ends before it begins")
+		if readsNow(v.times[0]) == readsNow(v.times[1]) && !from.Before(to.Time) {
+			wrong := "the window ends before it begins"
+			if from.Time.Equal(to.Time) {
+				wrong = "the window is empty: it ends where it begins"
+			}
+			w.fail(e, query.CodeType, "between(a, b) is from a, itself included, to b, itself not", wrong)
 		}
 	}
 }
