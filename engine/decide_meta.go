@@ -294,7 +294,7 @@ func (d *decider) delete(op *batch.Op) error {
 	for i := range op.Keys.Len() {
 		key := op.Keys.At(i)
 		ord, known := d.resolve(who, i)
-		if !known || slices.Contains(ords, ord) {
+		if !known {
 			d.reject(op.FirstRow+i, batch.ReasonUnknownKey, fmt.Sprintf("no profile %q to delete", key), func() string { return "key=" + string(key) })
 			continue
 		}
@@ -305,6 +305,7 @@ func (d *decider) delete(op *batch.Op) error {
 	if len(ords) == 0 {
 		return nil
 	}
+	maps.DeleteFunc(d.pending, func(c cell, _ schema.Value) bool { return d.gone[c.ord] })
 	b := effect.Block{Ords: ords}
 	gone := effect.Column{Attr: view.LiveAttr, Class: effect.Code}
 	reset := effect.Column{Attr: schema.ListsAttr, Class: effect.Set}
@@ -340,11 +341,6 @@ func (d *decider) deleted(hash uint64, key string, ord uint32) {
 		d.gone = map[uint32]bool{}
 	}
 	d.gone[ord] = true
-	for c := range d.pending {
-		if c.ord == ord {
-			delete(d.pending, c)
-		}
-	}
 }
 
 // list puts, adds or removes keys.

@@ -182,6 +182,20 @@ func TestWithinABatch(t *testing.T) {
 	if p.Key != "bob" || fmt.Sprint(p.Values) != "[{email a@x} {n 6}]" {
 		t.Fatalf("%+v", p)
 	}
+	r, err = apply(func(b *batch.Builder) {
+		b.Upsert("dan").Increment("n", schema.IntValue(2))
+		b.Delete("bob", "bob", "dan", "dan")
+		b.Upsert("dan").Increment("n", schema.IntValue(1))
+	})
+	must(t, err)
+	if r.Accepted != 4 || r.Quarantined != 2 {
+		t.Fatalf("%+v", r)
+	}
+	p, err = db.Profile(t.Context(), "dan", nil)
+	must(t, err)
+	if fmt.Sprint(p.Values) != "[{n 1}]" {
+		t.Fatalf("%+v", p)
+	}
 }
 
 // A number with values could become unique although others had the same, and nobody was
