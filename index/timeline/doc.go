@@ -23,14 +23,14 @@
 //
 // No structure is kept for that. The directory of an opened part gives the one or two
 // blocks that can hold a profile by a binary search in memory ([Part.Has]); the facts say
-// how many events there are and between which times, so a search of a history ends early;
+// how many events there are and between which days, so a search of a history ends early;
 // the presence of a day settles it exactly. A Bloom filter would repeat what these
 // say, at a byte or more per profile and part.
 //
 // # What is derived
 //
-// Parts are the truth. [Presence] (per part and day) and [Facts] (per event type and block
-// of 4,096 ordinals) are derived from them: they may be dropped and made again.
+// Parts are the truth. [Presence] (per part and day) and facts (per event type and block of
+// 4,096 ordinals, see [FactsBlock]) are derived from them: they may be dropped and made again.
 //
 // Who has an event on a day is not enough where a window begins within the day, as every
 // "in the last 3 days" does: those who are there would have to be looked up in a part that
@@ -113,22 +113,26 @@
 //	 6  2   number of properties, at most 256
 //	 8  4   CRC-32C of bytes 0 to 7 and of bytes 12 to the end
 //	12  512 mask of the ordinals, of the block's 4,096, that have an event
-//	    columns, of those ordinals, in order:
-//	        count of events
-//	        first time
-//	        last time - first time, where count > 1
-//	    properties, ids ascending:
-//	        uvarint id, 1 byte: 1 if there are sums, else 0
+//	    directory of the columns, which are of those ordinals, in order:
+//	        count of events, at least 1
+//	        UTC day of the first
+//	        day of the last - day of the first, where count > 1
+//	    then of each property, ids ascending:
+//	        uvarint id - (id before + 1), of the first: id
 //	        columns: count - p, p being the count of events that have a value
 //	            least value, where p > 0
 //	            greatest - least modulo 2^64, where p > 1
-//	            if there are sums, where p > 1: their low 64 bits;
-//	            their high 64 bits, less -1 if the low ones, as a signed number, are negative
+//	            the sum less the greatest and less p - 1 times the least, where p > 2: its low 64
+//	            bits; its high 64 bits, less -1 if the low ones, as a signed number, are negative
+//	    the columns that have numbers, packed, in order
 //	    8 zero bytes
 //
-// A column without numbers takes no bytes. Any other is varint min, uvarint top, uvarint
-// unit if top is not 0 (else it is 1), and (number - min) / unit, packed in the width that
-// top needs.
+// An entry of the directory is a uvarint, how many numbers the column has; and of a column
+// that has some varint min, uvarint top, and uvarint unit if top is not 0 (else it is 1). The
+// columns hold (number - min) / unit, packed in the width that top needs.
+//
+// The first and the last event have their days here, not their times: facts of 90 days of the
+// workload take 1.04 bytes per event; with times in ms they took 2.84.
 //
 // # Example
 //
@@ -171,19 +175,18 @@
 // The facts of the first block of ordinals, with the sum of property 17. The header, and the
 // mask, of which 504 bytes 0 are left out here:
 //
-//	4b 4e 54 4c 01 00 01 00  a9 23 ff 71   magic, version, 1 property, CRC
+//	4b 4e 54 4c 01 00 01 00  90 12 7a 73   magic, version, 1 property, CRC
 //	08 00 00 00 00 00 00 00                ordinal 3
 //
-// The columns:
+// The directory; all columns are of one number, or none, and take no bits:
 //
-//	04 00                   count: 2
-//	a0 cc a3 9b ee 66 00    first: 1767139210000
-//	a0 8d 06 00             last - first: 50000
-//	11 01                   property 17, with sums
-//	00 00                   no event is without a value
-//	ce 0f 00                least: 999
-//	d0 0f 00                greatest - least: 1000
-//	ec 2e 00                sum, low: 2998
-//	00 00                   sum, high
+//	01 04 00                count: 2
+//	01 ca bf 02 00          first: 20453
+//	01 00 00                last - first: 0
+//	11                      property 17:
+//	01 00 00                no event is without a value
+//	01 ce 0f 00             least: 999
+//	01 d0 0f 00             greatest - least: 1000
+//	00 00                   the sum is that of both
 //	00 00 00 00 00 00 00 00
 package timeline

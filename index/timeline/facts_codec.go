@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/kantadb/kanta/index/schema"
 )
@@ -11,222 +12,196 @@ import (
 const (
 	factsMagic   = "KNTL"
 	factsVersion = 1
-	factsFixed   = 12 + BlockSize/8 // bytes before the columns
+	factsFixed   = 12 + BlockSize/8 // bytes before the directory
 )
 
-// Append appends the stored form of the facts to dst.
-func (f *Facts) Append(dst []byte) []byte {
-	start := len(dst)
-	dst = append(dst, factsMagic...)
+// The columns of facts: those of the events, and then those of each property.
+const (
+	countColumn = iota
+	firstDayColumn
+	daysColumn // last - first
+	factsColumns
+)
+
+const (
+	missingColumn = iota // events without a value
+	leastColumn
+	spreadColumn // greatest - least
+	lowColumn    // what the sum is beyond the least and greatest it could be made of
+	highColumn
+	propertyColumns
+)
+
+// factsWriter makes the stored form of a block of facts.
+type factsWriter struct {
+	directory, packed []byte
+	last              int64 // property
+	numbers           []uint64
+}
+
+// column appends a column.
+func (w *factsWriter) column(n int, value func(i int) (v int64, ok bool)) {
+	w.numbers = w.numbers[:0]
+	least := int64(math.MaxInt64)
+	for i := range n {
+		if v, ok := value(i); ok {
+			w.numbers, least = append(w.numbers, uint64(v)), min(least, v)
+		}
+	}
+	w.directory = binary.AppendUvarint(w.directory, uint64(len(w.numbers)))
+	if len(w.numbers) > 0 {
+		p := frameOf(w.numbers, least, true)
+		w.directory = p.appendFrame(w.directory, 0, true)
+		w.packed = pack(w.packed, w.numbers, int(p.width))
+	}
+}
+
+// begin writes the columns of the events.
+func (w *factsWriter) begin(all []Bounds) {
+	w.directory, w.packed, w.last = w.directory[:0], w.packed[:0], -1
+	w.column(len(all), func(i int) (int64, bool) { return int64(all[i].Count), true })
+	w.column(len(all), func(i int) (int64, bool) { return int64(DayOf(all[i].First)), true })
+	w.column(len(all), func(i int) (int64, bool) {
+		return int64(DayOf(all[i].Last)) - int64(DayOf(all[i].First)), all[i].Count > 1
+	})
+}
+
+// property writes the columns of a property.
+func (w *factsWriter) property(id schema.AttrID, all []Bounds, values []Value) {
+	w.directory = binary.AppendUvarint(w.directory, uint64(int64(id)-(w.last+1)))
+	w.last = int64(id)
+	n := len(values)
+	w.column(n, func(i int) (int64, bool) { return int64(all[i].Count) - int64(values[i].Count), true })
+	w.column(n, func(i int) (int64, bool) { return values[i].Min, values[i].Count > 0 })
+	w.column(n, func(i int) (int64, bool) { return values[i].Max - values[i].Min, values[i].Count > 1 }) // modulo 2^64
+	rest := func(i int) Int128 {
+		v := &values[i]
+		return v.Sum.Minus(leastSum(v.Count, v.Min, v.Max))
+	}
+	w.column(n, func(i int) (int64, bool) { return int64(rest(i).Lo), values[i].Count > 2 })
+	w.column(n, func(i int) (int64, bool) { r := rest(i); return r.Hi - int64(r.Lo)>>63, values[i].Count > 2 })
+}
+
+// leastSum returns the least sum of at least two numbers: the greatest, and the others equal
+// to the least.
+func leastSum(count uint32, least, greatest int64) Int128 {
+	return product(least, int64(count)-1).Add(greatest)
+}
+
+// finish returns the stored form.
+func (w *factsWriter) finish(present *Mask, properties int) []byte {
+	dst := append(make([]byte, 0, factsFixed+len(w.directory)+len(w.packed)+slack), factsMagic...)
 	dst = append(dst, factsVersion, 0)
-	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(f.Properties)))
-	dst = append(dst, 0, 0, 0, 0)
-	dst = appendMask(dst, f.Present[:], BlockSize)
-	var spans []int64
-	for i, n := range f.Count {
-		if n > 1 {
-			spans = append(spans, f.Last[i]-f.First[i])
-		}
-	}
-	dst = appendInts(appendInts(appendInts(dst, f.Count), f.First), spans)
-	for i := range f.Properties {
-		dst = f.Properties[i].append(dst, f.Count)
-	}
-	dst = append(dst, make([]byte, slack)...)
-	binary.LittleEndian.PutUint32(dst[start+8:], checksum(dst[start:]))
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(properties))
+	dst = appendMask(append(dst, 0, 0, 0, 0), present[:], BlockSize)
+	dst = append(append(append(dst, w.directory...), w.packed...), make([]byte, slack)...)
+	binary.LittleEndian.PutUint32(dst[8:], checksum(dst))
 	return dst
 }
 
-func appendInts(dst []byte, values []int64) []byte {
-	if len(values) == 0 {
-		return dst
-	}
-	numbers, least := make([]uint64, len(values)), int64(math.MaxInt64)
-	for i, v := range values {
-		numbers[i], least = uint64(v), min(least, v)
-	}
-	p := frameOf(numbers, least, true)
-	return pack(p.appendFrame(dst, 0, true), numbers, int(p.width))
+// FactsBlock is an opened block of facts. It never changes and is safe for concurrent use.
+type FactsBlock struct {
+	Present    Mask // who has an event, by ordinal within the block
+	n          int  // how many these are
+	stored     []byte
+	columns    []piece // in stored
+	properties []schema.AttrID
 }
 
-// append appends the facts of one property; counts are those of the events.
-func (p *PropertyFacts) append(dst []byte, counts []int64) []byte {
-	dst = binary.AppendUvarint(dst, uint64(p.ID))
-	flags := byte(0)
-	if p.Summed {
-		flags = 1
-	}
-	dst = append(dst, flags)
-	var missing, least, spread, low, high []int64
-	for i, n := range p.Count {
-		missing = append(missing, counts[i]-n)
-		if n > 0 {
-			least = append(least, p.Min[i])
-		}
-		if n > 1 {
-			spread = append(spread, p.Max[i]-p.Min[i]) // modulo 2^64
-			if p.Summed {
-				lo := int64(p.Sum[i].Lo)
-				low, high = append(low, lo), append(high, p.Sum[i].Hi-lo>>63)
-			}
-		}
-	}
-	dst = appendInts(appendInts(appendInts(dst, missing), least), spread)
-	if p.Summed {
-		dst = appendInts(appendInts(dst, low), high)
-	}
-	return dst
-}
-
-// DecodeFacts reads what [Facts.Append] wrote. The error is an [ErrCorrupt] or an
+// OpenFacts opens what [FactsCollector.Collect] made, and keeps it. The error is an [ErrCorrupt] or an
 // [ErrNewerFormat].
-func DecodeFacts(b []byte) (*Facts, error) {
-	if len(b) < factsFixed || string(b[:4]) != factsMagic {
+func OpenFacts(stored []byte) (*FactsBlock, error) {
+	if len(stored) < factsFixed+slack || string(stored[:4]) != factsMagic {
 		return nil, corrupt("no facts")
 	}
-	if b[4] > factsVersion {
-		return nil, fmt.Errorf("%w: facts of version %d", ErrNewerFormat, b[4])
+	if stored[4] > factsVersion {
+		return nil, fmt.Errorf("%w: facts of version %d", ErrNewerFormat, stored[4])
 	}
-	if checksum(b) != binary.LittleEndian.Uint32(b[8:]) {
+	if checksum(stored) != binary.LittleEndian.Uint32(stored[8:]) {
 		return nil, corrupt("checksum of facts")
 	}
-	if b[4] != factsVersion || b[5] != 0 {
+	properties := int(binary.LittleEndian.Uint16(stored[6:]))
+	if stored[4] != factsVersion || stored[5] != 0 || properties > MaxFactsProperties {
 		return nil, corrupt("header of facts")
 	}
-	f := &Facts{}
+	f := &FactsBlock{stored: stored}
 	for i := range f.Present {
-		f.Present[i] = binary.LittleEndian.Uint64(b[12+8*i:])
+		f.Present[i] = binary.LittleEndian.Uint64(stored[12+8*i:])
 	}
-	properties := binary.LittleEndian.Uint16(b[6:])
-	if properties > MaxFactsProperties {
-		return nil, corrupt("facts of %d properties", properties)
-	}
-	d := &factsDecoder{decoder{what: "facts", b: b[factsFixed:]}}
-	f.Count = d.ints(f.Present.Count(), 1, math.MaxInt64)
-	f.First, f.Last = d.times(f.Count)
-	last := int64(-1)
-	for range properties {
-		p := d.property(f.Count)
-		if d.err != nil {
-			return nil, d.err
-		}
-		if int64(p.ID) <= last {
-			return nil, corrupt("facts: property %d comes after %d", p.ID, last)
-		}
-		last = int64(p.ID)
-		f.Properties = append(f.Properties, p)
-	}
-	if d.err == nil && string(d.b) != string(make([]byte, slack)) {
-		d.fail("the end")
-	}
-	if d.err != nil {
-		return nil, d.err
+	f.n = f.Present.Count()
+	if err := f.open(properties); err != nil {
+		return nil, err
 	}
 	return f, nil
 }
 
-// factsDecoder reads columns. After an error it yields zeros.
-type factsDecoder struct{ decoder }
-
-// ints reads a column of n numbers, all at least lo and at most hi.
-func (d *factsDecoder) ints(n int, lo, hi int64) []int64 {
-	out := make([]int64, n)
-	if n == 0 || d.err != nil {
-		return out
-	}
-	p := d.frame(n, 0, hi, true)
-	size := packedSize(n, int(p.width))
-	if d.err == nil && len(d.b) < size+slack {
-		d.fail("they end early")
-	}
-	if d.err == nil && p.min < lo {
-		d.fail("a number of %d, at least %d", p.min, lo)
+// open reads the directory.
+func (f *FactsBlock) open(properties int) error {
+	d := factsDecoder{decoder: decoder{what: "facts", b: f.stored[factsFixed:]}, f: f}
+	f.columns = make([]piece, 0, factsColumns+properties*propertyColumns)
+	f.properties = make([]schema.AttrID, 0, properties)
+	d.column(f.n, f.n, 1, math.MaxUint32)
+	d.column(f.n, f.n, firstDay, lastDay)
+	several := d.column(0, f.n, 0, lastDay-firstDay)
+	last := int64(-1)
+	for range properties {
+		last += 1 + int64(d.uvarint(math.MaxUint32))
+		if last >= math.MaxUint32 {
+			d.fail("property %d", last)
+		}
+		f.properties = append(f.properties, schema.AttrID(last))
+		d.column(f.n, f.n, 0, math.MaxUint32)
+		some := d.column(0, f.n, math.MinInt64, math.MaxInt64)
+		some = d.column(0, min(some, several), math.MinInt64, math.MaxInt64)
+		some = d.column(0, some, math.MinInt64, math.MaxInt64)
+		d.column(some, some, math.MinInt64, math.MaxInt64)
 	}
 	if d.err != nil {
-		return out
+		return d.err
 	}
-	numbers := make([]uint64, n)
-	unpack(numbers, d.b, 0, int(p.width))
-	d.b = d.b[size:]
-	for i, v := range numbers {
-		if v > p.top {
-			d.fail("a number above %d", p.max())
-			break
-		}
-		out[i] = p.min + int64(v*p.unit)
+	at := uint32(len(f.stored) - len(d.b))
+	for i := range f.columns {
+		f.columns[i].at = at
+		at += f.columns[i].size
 	}
-	return out
+	if int(at)+slack != len(f.stored) || string(f.stored[at:]) != string(make([]byte, slack)) {
+		return corrupt("facts: they end early, or late")
+	}
+	return nil
 }
 
-// atLeast returns how many numbers are at least k.
-func atLeast(numbers []int64, k int64) (n int) {
-	for _, v := range numbers {
-		if v >= k {
-			n++
-		}
+// factsDecoder reads a directory. After an error it yields zeros.
+type factsDecoder struct {
+	decoder
+	f *FactsBlock
+}
+
+// column reads of a column of from few to many numbers, all at least lo and at most hi, how
+// many there are, and where.
+func (d *factsDecoder) column(few, many int, lo, hi int64) int {
+	n := int(d.uvarint(uint64(many)))
+	if n < few {
+		d.fail("a column of %d numbers, at least %d", n, few)
 	}
+	p := piece{unit: 1}
+	if n > 0 && d.err == nil {
+		if p = d.frame(n, 0, hi, true); p.min < lo {
+			d.fail("a number of %d, at least %d", p.min, lo)
+		}
+		p.size = uint32(packedSize(n, int(p.width)))
+	}
+	d.f.columns = append(d.f.columns, p)
 	return n
 }
 
-// times reads the first and the last times.
-func (d *factsDecoder) times(counts []int64) (first, last []int64) {
-	start, end := firstDay*msPerDay, (lastDay+1)*msPerDay
-	first = d.ints(len(counts), start, end-1)
-	spans := d.ints(atLeast(counts, 2), 0, end-start)
-	last = make([]int64, len(counts))
-	for i, n := range counts {
-		if last[i] = first[i]; n > 1 {
-			last[i] += spans[0]
-			spans = spans[1:]
-		}
-		if last[i] >= end {
-			d.fail("a time past the year 9999")
-		}
-	}
-	return first, last
-}
+// Len returns how many profiles have an event.
+func (f *FactsBlock) Len() int { return f.n }
 
-// property reads the facts of one property.
-func (d *factsDecoder) property(counts []int64) PropertyFacts {
-	p := PropertyFacts{Count: make([]int64, len(counts)), Min: make([]int64, len(counts)), Max: make([]int64, len(counts))}
-	p.ID = schema.AttrID(d.uvarint(math.MaxUint32))
-	sums := d.byte()
-	if p.Summed = sums == 1; sums > 1 {
-		d.fail("%d sums of property %d", sums, p.ID)
-	}
-	missing := d.ints(len(counts), 0, math.MaxInt64)
-	for i, n := range missing {
-		if p.Count[i] = counts[i] - n; p.Count[i] < 0 {
-			d.fail("more values are missing than there are events")
-		}
-	}
-	any, several := atLeast(p.Count, 1), atLeast(p.Count, 2)
-	least := d.ints(any, math.MinInt64, math.MaxInt64)
-	spread := d.ints(several, math.MinInt64, math.MaxInt64)
-	var low, high []int64
-	if p.Summed {
-		p.Sum = make([]Int128, len(counts))
-		low, high = d.ints(several, math.MinInt64, math.MaxInt64), d.ints(several, math.MinInt64, math.MaxInt64)
-	}
-	for i, n := range p.Count {
-		if n > 0 && d.err == nil {
-			p.Min[i], p.Max[i] = least[0], least[0]
-			least = least[1:]
-			if p.Summed {
-				p.Sum[i] = Int128{}.Add(p.Min[i])
-			}
-		}
-		if n > 1 && d.err == nil {
-			p.Max[i] += spread[0]
-			spread = spread[1:]
-			if p.Summed {
-				p.Sum[i] = Int128{Hi: high[0] + low[0]>>63, Lo: uint64(low[0])}
-				low, high = low[1:], high[1:]
-			}
-			if p.Max[i] < p.Min[i] {
-				d.fail("a greatest value below the least")
-			}
-		}
-	}
-	return p
+// Properties returns the properties of which there are facts, by ascending id. They must not
+// be changed.
+func (f *FactsBlock) Properties() []schema.AttrID { return f.properties }
+
+// MemBytes returns how many bytes of memory it takes.
+func (f *FactsBlock) MemBytes() int {
+	return int(unsafe.Sizeof(*f)) + cap(f.stored) + int(unsafe.Sizeof(piece{}))*cap(f.columns) + 4*cap(f.properties)
 }

@@ -89,19 +89,20 @@ func TestGolden(t *testing.T) {
 	if err != nil || len(days) != 1 || days[0].Day != 20453 || days[0].Events != 3 || !bytes.Equal(days[0].Presence, presence) {
 		t.Errorf("the days are %x, %v; doc.go says\n% x", days, err, presence)
 	}
-	facts, err := CollectFacts([]Source{b.Source}, 0, []FactsProperty{{17, true}})
+	facts, err := new(FactsCollector).Collect([]Source{b.Source}, 0, 0, []schema.AttrID{17})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := facts[0].Append(nil); !bytes.Equal(got, stored) {
-		t.Errorf("facts are\n% x\ndoc.go says\n% x", got, stored)
+	if !bytes.Equal(facts[0], stored) {
+		t.Errorf("facts are\n% x\ndoc.go says\n% x", facts[0], stored)
 	}
-	again, err := DecodeFacts(stored)
+	opened, err := OpenFacts(stored)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := again.Properties[0]; again.Count[0] != 2 || again.First[0] != e.Times[0] || again.Last[0] != e.Times[1] ||
-		p.Min[0] != 999 || p.Max[0] != 1999 || p.Sum[0] != (Int128{Lo: 2998}) {
-		t.Errorf("%+v", again)
+	var r FactsReader
+	if err := r.readAll(opened); err != nil || r.Count[0] != 2 || r.First[0] != 20453 || r.Last[0] != 20453 ||
+		r.value(0) != (Value{Count: 2, Min: 999, Max: 1999, Sum: Int128{Lo: 2998}}) {
+		t.Errorf("%+v, %v", r.value(0), err)
 	}
 }

@@ -21,6 +21,18 @@ func (a Int128) Plus(b Int128) Int128 {
 	return Int128{int64(uint64(a.Hi) + uint64(b.Hi) + carry), lo}
 }
 
+// Minus returns a - b, modulo 2^128.
+func (a Int128) Minus(b Int128) Int128 {
+	lo, borrow := bits.Sub64(a.Lo, b.Lo, 0)
+	return Int128{int64(uint64(a.Hi) - uint64(b.Hi) - borrow), lo}
+}
+
+// product returns a * b; b is not negative.
+func product(a, b int64) Int128 {
+	hi, lo := bits.Mul64(uint64(a), uint64(b))
+	return Int128{int64(hi) + a>>63*b, lo} // as unsigned, a negative a is 2^64 too much
+}
+
 // Cmp returns -1, 0 or 1, as a is less than, equal to or greater than b.
 func (a Int128) Cmp(b Int128) int {
 	if c := cmp.Compare(a.Hi, b.Hi); c != 0 {
