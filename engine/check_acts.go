@@ -14,7 +14,8 @@ import (
 )
 
 // acts verifies the parts of all event types: that each is as its writer makes it, what is
-// kept of its days too, and that the sums of their manifests are those of their events.
+// kept of its days too, and that the sums of their manifests and the lifetime facts are those
+// of their events.
 func (c *checker) acts(ctx context.Context) error {
 	for e := range c.s.Schema.Stored() {
 		for shard, u := range c.s.Acts[e.ID] {
@@ -58,7 +59,13 @@ func (c *checker) actUnit(ctx context.Context, e *schema.Event, shard int, u *ba
 	if x.content != u.Content || x.replica != u.Replica {
 		c.problem("%s, shard %d: the digest in the manifest is not that of the events", c.actName(e), shard)
 	}
-	return nil
+	blocks, problems, err := u.CheckFacts(ctx)
+	c.report.Values += uint64(blocks)
+	c.report.Derived += uint64(blocks)
+	for _, p := range problems {
+		c.problem("%s, shard %d: %s", c.actName(e), shard, p)
+	}
+	return err
 }
 
 // ids verifies the stored ids of events.

@@ -29,6 +29,7 @@ const (
 	idleCheck    = time.Second
 	foldValues   = 1 << 12 // values of a unit that are worth a fold
 	truncateGap  = 64      // log records that are truncated together
+	factsFrom    = 1 << 13 // events of a unit from which on lifetime facts are kept: two blocks of fewer are read as quickly
 )
 
 // compactor is the one goroutine that settles the head and folds it into the base.
@@ -53,6 +54,7 @@ type compactor struct {
 	units       int            // that the settled tier had something for when it was made
 	quiet       query.Position // at the last tick
 	generation  uint64
+	all         bool // everything is to be folded
 	hashes      keyHashes
 	truncated   uint64        // records below are gone
 	firstRecord atomic.Uint64 // truncated, for statistics
@@ -179,7 +181,7 @@ func (c *compactor) round(ctx context.Context, all bool) error {
 		return err
 	}
 	target := uint64(0) // what is written meanwhile is for another round
-	if all {
+	if c.all = all; all {
 		target = settledUpTo(c.db.current.Load())
 	}
 	for {
@@ -196,6 +198,11 @@ func (c *compactor) round(ctx context.Context, all bool) error {
 	}
 	if err := errors.Join(c.dropExpired(ctx), c.mergeIndexes(ctx, all)); err != nil {
 		return err
+	}
+	if all {
+		if err := c.compactFacts(ctx); err != nil {
+			return err
+		}
 	}
 	if err := errors.Join(c.truncate(all), c.deleteObsolete()); err != nil || !all {
 		return err

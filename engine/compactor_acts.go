@@ -68,6 +68,9 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	job := &base.ActJob{ID: keys.Acts{Event: uint32(e.ID), Shard: uint32(id.shard), Generation: c.generation}, Old: old, Table: head.TableOf(e),
 		Runs: runs[from:min(from+bitmap.ShardChunks, len(runs))], Folded: upTo, Closed: timeline.DayOf(s.Received), First: timeline.DayOf(s.Horizon(e)),
 		Who: c.who(&s.State, id.shard), Hash: actHashes(s, e)}
+	if s.Schema.ChangedBy(e.ID) == nil { // else nobody asks what they come to
+		job.Facts, job.FactsFrom, job.Compact = factsOf(e), c.db.opt.limits.factsFrom, c.all
+	}
 	if err := c.syncedLog(); err != nil {
 		return err
 	}
@@ -82,7 +85,14 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	for _, p := range r.Gone {
 		obsolete = append(obsolete, p.ID.Span())
 	}
-	c.db.publishBase(obsolete, func() { c.db.cache.ForgetParts(r.Gone) }, func(s *state) {
+	if r.Facts != nil {
+		obsolete = append(obsolete, r.Facts.ID.Span())
+	}
+	forget := func() {
+		c.db.cache.ForgetParts(r.Gone)
+		c.db.cache.ForgetFacts(r.Facts)
+	}
+	c.db.publishBase(obsolete, forget, func(s *state) {
 		if s.Schema.StoredByID(e.ID) == nil {
 			return // dropped meanwhile; the next opening deletes what was written
 		}
@@ -102,6 +112,36 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	})
 	c.folded(id, r.Written, time.Since(start))
 	return c.deleteObsolete()
+}
+
+// factsOf returns the properties that lifetime facts are kept of: the first numbers that
+// have exact sums.
+func factsOf(e *schema.Event) []schema.AttrID {
+	var out []schema.AttrID
+	for i := range e.Properties {
+		if k := e.Properties[i].Kind; k == schema.Int || k == schema.Decimal {
+			out = append(out, e.Properties[i].ID)
+		}
+	}
+	slices.Sort(out)
+	return out[:min(len(out), timeline.MaxFactsProperties)]
+}
+
+// compactFacts folds the units that have many events which are not in their facts.
+func (c *compactor) compactFacts(ctx context.Context) error {
+	s := c.db.current.Load()
+	for i := range s.Schema.Events {
+		id := s.Schema.Events[i].ID
+		for shard, u := range s.Acts[id] {
+			if u == nil || !u.FactsDue(c.db.opt.limits.factsFrom) {
+				continue
+			}
+			if err := c.fold(ctx, unitID{schema.AttrID(id), shard}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // dropExpired folds the units that have parts past their retention, and the ids if there

@@ -8,7 +8,7 @@ func LowerLimits(o *Options, rows, values, entries int) {
 	o.limits.ensureDefaults()
 	l := &o.limits
 	l.freezeRows, l.freezeValues, l.foldValues, l.mergeFrom = rows, values, values/8+1, entries
-	l.truncateGap = 2
+	l.truncateGap, l.factsFrom = 2, 20
 	l.softValues, l.hardValues = int64(8*values), int64(64*values)
 }
 

@@ -14,10 +14,11 @@ type limits struct {
 	dictionary   int   // distinct strings of a dictionary
 	quarantine   int   // rows of the quarantine
 	truncateGap  uint64
+	factsFrom    uint64 // events of a unit from which on lifetime facts are kept
 }
 
 func (l *limits) ensureDefaults() {
 	if *l == (limits{}) {
-		*l = limits{freezeRows, freezeValues, softValues, hardValues, foldValues, mergeFrom, schema.MaxDictionary, maxQuarantine, truncateGap}
+		*l = limits{freezeRows, freezeValues, softValues, hardValues, foldValues, mergeFrom, schema.MaxDictionary, maxQuarantine, truncateGap, factsFrom}
 	}
 }

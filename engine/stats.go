@@ -118,6 +118,9 @@ func (db *DB) actStats(s *state, out *query.Stats) error {
 				out.BaseBytes[kind] += p.Bytes
 				out.BaseBytes["presence"] += p.DayBytes
 			}
+			if u.Facts != nil {
+				out.BaseBytes["facts"] += u.Facts.Bytes
+			}
 			if err := eachPast(u, horizon, func(d *base.ActDay) { out.EventsPast += d.Events }); err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/keys"
@@ -22,7 +23,7 @@ import (
 //
 //	1 byte    version: 1
 //	uvarint   folded: the position up to which the log's events are in the parts
-//	uvarint   the number that the next part gets
+//	uvarint   the number that the next part, or the next facts, get
 //	16 bytes  the content sum of all events in the parts, those of the dead too
 //	16 bytes  the replica sum
 //	uvarint   events dropped so far, as they were past their retention
@@ -37,14 +38,23 @@ import (
 //	  uvarint   bytes
 //	  uvarint   on which days it has events: bit i tells of day i of its partition
 //	  uvarint   bytes of what is kept of these
+//	  1 byte    1 if it is summed: its events are in the facts; else 0
+//	uvarint   number of the facts; if it is 0, there are none, and nothing follows
+//	varint    day: events before it are not in the facts
+//	uvarint   bytes
+//	32 bytes  which blocks there are: bit i%8 of byte i/8 tells of block i
+//	uvarint   number of properties, at most 64; for each: uvarint id
 type ActUnit struct {
 	ID      keys.Acts
 	Folded  uint64
-	Next    uint64 // number of the next part
+	Next    uint64 // number of the next part, or facts
 	Content digest.Sum
 	Replica digest.Sum
 	Dropped uint64     // events that were past their retention and have been dropped so far
 	Parts   []*ActPart // by partition, then number
+	Facts   *ActFacts  // nil: there are none
+
+	summed map[uint64]bool // numbers of the parts whose events are in Facts
 }
 
 // ActPart is a stored part.
@@ -78,8 +88,13 @@ func (u *ActUnit) manifest() []byte {
 		for _, v := range []uint64{uint64(p.Bytes), uint64(p.days), uint64(p.DayBytes)} {
 			b = binary.AppendUvarint(b, v)
 		}
+		if u.IsSummed(p) {
+			b = append(b, 1)
+		} else {
+			b = append(b, 0)
+		}
 	}
-	return kv.Seal(nil, b)
+	return kv.Seal(nil, u.appendFacts(b))
 }
 
 // OpenActUnit reads a unit from its manifest.
@@ -90,7 +105,7 @@ func OpenActUnit(id keys.Acts, sealed []byte, cache *Cache) (*ActUnit, error) {
 		return nil, kv.Damaged(name, err, nil, nil)
 	}
 	corrupt := query.Errorf(query.CodeCorrupt, "%s is damaged", name)
-	u := &ActUnit{ID: id, Folded: r.Uvarint(), Next: r.Uvarint(), Content: takeSum(&r), Replica: takeSum(&r), Dropped: r.Uvarint()}
+	u := &ActUnit{ID: id, Folded: r.Uvarint(), Next: r.Uvarint(), Content: takeSum(&r), Replica: takeSum(&r), Dropped: r.Uvarint(), summed: map[uint64]bool{}}
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
 		day := r.Varint()
 		p := &ActPart{cache: cache, ID: keys.Part{FirstDay: int32(day), Days: r.Byte(), Event: id.Event, Shard: id.Shard, Number: r.Uvarint()}}
@@ -101,15 +116,20 @@ func OpenActUnit(id keys.Acts, sealed []byte, cache *Cache) (*ActUnit, error) {
 		p.Bytes = int64(r.Uvarint())
 		days := r.Uvarint()
 		p.DayBytes = int64(r.Uvarint())
+		summed := r.Byte()
 		last := len(u.Parts) - 1
-		if r.Bad || day != int64(p.ID.FirstDay) || rows > math.MaxInt32 || p.Last < p.First || p.ID.Days > timeline.SpanDays || days == 0 || days>>p.ID.Days != 0 ||
+		if r.Bad || summed > 1 || day != int64(p.ID.FirstDay) || rows > math.MaxInt32 || p.Last < p.First || p.ID.Days > timeline.SpanDays || days == 0 || days>>p.ID.Days != 0 ||
 			p.ID.Number >= u.Next || last >= 0 && compareParts(u.Parts[last], p) >= 0 {
 			return nil, corrupt
 		}
 		p.rows.n = int(rows)
 		p.days, p.slots = uint32(days), make([]slot[ActDay], p.ID.Days)
 		u.Parts = append(u.Parts, p)
+		if summed == 1 {
+			u.summed[p.ID.Number] = true
+		}
 	}
+	u.takeFacts(&r, cache)
 	if r.Bad || len(r.B) != 0 {
 		return nil, corrupt
 	}
@@ -195,10 +215,11 @@ func (c *Cache) ForgetParts(parts []*ActPart) {
 }
 
 // OpenActs finds the newest generation of every event type and shard, and the spans of
-// older ones and of parts that no manifest names, which a crash kept from being deleted.
+// older ones and of parts and facts that no manifest names, which a crash kept from being
+// deleted.
 func OpenActs(ctx context.Context, store *kv.Store, cache *Cache) (units []*ActUnit, old []keys.Span, err error) {
 	span := keys.AllActs()
-	known := map[keys.Part]bool{}
+	known := map[string]bool{}
 	for {
 		var u *ActUnit
 		err = store.Scan(ctx, span, func(k, v []byte) (bool, error) {
@@ -216,8 +237,8 @@ func OpenActs(ctx context.Context, store *kv.Store, cache *Cache) (units []*ActU
 			break
 		}
 		units = append(units, u)
-		for _, p := range u.Parts {
-			known[p.ID] = true
+		for _, s := range u.Spans()[1:] {
+			known[string(s.Start)] = true
 		}
 		span.Start = u.ID.AfterShard()
 		older := keys.Span{Start: u.ID.Span().End, End: span.Start}
@@ -226,40 +247,53 @@ func OpenActs(ctx context.Context, store *kv.Store, cache *Cache) (units []*ActU
 			return nil, nil, err
 		}
 	}
-	orphans, err := orphanParts(ctx, store, known)
-	return units, append(old, orphans...), err
+	parts, err := orphans(ctx, store, keys.Parts(), known, func(k []byte) (keys.Span, bool) {
+		p, _, _, ok := keys.ParsePart(k)
+		return p.Span(), ok
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	facts, err := orphans(ctx, store, keys.AllFacts(), known, func(k []byte) (keys.Span, bool) {
+		f, _, _, ok := keys.ParseFacts(k)
+		return f.Span(), ok
+	})
+	return units, slices.Concat(old, parts, facts), err
 }
 
-// orphanParts finds the parts that are not known, with one seek per part.
-func orphanParts(ctx context.Context, store *kv.Store, known map[keys.Part]bool) (old []keys.Span, err error) {
-	span := keys.Parts()
+// orphans finds the objects in a span that are not known by the start of theirs, with one
+// seek per object.
+func orphans(ctx context.Context, store *kv.Store, span keys.Span, known map[string]bool, spanOf func(k []byte) (keys.Span, bool)) (old []keys.Span, err error) {
 	for {
-		var p keys.Part
+		var own keys.Span
 		found := false
 		err := store.Scan(ctx, span, func(k, _ []byte) (bool, error) {
-			p, _, _, found = keys.ParsePart(k)
+			own, found = spanOf(k)
 			if !found {
-				return false, query.Errorf(query.CodeCorrupt, "a key among the parts of events is none")
+				return false, query.Errorf(query.CodeCorrupt, "a key among the parts and facts of events is none")
 			}
 			return false, nil
 		})
 		if err != nil || !found {
 			return old, err
 		}
-		if !known[p] {
-			old = append(old, p.Span())
+		if !known[string(own.Start)] {
+			old = append(old, own)
 		}
-		if span.Start = p.Span().End; span.Start == nil {
+		if span.Start = own.End; span.Start == nil {
 			return old, nil
 		}
 	}
 }
 
-// Spans returns the keys of the unit and its parts.
+// Spans returns the keys of the unit, of its parts and of its facts.
 func (u *ActUnit) Spans() []keys.Span {
 	out := []keys.Span{u.ID.Span()}
 	for _, p := range u.Parts {
 		out = append(out, p.ID.Span())
+	}
+	if u.Facts != nil {
+		out = append(out, u.Facts.ID.Span())
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 
@@ -28,6 +29,10 @@ type ActJob struct {
 	Closed int32          // days before it are over: their parts are merged into those of spans of 30 days
 	First  int32          // days before it are past the retention: their events are dropped
 
+	Facts     []schema.AttrID // properties that facts are kept of, by ascending id
+	FactsFrom uint64          // from how many events on facts are kept; 0: never
+	Compact   bool            // facts are to be of nearly all events
+
 	Who  func(ords []uint32, dst []uint64) error                     // as in Job
 	Hash func(s timeline.Source, events []uint32, dst []int64) error // the hashes of events of a part
 }
@@ -36,6 +41,7 @@ type ActJob struct {
 type ActResult struct {
 	Unit    *ActUnit
 	Gone    []*ActPart
+	Facts   *ActFacts // those that are gone; nil: none
 	Written int64
 }
 
@@ -88,16 +94,20 @@ func (s daySums) of(day int32) *daySum {
 // FoldActs makes the unit's new generation durable. The caller has made sure that the log
 // is synced up to job.Folded.
 func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (out ActResult, err error) {
-	f := &actFolder{job: job, store: store, cache: cache, unit: &ActUnit{ID: job.ID, Folded: job.Folded, Next: 1}, fresh: map[*ActPart]freshPart{}}
+	f := &actFolder{job: job, store: store, cache: cache, unit: &ActUnit{ID: job.ID, Folded: job.Folded, Next: 1, summed: map[uint64]bool{}}, fresh: map[*ActPart]freshPart{}}
 	if old := job.Old; old != nil {
 		f.unit.Next, f.unit.Content, f.unit.Replica, f.unit.Dropped = old.Next, old.Content, old.Replica, old.Dropped
 		f.unit.Parts = slices.Clone(old.Parts)
+		f.unit.Facts, f.unit.summed = old.Facts, maps.Clone(old.summed)
 	}
 	if err = f.expire(); err == nil {
 		err = f.days(ctx)
 	}
 	if err == nil {
 		err = f.merge(ctx)
+	}
+	if err == nil {
+		err = f.facts(ctx)
 	}
 	if err == nil {
 		err = f.finish()
@@ -118,6 +128,9 @@ func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (
 				out.Gone = append(out.Gone, p)
 			}
 		}
+		if job.Old.Facts != f.unit.Facts {
+			out.Facts = job.Old.Facts
+		}
 	}
 	return out, nil
 }
@@ -134,7 +147,9 @@ func (f *actFolder) expire() error {
 		if err := p.addSums(sums); err != nil {
 			return err
 		}
-		f.forget(sums)
+		if f.forget(sums); f.unit.IsSummed(p) {
+			f.unit.dropFacts()
+		}
 	}
 	f.unit.Parts = kept
 	return nil
@@ -253,7 +268,7 @@ func (f *actFolder) day(refs []headRef) error {
 		if err := f.job.Who(e.Profiles, who); err != nil {
 			return err
 		}
-		f.facts(part, &e, who, day)
+		f.sum(part, &e, who, day)
 		if err := b.Add(&e); err != nil {
 			return err
 		}
@@ -263,8 +278,8 @@ func (f *actFolder) day(refs []headRef) error {
 	return f.add(id.Partition, b.Finish(), sums)
 }
 
-// facts adds events to the sums of their day.
-func (f *actFolder) facts(refs []headRef, e *timeline.Events, who []uint64, day *daySum) {
+// sum adds events to the sums of their day.
+func (f *actFolder) sum(refs []headRef, e *timeline.Events, who []uint64, day *daySum) {
 	base := uint64(f.job.ID.Shard) << bitmap.ShardBits
 	for k, r := range refs {
 		h := f.job.Runs[r.chunk][r.run].Hashes[r.i]
@@ -377,24 +392,32 @@ func (f *actFolder) write(p *ActPart, fresh *freshPart) error {
 	return err
 }
 
+// mergeGroup is parts that may be merged into one: the events of all are in the facts, or
+// of none.
+type mergeGroup struct {
+	target timeline.Partition
+	summed bool
+}
+
 // merge merges days that have many parts, and days that are over into their span.
 func (f *actFolder) merge(ctx context.Context) error {
-	groups := map[timeline.Partition][]*ActPart{}
+	groups := map[mergeGroup][]*ActPart{}
+	var order []mergeGroup // that of parts: the numbers of new ones must not depend on a map's
 	for _, p := range f.unit.Parts {
-		target := f.target(p)
-		groups[target] = append(groups[target], p)
+		g := mergeGroup{f.target(p), f.unit.IsSummed(p)}
+		if groups[g] == nil {
+			order = append(order, g)
+		}
+		groups[g] = append(groups[g], p)
 	}
-	for _, p := range slices.Clone(f.unit.Parts) { // in the order of parts: the numbers of new ones must not depend on a map's
-		target := f.target(p)
-		parts := groups[target]
-		delete(groups, target)
-		if !due(target, parts) {
+	for _, g := range order {
+		if !due(g.target, groups[g]) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := f.mergeInto(target, parts); err != nil {
+		if err := f.mergeInto(g, groups[g]); err != nil {
 			return err
 		}
 	}
@@ -427,7 +450,7 @@ func due(target timeline.Partition, parts []*ActPart) bool {
 	return (more-whole)*4 >= whole || len(parts) >= 4*mergeFrom
 }
 
-func (f *actFolder) mergeInto(target timeline.Partition, parts []*ActPart) error {
+func (f *actFolder) mergeInto(g mergeGroup, parts []*ActPart) error {
 	sources := make([]timeline.Source, len(parts))
 	sums := daySums{}
 	for i, p := range parts {
@@ -445,8 +468,11 @@ func (f *actFolder) mergeInto(target timeline.Partition, parts []*ActPart) error
 	options := timeline.MergeOptions{Less: less}
 	if f.forget(sums) {
 		options.Keep = func(_ uint32, t int64) bool { return timeline.DayOf(t) >= f.job.First }
+		if g.summed {
+			f.unit.dropFacts()
+		}
 	}
-	id := timeline.ID{Event: f.job.ID.Event, Shard: f.job.ID.Shard, Partition: target}
+	id := timeline.ID{Event: f.job.ID.Event, Shard: f.job.ID.Shard, Partition: g.target}
 	w, err := timeline.Merge(id, sources, options)
 	if err = errors.Join(err, failed); err != nil {
 		return err
@@ -454,8 +480,12 @@ func (f *actFolder) mergeInto(target timeline.Partition, parts []*ActPart) error
 	f.unit.Parts = slices.DeleteFunc(f.unit.Parts, func(p *ActPart) bool { return slices.Contains(parts, p) })
 	for _, p := range parts {
 		delete(f.fresh, p) // nobody will read it
+		delete(f.unit.summed, p.ID.Number)
 	}
-	return f.add(target, w, sums)
+	if g.summed && f.unit.Facts != nil {
+		f.unit.summed[f.unit.Next] = true // the number it gets
+	}
+	return f.add(g.target, w, sums)
 }
 
 // read opens a part for merging and adds the sums of its days to sums.

@@ -13,6 +13,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/index/timeline"
 	"github.com/kantadb/kanta/query"
 )
@@ -54,14 +55,18 @@ func exampleActs() *ActUnit {
 		ID:     keys.Part{FirstDay: 20453, Days: 1, Event: 21, Number: 2},
 		Events: 3, First: start + 10_000, Last: start + 60_000, Bytes: 98, DayBytes: 85,
 		rows: rowSlots{n: 1}, days: 1, slots: make([]slot[ActDay], 1),
-	}}}
+	}}, Facts: &ActFacts{ID: keys.Facts{Event: 21, Number: 1}, FirstDay: 20400, Bytes: 571, Properties: []schema.AttrID{17}, stored: [factsWords]uint64{1},
+		slots: make([]slot[timeline.FactsBlock], timeline.FactsBlocks)}, summed: map[uint64]bool{2: true}}
 }
 
 // actFacts are what a manifest says.
 func actFacts(u *ActUnit) (out []any) {
 	out = append(out, u.ID, u.Folded, u.Next, u.Content, u.Replica, u.Dropped)
 	for _, p := range u.Parts {
-		out = append(out, p.ID, p.Events, p.First, p.Last, p.Bytes, p.DayBytes, p.rows.n, p.days, len(p.slots))
+		out = append(out, p.ID, p.Events, p.First, p.Last, p.Bytes, p.DayBytes, p.rows.n, p.days, len(p.slots), u.IsSummed(p))
+	}
+	if f := u.Facts; f != nil {
+		out = append(out, f.ID, f.FirstDay, f.Bytes, f.Properties, f.stored, len(f.slots))
 	}
 	return out
 }
@@ -154,6 +159,16 @@ func TestActsNewerAndDamaged(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	u := exampleActs()
+	u.Facts = nil
+	if err := open(u.manifest()); !isCode(err, query.CodeCorrupt) {
+		t.Errorf("a summed part without facts: %v", err)
+	}
+	u = exampleActs()
+	u.Facts.Properties = make([]schema.AttrID, timeline.MaxFactsProperties+1)
+	if err := open(u.manifest()); !isCode(err, query.CodeCorrupt) {
+		t.Errorf("facts of too many properties: %v", err)
+	}
 }
 
 // TestForgedCounts: a manifest that claims much more than there is makes nobody allocate it.
@@ -184,7 +199,8 @@ func TestForgedCounts(t *testing.T) {
 }
 
 func FuzzOpenActUnit(f *testing.F) {
-	f.Add(exampleActs().manifest()[1:])
+	good := exampleActs().manifest()
+	f.Add(good[1 : len(good)-4])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		u, err := OpenActUnit(actID(), kv.Seal(nil, b), nil)
 		if err != nil {

@@ -38,7 +38,8 @@
 // The manifest of a unit with one part, folded at 300: the next part gets number 3; the
 // sums are 1 and 2; 7 events have been dropped; the part is number 2, of day 20453, with 3 events in 1 row of 98 bytes
 // with the header, from 00:00:10 to 00:01; it has events on its one day, of which 85 bytes
-// are kept. Sealed:
+// are kept, and they are in the facts: these are number 1, of the events from day 20400 on,
+// 571 bytes, in block 0, and of property 17. Sealed:
 //
 //	01 01 ac 02 03  the seal's version, version, folded, next number
 //	00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01  content
@@ -46,8 +47,12 @@
 //	07 01  dropped, parts:
 //	ca bf 02 01 02 03 01  day, days, number, events, rows
 //	a0 cc a3 9b ee 66 d0 86 03  first time, last - first
-//	62 01 55  bytes, the first of its days, bytes kept of it
-//	70 4a d7 ae  CRC
+//	62 01 55 01  bytes, the first of its days, bytes kept of it, summed
+//	01 e0 be 02 bb 04  facts: number, day, bytes
+//	01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  which blocks there are
+//	00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+//	01 11  properties
+//	eb d5 1f 95  CRC
 //
 // What is kept of that day, with the sums 5 and 6 and the presence that is the example of
 // package timeline. Sealed:

@@ -20,13 +20,15 @@
 //	0x21    partition 5, event 4, shard 4, part 8, kind 1, row 4   part of package timeline
 //	0x22    day 4, run 8, kind 1, page 4             ids of events, sealed; the day as in a partition
 //	0x23    (none)                                   manifest of the ids of events, sealed
-//	0x24 .. 0x2F reserved for events
+//	0x24    event 4, shard 4, number 8, kind 1, row 4   lifetime facts of package timeline
+//	0x25 .. 0x2F reserved for events
 //
 // The generation is stored inverted, so that the newest of a unit comes first. Kinds of
 // the base: 0 manifest, 1 fragment of a code, 2 fragment of "has a value", 3 column
 // block, 4 plane; of key tables: 5 page, 6 manifest; of parts: 7 header, 8 row, 10 day, by
-// its number within the partition; of ids of events: 5 page, 9 filter. The rows of a unit, a
-// part and a run are one contiguous span. A partition is its first day since
+// its number within the partition; of ids of events: 5 page, 9 filter; of facts: 3 block of
+// 4,096 ordinals. The rows of a unit, a part, a run and the facts of one number are one
+// contiguous span. A partition is its first day since
 // 1970 plus 2^31 in 4 bytes, and its days in 1.
 package keys
 
@@ -40,7 +42,7 @@ const (
 	Manifest Kind = 0
 	Fragment Kind = 1  // row: the code
 	Exists   Kind = 2  // row: 0
-	Block    Kind = 3  // row: the block of 4,096 ordinals within the shard
+	Block    Kind = 3  // unit, facts: row: the block of 4,096 ordinals within the shard
 	Plane    Kind = 4  // reserved
 	Page     Kind = 5  // key table, run of ids: the page
 	Done     Kind = 6  // key table: its manifest, which is known last
@@ -66,6 +68,7 @@ const (
 	pPart       = 0x21
 	pRun        = 0x22
 	pRuns       = 0x23
+	pFacts      = 0x24
 )
 
 // Span is a half-open range of keys.
@@ -362,3 +365,35 @@ func ParseRun(k []byte) (r Run, kind Kind, page uint32, ok bool) {
 
 // RunManifest is the key of the manifest of the runs.
 func RunManifest() []byte { return []byte{pRuns} }
+
+// Facts names lifetime facts of an event type: Number is unique in its shard and type.
+type Facts struct {
+	Event, Shard uint32
+	Number       uint64
+}
+
+func (f Facts) prefix() []byte {
+	k := make([]byte, 0, 22)
+	k = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(append(k, pFacts), f.Event), f.Shard)
+	return binary.BigEndian.AppendUint64(k, f.Number)
+}
+
+// Row is the key of a block of the facts.
+func (f Facts) Row(kind Kind, row uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(f.prefix(), byte(kind)), row)
+}
+
+// Span is all rows of the facts.
+func (f Facts) Span() Span { return prefixSpan(f.prefix()...) }
+
+// AllFacts spans all facts.
+func AllFacts() Span { return prefixSpan(pFacts) }
+
+// ParseFacts is the inverse of [Facts.Row].
+func ParseFacts(k []byte) (f Facts, kind Kind, row uint32, ok bool) {
+	if len(k) != 22 || k[0] != pFacts {
+		return f, 0, 0, false
+	}
+	f = Facts{binary.BigEndian.Uint32(k[1:]), binary.BigEndian.Uint32(k[5:]), binary.BigEndian.Uint64(k[9:])}
+	return f, Kind(k[17]), binary.BigEndian.Uint32(k[18:]), true
+}

@@ -93,6 +93,33 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+func TestFacts(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 5000 {
+		a := Facts{number(r), number(r), uint64(number(r))}
+		b := a
+		switch r.IntN(4) {
+		case 0:
+			b.Event = number(r)
+		case 1:
+			b.Shard = number(r)
+		case 2:
+			b.Number = uint64(number(r))
+		}
+		row := number(r)
+		k := b.Row(Block, row)
+		if got, kind, gotRow, ok := ParseFacts(k); !ok || got != b || kind != Block || gotRow != row {
+			t.Fatalf("%+v %d: parsed %+v %d %d", b, row, got, kind, gotRow)
+		}
+		if a.Span().has(k) != (a == b) || !AllFacts().has(k) {
+			t.Fatalf("spans of %+v and %x", a, k)
+		}
+	}
+	if _, _, _, ok := ParseFacts(Part{}.Row(Header, 0)); ok {
+		t.Error("a part is taken for facts")
+	}
+}
+
 func TestOthers(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 5000 {
@@ -133,7 +160,8 @@ func TestOthers(t *testing.T) {
 // TestPrefixes pins the prefixes: they are a format.
 func TestPrefixes(t *testing.T) {
 	for want, k := range map[byte][]byte{0x01: Meta("x"), 0x03: Schema(), 0x04: Dict(1, 1), 0x05: Record(1), 0x06: Outcome(1), 0x07: Repeat(1, 1, 1),
-		0x08: Segment("x"), 0x09: List("x"), 0x0A: Quarantine(1), 0x10: Unit{}.Row(Manifest, 0), 0x11: Table{}.Row(Page, 0), 0x20: Acts{}.Key(), 0x21: Part{}.Row(Header, 0), 0x22: Run{}.Row(Page, 0), 0x23: RunManifest()} {
+		0x08: Segment("x"), 0x09: List("x"), 0x0A: Quarantine(1), 0x10: Unit{}.Row(Manifest, 0), 0x11: Table{}.Row(Page, 0), 0x20: Acts{}.Key(), 0x21: Part{}.Row(Header, 0), 0x22: Run{}.Row(Page, 0), 0x23: RunManifest(),
+		0x24: Facts{}.Row(Block, 0)} {
 		if k[0] != want {
 			t.Errorf("%x has the prefix %#x, want %#x", k, k[0], want)
 		}
