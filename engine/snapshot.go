@@ -136,7 +136,8 @@ func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*que
 // ordinal for the members, twice (a listing in order copies them).
 func (n *snapshot) workingMemory(workers int) int64 {
 	const scratch = 320 << 10 // measured, see query/eval_bench_test.go
-	return int64(workers)*scratch + int64(n.s.End)/4
+	const facts = 256 << 10   // columns of a block of lifetime facts
+	return int64(workers)*(scratch+facts) + int64(n.s.End)/4
 }
 
 // fill completes an answer that the evaluator has begun.

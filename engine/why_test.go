@@ -174,7 +174,11 @@ func TestPlanReads(t *testing.T) {
 		}
 		return p.Root.Events
 	}
-	all, one, few := reads("buy.count() >= 2"), reads(`buy.between(timestamp("1970-02-10T00:00:00Z"), now).count() >= 2`), reads("buy.filter(e, e.amount < 1.0).count() >= 2")
+	all, known := reads("buy.distinct_days() >= 2"), reads("buy.count() >= 2")
+	if known != (query.EventReads{Parts: all.Parts, Facts: 3}) {
+		t.Errorf("of what all events come to: %+v", known)
+	}
+	one, few := reads(`buy.between(timestamp("1970-02-10T00:00:00Z"), now).count() >= 2`), reads("buy.filter(e, e.amount < 1.0).count() >= 2")
 	if all.Parts < 2 || all.Blocks < 6 || all != (query.EventReads{Parts: all.Parts, Blocks: all.Blocks}) {
 		t.Errorf("of everything: %+v", all)
 	}
@@ -184,9 +188,13 @@ func TestPlanReads(t *testing.T) {
 	if few.Parts != all.Parts || few.OtherValues == 0 || few.Blocks+few.OtherValues != all.Blocks {
 		t.Errorf("of few values: %+v, of all %+v", few, all)
 	}
-	p, err := m.db.Plan(t.Context(), "buy.filter(e, e.amount < 0.01).count() >= 2 && buy.count() >= 2", nil)
+	p, err := m.db.Plan(t.Context(), "buy.filter(e, e.amount < 0.01).count() >= 2 && buy.distinct_days() >= 2", nil)
 	if err != nil || p.Root.Of[1].Events.OtherPeople == 0 {
 		t.Errorf("of the one person who is left: %+v, %v", p.Root.Of[1].Events, err)
+	}
+	p, err = m.db.Plan(t.Context(), "buy.filter(e, e.amount < 0.01).count() >= 2 && buy.count() >= 2", nil)
+	if err != nil || p.Root.Of[1].Events.Facts != 1 || p.Root.Of[1].Method != "facts, events, counted" {
+		t.Errorf("of the one person who is left: %+v, %v", p.Root.Of[1], err)
 	}
 	if got := reads("true"); got != (query.EventReads{}) {
 		t.Errorf("of nothing: %+v", got)

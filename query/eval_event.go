@@ -208,6 +208,21 @@ func (w *worker) eachEvent(ctx context.Context, l *eventList, within *bitmap.Set
 	return w.readEvents(ctx, l, how, f)
 }
 
+// eachFact calls known with what is known of the events of a list without reading them, if
+// anything is, and f with the other events, as eachEvent does.
+func (w *worker) eachFact(ctx context.Context, l *eventList, within *bitmap.Set, known func(b *FactsBlock), f func(h *hits) error) error {
+	cur, ok := w.cur.(FactsCursor)
+	if l.facts == nil || !ok {
+		return w.eachEvent(ctx, l, within, f)
+	}
+	rest := l.scan
+	rest.Told = w.grab()
+	if err := cur.Facts(&l.scan, *l.facts, w.chunk, within, rest.Told, known); err != nil {
+		return err
+	}
+	return w.readEvents(ctx, l, reading{scan: &rest, within: within}, f)
+}
+
 // values calls f with the values of a term for the events at, at most batchSize at a time.
 func (h *hits) values(of term, at []uint16, f func(at []uint16, v *vector)) error {
 	v := h.sub.gather.vector()
@@ -258,7 +273,12 @@ func (o *countIsOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pa
 	counts := e.bytes.take(bitmap.ChunkSize) // by ordinal: the kernel below reads them
 	clear(counts)
 	err := w.inParts(within, func(within *bitmap.Set) error {
-		return w.eachEvent(ctx, o.list, within, func(h *hits) error {
+		known := func(b *FactsBlock) {
+			for i, ord := range b.Ords {
+				counts[ord] = uint8(min(b.Counts[i], uint32(o.most)))
+			}
+		}
+		return w.eachFact(ctx, o.list, within, known, func(h *hits) error {
 			switch {
 			case h.Counts != nil: // of a list that is as it is stored
 				for i, n := range h.Counts[:len(h.Ords)] {

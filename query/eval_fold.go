@@ -87,7 +87,13 @@ func (t *foldTerm) eval(w *worker, ords []uint16, out *vector) error {
 }
 
 func (t *foldTerm) count(ctx context.Context, w *worker, within *bitmap.Set, st *foldState) error {
-	return w.eachEvent(ctx, t.list, within, func(h *hits) error {
+	known := func(b *FactsBlock) {
+		for i, o := range b.Ords {
+			st.who.SetBit(o)
+			st.values[w.events.slots.of(o)] = int64(b.Counts[i])
+		}
+	}
+	return w.eachFact(ctx, t.list, within, known, func(h *hits) error {
 		for _, k := range h.at {
 			o, n := h.Ords[k], int64(1)
 			if h.Counts != nil {
@@ -141,6 +147,24 @@ func (s *sums) add(o uint16, n int64) {
 	}
 }
 
+// known begins with sums of profiles that have none yet.
+func (s *sums) known(b *FactsBlock) {
+	for i, o := range b.Ords {
+		if b.Counts[i] == 0 {
+			continue
+		}
+		s.who.SetBit(o)
+		slot := s.slots.of(o)
+		s.low[slot], s.counts[slot] = int64(b.Sums[i].Lo), int64(b.Counts[i])
+		if high := b.Sums[i].Hi - s.low[slot]>>63; high != 0 {
+			if s.high == nil {
+				s.high = make(map[uint16]int64)
+			}
+			s.high[o] = high
+		}
+	}
+}
+
 // of returns the sum of a profile, and of how many numbers it is.
 func (s *sums) of(o uint16) (int128, int64) {
 	slot := s.slots.of(o)
@@ -150,7 +174,7 @@ func (s *sums) of(o uint16) (int128, int64) {
 
 // read adds up a term over the events of a list.
 func (s *sums) read(ctx context.Context, w *worker, l *eventList, of term, within *bitmap.Set) error {
-	return w.eachEvent(ctx, l, within, func(h *hits) error {
+	return w.eachFact(ctx, l, within, s.known, func(h *hits) error {
 		return h.values(of, h.at, func(at []uint16, v *vector) {
 			for i, k := range at {
 				if v.st[i] == stateOK {
@@ -283,7 +307,19 @@ func (t *foldTerm) extreme(ctx context.Context, w *worker, within *bitmap.Set, s
 	case t.op == FoldMax:
 		better = func(a, b int64) int64 { return max(a, b) }
 	}
-	return w.eachEvent(ctx, t.list, within, func(h *hits) error {
+	known := func(b *FactsBlock) {
+		from := b.Min
+		if t.op == FoldMax {
+			from = b.Max
+		}
+		for i, o := range b.Ords {
+			if b.Counts[i] > 0 {
+				st.who.SetBit(o)
+				st.values[w.events.slots.of(o)] = from[i]
+			}
+		}
+	}
+	return w.eachFact(ctx, t.list, within, known, func(h *hits) error {
 		return h.values(t.of, h.at, func(at []uint16, v *vector) {
 			for i, k := range at {
 				if v.st[i] != stateOK {

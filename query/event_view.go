@@ -3,6 +3,7 @@ package query
 import (
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
 )
 
 // EventScan says what is to be read of the events of one type.
@@ -13,6 +14,7 @@ type EventScan struct {
 	Times      bool            // whether the times are
 	Zones      []ZoneMap       // conditions that every event wanted fulfils: the others are left out, best by the block
 	Runs       bool            // only whose they are and how many is wanted: no times, no properties
+	Told       *bitmap.Words   // not nil: what Facts has told of in this scan and chunk, whose events are left out
 }
 
 // ZoneMap is a condition on a property's ordered form or code: there is one, in [Lo, Hi].
@@ -59,6 +61,38 @@ type EventCursor interface {
 	EventDays(event schema.EventID, first int64, chunk int, days []bitmap.Words) error
 }
 
+// FactsOf says what is asked about the events of a scan.
+type FactsOf struct {
+	Property schema.AttrID // an int's or a decimal's values are; 0: the events alone
+	Sums     bool          // and their sums
+}
+
+// FactsBlock is what the events of some profiles of one chunk come to. What it points to is
+// valid during the call it is handed to.
+type FactsBlock struct {
+	Ords     []uint16          // ascending
+	Counts   []uint32          // of the events; of a property, of those that have a value, which may be none
+	Min, Max []int64           // of a property, where there are values
+	Sums     []timeline.Int128 // if asked for
+}
+
+// FactsCursor is what an [EventCursor] may have beside: it knows what events come to
+// without reading them.
+type FactsCursor interface {
+	// Facts calls f with what the events of a scan come to, of the living within (nil:
+	// everybody) of whom that is known, and writes to told who these are. It may leave out
+	// some of their events: it is told of all when the scan is read with Told, which has the
+	// others. The scan has no zones.
+	Facts(scan *EventScan, of FactsOf, chunk int, within *bitmap.Set, told *bitmap.Words, f func(b *FactsBlock)) error
+}
+
+// FactsView is what a [View] may have beside, if its cursors are [FactsCursor]s.
+type FactsView interface {
+	// SummedEvents returns about how many events of a type Facts tells of, as far as a
+	// property goes (0: none is asked about).
+	SummedEvents(event schema.EventID, property schema.AttrID) uint64
+}
+
 // EventReads is what it took to find events in their stored parts: in each chunk, the parts
 // of a type and their blocks of up to 4,096 events.
 type EventReads struct {
@@ -68,6 +102,7 @@ type EventReads struct {
 	OtherTimes  uint64 // blocks that were not: they have no event in the window,
 	OtherPeople uint64 // or of nobody who is still undecided,
 	OtherValues uint64 // or with a value that the conditions want
+	Facts       uint64 // blocks of up to 4,096 profiles of which it was read what all their events come to
 }
 
 // Add adds what another reading took.
@@ -78,12 +113,13 @@ func (r *EventReads) Add(o EventReads) {
 	r.OtherTimes += o.OtherTimes
 	r.OtherPeople += o.OtherPeople
 	r.OtherValues += o.OtherValues
+	r.Facts += o.Facts
 }
 
 // less returns what has been added since o.
 func (r EventReads) less(o EventReads) EventReads {
 	return EventReads{r.Parts - o.Parts, r.OtherParts - o.OtherParts, r.Blocks - o.Blocks,
-		r.OtherTimes - o.OtherTimes, r.OtherPeople - o.OtherPeople, r.OtherValues - o.OtherValues}
+		r.OtherTimes - o.OtherTimes, r.OtherPeople - o.OtherPeople, r.OtherValues - o.OtherValues, r.Facts - o.Facts}
 }
 
 // EventReader is what an [EventCursor] may have beside, for plans.

@@ -34,6 +34,9 @@ func (b *planner) compare(n *Compare) (*op, error) {
 	case len(c.folds) > 0:
 		o.method, o.cost = "events", c.cost
 	}
+	if c.facts {
+		o.method = factsMethod + o.method
+	}
 	return o, nil
 }
 
@@ -49,6 +52,7 @@ type arithCompiler struct {
 	at      Span
 	columns int
 	folds   []*foldTerm
+	facts   bool    // some of them are read from facts
 	cost    float64 // of the folds, in microseconds per chunk
 }
 

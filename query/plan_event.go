@@ -18,6 +18,7 @@ type eventList struct {
 	whole    bool      // for how many events the filter is unknown is counted
 	then     *thenTest // nil: none
 	none     bool      // it is empty for everybody
+	facts    *FactsOf  // not nil: what is made of the list may be known without its events
 	expected float64   // events of the list, over all profiles
 	read     float64   // events that are read for it
 	ops      int       // how many nodes a worker over events has to count

@@ -18,6 +18,7 @@ const (
 	costValue    = 0.010 // arithmetic over its properties
 	costGathered = 0.025 // kept, and put in order with the others of its profile
 	costDay      = 0.5   // who has an event on one day
+	costFacts    = 150   // what all events of everybody come to
 )
 
 // all is every time that an event may have.
@@ -53,6 +54,25 @@ func (l *eventList) isStored() bool { return l.filter == nil && len(l.clocks) ==
 
 // isPlain reports whether all events in the window are in the list.
 func (l *eventList) isPlain() bool { return l.isStored() && len(l.scan.Zones) == 0 }
+
+// useFacts lets what is made of a list be read from facts, if the view has some of it: a list
+// of all events of a type up to a time, of which the events alone or one property are
+// wanted. It reports whether there are any, and the cost by the measure of [planner.cost].
+func (b *planner) useFacts(l *eventList, of FactsOf, each float64) (cost float64, ok bool) {
+	cost = b.cost(l, each)
+	view, ok := b.view.(FactsView)
+	if !ok || b.whole || l.none || !l.isPlain() || l.scan.From > schema.MinTimestamp {
+		return cost, false
+	}
+	summed := float64(view.SummedEvents(l.scan.Event, of.Property))
+	if summed == 0 {
+		return cost, false
+	}
+	l.facts = &of
+	rest := *l
+	rest.read, rest.expected = max(0, l.read-summed), max(0, l.expected-summed)
+	return b.cost(&rest, each) + costFacts, true
+}
 
 func (b *planner) anyEvent(n *Any) (*op, error) {
 	l, _, err := b.list(n.List, all())
@@ -159,8 +179,14 @@ func (b *planner) averageIs(n *AverageIs) (*op, error) {
 	if n.Op > GE {
 		return nil, Errorf(CodeInternal, "no comparison has the number %d", n.Op)
 	}
-	return &op{node: n, span: n.Span, method: "events", share: b.anyShare(l) * shareCompare, cost: b.cost(l, costValue), narrow: true,
-		inner: &averageIsOp{op: n.Op, list: l, of: of, scale: typ.scale, with: n.With}}, nil
+	o := &op{node: n, span: n.Span, method: "events", share: b.anyShare(l) * shareCompare, cost: b.cost(l, costValue), narrow: true,
+		inner: &averageIsOp{op: n.Op, list: l, of: of, scale: typ.scale, with: n.With}}
+	if property, ok := factsProperty(n.Of); ok {
+		if cost, ok := b.useFacts(l, FactsOf{property, true}, costValue); ok {
+			o.method, o.cost = factsMethod+o.method, cost
+		}
+	}
+	return o, nil
 }
 
 // overEvents compiles arithmetic over the events of a list.
@@ -217,8 +243,37 @@ func (c *arithCompiler) fold(n *Fold) (term, arithType, error) {
 		err = f.list.need(schema.TimeProperty)
 	}
 	c.folds = append(c.folds, f)
-	c.cost += c.b.cost(f.list, each)
+	cost := c.b.cost(f.list, each)
+	if of, ok := f.facts(n); ok && err == nil {
+		cost, ok = c.b.useFacts(f.list, of, each)
+		c.facts = c.facts || ok
+	}
+	c.cost += cost
 	return f, typ, err
+}
+
+// factsMethod is how what is read from facts begins to say so.
+const factsMethod = "facts, "
+
+// facts says what a fold asks of facts, if they may know it.
+func (t *foldTerm) facts(n *Fold) (of FactsOf, ok bool) {
+	switch n.Op {
+	case FoldCount:
+		return FactsOf{}, true
+	case FoldSum, FoldAverage, FoldMin, FoldMax:
+		property, ok := factsProperty(n.Of)
+		return FactsOf{property, n.Op == FoldSum || n.Op == FoldAverage}, ok
+	}
+	return FactsOf{}, false
+}
+
+// factsProperty returns the property that arithmetic is, if there may be facts of it.
+func factsProperty(of Arith) (schema.AttrID, bool) {
+	c, ok := of.(*Column)
+	if !ok || c.Kind != schema.Int && c.Kind != schema.Decimal {
+		return 0, false
+	}
+	return c.Attr, true
 }
 
 func numeric(k schema.Kind) bool {
@@ -309,5 +364,8 @@ func (b *planner) countIs(n *Compare, list *Events, lo, hi int64, not bool) (*op
 		in.hi, in.most = uint8(hi), uint8(hi)+1
 	}
 	o.inner = in
+	if cost, ok := b.useFacts(l, FactsOf{}, costEvent/2); ok {
+		o.method, o.cost = factsMethod+o.method, cost
+	}
 	return o, nil
 }

@@ -30,6 +30,7 @@ type readsJSON struct {
 	OtherTimes  uint64 `json:"other_times"`
 	OtherPeople uint64 `json:"other_people"`
 	OtherValues uint64 `json:"other_values"`
+	Facts       uint64 `json:"facts"`
 }
 
 func planOf(n *query.PlanNode) planJSON {
@@ -52,11 +53,11 @@ func newPlan(a *app) *cobra.Command {
 how many people were expected to satisfy it, and which chunks of 65,536 people were read
 or skipped. Of events it tells how many parts may have some in the window, and of their
 blocks of 4,096 how many were read, and skipped for their times, for whose they are, and
-for their values. A part that comes of computed attributes has their names behind it. The
+for their values; and how many blocks of lifetime facts were read in their place. A part that comes of computed attributes has their names behind it. The
 question is asked once, as kanta count would.
 
 --json: {"plan":{"label","method","estimate","chunks","skipped","bytes","events":{"parts",
-"other_parts","blocks","other_times","other_people","other_values"},
+"other_parts","blocks","other_times","other_people","other_values","facts"},
 "computed":[...],"of":[...]},"count":N,"bytes_read":N,...}`,
 		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -107,7 +108,11 @@ func (t *table) reads(r query.EventReads) string {
 		return ""
 	}
 	n := func(x uint64) string { return t.number(strconv.FormatUint(x, 10)) }
-	return "parts " + n(r.Parts) + " of " + n(r.Parts+r.OtherParts) + ", blocks " + n(r.Blocks) + ", not for time " + n(r.OtherTimes) +
+	facts := ""
+	if r.Facts > 0 {
+		facts = "facts " + n(r.Facts) + ", "
+	}
+	return facts + "parts " + n(r.Parts) + " of " + n(r.Parts+r.OtherParts) + ", blocks " + n(r.Blocks) + ", not for time " + n(r.OtherTimes) +
 		", people " + n(r.OtherPeople) + ", values " + n(r.OtherValues)
 }
 

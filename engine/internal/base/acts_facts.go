@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 
@@ -58,6 +59,17 @@ func (u *ActUnit) SummedEvents() (summed, all uint64) {
 		}
 	}
 	return summed, all
+}
+
+// SummedTimes returns between which times the events are that are in the facts.
+func (u *ActUnit) SummedTimes() (first, last int64) {
+	first, last = math.MaxInt64, math.MinInt64
+	for _, p := range u.Parts {
+		if u.IsSummed(p) {
+			first, last = min(first, p.First), max(last, p.Last)
+		}
+	}
+	return max(first, timeline.Day(u.Facts.FirstDay).Start()), last
 }
 
 // FactsDue reports whether compacting is to make facts anew, of a unit that has so many

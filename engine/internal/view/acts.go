@@ -59,7 +59,9 @@ type actReader struct {
 	both    bitmap.Words
 	within  bitmap.Words
 	live    bitmap.Words
-	sel     []uint16 // events of a block that are meant, in selBuffer
+	sel     []uint16     // events of a block that are meant, in selBuffer
+	rest    bitmap.Words // whose events facts have not told of
+	facts   *factsReader // nil until it is needed
 	block   query.EventBlock
 	columns []actColumn // memory of block.Columns
 	ords    []uint16    // whose they are, in ordBuffer
@@ -148,19 +150,11 @@ func (c *Cursor) whose(chunk int, within *bitmap.Set) (*bitmap.Words, error) {
 
 // stored hands out the events of the base.
 func (r *actReader) stored(c *Cursor, e *schema.Event, scan *query.EventScan, from int64, chunk int, who *bitmap.Words, f func(b *query.EventBlock) error) error {
-	units := c.s.Acts[scan.Event]
-	shard := chunk / bitmap.ShardChunks
-	if shard >= len(units) || units[shard] == nil {
+	u := c.s.actUnit(scan.Event, chunk)
+	if u == nil {
 		return nil
 	}
-	r.parts, r.sources = units[shard].Window(from, scan.To, r.parts[:0]), r.sources[:0]
-	for _, p := range r.parts {
-		s, err := p.Source()
-		if err != nil {
-			return err
-		}
-		r.sources = append(r.sources, s)
-	}
+	r.parts = u.Window(from, scan.To, r.parts[:0])
 	ts := timeline.Scan{Chunk: chunk & chunkMask, From: from, To: scan.To, Within: who}
 	if r.alone {
 		ts.One, ts.Profile = true, r.person
@@ -172,6 +166,53 @@ func (r *actReader) stored(c *Cursor, e *schema.Event, scan *query.EventScan, fr
 		}
 		ts.Where = all.Where
 	}
+	parts := r.parts
+	if scan.Told != nil {
+		var err error
+		if parts, err = r.summed(c, u, e, scan, ts, f); err != nil {
+			return err
+		}
+	}
+	c.tookParts(u, r.parts)
+	return r.scanParts(c, parts, e, scan, ts, f)
+}
+
+// summed hands out the events of summed parts that facts have not told of, and returns the
+// other parts.
+func (r *actReader) summed(c *Cursor, u *base.ActUnit, e *schema.Event, scan *query.EventScan, ts timeline.Scan, f func(b *query.EventBlock) error) (others []*base.ActPart, err error) {
+	slices.SortStableFunc(r.parts, func(a, b *base.ActPart) int {
+		switch x := u.IsSummed(a); {
+		case x == u.IsSummed(b):
+			return 0
+		case x:
+			return -1
+		}
+		return 1
+	})
+	n := 0
+	for n < len(r.parts) && u.IsSummed(r.parts[n]) {
+		n++
+	}
+	if r.rest.Fill(); ts.Within != nil {
+		r.rest = *ts.Within
+	}
+	if r.rest.AndNot(bitmap.Set{Form: bitmap.Dense, Words: scan.Told}); n > 0 && !r.rest.IsEmpty() {
+		ts.Within = &r.rest
+		err = r.scanParts(c, r.parts[:n], e, scan, ts, f)
+	}
+	return r.parts[n:], err
+}
+
+// scanParts hands out the events of parts.
+func (r *actReader) scanParts(c *Cursor, parts []*base.ActPart, e *schema.Event, scan *query.EventScan, ts timeline.Scan, f func(b *query.EventBlock) error) error {
+	r.sources = r.sources[:0]
+	for _, p := range parts {
+		s, err := p.Source()
+		if err != nil {
+			return err
+		}
+		r.sources = append(r.sources, s)
+	}
 	for r.scan.Reset(r.sources, ts); r.scan.Next(); {
 		if err := r.load(e, scan, &r.scan.Batch); err != nil {
 			return err
@@ -180,7 +221,6 @@ func (r *actReader) stored(c *Cursor, e *schema.Event, scan *query.EventScan, fr
 			return err
 		}
 	}
-	c.tookParts(units[shard], r.parts)
 	c.took(&r.scan.Stats)
 	return r.scan.Err()
 }
