@@ -174,7 +174,7 @@ func TestPlanReads(t *testing.T) {
 		}
 		return p.Root.Events
 	}
-	all, known := reads("buy.distinct_days() >= 2"), reads("buy.count() >= 2")
+	all, known := reads("buy.distinct_days(\"UTC\") >= 2"), reads("buy.count() >= 2")
 	if known != (query.EventReads{Parts: all.Parts, Facts: 3}) {
 		t.Errorf("of what all events come to: %+v", known)
 	}
@@ -188,7 +188,7 @@ func TestPlanReads(t *testing.T) {
 	if few.Parts != all.Parts || few.OtherValues == 0 || few.Blocks+few.OtherValues != all.Blocks {
 		t.Errorf("of few values: %+v, of all %+v", few, all)
 	}
-	p, err := m.db.Plan(t.Context(), "buy.filter(e, e.amount < 0.01).count() >= 2 && buy.distinct_days() >= 2", nil)
+	p, err := m.db.Plan(t.Context(), "buy.filter(e, e.amount < 0.01).count() >= 2 && buy.distinct_days(\"UTC\") >= 2", nil)
 	if err != nil || p.Root.Of[1].Events.OtherPeople == 0 {
 		t.Errorf("of the one person who is left: %+v, %v", p.Root.Of[1].Events, err)
 	}
