@@ -14,7 +14,7 @@ type EventScan struct {
 	Times      bool            // whether the times are
 	Zones      []ZoneMap       // conditions that every event wanted fulfils: the others are left out, best by the block
 	Runs       bool            // only whose they are and how many is wanted: no times, no properties
-	Told       *bitmap.Words   // not nil: what Facts has told of in this scan and chunk, whose events are left out
+	Told       *bitmap.Words   // not nil: what Facts has written; the events that it has told of are left out
 }
 
 // ZoneMap is a condition on a property's ordered form or code: there is one, in [Lo, Hi].
@@ -79,10 +79,10 @@ type FactsBlock struct {
 // FactsCursor is what an [EventCursor] may have beside: it knows what events come to
 // without reading them.
 type FactsCursor interface {
-	// Facts calls f with what the events of a scan come to, of the living within (nil:
-	// everybody) of whom that is known, and writes to told who these are. It may leave out
-	// some of their events: it is told of all when the scan is read with Told, which has the
-	// others. The scan has no zones.
+	// Facts calls f with what events of a scan come to, of some of the living within (nil:
+	// everybody): all their events, or some. It writes to told of whom this is all that there
+	// is to be told, be it nothing. Then the scan is read with Told, which has the events
+	// that were not told of, so that in the end everybody's are. It has no zones.
 	Facts(scan *EventScan, of FactsOf, chunk int, within *bitmap.Set, told *bitmap.Words, f func(b *FactsBlock)) error
 }
 

@@ -25,7 +25,7 @@ type factsReader struct {
 }
 
 // Facts tells what events come to; see [query.FactsCursor]. Facts answer for a profile if
-// all events that they are of are in the scan: none is past the retention, or later than it.
+// all its events that they are of are in the scan: none is past the retention, or later.
 func (c *Cursor) Facts(scan *query.EventScan, of query.FactsOf, chunk int, within *bitmap.Set, told *bitmap.Words, f func(b *query.FactsBlock)) error {
 	told.Clear()
 	e := c.s.Schema.EventByID(scan.Event)
@@ -48,6 +48,7 @@ func (c *Cursor) Facts(scan *query.EventScan, of query.FactsOf, chunk int, withi
 	first, last := u.SummedTimes()
 	days := factsDays{all: first >= from && last < scan.To,
 		first: timeline.DayOf(min(from, schema.MaxTimestamp) + dayMillis - 1), end: timeline.DayOf(min(scan.To, schema.MaxTimestamp+1))}
+	told.Fill() // who is in no block has none of the events that facts are of
 	const blocks = bitmap.ChunkSize / timeline.BlockSize
 	for i := range blocks {
 		at := chunk&chunkMask*blocks + i
@@ -117,18 +118,19 @@ func (r *factsReader) choose(b *timeline.FactsBlock, i int, of query.FactsOf, da
 	everybody := days.all && r.meant == b.Present
 	n, slot := 0, 0
 	for k, present := range b.Present {
-		chosen := uint64(0)
 		for ; present != 0; present &= present - 1 {
 			bit := present & -present
-			if everybody || r.meant[k]&bit != 0 && (days.all || x.First[slot] >= days.first && x.Last[slot] < days.end) {
-				chosen |= bit
+			switch {
+			case !everybody && r.meant[k]&bit == 0:
+			case !days.all && (x.First[slot] < days.first || x.Last[slot] >= days.end):
+				told[i*len(b.Present)+k] &^= bit
+			default:
 				r.ords[n] = uint16((i*len(b.Present)+k)<<6 | bits.TrailingZeros64(bit))
 				r.slots[n] = uint16(slot)
 				n++
 			}
 			slot++
 		}
-		told[i*len(b.Present)+k] = chosen
 	}
 	r.block = query.FactsBlock{Ords: r.ords[:n], Counts: x.Count[:n]}
 	if of.Property != 0 {
