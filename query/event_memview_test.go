@@ -169,7 +169,8 @@ type memBlock struct {
 }
 
 type memOwned struct {
-	ord uint16
+	ord    uint16
+	summed bool // it is in the facts
 	memAct
 }
 
@@ -194,7 +195,7 @@ func (v *memView) layout(e *schema.Event, chunk int) []memBlock {
 		}
 		for _, a := range v.profiles[o].events[e.ID] {
 			i := r.IntN(len(parts))
-			parts[i] = append(parts[i], memOwned{uint16(o), a})
+			parts[i] = append(parts[i], memOwned{uint16(o), r.IntN(3) > 0, a})
 		}
 	}
 	var blocks []memBlock
@@ -247,7 +248,8 @@ func (c *memCursor) Events(scan *EventScan, chunk int, within *bitmap.Set, f fun
 		var kept []memOwned
 		for _, a := range b.acts {
 			wanted := within == nil || within.Contains(a.ord)
-			if scan.From <= a.time && a.time < scan.To && wanted && c.v.fits(e, a.memAct, scan.Zones) {
+			told := scan.Told != nil && a.summed && scan.Told.Has(a.ord)
+			if scan.From <= a.time && a.time < scan.To && !told && wanted && c.v.fits(e, a.memAct, scan.Zones) {
 				kept = append(kept, a)
 			}
 		}
