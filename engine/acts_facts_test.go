@@ -246,6 +246,7 @@ func TestFactsModel(t *testing.T) {
 			if p := m.problems(); p != "" {
 				t.Fatalf("%s: %s", name, p)
 			}
+			m.noLeftovers(name)
 		case k < 17:
 			m.reshape()
 		case k < 18:
@@ -255,6 +256,7 @@ func TestFactsModel(t *testing.T) {
 				t.Fatal(err)
 			}
 			m.open()
+			m.noLeftovers(name)
 		}
 		m.apply(func(b *batch.Builder) { b.Upsert("k1") }) // so that the horizon is that of now
 		m.askFacts(name)
@@ -292,6 +294,68 @@ func (m *factsModel) units() map[schema.EventID]*base.ActUnit {
 		out[id] = units[0]
 	}
 	return out
+}
+
+// noLeftovers looks for stored facts that no unit has.
+func (m *factsModel) noLeftovers(name string) {
+	m.t.Helper()
+	if err := m.db.Compact(m.t.Context()); err != nil { // it deletes what nobody reads any more
+		m.t.Fatal(err)
+	}
+	known := map[keys.Facts]bool{}
+	for _, u := range m.units() {
+		if u.Facts != nil {
+			known[u.Facts.ID] = true
+		}
+	}
+	for _, f := range m.storedFacts() {
+		if !known[f] {
+			m.t.Fatalf("%s: facts %+v are left", name, f)
+		}
+	}
+}
+
+// storedFacts lists the facts in the store, one for each block.
+func (m *factsModel) storedFacts() (out []keys.Facts) {
+	m.t.Helper()
+	err := m.db.kv.Scan(m.t.Context(), keys.AllFacts(), func(k, _ []byte) (bool, error) {
+		f, _, _, _ := keys.ParseFacts(k)
+		out = append(out, f)
+		return true, nil
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return out
+}
+
+// TestFactsLeft: facts that a crash has left without a unit go when the store is opened, and
+// those of an event type that is dropped go with it.
+func TestFactsLeft(t *testing.T) {
+	m := newFactsModel(t, 4)
+	defer func() { _ = m.db.Close() }()
+	for range 6 {
+		m.writeActs()
+	}
+	m.noLeftovers("compacted")
+	before, all := m.facts("buy"), len(m.storedFacts())
+	left := keys.Facts{Event: before.ID.Event, Number: 1000}
+	m.plantFacts(before, left.Row(keys.Block, 3), []byte("left"))
+	if n := len(m.storedFacts()); n != all+1 || all != 2 {
+		t.Fatalf("%d blocks, and %d with the one that is left", all, n)
+	}
+	if err := m.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.open()
+	if n := len(m.storedFacts()); n != all || m.facts("buy") == nil {
+		t.Errorf("%d blocks after opening, want %d", n, all)
+	}
+	m.apply(func(b *batch.Builder) { b.Change(schema.Change{Op: schema.DropEvent, Event: "buy"}) })
+	m.noLeftovers("dropped")
+	if n := len(m.storedFacts()); n != 1 {
+		t.Errorf("%d blocks, want 1", n)
+	}
 }
 
 // facts returns the facts of a type.
