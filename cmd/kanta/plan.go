@@ -53,8 +53,9 @@ func newPlan(a *app) *cobra.Command {
 how many people were expected to satisfy it, and which chunks of 65,536 people were read
 or skipped. Of events it tells how many parts may have some in the window, and of their
 blocks of 4,096 how many were read, and skipped for their times, for whose they are, and
-for their values; and how many blocks of lifetime facts were read in their place. A part that comes of computed attributes has their names behind it. The
-question is asked once, as kanta count would.
+for their values; and how many blocks were read of what all events of 4,096 people come
+to, in their place. A part that comes of computed attributes has their names behind it.
+The question is asked once, as kanta count would.
 
 --json: {"plan":{"label","method","estimate","chunks","skipped","bytes","events":{"parts",
 "other_parts","blocks","other_times","other_people","other_values","facts"},
