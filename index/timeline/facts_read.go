@@ -8,7 +8,7 @@ import (
 
 // FactsReader reads the facts of one block after the other, column by column: what is not
 // asked for is not decoded. Its columns have a value per profile that has an event, in order
-// of ordinals. It takes some 290 KiB, and belongs to one goroutine; the zero FactsReader is
+// of ordinals. It takes 224 KiB, and belongs to one goroutine; the zero FactsReader is
 // ready for Reset.
 type FactsReader struct {
 	Count       [BlockSize]uint32 // events

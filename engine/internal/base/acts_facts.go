@@ -107,16 +107,19 @@ func (u *ActUnit) takeFacts(r *kv.Reader, cache *Cache) {
 		r.Bad = r.Bad || len(u.summed) > 0
 		return
 	}
-	f.FirstDay, f.Bytes = int32(r.Varint()), int64(r.Uvarint())
+	day := r.Varint()
+	f.FirstDay, f.Bytes = int32(day), int64(r.Uvarint())
 	if words := r.Take(8 * factsWords); words != nil {
 		for i := range f.stored {
 			f.stored[i] = binary.LittleEndian.Uint64(words[8*i:])
 		}
 	}
 	n := r.Uvarint()
-	r.Bad = r.Bad || n > timeline.MaxFactsProperties
+	r.Bad = r.Bad || day != int64(f.FirstDay) || f.ID.Number >= u.Next || n > timeline.MaxFactsProperties
 	for ; n > 0 && !r.Bad; n-- {
-		f.Properties = append(f.Properties, schema.AttrID(r.Uvarint()))
+		id := r.Uvarint()
+		f.Properties = append(f.Properties, schema.AttrID(id))
+		r.Bad = r.Bad || id > math.MaxUint32
 	}
 	f.slots = make([]slot[timeline.FactsBlock], timeline.FactsBlocks)
 	u.Facts = f

@@ -159,15 +159,16 @@ func TestActsNewerAndDamaged(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	u := exampleActs()
-	u.Facts = nil
-	if err := open(u.manifest()); !isCode(err, query.CodeCorrupt) {
-		t.Errorf("a summed part without facts: %v", err)
-	}
-	u = exampleActs()
-	u.Facts.Properties = make([]schema.AttrID, timeline.MaxFactsProperties+1)
-	if err := open(u.manifest()); !isCode(err, query.CodeCorrupt) {
-		t.Errorf("facts of too many properties: %v", err)
+	for what, change := range map[string]func(u *ActUnit){
+		"a summed part without facts":       func(u *ActUnit) { u.Facts = nil },
+		"facts of too many properties":      func(u *ActUnit) { u.Facts.Properties = make([]schema.AttrID, timeline.MaxFactsProperties+1) },
+		"facts with a number still to come": func(u *ActUnit) { u.Facts.ID.Number = u.Next },
+	} {
+		u := exampleActs()
+		change(u)
+		if err := open(u.manifest()); !isCode(err, query.CodeCorrupt) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 
