@@ -54,7 +54,7 @@ func valuesOfEvents(t *testing.T, files vfs.FS) map[string][][]byte {
 	store, err := kv.Open("store", kv.Config{FS: files, Cache: 1 << 20, MemTable: 4 << 20})
 	must(t, err)
 	out := map[string][][]byte{}
-	for name, span := range map[string]keys.Span{"manifest": keys.AllActs(), "part": keys.Parts(), "ids": keys.Runs(), "manifest of ids": {Start: keys.RunManifest(), End: append(keys.RunManifest(), 0)}} {
+	for name, span := range map[string]keys.Span{"manifest": keys.AllActs(), "part": keys.Parts(), "ids": keys.Runs(), "facts": keys.AllFacts(), "manifest of ids": {Start: keys.RunManifest(), End: append(keys.RunManifest(), 0)}} {
 		must(t, store.Scan(t.Context(), span, func(k, _ []byte) (bool, error) {
 			kind := name
 			if p, is, _, ok := keys.ParsePart(k); ok && p.Event > 0 {
@@ -75,6 +75,7 @@ func valuesOfEvents(t *testing.T, files vfs.FS) map[string][][]byte {
 // is right again when the value is.
 func TestDamagedEvents(t *testing.T) {
 	o := &engine.Options{FS: vfs.NewMem(), Clock: fixedClock}
+	engine.LowerLimits(o, 1<<20, 1<<20, 1<<20) // but for the events from which on there are facts
 	again := eventsOnDisk(t, o)
 	send := func(ctx context.Context, db *engine.DB) error {
 		r, err := db.Apply(ctx, again)
@@ -92,8 +93,9 @@ func TestDamagedEvents(t *testing.T) {
 			return err
 		}
 	}
+	events := ask(`buy.between(timestamp("1971-01-01T00:00:00Z"), now + hours(1)).count() == 30`)
 	readers := map[string]func(ctx context.Context, db *engine.DB) error{ // nil: opening reads it
-		"manifest": nil, "manifest of ids": nil, "header": ask("buy.count() == 30"), "row": ask("buy.count() == 30"),
+		"manifest": nil, "manifest of ids": nil, "header": events, "row": events, "facts": ask("buy.count() == 30"),
 		"day": ask("buy.in_last(days(2)).any()"), "page of ids": send, "filter of ids": send,
 	}
 	r := rand.New(rand.NewPCG(3, 3))
@@ -105,7 +107,7 @@ func TestDamagedEvents(t *testing.T) {
 		}
 		for _, key := range values[kind] {
 			damagedEvent(t, o, kind, key, query.CodeCorrupt, flip, read)
-			if kind == "header" || kind == "row" {
+			if kind == "header" || kind == "row" || kind == "facts" {
 				continue // these have formats of their own
 			}
 			for at := range 2 { // the seal's version and, where there is one, the value's
