@@ -283,3 +283,26 @@ func BenchmarkCollectFacts(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkFactsReader(b *testing.B) {
+	stored := randomFacts(rand.New(rand.NewPCG(1, 1)), 2).stored()
+	f, err := OpenFacts(stored)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var r FactsReader
+	for name, sums := range map[string]bool{"counts": false, "sums": true} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				r.Reset(f)
+				if !sums {
+					continue
+				}
+				if _, err := r.Property(20, true); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(f.Len()), "ns/profile")
+		})
+	}
+}
