@@ -305,7 +305,6 @@ func (d *decider) delete(op *batch.Op) error {
 	if len(ords) == 0 {
 		return nil
 	}
-	maps.DeleteFunc(d.pending, func(c cell, _ schema.Value) bool { return d.gone[c.ord] })
 	b := effect.Block{Ords: ords}
 	gone := effect.Column{Attr: view.LiveAttr, Class: effect.Code}
 	reset := effect.Column{Attr: schema.ListsAttr, Class: effect.Set}

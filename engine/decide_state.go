@@ -205,7 +205,7 @@ func increment(a *schema.Attribute, old, by schema.Value) (schema.Value, bool) {
 
 // holder reports whether another living profile has a value of a unique attribute.
 func (d *decider) holder(a *schema.Attribute, v schema.Value, self uint32) (bool, error) {
-	if o, ok := d.taken[uniqueValue{a.ID, v.String()}]; ok && o != self && d.pending[cell{a.ID, o}].Equal(v) {
+	if o, ok := d.taken[uniqueValue{a.ID, v.String()}]; ok && o != self && !d.gone[o] && d.pending[cell{a.ID, o}].Equal(v) {
 		return true, nil
 	}
 	ords, err := d.w.cursor.Find(d.ctx, a.ID, view.IndexBytes(v))

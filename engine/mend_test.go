@@ -183,12 +183,13 @@ func TestWithinABatch(t *testing.T) {
 		t.Fatalf("%+v", p)
 	}
 	r, err = apply(func(b *batch.Builder) {
-		b.Upsert("dan").Increment("n", schema.IntValue(2))
+		b.Upsert("dan").Increment("n", schema.IntValue(2)).Set("email", schema.StringValue("d@x"))
 		b.Delete("bob", "bob", "dan", "dan")
 		b.Upsert("dan").Increment("n", schema.IntValue(1))
+		b.Upsert("eve").Set("email", schema.StringValue("d@x"))
 	})
 	must(t, err)
-	if r.Accepted != 4 || r.Quarantined != 2 {
+	if r.Accepted != 5 || r.Quarantined != 2 {
 		t.Fatalf("%+v", r)
 	}
 	p, err = db.Profile(t.Context(), "dan", nil)
