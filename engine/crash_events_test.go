@@ -153,3 +153,54 @@ func checkEventsAfterKill(t *testing.T, dir string, acked int) {
 		t.Fatalf("%q", report.Problems)
 	}
 }
+
+// TestIDsAreNotAheadOfTheLog loses the newest records and sends all events again: ids that
+// were stored before the records that claimed them would make duplicates of lost events.
+func TestIDsAreNotAheadOfTheLog(t *testing.T) {
+	files := newFaultFS()
+	o := engine.Options{FS: files, Clock: fixedClock, Durability: engine.SyncNone}
+	engine.LowerLimits(&o, 1, 8, 100)
+	db, err := engine.Open("store", &o)
+	must(t, err)
+	apply := func(db *engine.DB, fill func(b *batch.Builder)) {
+		t.Helper()
+		b := batch.New()
+		fill(b)
+		raw, err := b.Encode()
+		must(t, err)
+		_, err = db.Apply(t.Context(), raw)
+		must(t, err)
+	}
+	const events = 12
+	send := func(db *engine.DB, i int) {
+		t.Helper()
+		apply(db, func(b *batch.Builder) {
+			e := b.Events(nil)
+			e.Row([]byte("anna"), []byte("buy"), fixedClock().UnixMilli())
+			e.ID(fmt.Append(nil, "id-", i))
+		})
+	}
+	apply(db, func(b *batch.Builder) { b.Change(schema.Change{Op: schema.AddEvent, Event: "buy"}) })
+	must(t, db.Compact(t.Context()))
+	pictures := files.crashes(func() {
+		for i := range events {
+			send(db, i)
+		}
+		must(t, db.Compact(t.Context()))
+		must(t, db.Close())
+	})
+	for i := 0; i < len(pictures); i += 2 {
+		c := pictures[i]
+		o.FS = c.files
+		again, err := engine.Open("store", &o)
+		must(t, err)
+		for i := range events {
+			send(again, i)
+		}
+		n, err := again.Count(t.Context(), fmt.Sprintf("buy.count() == %d", events), nil)
+		if must(t, err); n.Count != 1 {
+			t.Fatalf("crash before %s: an event is lost, or there twice", c.op)
+		}
+		must(t, again.Close())
+	}
+}

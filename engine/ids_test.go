@@ -229,3 +229,64 @@ func TestIDsOfRefusedBatches(t *testing.T) {
 		t.Errorf("%d ids in memory", held)
 	}
 }
+
+// TestIDHash: an id's hash has 128 bits, and is another one for another source, or another
+// part of the two texts.
+func TestIDHash(t *testing.T) {
+	x := &eventIDs{seed: 1}
+	a := x.idOf("crm", 3, []byte("42"))
+	if a != x.idOf("crm", 3, []byte("42")) {
+		t.Error("one id has two hashes")
+	}
+	if a.Hi == a.Lo || a.Day != 3 {
+		t.Errorf("%+v", a)
+	}
+	for _, other := range []struct{ source, id string }{{"web", "42"}, {"crm4", "2"}, {"", "crm42"}, {"crm", "43"}} {
+		if b := x.idOf(other.source, 3, []byte(other.id)); a.Hi == b.Hi || a.Lo == b.Lo {
+			t.Errorf("%q has the hash of %q, %q", other, "crm", "42")
+		}
+	}
+	if b := (&eventIDs{seed: 2}).idOf("crm", 3, []byte("42")); a.Hi == b.Hi || a.Lo == b.Lo {
+		t.Error("the seed makes no difference")
+	}
+}
+
+// TestIDsFillTheLog: writers are held back by ids, too, as they are by values.
+func TestIDsFillTheLog(t *testing.T) {
+	s := newIDSender(t)
+	values := func(fill func(b *batch.Builder)) int {
+		t.Helper()
+		b := batch.New()
+		fill(b)
+		raw, err := b.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := batch.Decode(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return valuesOf(d)
+	}
+	events := func(ids int) func(b *batch.Builder) {
+		return func(b *batch.Builder) {
+			table := b.Events(nil)
+			for i := range 3 {
+				table.Row([]byte("anna"), []byte("buy"), actDay)
+				if i < ids {
+					table.ID(fmt.Append(nil, i))
+				}
+			}
+		}
+	}
+	without := values(events(0))
+	if got := values(events(2)); got != without+2*idValues {
+		t.Errorf("%d values, of which two are ids; without ids %d", got, without)
+	}
+	s.send("", "a", 99, 1)
+	s.send("", "a", 99, 1) // a duplicate claims nothing
+	l := s.db.current.Load().Tiers.Active
+	if got := loggedValues(l) - int64(l.Values) - recordValues*int64(l.Last-l.First+1); l.Claims != 1 || got != idValues {
+		t.Errorf("%d ids take %d values of the log", l.Claims, got)
+	}
+}
