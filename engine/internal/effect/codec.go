@@ -251,7 +251,7 @@ func (r *reader) claims() (out []Claim) {
 }
 
 // Where ordinals are consecutive a row takes no bytes, and where the values of a column are
-// all one number, neither does a value. Bounds are what a batch can come to, which has up to
+// all there and one number, neither does a value. Bounds are what a batch can come to, which has up to
 // 4 MiB, with two bytes at least for each row, and 4M cells: a cell may change an attribute
 // with history, which is a row more, and three numbers beside its own (package batch).
 const (
@@ -323,7 +323,7 @@ func (r *reader) column(n int) Column {
 		}
 		r.b = r.b[k:]
 		w := int(r.byte())
-		if w == 0 && c.Rows == nil {
+		if w == 0 && c.Rows == nil && c.Absent == nil {
 			r.free += m
 			r.bad = r.bad || r.free > maxFree
 		}

@@ -279,6 +279,7 @@ func TestForgedCounts(t *testing.T) {
 		{"a row more", forged(maxRows + 1), 0, false},
 		{"all values", forged(maxFree/4, free, free, free, free), maxFree, true},
 		{"a value more", forged(maxFree/4+1, free, free, free, free), maxFree, false},
+		{"everybody deleted", forged(maxRows, slices.Repeat([]string{"\x10\x02\x00\x01" + strings.Repeat("\xff", maxRows/8) + "\x00\x00"}, 3)...), 4 * maxRows, true},
 		{"very many values", forged(maxRows, slices.Repeat([]string{free}, 12)...), maxFree, false},
 		{"codes of no bytes", forged(1<<20, slices.Repeat([]string{code}, 12)...), 0, false},
 		{"one wide number", forged(maxRows, "\x10\x02\x00\x00\x00\x08"), 0, false},
