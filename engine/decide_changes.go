@@ -21,13 +21,13 @@ func (d *decider) remembered(a *schema.Attribute, at cell, v schema.Value) {
 }
 
 // emitChanges adds the changes that the batch made to attributes with history: one for
-// each profile whose value is another one than before the whole batch. Of a profile that
-// it deleted nothing is pending.
+// each profile whose value is another one than before the whole batch. A profile that it
+// deleted has none.
 func (d *decider) emitChanges() error {
 	var changed []cell
 	for at, after := range d.pending {
 		a := d.w.schema.ByID(at.attr)
-		if a == nil || !a.History {
+		if a == nil || !a.History || d.gone[at.ord] {
 			continue
 		}
 		before, err := d.beforeBatch(a, at)
