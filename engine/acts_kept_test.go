@@ -121,13 +121,13 @@ func TestEdgesOfWindows(t *testing.T) {
 			events = append(events, event{int(i % 50), at + i*60_000})
 		}
 		events = append(events, event{50 + int(day), at + last})
-		m.apply(func(b *batch.Builder) {
-			table := b.Events(nil)
-			for _, e := range events[len(events)-201:] {
-				table.Row(fmt.Append(nil, "k", e.who), []byte("buy"), e.time)
-			}
-		})
 	}
+	m.apply(func(b *batch.Builder) { // one batch: the parts of one fold are merged
+		table := b.Events(nil)
+		for _, e := range events {
+			table.Row(fmt.Append(nil, "k", e.who), []byte("buy"), e.time)
+		}
+	})
 	m.compactSame()
 	if p := m.part(0).ID; p.Days != 30 {
 		t.Fatalf("the first part is %+v", p)

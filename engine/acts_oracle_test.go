@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/kantadb/kanta/engine/batch"
@@ -54,8 +55,10 @@ func (m *actModel) ask(name string) {
 		}
 		if i == 0 {
 			m.computed(name, text, truths, env)
-			m.worked(name, env)
-			m.worked(name, query.Env{Now: env.Now.AddDate(0, 0, -9)})
+			if !testing.Short() || m.asked%16 == 0 {
+				m.worked(name, env)
+				m.worked(name, query.Env{Now: env.Now.AddDate(0, 0, -9)})
+			}
 			text = "asked"
 		}
 		count, err := m.db.Count(m.t.Context(), text, &query.Options{Now: env.Now})

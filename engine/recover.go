@@ -226,14 +226,25 @@ func (r *recovery) replay() error {
 		defer close(decoded)
 		failed <- r.decode(ctx, decoded)
 	}()
+	claims, claimed := make(chan []effect.Claim, decodedAhead), make(chan struct{})
+	go func() { // nothing else of the replay has to do with ids
+		defer close(claimed)
+		for batch := range claims {
+			for _, c := range batch {
+				w.ids.add(c)
+			}
+		}
+	}()
 	first := w.pos.Applied + 1
 	for n := range decoded {
 		if n.at < first {
 			first = n.at
 			w.begin(first)
 		}
-		r.outcome(n)
+		r.outcome(n, claims)
 	}
+	close(claims)
+	<-claimed
 	r.db.compactor.truncated = first
 	if err := <-failed; err != nil {
 		return err
@@ -269,7 +280,7 @@ func (r *recovery) decode(ctx context.Context, to chan<- numbered) error {
 	return err
 }
 
-func (r *recovery) outcome(n numbered) {
+func (r *recovery) outcome(n numbered, claims chan<- []effect.Claim) {
 	w := r.w
 	if w.full() {
 		w.freeze(n.at)
@@ -280,8 +291,8 @@ func (r *recovery) outcome(n numbered) {
 	if n.at <= r.s.ids.Folded {
 		o.Claims = nil
 	}
-	for _, c := range o.Claims {
-		w.ids.add(c)
+	if len(o.Claims) > 0 {
+		claims <- o.Claims
 	}
 	w.stamp++
 	w.active.Append(w.stamp, o, r.foldedUpTo, r.actsFoldedUpTo, n.at)
