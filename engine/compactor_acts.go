@@ -172,24 +172,53 @@ func (c *compactor) dropExpired(ctx context.Context) error {
 // number in the order of the hashes.
 func actOrder(h *query.ActHash) int64 { return int64(h.Sum() ^ 1<<63) }
 
+// Of parts that are merged those that have events of one person at one time are asked in
+// turns: actHashes keeps so many blocks decoded as have hashColumns columns of up to 32 KiB,
+// at most hashBlocks.
+const (
+	hashBlocks  = 16
+	hashColumns = 64
+)
+
 // actHashes returns what computes the hashes of stored events: codes are read as the
 // texts they stand for. It belongs to one goroutine.
 func actHashes(s *state, e *schema.Event) func(timeline.Source, []uint32, []int64) error {
-	var all timeline.Events
-	var b *timeline.Block // its memory is larger than an event by far
+	type decoded struct {
+		part  *timeline.Part
+		block int
+		all   timeline.Events
+	}
+	kept := make([]decoded, max(1, min(hashBlocks, hashColumns/(2+len(e.Properties)))))
+	var b *timeline.Block // its memory is large
 	var h query.ActHash
+	oldest := 0
+	find := func(source timeline.Source, block int) (*timeline.Events, error) {
+		for i := range kept {
+			if d := &kept[i]; d.part == source.Part && d.block == block {
+				return &d.all, nil
+			}
+		}
+		d := &kept[oldest]
+		oldest = (oldest + 1) % len(kept)
+		if b == nil {
+			b = timeline.BlockOf(source, block)
+		}
+		b.Move(source, block)
+		d.part = nil
+		d.all.Reset(source.Part.Properties())
+		if err := b.Events(&d.all); err != nil {
+			return nil, err
+		}
+		d.part, d.block = source.Part, block
+		return &d.all, nil
+	}
 	return func(source timeline.Source, events []uint32, dst []int64) error {
 		for i, n := range events {
-			all.Reset(source.Part.Properties())
-			if b == nil {
-				b = timeline.BlockOf(source, 0)
-			}
-			k := int(n & (timeline.BlockSize - 1))
-			b.Source, b.Index, b.From, b.To = source, int(n>>timeline.BlockBits), k, k+1
-			if err := b.Events(&all); err != nil {
+			all, err := find(source, int(n>>timeline.BlockBits))
+			if err != nil {
 				return err
 			}
-			dst[i] = storedOrder(&h, s, e, &all, 0)
+			dst[i] = storedOrder(&h, s, e, all, int(n&(timeline.BlockSize-1)))
 		}
 		return nil
 	}

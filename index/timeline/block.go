@@ -41,7 +41,14 @@ type Block struct {
 // BlockOf returns block i of a part, with all its events, for reading them without a
 // [Cursor]: that is the way to read many. To read one event, set From and To to it.
 func BlockOf(s Source, i int) *Block {
-	return &Block{Source: s, Index: i, To: s.Part.events(i), mem: &scratch{}}
+	b := &Block{mem: &scratch{}}
+	b.Move(s, i)
+	return b
+}
+
+// Move makes it all of another block, in the same memory.
+func (b *Block) Move(s Source, i int) {
+	b.Source, b.Index, b.From, b.To = s, i, 0, s.Part.events(i)
 }
 
 // scratch is the memory of reading, for one goroutine.
