@@ -17,14 +17,14 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// Limits of the head. A value in the log costs about 65 ns at the next opening
+// Limits of the head. A value in the log costs about 60 ns at the next opening
 // (measured, see DESIGN.md), which is to take half a second.
 const (
-	softValues   = 7_000_000  // values in the unfolded log that the folding keeps to
-	hardValues   = 10_000_000 // values at which writers wait
-	recordValues = 20         // values that a record of the log is as dear as at the next opening (measured with single rows)
-	maxFrozen    = 4          // frozen L0s at which writers wait
-	headShare    = 4          // of the memory budget the settled tier takes one part at most
+	softValues   = 6_000_000 // values in the unfolded log that the folding keeps to
+	hardValues   = 8_500_000 // values at which writers wait
+	recordValues = 20        // values that a record of the log is as dear as at the next opening (measured with single rows)
+	maxFrozen    = 4         // frozen L0s at which writers wait
+	headShare    = 4         // of the memory budget the settled tier takes one part at most
 	foldAge      = 60 * time.Second
 	idleCheck    = time.Second
 	foldValues   = 1 << 12 // values of a unit that are worth a fold

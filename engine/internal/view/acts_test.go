@@ -75,7 +75,11 @@ func TestActs(t *testing.T) {
 	var kept State
 	var keptList []plainAct
 	keptDead := map[uint32]bool{}
-	for i := range 150 {
+	rounds := 150
+	if testing.Short() {
+		rounds = 60
+	}
+	for i := range rounds {
 		switch k := x.r.IntN(12); {
 		case k < 6:
 			x.write()
