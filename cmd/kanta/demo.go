@@ -227,7 +227,8 @@ func (d *demo) size(ctx context.Context, s store) error {
 	if err != nil || st.Profiles == 0 {
 		return err
 	}
-	fmt.Fprintf(d.out, "\nThe store takes %s on disk, %d bytes per person.\n", shortBytes(st.DiskBytes), st.DiskBytes/int64(st.Profiles))
+	data := st.DiskBytes - st.LogBytes
+	fmt.Fprintf(d.out, "\nThe store takes %s on disk, %d bytes per person, and %s for its log, which is used again.\n", shortBytes(data), data/int64(st.Profiles), shortBytes(st.LogBytes))
 	return nil
 }
 
