@@ -162,25 +162,16 @@ func TestIDsAreNotAheadOfTheLog(t *testing.T) {
 	engine.LowerLimits(&o, 1, 8, 100)
 	db, err := engine.Open("store", &o)
 	must(t, err)
-	apply := func(db *engine.DB, fill func(b *batch.Builder)) {
-		t.Helper()
-		b := batch.New()
-		fill(b)
-		raw, err := b.Encode()
-		must(t, err)
-		_, err = db.Apply(t.Context(), raw)
-		must(t, err)
-	}
 	const events = 12
 	send := func(db *engine.DB, i int) {
 		t.Helper()
-		apply(db, func(b *batch.Builder) {
+		written(t, db, func(b *batch.Builder) {
 			e := b.Events(nil)
 			e.Row([]byte("anna"), []byte("buy"), fixedClock().UnixMilli())
 			e.ID(fmt.Append(nil, "id-", i))
 		})
 	}
-	apply(db, func(b *batch.Builder) { b.Change(schema.Change{Op: schema.AddEvent, Event: "buy"}) })
+	written(t, db, func(b *batch.Builder) { b.Change(schema.Change{Op: schema.AddEvent, Event: "buy"}) })
 	must(t, db.Compact(t.Context()))
 	pictures := files.crashes(func() {
 		for i := range events {

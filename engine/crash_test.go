@@ -205,23 +205,13 @@ func TestReplayOfOutcomes(t *testing.T) {
 	db, err := engine.Open("store", &o)
 	must(t, err)
 	defer func() { must(t, db.Close()) }()
-	apply := func(fill func(b *batch.Builder)) {
-		t.Helper()
-		b := batch.New()
-		fill(b)
-		raw, err := b.Encode()
-		must(t, err)
-		if r, err := db.Apply(t.Context(), raw); err != nil || r.Accepted != r.Received {
-			t.Fatalf("%+v %v", r, err)
-		}
-	}
-	apply(func(b *batch.Builder) {
+	written(t, db, func(b *batch.Builder) {
 		addAttribute(b, schema.Attribute{Name: "n", Kind: schema.Int})
 		addAttribute(b, schema.Attribute{Name: "plan", Kind: schema.String, History: true})
 		addAttribute(b, schema.Attribute{Name: "email", Kind: schema.String, Storage: schema.StorageInline, Unique: true})
 	})
 	for i := range 12 {
-		apply(func(b *batch.Builder) {
+		written(t, db, func(b *batch.Builder) {
 			b.Upsert("ann").Increment("n", schema.IntValue(1)).Expect("plan", planAt(i)).Set("plan", planAt(i+1))
 			b.Upsert(fmt.Sprintf("bob-%d", i)).Set("email", schema.StringValue("b@x"))
 			b.Delete(fmt.Sprintf("bob-%d", i)) // so that the next one may have the address
@@ -334,12 +324,7 @@ func TestIndexIsNotAheadOfTheLog(t *testing.T) {
 	must(t, err)
 	upsert := func(db *engine.DB, key string) {
 		t.Helper()
-		b := batch.New()
-		b.Upsert(key)
-		raw, err := b.Encode()
-		must(t, err)
-		_, err = db.Apply(t.Context(), raw)
-		must(t, err)
+		written(t, db, func(b *batch.Builder) { b.Upsert(key) })
 	}
 	pictures := files.crashes(func() {
 		for i := range 20 {
@@ -374,23 +359,14 @@ func TestDropIsNotAheadOfTheLog(t *testing.T) {
 	o := engine.Options{FS: files, Clock: fixedClock, Durability: engine.SyncNone}
 	db, err := engine.Open("store", &o)
 	must(t, err)
-	apply := func(fill func(b *batch.Builder)) {
-		t.Helper()
-		b := batch.New()
-		fill(b)
-		raw, err := b.Encode()
-		must(t, err)
-		_, err = db.Apply(t.Context(), raw)
-		must(t, err)
-	}
-	apply(func(b *batch.Builder) {
+	written(t, db, func(b *batch.Builder) {
 		addAttribute(b, schema.Attribute{Name: "city", Kind: schema.String})
 		addAttribute(b, schema.Attribute{Name: "age", Kind: schema.Int})
 		b.Upsert("ann").Set("city", schema.StringValue("Rome")).Set("age", schema.IntValue(1))
 	})
 	must(t, db.Compact(t.Context()))
 	pictures := files.crashes(func() {
-		apply(func(b *batch.Builder) { b.Change(schema.Change{Op: schema.Drop, Name: "city"}) })
+		written(t, db, func(b *batch.Builder) { b.Change(schema.Change{Op: schema.Drop, Name: "city"}) })
 		must(t, db.Compact(t.Context()))
 		must(t, db.Close())
 	})
@@ -457,22 +433,14 @@ func writeUntilKilled(t *testing.T, dir string) {
 	s, err := db.Schema(t.Context())
 	must(t, err)
 	if s.Lookup("n") == nil {
-		b := batch.New()
-		addAttribute(b, schema.Attribute{Name: "n", Kind: schema.Int})
-		raw, err := b.Encode()
-		must(t, err)
-		_, err = db.Apply(t.Context(), raw)
-		must(t, err)
+		written(t, db, func(b *batch.Builder) { addAttribute(b, schema.Attribute{Name: "n", Kind: schema.Int}) })
 	}
 	for {
-		b := batch.New()
-		for k := range 10 {
-			b.Upsert(fmt.Sprint("key-", k)).Increment("n", schema.IntValue(1))
-		}
-		raw, err := b.Encode()
-		must(t, err)
-		r, err := db.Apply(t.Context(), raw)
-		must(t, err)
+		r := written(t, db, func(b *batch.Builder) {
+			for k := range 10 {
+				b.Upsert(fmt.Sprint("key-", k)).Increment("n", schema.IntValue(1))
+			}
+		})
 		fmt.Println("acknowledged", r.Position.Applied-1)
 	}
 }
@@ -498,4 +466,18 @@ func checkAfterKill(t *testing.T, dir string, acked int) int {
 		t.Fatalf("%q", report.Problems)
 	}
 	return n
+}
+
+// written applies a batch, of which every row has to be accepted, or to be there already.
+func written(t *testing.T, db *engine.DB, fill func(b *batch.Builder)) batch.Result {
+	t.Helper()
+	b := batch.New()
+	fill(b)
+	raw, err := b.Encode()
+	must(t, err)
+	r, err := db.Apply(t.Context(), raw)
+	if err != nil || r.Accepted+r.Duplicates != r.Received {
+		t.Fatalf("%+v %v", r, err)
+	}
+	return r
 }
