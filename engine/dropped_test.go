@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
 )
@@ -165,5 +166,47 @@ func TestNothingIsLeftOfTheDropped(t *testing.T) {
 		if id.attr > view.LiveAttr && id.attr != idsUnit {
 			t.Errorf("the compactor waits to fold %d", id.attr)
 		}
+	}
+}
+
+// TestFailedIndexIsGone fails a batch that has built an index: nothing of it may be found
+// under the id when it is built again.
+func TestFailedIndexIsGone(t *testing.T) {
+	db, err := Open("store", &Options{FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	mustApply(t, db, func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddAttribute, Name: "n", Attribute: schema.Attribute{Name: "n", Kind: schema.Int}})
+		for i := range int64(20) {
+			b.Upsert(fmt.Sprint("k", i)).Set("n", schema.IntValue(i))
+		}
+	})
+	id := db.current.Load().Schema.Lookup("n").ID
+	stored := func() (n int) {
+		t.Helper()
+		err := db.kv.Scan(t.Context(), keys.Table{Attr: uint32(id), Generation: firstGeneration}.Span(), func([]byte, []byte) (bool, error) { n++; return true, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	becomes := func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.Narrow, Name: "n", Attribute: schema.Attribute{Name: "n", Kind: schema.Int, Unique: true}})
+	}
+	b := batch.New()
+	becomes(b)
+	b.Change(schema.Change{Op: schema.Drop, Name: "nothing"})
+	raw, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Apply(t.Context(), raw); err == nil || stored() != 0 {
+		t.Errorf("%v; %d keys of the index are left", err, stored())
+	}
+	mustApply(t, db, becomes)
+	if stored() == 0 {
+		t.Error("the index is not where it is looked for")
 	}
 }

@@ -108,6 +108,30 @@ func TestFullDictionary(t *testing.T) {
 	}
 }
 
+// Inline texts move into a dictionary up to its limit; beyond it they stay where they are.
+func TestDictionaryTooSmall(t *testing.T) {
+	for n, fits := range map[int]bool{3: true, 4: false} {
+		db, apply := openSmall(t, func(o *engine.Options) { engine.LowerDictionary(o, 3) })
+		_, err := apply(func(b *batch.Builder) {
+			addAttribute(b, schema.Attribute{Name: "city", Kind: schema.String, Storage: schema.StorageInline})
+			for i := range 9 {
+				b.Upsert(fmt.Sprint("key-", i)).Set("city", schema.StringValue(fmt.Sprint("city-", i%n)))
+			}
+		})
+		must(t, err)
+		_, err = apply(func(b *batch.Builder) { b.Change(storage("city", schema.StorageDictionary)) })
+		if fits {
+			must(t, err)
+		} else {
+			wantConflict(t, err, "more different values than a dictionary takes (3)", "leave it inline")
+		}
+		c, err := db.Count(t.Context(), `city == "city-1"`, nil)
+		if must(t, err); c.Count != uint64((9+n-2)/n) {
+			t.Errorf("of %d values one has %d people", n, c.Count)
+		}
+	}
+}
+
 // An attribute that one batch added, filled and dropped had no place in the head: its
 // values went to the first one's, which are the keys.
 func TestAddFillAndDrop(t *testing.T) {
