@@ -129,6 +129,38 @@ func (m *factsModel) askFacts(name string) {
 	}
 }
 
+// askOne lists the acts of one profile in some days: the parts that facts say have none of
+// them are not read.
+func (m *factsModel) askOne(name string) {
+	m.t.Helper()
+	key := fmt.Sprint("k", m.r.IntN(40))
+	o := &query.TimelineOptions{Options: query.Options{Now: m.now}, Events: []string{pickOne(&m.actModel, "buy", "look")}, Limit: 1000}
+	if m.r.IntN(2) == 0 {
+		o.From = m.now.Add(-time.Duration(1+m.r.IntN(60)) * 12 * time.Hour)
+		o.To = o.From.Add(time.Duration(1+m.r.IntN(20)) * 12 * time.Hour)
+	}
+	got, err := m.db.Timeline(m.t.Context(), key, o)
+	if errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
+		return // it has been deleted
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	want := 0
+	for _, a := range m.acts {
+		in := a.key == key && a.event == o.Events[0] && a.time <= m.now.UnixMilli()
+		if a.event == "look" {
+			in = in && a.time >= m.now.UnixMilli()/actDay*actDay-20*actDay
+		}
+		if in && (o.From.IsZero() || a.time >= o.From.UnixMilli() && a.time < o.To.UnixMilli()) {
+			want++
+		}
+	}
+	if len(got.Events) != want {
+		m.t.Fatalf("%s: %d acts of %s, %+v, want %d", name, len(got.Events), key, o, want)
+	}
+}
+
 func (m *factsModel) membersOf(text string, now time.Time) (keys []string) {
 	m.t.Helper()
 	members, err := m.db.Members(m.t.Context(), text, &query.MembersOptions{Options: query.Options{Now: now}})
@@ -260,6 +292,9 @@ func TestFactsModel(t *testing.T) {
 		}
 		m.apply(func(b *batch.Builder) { b.Upsert("k1") }) // so that the horizon is that of now
 		m.askFacts(name)
+		for range 20 {
+			m.askOne(name)
+		}
 		for event, u := range m.units() {
 			if u.Facts != nil {
 				made[u.Facts.ID.Number<<8|uint64(event)] = true

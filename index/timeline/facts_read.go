@@ -6,6 +6,51 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
+// Of returns how many events a profile has, by its ordinal within the block, and the days of
+// the first and the last; there are none if count is 0.
+func (f *FactsBlock) Of(ordinal int) (count uint32, first, last int32, err error) {
+	if !f.Present.Has(ordinal) {
+		return 0, 0, 0, nil
+	}
+	at := f.Present.rank(ordinal)
+	counts, days := &f.columns[countColumn], &f.columns[daysColumn]
+	count = uint32(f.value(counts, at))
+	first = int32(f.value(&f.columns[firstDayColumn], at))
+	if count < 2 {
+		return count, first, first, nil
+	}
+	if counts.min == 1 { // whoever has one event has no last day
+		at -= f.least(counts, at)
+	}
+	if at >= int(days.count) {
+		return 0, 0, 0, corrupt("facts: too few last days")
+	}
+	return count, first, first + int32(f.value(days, at)), nil
+}
+
+// factsAtOnce is how many numbers are unpacked before they are looked at.
+const factsAtOnce = 256
+
+// least returns how many of the first n numbers of a column are the least one.
+func (f *FactsBlock) least(p *piece, n int) (found int) {
+	var some [factsAtOnce]uint32
+	for i := 0; i < n; i += factsAtOnce {
+		part := some[:min(factsAtOnce, n-i)]
+		unpack(part, f.stored[p.at:], i, int(p.width))
+		for _, v := range part {
+			if v == 0 {
+				found++
+			}
+		}
+	}
+	return found
+}
+
+// value returns number i of a column.
+func (f *FactsBlock) value(p *piece, i int) int64 {
+	return p.min + int64(number(f.stored[p.at:], i, int(p.width))*p.unit)
+}
+
 // FactsReader reads the facts of one block after the other, column by column: what is not
 // asked for is not decoded. Its columns have a value per profile that has an event, in order
 // of ordinals. It takes 224 KiB, and belongs to one goroutine; the zero FactsReader is

@@ -66,6 +66,9 @@ func checkFacts(t *testing.T, sources []built, chunk int, from int64, facts [][]
 			if f.Present.Has(p) != (len(list) > 0) {
 				t.Fatalf("profile %d of block %d: %v", p, block, !f.Present.Has(p))
 			}
+			if count, _, _, err := f.Of(p); int(count) != len(list) || err != nil {
+				t.Fatalf("%d events (%v), want %d", count, err, len(list))
+			}
 			if len(list) > 0 {
 				checkFact(t, sources, list, &r, slot)
 				slot++
@@ -178,6 +181,18 @@ func TestFactsStored(t *testing.T) {
 				t.Fatalf("%d from %d to %d, want %+v", got.Count[i], got.First[i], got.Last[i], want)
 			}
 		}
+		i := 0
+		for p := range BlockSize {
+			var want Bounds
+			if f.present.Has(p) {
+				want = f.all[i]
+				i++
+			}
+			count, first, last, err := b.Of(p)
+			if err != nil || count != want.Count || count > 0 && (first != DayOf(want.First) || last != DayOf(want.Last)) {
+				t.Fatalf("profile %d: %d from %d to %d (%v), want %+v", p, count, first, last, err, want)
+			}
+		}
 		for k, id := range f.properties {
 			sums := r.IntN(2) == 0
 			if ok, err := got.Property(id, sums); !ok || err != nil {
@@ -226,6 +241,10 @@ func TestFactsDamage(t *testing.T) {
 func (r *FactsReader) readAll(f *FactsBlock) error {
 	r.Reset(f)
 	err := r.Days()
+	for p := range BlockSize {
+		_, _, _, bad := f.Of(p)
+		err = errors.Join(err, bad)
+	}
 	for _, id := range f.Properties() {
 		_, bad := r.Property(id, true)
 		err = errors.Join(err, bad)

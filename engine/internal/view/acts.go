@@ -158,6 +158,9 @@ func (r *actReader) stored(c *Cursor, e *schema.Event, scan *query.EventScan, fr
 	ts := timeline.Scan{Chunk: chunk & chunkMask, From: from, To: scan.To, Within: who}
 	if r.alone {
 		ts.One, ts.Profile = true, r.person
+		if err := r.history(u, chunk); err != nil {
+			return err
+		}
 	}
 	if len(scan.Zones) > 0 {
 		var all timeline.All

@@ -1,7 +1,9 @@
 package view
 
 import (
+	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/index/bitmap"
@@ -68,6 +70,34 @@ func (c *Cursor) Facts(scan *query.EventScan, of query.FactsOf, chunk int, withi
 			f(&r.facts.block)
 		}
 	}
+	return nil
+}
+
+// history leaves out those of the parts in r.parts that have no event of the one profile
+// looked for, as far as the days of its first and its last event tell.
+func (r *actReader) history(u *base.ActUnit, chunk int) error {
+	if u.Facts == nil {
+		return nil
+	}
+	const blocks = bitmap.ChunkSize / timeline.BlockSize
+	at, ordinal := chunk&chunkMask*blocks+int(r.person)/timeline.BlockSize, int(r.person)%timeline.BlockSize
+	b, err := u.Facts.Block(at)
+	if err != nil {
+		return err
+	}
+	from, to := int64(math.MaxInt64), int64(math.MinInt64) // of whoever is in no block
+	if b != nil {
+		count, first, last, err := b.Of(ordinal)
+		if err != nil {
+			return u.Facts.Damaged(at, err)
+		}
+		if count > 0 {
+			from, to = timeline.Day(first).Start(), timeline.Day(last+1).Start()
+		}
+	}
+	r.parts = slices.DeleteFunc(r.parts, func(p *base.ActPart) bool {
+		return u.IsSummed(p) && (p.First >= to || p.Last < from)
+	})
 	return nil
 }
 
