@@ -500,22 +500,22 @@ func TestFactsAnew(t *testing.T) {
 	fold("eight parts that become one", true, 60, 90, 91, 92, 93, 94, 95, 96, 97)
 	fold("a few events more", false, 2, 98)
 	later(8) // it is day 108, and day 88 is remembered
-	fold("many events more, and now eight parts", true, 60, 99, 100, 101, 102, 103, 104)
-	later(5)
-	if f := fold("the eight become one, without what is before day 93", true, 1, 113); f.FirstDay != 93 {
+	fold("many events more, in seven parts", true, 300, 99, 100, 103, 106, 107)
+	later(12)
+	if f := fold("the span is over: the seven become one, without what is before day 100", true, 1, 120); f.FirstDay != 100 {
 		t.Errorf("of events from day %d on", f.FirstDay)
 	}
 	later(6)
-	fold("six days are past their retention", false, 1, 119)
+	fold("six days are past their retention", false, 1, 126)
 	later(1)
-	if f := fold("seven are", true, 1, 120); f.FirstDay != 100 {
+	if f := fold("seven are", true, 1, 127); f.FirstDay != 107 {
 		t.Errorf("of events from day %d on", f.FirstDay)
 	}
 	m.apply(func(b *batch.Builder) {
 		b.Change(schema.Change{Op: schema.AddProperty, Event: "look", Name: "more", Attribute: schema.Attribute{Name: "more", Kind: schema.Int}})
 		b.Change(schema.Change{Op: schema.AddProperty, Event: "look", Name: "text", Attribute: schema.Attribute{Name: "text", Kind: schema.String}})
 	})
-	if f := fold("there is a number more", true, 1, 120); len(f.Properties) != 3 {
+	if f := fold("there is a number more", true, 1, 127); len(f.Properties) != 3 {
 		t.Errorf("of properties %v", f.Properties)
 	}
 }

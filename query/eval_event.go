@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
 )
 
 // listReader is what a worker keeps for one list.
@@ -221,6 +222,20 @@ func (w *worker) eachFact(ctx context.Context, l *eventList, within *bitmap.Set,
 		return err
 	}
 	return w.readEvents(ctx, l, reading{scan: &rest, within: within}, f)
+}
+
+// ints returns the values of a term, by event of the block, if it is a column of ordered
+// forms and all events have one.
+func (h *hits) ints(of term) []int64 {
+	c, ok := of.(*columnTerm)
+	if !ok || c.kind == schema.Bool || c.kind == schema.Float {
+		return nil
+	}
+	ints, present, err := h.sub.cur.(*blockCursor).ints(c.attr)
+	if err != nil || present != nil {
+		return nil
+	}
+	return ints
 }
 
 // values calls f with the values of a term for the events at, at most batchSize at a time.

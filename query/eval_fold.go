@@ -175,6 +175,12 @@ func (s *sums) of(o uint16) (int128, int64) {
 // read adds up a term over the events of a list.
 func (s *sums) read(ctx context.Context, w *worker, l *eventList, of term, within *bitmap.Set) error {
 	return w.eachFact(ctx, l, within, s.known, func(h *hits) error {
+		if ints := h.ints(of); ints != nil {
+			for _, k := range h.at {
+				s.add(h.Ords[k], ints[k])
+			}
+			return nil
+		}
 		return h.values(of, h.at, func(at []uint16, v *vector) {
 			for i, k := range at {
 				if v.st[i] == stateOK {

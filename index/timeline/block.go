@@ -115,6 +115,12 @@ func (b *Block) Ints(id schema.AttrID, dst []int64, present *Mask) error {
 	return b.ints(column, dst, present)
 }
 
+// All reports whether all events of the block have a value of a property.
+func (b *Block) All(id schema.AttrID) bool {
+	column := b.Source.Part.columnOf(id)
+	return column >= 0 && int(b.Source.Part.column(column)[b.Index].count) == b.Source.Part.events(b.Index)
+}
+
 // ints reads numbers; present may be nil if all have one.
 func (b *Block) ints(column int, dst []int64, present *Mask) error {
 	p, packed, err := b.presence(column, present)

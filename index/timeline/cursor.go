@@ -187,7 +187,10 @@ func (c *Cursor) read() (found bool, err error) {
 	case !timed:
 		return c.all()
 	case c.few:
-		return c.fewInTime()
+		if found, err := c.all(); !found {
+			return false, err
+		}
+		return c.inWindow()
 	}
 	c.hits.fill(c.From, c.To)
 	var unknown Mask
@@ -286,57 +289,45 @@ func (c *Cursor) all() (bool, error) {
 	if c.scan.Within == nil {
 		return true, nil
 	}
-	profiles, starts, from, to := c.Profiles, mem.starts[:n+1], &c.counts, &c.ends
-	within, k := c.scan.Within, 0
-	if c.few {
-		for i, p := range profiles {
-			if within.Has(p) {
-				profiles[k], from[k], to[k] = p, starts[i], starts[i+1]
-				k++
-			}
-		}
-	} else {
-		for i, p := range profiles { // every run is written, and stays if the next one does not replace it
-			profiles[k], from[k], to[k] = p, starts[i], starts[i+1]
-			k += int(within[p>>6] >> (p & 63) & 1)
-		}
+	within, at, k := c.scan.Within, &mem.gaps, 0
+	for i, p := range c.Profiles { // every run is written, and stays if the next one does not replace it
+		at[k] = uint16(i)
+		k += int(within[p>>6] >> (p & 63) & 1)
 	}
-	c.Profiles, c.Starts, c.Ends = profiles[:k], from[:k], to[:k]
+	c.Starts, c.Ends = c.counts[:k], c.ends[:k]
+	for to, i := range at[:k] {
+		c.Profiles[to], c.Starts[to], c.Ends[to] = c.Profiles[i], mem.starts[i], mem.starts[i+1]
+	}
+	c.Profiles = c.Profiles[:k]
 	return k > 0, nil
 }
 
-// fewInTime makes a batch of the events in time, of which only those of the profiles looked
-// for are compared with the window.
-func (c *Cursor) fewInTime() (bool, error) {
-	if found, err := c.all(); !found {
+// inWindow cuts the runs of a batch to what the window holds of them: their events are in
+// order of time.
+func (c *Cursor) inWindow() (bool, error) {
+	p, packed, err := c.piece(timeColumn)
+	if err != nil {
 		return false, err
 	}
-	c.hits = Mask{}
-	for i, from := range c.Starts {
-		c.hits.set(int(from), int(c.Ends[i]))
+	first, last, ok := p.frame(Range{c.scan.From, c.scan.To - 1})
+	if !ok {
+		return false, nil
 	}
-	var unknown Mask
-	if err := c.inTime(&unknown); err != nil {
-		return false, err
-	}
-	mem, k := &c.memory, 0
-	for i, p := range c.Profiles {
-		from, to := int(c.Starts[i]), int(c.Ends[i])
-		n := c.hits.count(from, to)
-		if n == 0 {
-			continue
-		}
-		for !c.hits.Has(from) {
+	width, k := int(p.width), 0
+	for i, profile := range c.Profiles {
+		from, to := c.Starts[i], c.Ends[i]
+		for from < to && number(packed, int(from), width) < first {
 			from++
 		}
-		for !c.hits.Has(to - 1) {
+		for from < to && number(packed, int(to)-1, width) > last {
 			to--
 		}
-		c.Profiles[k], mem.starts[k], c.ends[k], c.counts[k] = p, uint16(from), uint16(to), uint16(n)
-		k++
+		c.Profiles[k], c.Starts[k], c.Ends[k] = profile, from, to
+		if from < to {
+			k++
+		}
 	}
-	c.Hits = &c.hits
-	c.Profiles, c.Starts, c.Ends, c.Counts = c.Profiles[:k], mem.starts[:k], c.ends[:k], c.counts[:k]
+	c.Profiles, c.Starts, c.Ends = c.Profiles[:k], c.Starts[:k], c.Ends[:k]
 	return k > 0, nil
 }
 

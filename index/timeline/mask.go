@@ -17,20 +17,6 @@ func (m *Mask) fill(from, to int) {
 	}
 }
 
-// set sets the bits from to to-1; from is less than to.
-func (m *Mask) set(from, to int) {
-	for i := from >> 6; i <= (to-1)>>6; i++ {
-		w := ^uint64(0)
-		if i == from>>6 {
-			w <<= from & 63
-		}
-		if i == (to-1)>>6 {
-			w &= ^uint64(0) >> (63 - (to-1)&63)
-		}
-		m[i] |= w
-	}
-}
-
 // Count returns the number of events.
 func (m *Mask) Count() int {
 	n := 0

@@ -240,20 +240,14 @@ func (f *ActFacts) collect(ctx context.Context, sources []timeline.Source, save 
 	return nil
 }
 
-// facts makes the facts of all parts of the new generation, if it is time.
+// facts makes the facts of all parts of the new generation, if there are none: see factsDue.
 func (f *actFolder) facts(ctx context.Context) error {
-	summed, all := f.unit.SummedEvents()
-	if f.job.FactsFrom == 0 || all < f.job.FactsFrom {
-		f.unit.dropFacts()
-		return nil
-	}
-	if !f.factsDue(summed, all) {
+	if f.unit.Facts != nil || !f.kept() {
 		return nil
 	}
 	facts := &ActFacts{ID: keys.Facts{Event: f.job.ID.Event, Shard: f.job.ID.Shard, Number: f.unit.Next}, FirstDay: f.job.First,
 		Properties: f.job.Facts, cache: f.cache, slots: make([]slot[timeline.FactsBlock], timeline.FactsBlocks)}
 	f.unit.Next++
-	f.unit.dropFacts()
 	var sources []timeline.Source
 	for _, p := range f.unit.Parts {
 		fresh, ok := f.fresh[p]
@@ -286,16 +280,24 @@ func (f *actFolder) facts(ctx context.Context) error {
 	})
 }
 
-// factsDue reports whether facts are to be made: there are none of the properties there
-// are, too many events are not in them, or too many are past their retention.
-func (f *actFolder) factsDue(summed, all uint64) bool {
+// kept reports whether facts are kept of the unit.
+func (f *actFolder) kept() bool {
+	_, all := f.unit.SummedEvents()
+	return f.job.FactsFrom > 0 && all >= f.job.FactsFrom
+}
+
+// factsDue reports whether the facts there are are not to stay: they are not of the
+// properties that they should be of, too many events are not in them, or too many are past
+// their retention.
+func (f *actFolder) factsDue() bool {
 	old, share := f.unit.Facts, uint64(factsShare)
 	if f.job.Compact {
 		share = compactShare
 	}
-	return old == nil || !slices.Equal(old.Properties, f.job.Facts) ||
+	summed, all := f.unit.SummedEvents()
+	return old != nil && (!f.kept() || !slices.Equal(old.Properties, f.job.Facts) ||
 		(all-summed)*share > summed ||
 		f.job.First >= old.FirstDay+factsDays && slices.ContainsFunc(f.unit.Parts, func(p *ActPart) bool {
 			return f.unit.IsSummed(p) && timeline.DayOf(p.First) < f.job.First
-		})
+		}))
 }

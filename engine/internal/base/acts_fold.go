@@ -104,6 +104,9 @@ func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (
 		err = f.days(ctx)
 	}
 	if err == nil {
+		if f.factsDue() {
+			f.unit.dropFacts() // before: parts are merged with those of which there are facts, or with the others
+		}
 		err = f.merge(ctx)
 	}
 	if err == nil {
@@ -411,7 +414,7 @@ func (f *actFolder) merge(ctx context.Context) error {
 		groups[g] = append(groups[g], p)
 	}
 	for _, g := range order {
-		if !due(g.target, groups[g]) {
+		if !f.due(g.target, groups[g]) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -433,11 +436,12 @@ func (f *actFolder) target(p *ActPart) timeline.Partition {
 	return timeline.Span(p.ID.FirstDay)
 }
 
-// due reports whether parts are to be merged: there are many, and what comes to a span is
-// a good part of it. A few late events are not worth writing it again, until there are
-// very many of them.
-func due(target timeline.Partition, parts []*ActPart) bool {
-	if len(parts) < mergeFrom || target.Days == 1 {
+// due reports whether parts are to be merged: there are many, or the last days of a span
+// that is over, and what comes to a span is a good part of it. A few late events are not
+// worth writing it again, until there are very many of them.
+func (f *actFolder) due(target timeline.Partition, parts []*ActPart) bool {
+	over := target.Days > 1 && target.First+target.Days <= f.job.Closed && len(parts) > 1
+	if target.Days == 1 || len(parts) < mergeFrom && !over {
 		return len(parts) >= mergeFrom
 	}
 	whole, more := uint64(0), uint64(0)

@@ -90,7 +90,8 @@ func (r *actReader) forget() {
 }
 
 type actColumn struct {
-	present []uint64
+	present []uint64 // nil: all events have a value; else mask
+	mask    []uint64
 	codes   []uint32
 	ints    []int64
 	texts   [][]byte
@@ -347,14 +348,15 @@ func (r *actReader) column(e *schema.Event, b *timeline.Block, id schema.AttrID,
 		*m = actColumn{codes: pick(m.codes, r.codes[:], r.sel)}
 	case effect.Int:
 		ints, done, err := b.SomeInts(id, r.sel, m.ints[:0])
-		if done || err != nil {
-			*m = actColumn{ints: ints}
+		if *m = (actColumn{ints: ints, mask: m.mask}); done || err != nil {
 			return err
 		}
 		if err := b.Ints(id, r.numbers[:], &r.mask); err != nil {
 			return err
 		}
-		*m = actColumn{ints: pick(m.ints, r.numbers[:], r.sel), present: maskOf(m.present, len(r.sel), func(i int) bool { return r.mask.Has(int(r.sel[i])) })}
+		if m.ints = pick(m.ints, r.numbers[:], r.sel); !b.All(id) {
+			m.presence(len(r.sel), func(i int) bool { return r.mask.Has(int(r.sel[i])) })
+		}
 	case effect.Bytes:
 		texts, err := b.Texts(id)
 		if err != nil {
@@ -368,7 +370,8 @@ func (r *actReader) column(e *schema.Event, b *timeline.Block, id schema.AttrID,
 			}
 			m.texts = append(m.texts, t)
 		}
-		*m = actColumn{texts: m.texts, present: maskOf(m.present, len(r.sel), func(i int) bool { return m.texts[i] != nil })}
+		*m = actColumn{texts: m.texts, mask: m.mask}
+		m.presence(len(r.sel), func(i int) bool { return m.texts[i] != nil })
 	case effect.Set:
 		sets, err := b.Sets(id)
 		if err != nil {
@@ -384,22 +387,21 @@ func (r *actReader) column(e *schema.Event, b *timeline.Block, id schema.AttrID,
 	return nil
 }
 
-// maskOf returns who has a value, nil if all have.
-func maskOf(dst []uint64, n int, has func(i int) bool) []uint64 {
-	dst = slices.Grow(dst[:0], (n+63)/64)[:(n+63)/64]
-	clear(dst)
+// presence notes which of n events have a value.
+func (m *actColumn) presence(n int, has func(i int) bool) {
+	m.mask = slices.Grow(m.mask[:0], (n+63)/64)[:(n+63)/64]
+	clear(m.mask)
 	all := true
 	for i := range n {
 		if has(i) {
-			dst[i>>6] |= 1 << (i & 63)
+			m.mask[i>>6] |= 1 << (i & 63)
 		} else {
 			all = false
 		}
 	}
-	if all {
-		return nil
+	if m.present = m.mask; all {
+		m.present = nil
 	}
-	return dst
 }
 
 // fresh hands out events of the head.
@@ -482,7 +484,8 @@ func (m *actColumn) fresh(class effect.Class, src *head.ActColumn, first int, se
 				m.ints[i] = src.Ints[first+int(k)]
 			}
 		}
-		*m = actColumn{ints: m.ints, present: maskOf(m.present, len(sel), has)}
+		*m = actColumn{ints: m.ints, mask: m.mask}
+		m.presence(len(sel), has)
 	case effect.Bytes:
 		m.texts = m.texts[:0]
 		for i, k := range sel {
@@ -493,7 +496,8 @@ func (m *actColumn) fresh(class effect.Class, src *head.ActColumn, first int, se
 			}
 			m.texts = append(m.texts, t)
 		}
-		*m = actColumn{texts: m.texts, present: maskOf(m.present, len(sel), has)}
+		*m = actColumn{texts: m.texts, mask: m.mask}
+		m.presence(len(sel), has)
 	case effect.Set:
 		m.sets.Ends, m.sets.Codes = m.sets.Ends[:0], m.sets.Codes[:0]
 		for _, k := range sel {
