@@ -335,7 +335,7 @@ func (m *actModel) events() (text, event string) {
 				continue
 			}
 			text += ".filter(e, " + pickOne(m, `e.item in ["item 1", "item 3"]`, `e.amount > 1.2`, `e.gift`, `!e.gift`, `has(e.note)`, `"t1" in e.tags`,
-				`e.note == "note 1" || e.amount < 0.5`, `e.ts > now - days(15)`, `e.amount * 2 > 3.1`, `e.item != "nothing"`, `e.item + "!" == "item 1!"`) + ")"
+				`e.note == "note 1" || e.amount < 0.5`, `e.ts > now - days(15)`, `e.amount * 2 > 3.1`, `e.item != "nothing"`, `e.gift ? e.amount > 1.2 : has(e.note)`, `(e.amount < 2.0 ? e.item : "item 1") in ["item 1"]`, `e.item + "!" == "item 1!"`) + ")"
 		}
 	}
 	return text, event

@@ -375,7 +375,7 @@ func zoneOf(name string) *time.Location {
 func randomCondition(r *rand.Rand, e *schema.Event, depth int) Node {
 	if depth > 0 && r.IntN(3) == 0 {
 		two := []Node{randomCondition(r, e, depth-1), randomCondition(r, e, depth-1)}
-		return []Node{&And{two}, &Or{two}, &Not{two[0]}}[r.IntN(3)]
+		return []Node{&And{two}, &Or{two}, &Not{two[0]}, &If{Cond: randomCondition(r, e, depth-1), Then: two[0], Else: two[1]}}[r.IntN(4)]
 	}
 	if len(e.Properties) == 0 || r.IntN(12) == 0 {
 		if r.IntN(4) == 0 {

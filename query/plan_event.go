@@ -246,6 +246,8 @@ func (l *eventList) needNode(n Node) error {
 		return all(n.Of...)
 	case *Not:
 		return all(n.Of)
+	case *If:
+		return all(n.Cond, n.Then, n.Else)
 	case *Has:
 		return l.need(n.Attr)
 	case *In:
