@@ -122,6 +122,7 @@ func (o *choiceOp) each(ctx context.Context, w *worker, who bitmap.Set, to resul
 
 // tested gives the results of a condition, or of what it leads to.
 func (o *choiceOp) tested(ctx context.Context, w *worker, who bitmap.Set, to results) error {
+	defer w.release(w.used) // a tree of choices takes as many buffers as it is deep
 	r, err := w.eval(ctx, o.test, w.hold(who))
 	if err != nil {
 		return err

@@ -10,50 +10,43 @@ import (
 type ifOp struct{ cond, then, otherwise *op }
 
 func (o *ifOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pair, error) {
+	out := w.outcome()
 	c, err := w.eval(ctx, o.cond, within)
 	if err != nil {
 		return pair{}, err
 	}
-	all := w.undecided(within)
-	out := pair{exact: c.exact}
-	if !c.exact {
-		out.maybe = bitmap.AndNot(c.maybe, c.yes, w.grab())
-		out.fail = c.fail
-	}
-	maybe := c.yes
+	all, maybe := w.undecided(within), c.yes
 	if !c.exact {
 		maybe = c.maybe
+		out.maybe.Or(bitmap.AndNot(maybe, c.yes, w.grab()))
+		out.fail.Or(c.fail)
+		out.exact = false
 	}
-	if err := out.branch(ctx, w, o.then, bitmap.And(all, c.yes, w.grab())); err != nil {
+	then, otherwise := bitmap.And(all, c.yes, w.grab()), bitmap.AndNot(all, maybe, w.grab())
+	if err := o.branch(ctx, w, o.then, then, &out); err != nil {
 		return pair{}, err
 	}
-	err = out.branch(ctx, w, o.otherwise, bitmap.AndNot(all, maybe, w.grab()))
-	return out, err
+	err = o.branch(ctx, w, o.otherwise, otherwise, &out)
+	return out.pair(), err
 }
 
-// branch adds what a branch is for those whose branch it is.
-func (p *pair) branch(ctx context.Context, w *worker, o *op, who bitmap.Set) error {
+// branch adds what a branch is for those whose branch it is. It keeps no buffer: a tree of
+// choices takes as many as it is deep.
+func (o *ifOp) branch(ctx context.Context, w *worker, b *op, who bitmap.Set, out *outcome) error {
 	if who.IsEmpty() {
 		return nil
 	}
-	r, err := w.eval(ctx, o, w.hold(who))
+	defer w.release(w.used)
+	r, err := w.eval(ctx, b, w.hold(who))
 	if err != nil {
 		return err
 	}
-	own := func(s bitmap.Set) bitmap.Set { return bitmap.And(s, who, w.grab()) }
-	yes := own(r.yes)
-	maybe := yes
+	out.yes.Or(bitmap.And(r.yes, who, w.grab()))
 	if !r.exact {
-		maybe = own(r.maybe)
-		p.fail = bitmap.Or(p.fail, own(r.fail), w.grab())
+		out.maybe.Or(bitmap.And(r.maybe, who, w.grab()))
+		out.fail.Or(bitmap.And(r.fail, who, w.grab()))
+		out.exact = false
 	}
-	if p.exact && !r.exact { // so far the two were one
-		p.maybe, p.exact = p.yes, false
-	}
-	if !p.exact {
-		p.maybe = bitmap.Or(p.maybe, maybe, w.grab())
-	}
-	p.yes = bitmap.Or(p.yes, yes, w.grab())
 	return nil
 }
 
