@@ -76,6 +76,32 @@ func TestSegmentsShared(t *testing.T) {
 	}
 }
 
+// TestListsShared: a long list that is asked of a choice with many branches is translated
+// once, not for each branch.
+func TestListsShared(t *testing.T) {
+	values := strings.Repeat("7,", 1900) + "8"
+	text := "age"
+	for i := range 25 {
+		text = fmt.Sprintf("(visits > %d ? age : %s)", i, text)
+	}
+	e, err := testCompiler.Compile(text+" in ["+values+"]", testWorld(), testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, ok := e.Root.(*query.If)
+	first := n.Then.(*query.In).Values
+	in, branches := query.Node(n), 0
+	for ; ok; n, ok = in.(*query.If) {
+		if own := n.Then.(*query.In).Values; len(own) != 2 || &own[0] != &first[0] {
+			t.Fatalf("branch %d has a list of its own: %v", branches, own)
+		}
+		in, branches = n.Else, branches+1
+	}
+	if last := in.(*query.In).Values; branches != 25 || &last[0] != &first[0] {
+		t.Fatalf("%d branches, the last has %v", branches, last)
+	}
+}
+
 // TestSpans shows which part of the text a node stands for.
 func TestSpans(t *testing.T) {
 	w := testWorld()

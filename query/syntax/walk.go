@@ -280,14 +280,21 @@ func (w *walker) in(e ast.Expr, c ast.CallExpr) query.Node {
 	if !ok {
 		return nil
 	}
-	return w.isOneOf(e, c.Args()[0], values)
+	return w.isOneOf(e, c.Args()[0], &constants{values, map[schema.AttrID][]schema.Value{}})
+}
+
+// constants are a list of them, and as values of the attributes that they are compared with:
+// so many branches of a choice share one list.
+type constants struct {
+	all []ref.Val
+	of  map[schema.AttrID][]schema.Value
 }
 
 // isOneOf translates x in a list of constants; nil if there is no plan.
-func (w *walker) isOneOf(e, x ast.Expr, values []ref.Val) query.Node {
+func (w *walker) isOneOf(e, x ast.Expr, list *constants) query.Node {
 	if x.Kind() == ast.CallKind && x.AsCall().FunctionName() == operators.Conditional {
 		c := x.AsCall().Args()
-		a, b := w.isOneOf(e, c[1], values), w.isOneOf(e, c[2], values)
+		a, b := w.isOneOf(e, c[1], list), w.isOneOf(e, c[2], list)
 		if a == nil || b == nil {
 			return nil
 		}
@@ -298,24 +305,27 @@ func (w *walker) isOneOf(e, x ast.Expr, values []ref.Val) query.Node {
 		if types.IsUnknownOrError(v) {
 			return &query.Const{Value: query.Unknown}
 		}
-		return constant(types.Bool(slices.ContainsFunc(values, func(y ref.Val) bool { return v.Equal(y) == types.True })))
+		return constant(types.Bool(slices.ContainsFunc(list.all, func(y ref.Val) bool { return v.Equal(y) == types.True })))
 	}
 	a := w.column(x)
 	if a == nil {
 		return nil
 	}
-	n := &query.In{Place: w.place(e), Attr: a.ID}
-	for _, v := range values {
-		b, ok := w.bound(a, v)
-		if !ok {
-			return nil
+	values, ok := list.of[a.ID]
+	if !ok {
+		for _, v := range list.all {
+			b, ok := w.bound(a, v)
+			if !ok {
+				return nil
+			}
+			if s, ok := b.exactly(a); ok {
+				values = append(values, s)
+			}
 		}
-		if s, ok := b.exactly(a); ok {
-			n.Values = append(n.Values, s)
-		}
+		values = uniqueValues(values)
+		list.of[a.ID] = values
 	}
-	n.Values = uniqueValues(n.Values)
-	return n
+	return &query.In{Place: w.place(e), Attr: a.ID, Values: values}
 }
 
 // column returns the attribute that an operand is, whatever conversion of an int to a
