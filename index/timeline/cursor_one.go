@@ -29,9 +29,12 @@ func (c *Cursor) one(timed bool) (bool, error) {
 		c.hits[i] = w & c.yes[i]
 	}
 	c.Stats.Unknown += c.no.Count()
-	c.counts[0] = uint16(c.hits.Count())
-	c.Hits, c.Counts = &c.hits, c.counts[:1]
-	return c.counts[0] > 0, nil
+	n := c.hits.Count()
+	c.Hits, c.Counts, c.counts[0] = &c.hits, c.counts[:1], uint16(n)
+	if n > 0 {
+		mem.starts[0], mem.starts[1] = uint16(c.hits.nth(from, 0)), uint16(c.hits.nth(from, n-1)+1)
+	}
+	return n > 0, nil
 }
 
 // gapsAtOnce is how many gaps are added up before they are looked at one by one.

@@ -34,6 +34,9 @@ func TestOne(t *testing.T) {
 			var c Cursor
 			for c.Reset(sources, scan); c.Next(); {
 				for i, p := range c.Profiles {
+					if c.Hits != nil && !(c.Hits.Has(int(c.Starts[i])) && c.Hits.Has(int(c.Ends[i])-1)) {
+						t.Fatalf("round %d: the first or the last event of a run is not meant", round)
+					}
 					out = append(out, fmt.Sprint(c.Index, " ", p, " ", c.Count(i)))
 					for k := c.Starts[i]; k < c.Ends[i]; k++ {
 						if c.Hits == nil || c.Hits.Has(int(k)) {

@@ -353,7 +353,6 @@ func (x *acts) sums(event schema.EventID, shard int, u *base.ActUnit) {
 func (x *acts) compare(name string, s *State, list []plainAct, dead map[uint32]bool) {
 	for range 4 {
 		event := []schema.EventID{buy, look}[x.r.IntN(2)]
-		e := s.Schema.EventByID(event)
 		scan := &query.EventScan{Event: event, From: x.time(), To: x.time(), Times: true}
 		if event == buy {
 			scan.Properties = [][]schema.AttrID{nil, {buyCode, buyInt, buyText, buySet}, {buySet, buyInt}}[x.r.IntN(3)]
@@ -381,34 +380,53 @@ func (x *acts) compare(name string, s *State, list []plainAct, dead map[uint32]b
 			set := bitmap.FromWords(&w)
 			within = &set
 		}
-		got := x.read(s, scan, chunk, within)
-		from := max(scan.From, s.Horizon(e))
-		var want []string
-		var who bitmap.Words
-		for _, p := range list {
-			in := p.event == event && int(p.ord>>bitmap.ChunkBits) == chunk && p.time >= from && p.time < scan.To && !dead[p.ord] &&
-				(within == nil || within.Contains(uint16(p.ord)))
-			if in {
-				who.SetBit(uint16(p.ord))
-			}
-			for _, z := range scan.Zones {
-				v, has := p.number, p.some
-				if z.Property == buyCode {
-					v, has = int64(p.code), p.code != schema.NoCode
-				}
-				in = in && has && v >= z.Lo && v <= z.Hi
-			}
-			if in {
-				want = append(want, p.text1(scan))
-			}
-		}
+		who := x.found(name, s, list, dead, scan, chunk, within)
+		one := bitmap.FromArray([]uint16{x.someone(list, chunk)})
+		x.found(name, s, list, dead, scan, chunk, &one)
 		x.has(name, s, scan, chunk, within, &who)
 		x.daily(name, s, scan.Event, chunk, list, dead)
-		slices.Sort(want)
-		if !slices.Equal(got, want) {
-			x.t.Fatalf("%s: event %d, chunk %d, %+v: %d events, want %d\n%.600q\n%.600q", name, event, chunk, *scan, len(got), len(want), got, want)
+	}
+}
+
+// someone draws one of whom there is an event in a chunk, if it finds one. It leaves x.r as it
+// is, which is the story.
+func (x *acts) someone(list []plainAct, chunk int) uint16 {
+	r := rand.New(rand.NewPCG(uint64(len(list)), x.at))
+	for range min(len(list), 20) {
+		if p := &list[r.IntN(len(list))]; int(p.ord>>bitmap.ChunkBits) == chunk {
+			return uint16(p.ord)
 		}
 	}
+	return uint16(r.IntN(bitmap.ChunkSize))
+}
+
+// found compares what a scan finds with the list, and returns who has an event in its window.
+func (x *acts) found(name string, s *State, list []plainAct, dead map[uint32]bool, scan *query.EventScan, chunk int, within *bitmap.Set) (who bitmap.Words) {
+	got := x.read(s, scan, chunk, within)
+	from := max(scan.From, s.Horizon(s.Schema.EventByID(scan.Event)))
+	var want []string
+	for _, p := range list {
+		in := p.event == scan.Event && int(p.ord>>bitmap.ChunkBits) == chunk && p.time >= from && p.time < scan.To && !dead[p.ord] &&
+			(within == nil || within.Contains(uint16(p.ord)))
+		if in {
+			who.SetBit(uint16(p.ord))
+		}
+		for _, z := range scan.Zones {
+			v, has := p.number, p.some
+			if z.Property == buyCode {
+				v, has = int64(p.code), p.code != schema.NoCode
+			}
+			in = in && has && v >= z.Lo && v <= z.Hi
+		}
+		if in {
+			want = append(want, p.text1(scan))
+		}
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		x.t.Fatalf("%s: event %d, chunk %d, %+v: %d events, want %d\n%.600q\n%.600q", name, scan.Event, chunk, *scan, len(got), len(want), got, want)
+	}
+	return who
 }
 
 // daily asks who has an event on which day: everybody who lives, and nobody who has none.
