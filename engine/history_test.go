@@ -13,6 +13,7 @@ import (
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/syntax"
 )
 
 // crowd is a store of people over two chunks, all of whose values change in every round:
@@ -244,6 +245,36 @@ func TestWhyNextFolded(t *testing.T) {
 		w, err := c.db.Why(t.Context(), "k0", text, &query.WhyOptions{Options: query.Options{Now: second(1)}})
 		if err != nil || !w.Next.At.Equal(want) {
 			t.Errorf("%s: %+v %v, want %v", text, w.Next, err, want)
+		}
+	}
+}
+
+// TestWhyNextOfMany: as many later changes are looked at as there may be moments, that of
+// the very instant that is asked about not among them and that a millisecond later the first.
+func TestWhyNextOfMany(t *testing.T) {
+	c := &crowd{T: t}
+	at := func(n int) time.Time { return second(0).Add(time.Duration(n) * time.Millisecond) }
+	c.set(at(0))
+	var err error
+	if c.db, err = Open("", &Options{FS: vfs.NewMem(), Clock: func() time.Time { return time.UnixMilli(c.told.Load()).UTC() }}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.db.Close() }()
+	c.apply(func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddAttribute, Name: "n", Attribute: schema.Attribute{Name: "n", Kind: schema.Int, History: true}})
+	})
+	const changes = syntax.MaxMoments + 2
+	for n := 1; n <= changes; n++ {
+		c.set(at(n))
+		c.apply(func(b *batch.Builder) { b.Upsert("k").Set("n", schema.IntValue(int64(n))) })
+	}
+	for now, want := range map[int]query.NextChange{
+		2: {At: at(3), To: query.Verdict{Truth: query.True}},
+		1: {NotDerivable: "its attributes have changed too often since"},
+	} {
+		w, err := c.db.Why(t.Context(), "k", fmt.Sprintf("n == %d", now+1), &query.WhyOptions{Options: query.Options{Now: at(now)}})
+		if err != nil || w.Next != want {
+			t.Errorf("%d changes later than now: %+v %v, want %+v", changes-now, w.Next, err, want)
 		}
 	}
 }
