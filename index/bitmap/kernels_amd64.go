@@ -17,7 +17,7 @@ type level uint8
 const (
 	levelGo     level = iota
 	levelAVX2         // and nothing newer
-	levelAVX512       // F, BW, DQ, VL and VPOPCNTDQ: Ice Lake, Zen 4 and later
+	levelAVX512       // F, BW, DQ, VL, VBMI and VPOPCNTDQ, and BMI2: Ice Lake, Zen 4 and later
 )
 
 // machine is the best level here. It never changes.

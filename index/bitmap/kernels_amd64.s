@@ -1091,7 +1091,6 @@ TEXT ·unpackU8AVX512(SB), NOSPLIT, $0-40
 	MOVQ         groups+16(FP), DX
 	MOVQ         bit+24(FP), BX
 	MOVQ         width+32(FP), SI
-	VPBROADCASTB SI, Z2
 	VPBROADCASTQ SI, Z0
 	VPMULLQ      lanes64Number<>+0(SB), Z0, Z0
 	VPMULLQ      lanes64Ones<>+0(SB), Z0, Z0

@@ -119,7 +119,6 @@ func unpackBytes512(data laneData) {
 	at, shift, mask := ZMM(), ZMM(), ZMM()
 	packed("U8", "uint8", 1, 64, func(bit, width reg.GPVirtual) {
 		w := ZMM()
-		VPBROADCASTB(width.As32(), w)
 		VPBROADCASTQ(width, at)
 		VPMULLQ(data.number, at, at)
 		VPMULLQ(data.ones, at, at)
