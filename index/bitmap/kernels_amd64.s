@@ -1113,7 +1113,7 @@ TEXT ·unpackU8AVX512(SB), NOSPLIT, $0-40
 	IMUL3Q       $0x40, SI, BX
 	SHRQ         $0x03, BX
 
-group:
+block:
 	TESTQ          DX, DX
 	JZ             done
 	VMOVDQU8.Z     (CX), K1, Z3
@@ -1124,7 +1124,7 @@ group:
 	ADDQ           BX, CX
 	ADDQ           $0x00000040, AX
 	DECQ           DX
-	JMP            group
+	JMP            block
 
 done:
 	VZEROUPPER
@@ -1160,7 +1160,7 @@ TEXT ·unpackU16AVX512(SB), NOSPLIT, $0-40
 	IMUL3Q       $0x10, SI, BX
 	SHRQ         $0x03, BX
 
-group:
+block:
 	TESTQ      DX, DX
 	JZ         done
 	VMOVDQU8.Z (CX), K1, Z3
@@ -1171,7 +1171,7 @@ group:
 	ADDQ       BX, CX
 	ADDQ       $0x00000020, AX
 	DECQ       DX
-	JMP        group
+	JMP        block
 
 done:
 	VZEROUPPER
@@ -1207,7 +1207,7 @@ TEXT ·unpackU32AVX512(SB), NOSPLIT, $0-40
 	IMUL3Q       $0x10, SI, BX
 	SHRQ         $0x03, BX
 
-group:
+block:
 	TESTQ      DX, DX
 	JZ         done
 	VMOVDQU8.Z (CX), K1, Z3
@@ -1218,7 +1218,7 @@ group:
 	ADDQ       BX, CX
 	ADDQ       $0x00000040, AX
 	DECQ       DX
-	JMP        group
+	JMP        block
 
 done:
 	VZEROUPPER
@@ -1254,7 +1254,7 @@ TEXT ·unpackWideU32AVX512(SB), NOSPLIT, $0-40
 	IMUL3Q       $0x08, SI, BX
 	SHRQ         $0x03, BX
 
-group:
+block:
 	TESTQ      DX, DX
 	JZ         done
 	VMOVDQU8.Z (CX), K1, Z3
@@ -1265,7 +1265,7 @@ group:
 	ADDQ       BX, CX
 	ADDQ       $0x00000020, AX
 	DECQ       DX
-	JMP        group
+	JMP        block
 
 done:
 	VZEROUPPER
@@ -1301,7 +1301,7 @@ TEXT ·unpackU64AVX512(SB), NOSPLIT, $0-40
 	IMUL3Q       $0x08, SI, BX
 	SHRQ         $0x03, BX
 
-group:
+block:
 	TESTQ      DX, DX
 	JZ         done
 	VMOVDQU8.Z (CX), K1, Z3
@@ -1312,7 +1312,7 @@ group:
 	ADDQ       BX, CX
 	ADDQ       $0x00000040, AX
 	DECQ       DX
-	JMP        group
+	JMP        block
 
 done:
 	VZEROUPPER

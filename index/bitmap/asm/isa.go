@@ -135,3 +135,14 @@ func newAVX2() avx2 {
 	DATA(0, U8(15))
 	return s
 }
+
+// countDown does body n times. n is 0 then.
+func countDown(n reg.Register, body func()) {
+	Label("block")
+	TESTQ(n, n)
+	JZ(LabelRef("done"))
+	body()
+	DECQ(n)
+	JMP(LabelRef("block"))
+	Label("done")
+}

@@ -44,28 +44,24 @@ func ascend512() {
 	for _, v := range []reg.VecVirtual{zero, all, high} {
 		VPXORQ(v, v, v)
 	}
-	Label("block")
-	TESTQ(blocks, blocks)
-	JZ(LabelRef("done"))
-	VMOVDQU16(Mem{Base: p}, v)
-	VPSADBW(zero, v, t) // the bytes, and the high ones once more: 255 of them are missing
-	VPADDQ(t, all, all)
-	VPSRLW(Imm(8), v, t)
-	VPSADBW(zero, t, t)
-	VPADDQ(t, high, high)
-	for i := range before {
-		VPERMW_Z(v, before[i], has[i], t)
-		VPADDW(t, v, v)
-	}
-	VPADDW(places, v, v)
-	VPADDW(carry, v, v)
-	VMOVDQU16(v, Mem{Base: p})
-	VPERMW(v, last, carry)
-	VPADDW(one, carry, carry)
-	ADDQ(Imm(64), p)
-	DECQ(blocks)
-	JMP(LabelRef("block"))
-	Label("done")
+	countDown(blocks, func() {
+		VMOVDQU16(Mem{Base: p}, v)
+		VPSADBW(zero, v, t) // the bytes, and the high ones once more: 255 of them are missing
+		VPADDQ(t, all, all)
+		VPSRLW(Imm(8), v, t)
+		VPSADBW(zero, t, t)
+		VPADDQ(t, high, high)
+		for i := range before {
+			VPERMW_Z(v, before[i], has[i], t)
+			VPADDW(t, v, v)
+		}
+		VPADDW(places, v, v)
+		VPADDW(carry, v, v)
+		VMOVDQU16(v, Mem{Base: p})
+		VPERMW(v, last, carry)
+		VPADDW(one, carry, carry)
+		ADDQ(Imm(64), p)
+	})
 	sum, more := avx512{}.sum(all), avx512{}.sum(high)
 	IMUL3Q(U32(255), more, more)
 	ADDQ(more, sum)
