@@ -2,8 +2,10 @@ package query
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -63,5 +65,117 @@ func TestManyBranches(t *testing.T) {
 	})
 	if err != nil || visited < 3000 || buffers > most || chosen > most {
 		t.Fatalf("%d and %d buffers of %d KiB, at most %d; %d visits, error %v", buffers, chosen, bitmap.ChunkSize/8>>10, most, visited, err)
+	}
+}
+
+// randomChoice draws a choice whose results are of a kind.
+func randomChoice(r *rand.Rand, s *schema.Schema, k schema.Kind, depth int) *Choice {
+	if depth > 0 && r.IntN(4) > 0 {
+		cond := randomTree(r, s, 2)
+		if r.IntN(3) == 0 {
+			cond = randomEventNode(r, s, Place{})
+		}
+		return &Choice{If: cond, Then: randomChoice(r, s, k, depth-1), Else: randomChoice(r, s, k, depth-1)}
+	}
+	switch {
+	case r.IntN(8) == 0:
+		return &Choice{}
+	case k == schema.String:
+		return []*Choice{{Value: str("some")}, {Value: str("none")}, {Attr: aPlan}, {Attr: aMail}}[r.IntN(4)]
+	case k == schema.Bool:
+		return &Choice{Test: randomTree(r, s, 2)}
+	case k == schema.Decimal: // of one scale
+		return &Choice{Of: &Binary{Plus, &Column{aMoney, k, 2}, &Literal{schema.DecimalValue(r.Int64N(100), 2)}, k, 2}}
+	case r.IntN(3) == 0:
+		of, _ := randomFold(r, s, k)
+		return &Choice{Of: of}
+	}
+	of, _ := randomArith(r, k, 2)
+	return &Choice{Of: of}
+}
+
+// refChoice is what a choice is for one profile.
+func refChoice(v *memView, c *Choice, p *memProfile) schema.Value {
+	switch {
+	case c.If != nil:
+		switch t, _ := refEval(v, c.If, p); t {
+		case True:
+			return refChoice(v, c.Then, p)
+		case False:
+			return refChoice(v, c.Else, p)
+		}
+		return schema.Value{}
+	case c.Test != nil:
+		t, _ := refEval(v, c.Test, p)
+		if t == Unknown {
+			return schema.Value{}
+		}
+		return schema.BoolValue(t == True)
+	case c.Attr != 0:
+		return refValue(v, c.Attr, p)
+	case c.Of == nil:
+		return c.Value
+	}
+	switch x := refArith(v, c.Of, p); {
+	case x.st != stateOK:
+		return schema.Value{}
+	case x.t.kind == schema.Float:
+		return schema.FloatValue(x.f)
+	default:
+		return schema.FromOrdered(x.t.kind, x.t.scale, x.n.Int64())
+	}
+}
+
+// TestRandomChoices: what a choice is of everybody, in the batches of a listing and counted
+// by a breakdown, is what the reference says.
+func TestRandomChoices(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	ctx, none, some := context.Background(), 0, map[schema.Kind]int{}
+	for i := range 12 {
+		r := rand.New(rand.NewPCG(seed, uint64(i)))
+		v := randomView(r, 120)
+		all, err := Prepare(ctx, &Const{True}, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 25 {
+			k := []schema.Kind{schema.Bool, schema.Int, schema.Float, schema.Decimal, schema.String, schema.Date, schema.Timestamp}[r.IntN(7)]
+			c := randomChoice(r, v.schema, k, 3)
+			f := Field{Attribute: schema.Attribute{Name: "c", Kind: k}, Formula: &Formula{Plan: c}}
+			if k == schema.Decimal {
+				f.Scale = 2
+			}
+			o := MembersOptions{Options: Options{Now: time.UnixMilli(memNow).UTC(), Parallelism: 1}}
+			m, err := MembersOf(ctx, v, all, []Field{f}, nil, o, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			counts := map[string]uint64{}
+			for row, err := range m.Rows {
+				if err != nil {
+					t.Fatalf("seed %d, view %d: %v", seed, i, err)
+				}
+				want := refChoice(v, c, v.profiles[row.Ordinal])
+				if got := row.Values[0]; !got.Equal(want) || got.Scale() != want.Scale() {
+					t.Fatalf("seed %d, view %d: %v of %d, want %v", seed, i, got, row.Ordinal, want)
+				}
+				counts[want.String()]++
+				if some[want.Kind()]++; want.IsAbsent() {
+					none++
+				}
+			}
+			b, err := BreakdownOf(ctx, v, all, f, BreakdownOptions{Options: o.Options, Top: MaxBreakdownValues})
+			got := map[string]uint64{}
+			for _, row := range b.Rows {
+				got[row.Value.String()] = row.Count
+			}
+			if err != nil || !maps.Equal(got, counts) {
+				t.Fatalf("seed %d, view %d: %v %v, want %v", seed, i, got, err, counts)
+			}
+		}
+	}
+	if none < 100 || len(some) < 8 {
+		t.Errorf("that is too rare: %d absent, %v", none, some)
 	}
 }

@@ -283,7 +283,6 @@ func (p *Person) Work(ctx context.Context, f *Formula) (schema.Value, error) {
 func (w *worker) forget() {
 	w.cur.Close()
 	clear(w.inputs)
-	clear(w.choices)
 	if w.events != nil {
 		clear(w.events.lists)
 		clear(w.events.folds)
