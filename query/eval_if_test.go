@@ -68,6 +68,40 @@ func TestManyBranches(t *testing.T) {
 	}
 }
 
+// TestChoiceAgain: worked out again and again, a choice takes the memory of the first time.
+func TestChoiceAgain(t *testing.T) {
+	v := randomView(rand.New(rand.NewPCG(4, 2)), 300)
+	sum := &Fold{Op: FoldSum, List: &Events{Event: eBuy, From: schema.MinTimestamp, To: memNow + 1}, Of: &Column{pQty, schema.Int, 0}, Kind: schema.Int}
+	reader, err := newFieldReader(context.Background(), v, &Field{Attribute: schema.Attribute{Kind: schema.Int}, Formula: &Formula{Plan: &Choice{Of: sum}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Prepare(context.Background(), &Const{True}, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = runAll(context.Background(), v, all, Options{Parallelism: 1}, false, func() visitor {
+		return func(ctx context.Context, w *worker) error {
+			first := [2]int{}
+			for i := range 20 {
+				if err := (&valueCounts{}).countComputed(ctx, w, reader, w.live); err != nil {
+					return err
+				}
+				own := w.choices[reader.plan]
+				if took := [2]int{len(own.pool), len(own.events.numbers.all)}; i == 0 {
+					first = took
+				} else if took != first {
+					t.Fatalf("%d buffers and lanes, %d the first time", took, first)
+				}
+			}
+			return nil
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // randomChoice draws a choice whose results are of a kind.
 func randomChoice(r *rand.Rand, s *schema.Schema, k schema.Kind, depth int) *Choice {
 	if depth > 0 && r.IntN(4) > 0 {
