@@ -393,6 +393,37 @@ func TestFactsLeft(t *testing.T) {
 	}
 }
 
+// TestFactsToNow: an event at now counts, and none a millisecond later, if facts are of both.
+func TestFactsToNow(t *testing.T) {
+	m := newFactsModel(t, 9)
+	defer func() { _ = m.db.Close() }()
+	for range 6 {
+		m.writeActs()
+	}
+	m.compactSame()
+	if m.facts("buy") == nil {
+		t.Fatal("there are no facts")
+	}
+	last := factsAct{}
+	for _, a := range m.acts {
+		if a.event == "buy" && a.time > last.time {
+			last = a
+		}
+	}
+	for _, at := range []int64{last.time - 1, last.time} {
+		n := 0
+		for _, a := range m.acts {
+			if a.event == "buy" && a.key == last.key && a.time <= at {
+				n++
+			}
+		}
+		text := fmt.Sprintf("buy.count() == %d", n)
+		if got := m.membersOf(text, time.UnixMilli(at)); !slices.Contains(got, last.key) {
+			t.Errorf("at %d of %d: %s are %q, without %s", at, last.time, text, got, last.key)
+		}
+	}
+}
+
 // facts returns the facts of a type.
 func (m *factsModel) facts(event string) *base.ActFacts {
 	if u := m.units()[m.db.current.Load().Schema.LookupEvent(event).ID]; u != nil {
