@@ -102,6 +102,32 @@ func TestListsShared(t *testing.T) {
 	}
 }
 
+// TestPlacesShared: where a comparison stands, and which computed attributes it comes from, is
+// looked up once, not in each branch that it is moved into: that took the square of a tree.
+func TestPlacesShared(t *testing.T) {
+	w := testWorld()
+	w.schema = withComputed(w.schema, "band", "age < 1 ? 1 : age < 2 ? 2 : age < 3 ? 3 : visits")
+	e, err := testCompiler.Compile("band == visits - visits + 3 || band == 3", w, testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, branches := e.Root.(*query.Or).Of[1], 0
+	first := n.(*query.If).Computed
+	for ; ; branches++ {
+		i, ok := n.(*query.If)
+		if !ok {
+			break
+		}
+		if len(i.Computed) != 1 || i.Computed[0] != "band" || &i.Computed[0] != &first[0] {
+			t.Fatalf("branch %d stands in %v of its own", branches, i.Place)
+		}
+		n = i.Else
+	}
+	if branches != 3 {
+		t.Fatalf("%d branches", branches)
+	}
+}
+
 // TestSpans shows which part of the text a node stands for.
 func TestSpans(t *testing.T) {
 	w := testWorld()

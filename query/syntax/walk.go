@@ -29,6 +29,8 @@ type walker struct {
 	event     *schema.Event
 	item      int64 // the node that is the event; 0: itemVar
 	unplanned bool
+
+	places map[int64]query.Place // by node: a comparison that is moved into branches asks for its own in each
 }
 
 func (w *walker) span(e ast.Expr) query.Span { return w.expr.src.span(w.expr.checked.SourceInfo(), e) }
@@ -36,13 +38,19 @@ func (w *walker) span(e ast.Expr) query.Span { return w.expr.src.span(w.expr.che
 // place returns where an expression stands, with the computed attributes that it comes from
 // and those in it, the outermost first.
 func (w *walker) place(e ast.Expr) query.Place {
-	p := query.Place{Span: w.span(e)}
-	if len(w.expr.names) == 0 {
+	if p, ok := w.places[e.ID()]; ok {
 		return p
 	}
-	ast.PreOrderVisit(e, ast.NewExprVisitor(func(n ast.Expr) {
-		p = p.With(query.Place{Span: p.Span, Computed: w.expr.names[n.ID()]})
-	}))
+	p := query.Place{Span: w.span(e)}
+	if len(w.expr.names) > 0 {
+		ast.PreOrderVisit(e, ast.NewExprVisitor(func(n ast.Expr) {
+			p = p.With(query.Place{Span: p.Span, Computed: w.expr.names[n.ID()]})
+		}))
+	}
+	if w.places == nil {
+		w.places = make(map[int64]query.Place)
+	}
+	w.places[e.ID()] = p
 	return p
 }
 
