@@ -461,12 +461,13 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 		obsolete = []keys.Span{old.ID.Span()}
 		forget = func() { c.db.cache.Forget(old) }
 	}
-	c.db.publishBase(obsolete, forget, func(s *state) {
+	c.db.publishBase(forget, func(s *state) []keys.Span {
 		if _, known := classOf(s, id.attr); !known {
-			return // dropped meanwhile; the next opening deletes what was written
+			return nil // dropped meanwhile: all units of it go with it, this one too
 		}
 		s.Units = withUnit(s.Units, id, u)
 		s.Tiers.Settled = withoutSettled(s.Tiers.Settled, id)
+		return obsolete
 	})
 	c.folded(id, u.Columns+u.Bitmaps, time.Since(start))
 	return c.deleteObsolete()

@@ -92,9 +92,9 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 		c.db.cache.ForgetParts(r.Gone)
 		c.db.cache.ForgetFacts(r.Facts)
 	}
-	c.db.publishBase(obsolete, forget, func(s *state) {
+	c.db.publishBase(forget, func(s *state) []keys.Span {
 		if s.Schema.StoredByID(e.ID) == nil {
-			return // dropped meanwhile; the next opening deletes what was written
+			return append(obsolete, r.Unit.Spans()...) // dropped meanwhile, with the parts that it had then
 		}
 		s.Acts = cloned(s.Acts)
 		units := append([]*base.ActUnit(nil), s.Acts[e.ID]...)
@@ -109,6 +109,7 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 			left[i] = nil
 		}
 		s.Tiers.Acts[e.ID] = left
+		return obsolete
 	})
 	c.folded(id, r.Written, time.Since(start))
 	return c.deleteObsolete()

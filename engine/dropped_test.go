@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -167,6 +168,12 @@ func TestNothingIsLeftOfTheDropped(t *testing.T) {
 			t.Errorf("the compactor waits to fold %d", id.attr)
 		}
 	}
+	if err := db.Compact(t.Context()); err != nil { // it deletes what nobody reads any more
+		t.Fatal(err)
+	}
+	if n := storedEvents(t, db); n > 0 {
+		t.Errorf("%d keys of events are on disk", n)
+	}
 }
 
 // TestFailedIndexIsGone fails a batch that has built an index: nothing of it may be found
@@ -208,5 +215,75 @@ func TestFailedIndexIsGone(t *testing.T) {
 	mustApply(t, db, becomes)
 	if stored() == 0 {
 		t.Error("the index is not where it is looked for")
+	}
+}
+
+// storedEvents counts the keys of stored events, their manifests and facts.
+func storedEvents(t *testing.T, db *DB) (n int) {
+	t.Helper()
+	for _, span := range []keys.Span{keys.AllActs(), keys.Parts(), keys.AllFacts()} {
+		err := db.kv.Scan(t.Context(), span, func([]byte, []byte) (bool, error) { n++; return true, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+// TestDroppedWhileFolded drops an event type while a fold of it is under way, which has written
+// facts and parts that the drop does not know.
+func TestDroppedWhileFolded(t *testing.T) {
+	o := &Options{FS: vfs.NewMem(), Clock: func() time.Time { return time.UnixMilli(100 * actDay) }}
+	LowerLimits(o, 1000, 1000, 20)
+	folds := make(chan func(), 1)
+	o.Hooks.Settled = func(int, time.Duration) {
+		select {
+		case fold := <-folds:
+			fold() // in the compactor's goroutine
+		default:
+		}
+	}
+	db, err := Open("store", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	events := func(days int64) {
+		mustApply(t, db, func(b *batch.Builder) {
+			table := b.Events([]batch.Column{{Name: "p", Kind: schema.Int}})
+			for i := range int64(60) {
+				table.Row([]byte("k1"), []byte("e"), (98-i%days)*actDay)
+				table.Int(0, i)
+			}
+		})
+	}
+	mustApply(t, db, func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddEvent, Event: "e"})
+		b.Change(schema.Change{Op: schema.AddProperty, Event: "e", Name: "p", Attribute: schema.Attribute{Name: "p", Kind: schema.Int}})
+	})
+	events(3)
+	compact := func() {
+		t.Helper()
+		if err := db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	compact()
+	if storedEvents(t, db) == 0 {
+		t.Fatal("no events are stored")
+	}
+	events(5)
+	failed := errors.New("it was not folded")
+	folds <- func() {
+		s := db.acquire()
+		defer s.era.release()
+		mustApply(t, db, func(b *batch.Builder) { b.Change(schema.Change{Op: schema.DropEvent, Event: "e"}) })
+		e := s.Schema.LookupEvent("e")
+		failed = db.compactor.foldActs(t.Context(), s, e, unitID{schema.AttrID(e.ID), 0})
+	}
+	compact()
+	compact() // what was read at the first one goes
+	if n := storedEvents(t, db); n > 0 || failed != nil {
+		t.Errorf("%d keys of the event type are left (%v)", n, failed)
 	}
 }

@@ -126,11 +126,13 @@ func (c *compactor) foldIDs(ctx context.Context, s *state, id unitID) error {
 	if err != nil {
 		return err
 	}
-	var obsolete []keys.Span
-	for _, run := range out.Gone {
-		obsolete = append(obsolete, run.ID.Span())
-	}
-	c.db.publishBase(obsolete, func() { c.db.cache.ForgetRuns(out.Gone) }, func(s *state) { s.ids = out.IDs })
+	c.db.publishBase(func() { c.db.cache.ForgetRuns(out.Gone) }, func(s *state) (obsolete []keys.Span) {
+		s.ids = out.IDs
+		for _, run := range out.Gone {
+			obsolete = append(obsolete, run.ID.Span())
+		}
+		return obsolete
+	})
 	c.folded(id, out.Written, time.Since(start))
 	return c.deleteObsolete()
 }

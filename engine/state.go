@@ -92,16 +92,15 @@ func (db *DB) publish(change func(s *state)) {
 	db.current.Store(&next)
 }
 
-// publishBase is publish for a change of the base: a new era begins, and spans become
-// obsolete with the old one.
-func (db *DB) publishBase(obsolete []keys.Span, forget func(), change func(s *state)) {
+// publishBase is publish for a change of the base: a new era begins, and the spans that
+// change returns become obsolete with the old one.
+func (db *DB) publishBase(forget func(), change func(s *state) (obsolete []keys.Span)) {
 	db.publishing.Lock()
 	defer db.publishing.Unlock()
 	next := *db.current.Load()
 	old := next.era
 	next.era = newEra()
-	change(&next)
-	old.obsolete, old.forget = obsolete, forget
+	old.obsolete, old.forget = change(&next), forget
 	db.eras = append(db.eras, old)
 	db.current.Store(&next)
 	old.release()
@@ -109,26 +108,24 @@ func (db *DB) publishBase(obsolete []keys.Span, forget func(), change func(s *st
 
 // publishDropped is publish for states that have lost attributes: their data becomes obsolete.
 func (db *DB) publishDropped(ids []schema.AttrID, change func(s *state)) {
-	var spans []keys.Span
-	for _, id := range ids {
-		spans = append(spans, keys.BaseOf(uint32(id)), keys.TablesOf(uint32(id)))
-		for _, u := range db.current.Load().Acts[schema.EventID(id)] {
-			if u != nil {
-				spans = append(spans, u.Spans()...)
-			}
-		}
-	}
-	db.publishBase(spans, nil, func(s *state) {
+	db.publishBase(nil, func(s *state) (obsolete []keys.Span) {
 		change(s)
 		s.Acts, s.Tiers.Acts = cloned(s.Acts), cloned(s.Tiers.Acts)
 		s.Units, s.Tiers.Settled, s.Indexes = cloned(s.Units), cloned(s.Tiers.Settled), cloned(s.Indexes)
 		for _, id := range ids {
+			obsolete = append(obsolete, keys.BaseOf(uint32(id)), keys.TablesOf(uint32(id)))
+			for _, u := range s.Acts[schema.EventID(id)] {
+				if u != nil {
+					obsolete = append(obsolete, u.Spans()...)
+				}
+			}
 			delete(s.Units, id)
 			delete(s.Tiers.Settled, id)
 			delete(s.Indexes, id)
 			delete(s.Acts, schema.EventID(id))
 			delete(s.Tiers.Acts, schema.EventID(id))
 		}
+		return obsolete
 	})
 }
 

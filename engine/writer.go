@@ -324,14 +324,15 @@ func (w *writer) setIndex(id schema.AttrID, x *view.Index) {
 func (w *writer) swapIndex(id schema.AttrID, x *view.Index, obsolete []keys.Span) {
 	m := cloned(w.reading.Indexes)
 	if m[id] == nil {
-		return // dropped meanwhile
+		return // dropped meanwhile: all tables of it go with it
 	}
 	m[id] = x
 	w.reading.Indexes = m
 	w.cursor.Reset(&w.reading)
-	w.db.publishBase(obsolete, nil, func(s *state) {
+	w.db.publishBase(nil, func(s *state) []keys.Span {
 		s.Indexes = cloned(s.Indexes)
 		s.Indexes[id] = x
+		return obsolete
 	})
 }
 
