@@ -60,6 +60,9 @@ type acts struct {
 	cut     int // of these, by a day that the window cuts
 	maybe   int // people who were looked up for that
 	members int // of days
+	told    int // people of whom facts told
+
+	asks *rand.Rand // for questions about facts
 }
 
 // TestActs appends events at random, freezes, settles and folds at random, and reads them
@@ -67,7 +70,7 @@ type acts struct {
 func TestActs(t *testing.T) {
 	const seed = 5
 	t.Logf("seed %d", seed)
-	x := &acts{tiers: newTiers(t, rand.New(rand.NewPCG(seed, 1))), dead: map[uint32]bool{}}
+	x := &acts{tiers: newTiers(t, rand.New(rand.NewPCG(seed, 1))), dead: map[uint32]bool{}, asks: rand.New(rand.NewPCG(seed, 2))}
 	x.s.Schema, x.s.Acts = actSchema(), map[schema.EventID][]*base.ActUnit{}
 	x.s.Received = 100 * 86_400_000
 	x.begin()
@@ -113,8 +116,8 @@ func TestActs(t *testing.T) {
 	if n := x.parts(); n < 20 {
 		t.Errorf("only %d parts were made", n)
 	}
-	t.Logf("presence answered %d times, %d times of a day in part, %d people were looked up", x.days, x.cut, x.maybe)
-	if x.days < 50 || x.cut < 20 || x.maybe < 20 || x.members < 100 {
+	t.Logf("presence answered %d times, %d times of a day in part, %d people were looked up; facts told of %d", x.days, x.cut, x.maybe, x.told)
+	if x.days < 50 || x.cut < 20 || x.maybe < 20 || x.members < 100 || x.told < 1000 {
 		t.Error("that is too rare")
 	}
 }
@@ -275,8 +278,11 @@ func (x *acts) fold() {
 	}
 	x.folds++
 	job := &base.ActJob{ID: keys.Acts{Event: uint32(e.ID), Shard: uint32(shard), Generation: x.folds}, Old: units[shard], Table: head.TableOf(e), Runs: runs[from:to],
-		Closed: 75, Who: func(ords []uint32, dst []uint64) error { clear(dst[:len(ords)]); return nil },
+		Closed: 75, FactsFrom: 100, Compact: x.folds%3 == 0, Who: func(ords []uint32, dst []uint64) error { clear(dst[:len(ords)]); return nil },
 		Hash: func(s timeline.Source, events []uint32, dst []int64) error { return x.hashOf(s, events, dst) }}
+	if e.ID == buy && x.folds%4 > 0 { // else there are none of the number, in one shard maybe
+		job.Facts = []schema.AttrID{buyInt}
+	}
 	r, err := base.FoldActs(x.t.Context(), x.store, x.cache, job)
 	if err != nil {
 		x.t.Fatal(err)
@@ -385,6 +391,7 @@ func (x *acts) compare(name string, s *State, list []plainAct, dead map[uint32]b
 		x.found(name, s, list, dead, scan, chunk, &one)
 		x.has(name, s, scan, chunk, within, &who)
 		x.daily(name, s, scan.Event, chunk, list, dead)
+		x.facts(name, s, *scan, chunk, within, list, dead)
 	}
 }
 
