@@ -15,6 +15,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -555,5 +556,66 @@ func TestFactsAnew(t *testing.T) {
 	fold("eight are over and become one, which stays in the facts", false, 1, 161)
 	if parts := m.units()[m.db.current.Load().Schema.LookupEvent("look").ID].Parts; len(parts) != 2 {
 		t.Errorf("%d parts, want 2", len(parts))
+	}
+}
+
+// TestCompactingMakesFacts: compacting makes facts of events that are folded already, if these
+// are enough, and folds nothing for it else; of more numbers than facts are kept of, the last
+// are read from events.
+func TestCompactingMakesFacts(t *testing.T) {
+	const numbers, most = timeline.MaxFactsProperties + 6, 1 << 40
+	o := &Options{FS: vfs.NewMem(), Clock: func() time.Time { return time.UnixMilli(100 * actDay) }}
+	LowerLimits(o, 1000, 1000, 20)
+	unit := func(factsFrom uint64, fill func(b *batch.Builder)) *base.ActUnit {
+		t.Helper()
+		o.limits.factsFrom = factsFrom
+		db, err := Open("store", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close() }()
+		if fill != nil {
+			mustApply(t, db, fill)
+		}
+		if err := db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range map[int]uint64{0: 1, numbers - 1: 1} {
+			expr := fmt.Sprintf("e.sum(e, e.n%d) == %d", i, 45+10*i)
+			if n, err := db.Count(t.Context(), expr, nil); err != nil || n.Count != want {
+				t.Errorf("%s: %d, want %d (%v)", expr, n.Count, want, err)
+			}
+		}
+		if r, err := db.Check(t.Context(), nil); err != nil || len(r.Problems) > 0 {
+			t.Errorf("%v %q", err, r.Problems)
+		}
+		s := db.current.Load()
+		return s.Acts[s.Schema.LookupEvent("e").ID][0]
+	}
+	first := unit(most, func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddEvent, Event: "e"})
+		columns := make([]batch.Column, numbers)
+		for i := range columns {
+			name := fmt.Sprint("n", i)
+			columns[i] = batch.Column{Name: name, Kind: schema.Int}
+			b.Change(schema.Change{Op: schema.AddProperty, Event: "e", Name: name, Attribute: schema.Attribute{Name: name, Kind: schema.Int}})
+		}
+		table := b.Events(columns)
+		for i := range 20 {
+			table.Row(fmt.Append(nil, "k", i/10), []byte("e"), 99*actDay)
+			for k := range columns {
+				table.Int(k, int64(i%10+k+1000*(i/10)))
+			}
+		}
+	})
+	if again := unit(most, nil); again.ID != first.ID || again.Facts != nil {
+		t.Errorf("it was folded again: %+v, was %+v", again.ID, first.ID)
+	}
+	made := unit(20, nil)
+	if made.ID == first.ID || made.Facts == nil || len(made.Facts.Properties) != timeline.MaxFactsProperties {
+		t.Fatalf("no facts were made, or of other numbers: %+v", made)
+	}
+	if again := unit(20, nil); again.ID != made.ID {
+		t.Errorf("it was folded again: %+v, was %+v", again.ID, made.ID)
 	}
 }

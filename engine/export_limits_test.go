@@ -25,8 +25,9 @@ func LowerQuarantine(o *Options, n int) {
 }
 
 // Warmed waits until a store has read its keys ahead, and returns how much of the key
-// table and of the base it then has in memory.
-func Warmed(db *DB) (table, blocks int64) {
+// table and of the base it then has in memory, and how many readers the base has.
+func Warmed(db *DB) (table, blocks, readers int64) {
 	<-db.warmed
-	return db.current.Load().Indexes[schema.KeyAttr].Static.ResidentBytes(), db.cache.Used()
+	s := db.current.Load()
+	return s.Indexes[schema.KeyAttr].Static.ResidentBytes(), db.cache.Used(), s.era.refs.Load() - 1
 }

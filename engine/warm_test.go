@@ -40,7 +40,10 @@ func TestReadAhead(t *testing.T) {
 		change(&o)
 		db, err := engine.Open("store", &o)
 		must(t, err)
-		table, blocks = engine.Warmed(db)
+		table, blocks, readers := engine.Warmed(db)
+		if readers > 0 {
+			t.Errorf("the base is still read, %d times", readers)
+		}
 		must(t, db.Close())
 		return table, blocks
 	}
