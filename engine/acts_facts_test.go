@@ -550,7 +550,7 @@ func TestFactsAnew(t *testing.T) {
 	if f := fold("there is a number more", true, 1, 127); len(f.Properties) != 3 {
 		t.Errorf("of properties %v", f.Properties)
 	}
-	later(40) // it is day 160
+	later(33) // it is day 160
 	fold("seven days that are over, and today", true, 60, 153, 154, 155, 156, 157, 158, 159, 160)
 	later(1)
 	fold("eight are over and become one, which stays in the facts", false, 1, 161)

@@ -111,8 +111,15 @@ func TestActs(t *testing.T) {
 	x.checked = 0
 	for x.checked < 4 { // each type and shard, when all of it is stored
 		x.fold()
+		x.compare("folded", &x.s, x.list, x.dead)
 	}
-	x.compare("folded", &x.s, x.list, x.dead)
+	for range 10 { // there are facts of each type and shard now
+		x.write()
+		x.freeze()
+		x.settle()
+		x.fold()
+		x.compare("folded again", &x.s, x.list, x.dead)
+	}
 	if n := x.parts(); n < 20 {
 		t.Errorf("only %d parts were made", n)
 	}
