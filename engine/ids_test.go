@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -288,5 +289,60 @@ func TestIDsFillTheLog(t *testing.T) {
 	l := s.db.current.Load().Tiers.Active
 	if got := loggedValues(l) - int64(l.Values) - recordValues*int64(l.Last-l.First+1); l.Claims != 1 || got != idValues {
 		t.Errorf("%d ids take %d values of the log", l.Claims, got)
+	}
+}
+
+// TestFoldedIDsAreNotReplayed stops a store after each fold: opened again, it has each id once,
+// in a run or in memory, though the log has the claims of both.
+func TestFoldedIDsAreNotReplayed(t *testing.T) {
+	files, r := vfs.NewCrashableMem(), rand.New(rand.NewPCG(1, 2))
+	o := &Options{FS: files, Clock: func() time.Time { return time.UnixMilli(100 * actDay) }}
+	clones := make(chan *vfs.MemFS, 100)
+	o.Hooks.Folded = func(int, int64, time.Duration) {
+		clones <- files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: r})
+	}
+	db, err := Open("store", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const ids = 30
+	mustApply(t, db, func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddEvent, Event: "e"})
+		table := b.Events(nil)
+		for i := range ids {
+			table.Row([]byte("anna"), []byte("e"), 99*actDay)
+			table.ID(fmt.Append(nil, i))
+		}
+	})
+	if err := db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	close(clones)
+	replayed := 0
+	for fs := range clones {
+		db, err := Open("store", &Options{FS: fs, Clock: o.Clock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored := uint64(0)
+		for _, run := range db.current.Load().ids.Runs {
+			stored += run.IDs
+		}
+		held := db.writer.ids.held.Load()
+		if stored+uint64(held) != ids {
+			t.Errorf("%d ids in runs and %d in memory, want %d together", stored, held, ids)
+		}
+		if stored > 0 && db.compactor.firstRecord.Load() <= 1 {
+			replayed++
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if replayed == 0 {
+		t.Error("no store had the ids in runs, and in the log")
 	}
 }
