@@ -1,7 +1,6 @@
 package base
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -57,6 +56,7 @@ type actFolder struct {
 	unit    *ActUnit
 	tables  []*kv.Table
 	fresh   map[*ActPart]freshPart // made in this fold
+	runs    []headRun
 	written int64
 }
 
@@ -174,49 +174,23 @@ func (f *actFolder) forget(sums daySums) (any bool) {
 	return any
 }
 
-// headRef is an event of the head: of run Runs[chunk][run], number i. What sorts it is at
-// hand.
+// headRef is event i of source, one of the head's runs.
 type headRef struct {
-	day             int32
-	chunk, run, ord uint16
-	i               uint32
-	time            int64
+	day       int32
+	source, i uint32
+}
+
+// headRun is a run of the head, and its columns in order of the unit's properties, nil for
+// those that it does not have.
+type headRun struct {
+	*head.Acts
+	chunk   uint32 // of the shard
+	columns []*head.ActColumn
 }
 
 // days makes one part of the head's events of each day.
 func (f *actFolder) days(ctx context.Context) error {
-	n := 0
-	for _, runs := range f.job.Runs {
-		for _, a := range runs {
-			n += a.Len()
-		}
-	}
-	refs := make([]headRef, 0, n)
-	for chunk, runs := range f.job.Runs {
-		for run, a := range runs {
-			for i, t := range a.Times {
-				if day := timeline.DayOf(t); day >= f.job.First {
-					refs = append(refs, headRef{day, uint16(chunk), uint16(run), a.Ords[i], uint32(i), t})
-				} else {
-					f.unit.Dropped++
-				}
-			}
-		}
-	}
-	slices.SortFunc(refs, func(x, y headRef) int {
-		switch {
-		case x.day != y.day:
-			return cmp.Compare(x.day, y.day)
-		case x.chunk != y.chunk:
-			return cmp.Compare(x.chunk, y.chunk)
-		case x.ord != y.ord:
-			return cmp.Compare(x.ord, y.ord)
-		case x.time != y.time:
-			return cmp.Compare(x.time, y.time)
-		}
-		return f.job.Runs[x.chunk][x.run].Compare(int(x.i), f.job.Runs[y.chunk][y.run], int(y.i))
-	})
-	for len(refs) > 0 {
+	for refs := f.sortByDay(f.sortByProfile()); len(refs) > 0; {
 		n := 1
 		for n < len(refs) && refs[n].day == refs[0].day {
 			n++
@@ -230,6 +204,65 @@ func (f *actFolder) days(ctx context.Context) error {
 		refs = refs[n:]
 	}
 	return nil
+}
+
+// sortByProfile returns the head's events by profile, time and hash, and counts those that
+// are past the retention.
+func (f *actFolder) sortByProfile() []headRef {
+	n := 0
+	for _, runs := range f.job.Runs {
+		for _, a := range runs {
+			n += a.Len()
+		}
+	}
+	refs := make([]headRef, 0, n)
+	var sorter head.Sorter
+	for chunk, runs := range f.job.Runs {
+		first := uint32(len(f.runs))
+		for _, a := range runs {
+			r := headRun{Acts: a, chunk: uint32(chunk)}
+			for _, p := range f.job.Table.Properties {
+				r.columns = append(r.columns, a.Column(p.ID))
+			}
+			f.runs = append(f.runs, r)
+		}
+		for _, r := range sorter.Sort(runs) {
+			if day := timeline.DayOf(runs[r.Part].Times[r.I]); day >= f.job.First {
+				refs = append(refs, headRef{day, first + r.Part, r.I})
+			} else {
+				f.unit.Dropped++
+			}
+		}
+	}
+	return refs
+}
+
+// sortByDay sorts by day, those of one day staying in their order: by digits of the days
+// since the first, of which there is mostly one.
+func (f *actFolder) sortByDay(refs []headRef) []headRef {
+	const digit = 11
+	first, last := int32(math.MaxInt32), int32(math.MinInt32)
+	for i := range refs {
+		first, last = min(first, refs[i].day), max(last, refs[i].day)
+	}
+	var spare []headRef
+	for shift := 0; len(refs) > 0 && (last-first)>>shift > 0; shift += digit {
+		var starts [1<<digit + 1]int
+		for i := range refs {
+			starts[(refs[i].day-first)>>shift&(1<<digit-1)+1]++
+		}
+		for d := 1; d < len(starts); d++ {
+			starts[d] += starts[d-1]
+		}
+		spare = slices.Grow(spare[:0], len(refs))[:len(refs)]
+		for _, r := range refs {
+			at := &starts[(r.day-first)>>shift&(1<<digit-1)]
+			spare[*at] = r
+			*at++
+		}
+		refs, spare = spare, refs
+	}
+	return refs
 }
 
 // properties returns the event type's properties as parts have them.
@@ -285,7 +318,7 @@ func (f *actFolder) day(refs []headRef) error {
 func (f *actFolder) sum(refs []headRef, e *timeline.Events, who []uint64, day *daySum) {
 	base := uint64(f.job.ID.Shard) << bitmap.ShardBits
 	for k, r := range refs {
-		h := f.job.Runs[r.chunk][r.run].Hashes[r.i]
+		h := f.runs[r.source].Hashes[r.i]
 		what := ActFact(e.Times[k], h)
 		day.content.Add(digest.Fact(who[k], what))
 		day.replica.Add(digest.Fact(base|uint64(e.Profiles[k]), what))
@@ -298,55 +331,54 @@ func ActFact(time, hash int64) uint64 { return digest.Number(time) ^ digest.Numb
 // gather copies events of the head into the form of parts.
 func (f *actFolder) gather(e *timeline.Events, refs []headRef) {
 	e.Reset(f.properties())
-	n := len(refs)
-	for k := range e.Columns {
-		if c := &e.Columns[k]; c.Class != timeline.Set {
-			c.Present = append(c.Present, make([]uint64, (n+63)/64)...)
-		}
-	}
-	for k, r := range refs {
-		a := f.job.Runs[r.chunk][r.run]
-		e.Profiles = append(e.Profiles, uint32(r.chunk)<<bitmap.ChunkBits|uint32(a.Ords[r.i]))
+	for _, r := range refs {
+		a := &f.runs[r.source]
+		e.Profiles = append(e.Profiles, a.chunk<<bitmap.ChunkBits|uint32(a.Ords[r.i]))
 		e.Times = append(e.Times, a.Times[r.i])
-		for j := range e.Columns {
-			appendValue(&e.Columns[j], a.Column(e.Columns[j].ID), int(r.i), k)
-		}
+	}
+	for j := range e.Columns {
+		f.gatherColumn(&e.Columns[j], j, refs)
 	}
 }
 
-// appendValue appends value i of src, which may be nil, as value k of c.
-func appendValue(c *timeline.Column, src *head.ActColumn, i, k int) {
-	present := false
-	switch c.Class {
-	case timeline.Code:
-		code := uint32(schema.NoCode)
-		if src != nil {
-			code = src.Codes[i]
-		}
-		c.Codes, present = append(c.Codes, code), code != schema.NoCode
-	case timeline.Int:
-		v := int64(0)
-		if present = src != nil && src.Present[i] != 0; present {
-			v = src.Ints[i]
-		}
-		c.Ints = append(c.Ints, v)
-	case timeline.Text:
-		var text []byte
-		if present = src != nil && src.Present[i] != 0; present {
-			from, to := src.Span(i)
-			text = notNil(src.Data[from:to:to])
-		}
-		c.Texts = append(c.Texts, text)
-	case timeline.Set:
-		if src != nil {
-			from, to := src.Span(i)
-			c.Codes = append(c.Codes, src.Codes[from:to]...)
-		}
-		c.Ends = append(c.Ends, uint32(len(c.Codes)))
-		return
+// gatherColumn copies the values of property j.
+func (f *actFolder) gatherColumn(c *timeline.Column, j int, refs []headRef) {
+	if c.Class != timeline.Set {
+		c.Present = append(c.Present, make([]uint64, (len(refs)+63)/64)...)
 	}
-	if present {
-		c.Present[k>>6] |= 1 << (k & 63)
+	for k, r := range refs {
+		present := false
+		src := f.runs[r.source].columns[j]
+		switch c.Class {
+		case timeline.Code:
+			code := uint32(schema.NoCode)
+			if src != nil {
+				code = src.Codes[r.i]
+			}
+			c.Codes, present = append(c.Codes, code), code != schema.NoCode
+		case timeline.Int:
+			v := int64(0)
+			if present = src != nil && src.Present[r.i] != 0; present {
+				v = src.Ints[r.i]
+			}
+			c.Ints = append(c.Ints, v)
+		case timeline.Text:
+			var text []byte
+			if present = src != nil && src.Present[r.i] != 0; present {
+				from, to := src.Span(int(r.i))
+				text = notNil(src.Data[from:to:to])
+			}
+			c.Texts = append(c.Texts, text)
+		case timeline.Set:
+			if src != nil {
+				from, to := src.Span(int(r.i))
+				c.Codes = append(c.Codes, src.Codes[from:to]...)
+			}
+			c.Ends = append(c.Ends, uint32(len(c.Codes)))
+		}
+		if present {
+			c.Present[k>>6] |= 1 << (k & 63)
+		}
 	}
 }
 

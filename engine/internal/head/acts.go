@@ -2,8 +2,6 @@ package head
 
 import (
 	"cmp"
-	"math"
-	"math/bits"
 	"slices"
 	"sync/atomic"
 
@@ -114,48 +112,56 @@ func (a *Acts) Compare(i int, b *Acts, j int) int {
 	return cmp.Or(cmp.Compare(a.Ords[i], b.Ords[j]), cmp.Compare(a.Times[i], b.Times[j]), cmp.Compare(a.Hashes[i], b.Hashes[j]))
 }
 
-// add appends event i of src, which may have fewer properties, and other memory.
-func (a *Acts) add(src *Acts, i int) {
-	a.Ords, a.Times, a.Hashes = append(a.Ords, src.Ords[i]), append(a.Times, src.Times[i]), append(a.Hashes, src.Hashes[i])
-	for k := range a.Cols {
-		var from *ActColumn
-		if a.Table == src.Table {
-			from = &src.Cols[k]
-		} else {
-			from = src.Column(a.Table.Properties[k].ID)
+// addRefs appends the values of events: from holds the column of each list, nil if it has none.
+func (c *ActColumn) addRefs(from []*ActColumn, refs []Ref) {
+	switch c.Class {
+	case effect.Code:
+		for _, r := range refs {
+			code := uint32(schema.NoCode)
+			if src := from[r.Part]; src != nil {
+				code = src.Codes[r.I]
+			}
+			c.Codes = append(c.Codes, code)
 		}
-		a.Cols[k].add(from, i)
+	case effect.Int:
+		for _, r := range refs {
+			v, present := int64(0), uint8(0)
+			if src := from[r.Part]; src != nil {
+				v, present = src.Ints[r.I], src.Present[r.I]
+			}
+			c.Ints, c.Present = append(c.Ints, v), append(c.Present, present)
+		}
+	case effect.Bytes:
+		for _, r := range refs {
+			present := uint8(0)
+			if src := from[r.Part]; src != nil {
+				i, j := src.Span(int(r.I))
+				c.Data = append(c.Data, src.Data[i:j]...)
+				present = src.Present[r.I]
+			}
+			c.Ends, c.Present = append(c.Ends, uint32(len(c.Data))), append(c.Present, present)
+		}
+	case effect.Set:
+		for _, r := range refs {
+			if src := from[r.Part]; src != nil {
+				i, j := src.Span(int(r.I))
+				c.Codes = append(c.Codes, src.Codes[i:j]...)
+			}
+			c.Ends = append(c.Ends, uint32(len(c.Codes)))
+		}
 	}
 }
 
-// add appends value i of src, nil for none.
-func (c *ActColumn) add(src *ActColumn, i int) {
+// addAbsent appends that an event has no value.
+func (c *ActColumn) addAbsent() {
 	switch c.Class {
 	case effect.Code:
-		code := uint32(schema.NoCode)
-		if src != nil {
-			code = src.Codes[i]
-		}
-		c.Codes = append(c.Codes, code)
+		c.Codes = append(c.Codes, schema.NoCode)
 	case effect.Int:
-		v, present := int64(0), uint8(0)
-		if src != nil {
-			v, present = src.Ints[i], src.Present[i]
-		}
-		c.Ints, c.Present = append(c.Ints, v), append(c.Present, present)
+		c.Ints, c.Present = append(c.Ints, 0), append(c.Present, 0)
 	case effect.Bytes:
-		present := uint8(0)
-		if src != nil {
-			from, to := src.Span(i)
-			c.Data = append(c.Data, src.Data[from:to]...)
-			present = src.Present[i]
-		}
-		c.Ends, c.Present = append(c.Ends, uint32(len(c.Data))), append(c.Present, present)
+		c.Ends, c.Present = append(c.Ends, uint32(len(c.Data))), append(c.Present, 0)
 	case effect.Set:
-		if src != nil {
-			from, to := src.Span(i)
-			c.Codes = append(c.Codes, src.Codes[from:to]...)
-		}
 		c.Ends = append(c.Ends, uint32(len(c.Codes)))
 	}
 }
@@ -348,7 +354,7 @@ func (r *actRows) load(t *EventTable, a *effect.Acts) {
 	}
 	for i := range fresh.Cols {
 		for c := &fresh.Cols[i]; c.len() < n; {
-			c.add(nil, 0)
+			c.addAbsent()
 		}
 	}
 	r.acts = *fresh
@@ -383,7 +389,7 @@ func (r *actRows) fill(dst *ActColumn, c *effect.Column) {
 	for i, p := range r.place {
 		switch {
 		case p < 0:
-			dst.add(nil, 0)
+			dst.addAbsent()
 		case c.Class == effect.Code:
 			dst.Codes = append(dst.Codes, c.Codes[p])
 		case c.Class == effect.Int:
@@ -414,6 +420,7 @@ const maxRuns = 8
 // SettleActs returns the runs that stand for old and then the frozen L0s' events of a type.
 func SettleActs(t *EventTable, chunks int, old ActRuns, frozen []*L0) ActRuns {
 	var out ActRuns
+	var sorter Sorter
 	for chunk := range chunks {
 		var parts []*Acts
 		n := 0
@@ -438,7 +445,7 @@ func SettleActs(t *EventTable, chunks int, old ActRuns, frozen []*L0) ActRuns {
 			parts = append(parts, runs...)
 			runs = nil
 		}
-		out[chunk] = append(slices.Clone(runs), sortedRun(t, parts))
+		out[chunk] = append(slices.Clone(runs), sorter.sortedRun(t, parts))
 	}
 	if out == nil {
 		return old
@@ -447,37 +454,19 @@ func SettleActs(t *EventTable, chunks int, old ActRuns, frozen []*L0) ActRuns {
 }
 
 // sortedRun makes one run of events in any order.
-func sortedRun(t *EventTable, parts []*Acts) *Acts {
-	type ref struct {
-		first   uint64 // profile and time in one number, as far as they fit: few are equal
-		part, i uint32
-	}
-	n, lo, hi := 0, int64(math.MaxInt64), int64(math.MinInt64)
-	for _, a := range parts {
-		n += len(a.Ords)
-		for _, t := range a.Times {
-			lo, hi = min(lo, t), max(hi, t)
-		}
-	}
-	refs := make([]ref, 0, n)
-	shift := max(0, bits.Len64(uint64(hi)-uint64(lo))-48)
-	for p, a := range parts {
-		for i, ord := range a.Ords {
-			refs = append(refs, ref{uint64(ord)<<48 | (uint64(a.Times[i])-uint64(lo))>>shift, uint32(p), uint32(i)})
-		}
-	}
-	slices.SortFunc(refs, func(x, y ref) int {
-		switch {
-		case x.first < y.first:
-			return -1
-		case x.first > y.first:
-			return 1
-		}
-		return parts[x.part].Compare(int(x.i), parts[y.part], int(y.i))
-	})
+func (s *Sorter) sortedRun(t *EventTable, parts []*Acts) *Acts {
+	refs := s.Sort(parts)
 	out := newActs(t, len(refs))
 	for _, r := range refs {
-		out.add(parts[r.part], int(r.i))
+		a := parts[r.Part]
+		out.Ords, out.Times, out.Hashes = append(out.Ords, r.ord), append(out.Times, a.Times[r.I]), append(out.Hashes, a.Hashes[r.I])
+	}
+	from := make([]*ActColumn, len(parts))
+	for k := range out.Cols {
+		for p, a := range parts {
+			from[p] = a.Column(t.Properties[k].ID)
+		}
+		out.Cols[k].addRefs(from, refs)
 	}
 	return out
 }

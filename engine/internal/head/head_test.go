@@ -159,7 +159,7 @@ func TestSortedRun(t *testing.T) {
 			parts = append(parts, a)
 			n += a.Len()
 		}
-		run := sortedRun(table, parts)
+		run := new(Sorter).sortedRun(table, parts)
 		if run.Len() != n {
 			t.Fatalf("%d events, want %d", run.Len(), n)
 		}
