@@ -14,10 +14,11 @@ import (
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
 	"github.com/kantadb/kanta/query"
 )
 
-// busyStore has two days of so many events that presence answers for them.
+// busyStore has two days, each a part, of so many events that presence answers for them.
 func busyStore(t *testing.T) *actModel {
 	m := &actModel{t: t, fs: vfs.NewMem(), now: time.UnixMilli(100 * actDay).UTC()}
 	m.open()
@@ -33,9 +34,9 @@ func busyStore(t *testing.T) *actModel {
 				table.Row(fmt.Append(nil, "k", i%50), []byte("buy"), (90+day)*actDay+i*60_000)
 			}
 		})
-	}
-	if err := m.db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
+		if err := m.db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return m
 }
@@ -122,15 +123,17 @@ func TestEdgesOfWindows(t *testing.T) {
 		}
 		events = append(events, event{50 + int(day), at + last})
 	}
-	m.apply(func(b *batch.Builder) { // one batch: the parts of one fold are merged
-		table := b.Events(nil)
-		for _, e := range events {
-			table.Row(fmt.Append(nil, "k", e.who), []byte("buy"), e.time)
-		}
-	})
-	m.compactSame()
-	if p := m.part(0).ID; p.Days != 30 {
-		t.Fatalf("the first part is %+v", p)
+	for _, some := range [][]event{events[:2010], events[2010:2211], events[2211:]} { // days that are folded together are one part
+		m.apply(func(b *batch.Builder) {
+			table := b.Events(nil)
+			for _, e := range some {
+				table.Row(fmt.Append(nil, "k", e.who), []byte("buy"), e.time)
+			}
+		})
+		m.compactSame()
+	}
+	if p, q, r := m.part(0).ID.Days, m.part(1).ID.Days, m.part(2).ID.Days; p != 30 || q != 1 || r != 1 {
+		t.Fatalf("parts of %d, %d and %d days", p, q, r)
 	}
 	r := rand.New(rand.NewPCG(12, 1))
 	edge := func() int64 {
@@ -167,6 +170,40 @@ func TestEdgesOfWindows(t *testing.T) {
 			t.Fatalf("%s: %d people, want %d (%v)", text, c.Count, len(who), err)
 		}
 	}
+}
+
+// TestPartsOfFolds: a fold makes one part of all days of a span that are over, one of each day
+// that is not, and merges the parts of a span that is over and to which it brings nothing,
+// if that is worth while.
+func TestPartsOfFolds(t *testing.T) {
+	m := &actModel{t: t, fs: vfs.NewMem(), now: time.UnixMilli(100*actDay + 1).UTC()}
+	m.open()
+	defer func() { _ = m.db.Close() }()
+	m.apply(addEvents(schema.Event{Name: "buy"}))
+	fold := func(what, want string, n int64, days ...int64) {
+		t.Helper()
+		m.apply(func(b *batch.Builder) {
+			table := b.Events(nil)
+			for _, day := range days {
+				for i := range n {
+					table.Row(fmt.Append(nil, "k", i), []byte("buy"), day*actDay+i/60)
+				}
+			}
+		})
+		m.compactSame()
+		s, got := m.db.current.Load(), ""
+		for _, p := range s.Acts[s.Schema.LookupEvent("buy").ID][0].Parts {
+			got += fmt.Sprintf(" %d-%d:%d", timeline.DayOf(p.First), timeline.DayOf(p.Last), p.Events)
+		}
+		if p := m.problems(); got != want || p != "" {
+			t.Errorf("%s: parts%s, want%s; %s", what, got, want, p)
+		}
+	}
+	fold("two spans, and a day that is not over", " 88-89:200 90-91:200 100-100:100", 100, 91, 88, 100, 90, 89)
+	fold("more of a span that is over", " 88-89:200 86-87:200 90-91:200 100-100:100", 100, 87, 86)
+	fold("nothing of it", " 86-89:400 90-91:200 92-92:100 100-100:100", 100, 92)
+	fold("a few late ones", " 86-89:400 80-81:40 90-91:200 92-92:100 100-100:100", 20, 81, 80)
+	fold("too few to write all again", " 86-89:400 80-81:40 90-91:200 92-92:100 93-93:1 100-100:100", 1, 93)
 }
 
 func instant(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -18,7 +18,7 @@ import (
 )
 
 // ActJob is one fold of events: the settled ones of an event type and shard become parts,
-// one for each day, and parts that have become many are merged.
+// and parts that have become many are merged.
 type ActJob struct {
 	ID     keys.Acts // the new generation
 	Old    *ActUnit  // nil: the shard had no events of the type
@@ -60,8 +60,7 @@ type actFolder struct {
 	written int64
 }
 
-// freshPart is a part that is not in the store yet: most days that are over are merged
-// before they would be.
+// freshPart is a part that is not in the store yet: some are merged before they would be.
 type freshPart struct {
 	source  timeline.Source
 	written timeline.Written
@@ -101,7 +100,7 @@ func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (
 		f.unit.Facts, f.unit.summed = old.Facts, maps.Clone(old.summed)
 	}
 	if err = f.expire(); err == nil {
-		err = f.days(ctx)
+		err = f.parts(ctx)
 	}
 	if err == nil {
 		if f.factsDue() {
@@ -174,9 +173,10 @@ func (f *actFolder) forget(sums daySums) (any bool) {
 	return any
 }
 
-// headRef is event i of source, one of the head's runs.
+// headRef is event i of source, one of the head's runs. first is the first day of what its
+// part is of.
 type headRef struct {
-	day       int32
+	first     int32
 	source, i uint32
 }
 
@@ -188,17 +188,18 @@ type headRun struct {
 	columns []*head.ActColumn
 }
 
-// days makes one part of the head's events of each day.
-func (f *actFolder) days(ctx context.Context) error {
-	for refs := f.sortByDay(f.sortByProfile()); len(refs) > 0; {
+// parts makes the parts of the head's events: of each day one, but of all days that are
+// over one for their span. They would be merged into it when there are more.
+func (f *actFolder) parts(ctx context.Context) error {
+	for refs := sortByFirst(f.sortByProfile()); len(refs) > 0; {
 		n := 1
-		for n < len(refs) && refs[n].day == refs[0].day {
+		for n < len(refs) && refs[n].first == refs[0].first {
 			n++
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := f.day(refs[:n]); err != nil {
+		if err := f.part(refs[:n]); err != nil {
 			return err
 		}
 		refs = refs[n:]
@@ -227,36 +228,40 @@ func (f *actFolder) sortByProfile() []headRef {
 			f.runs = append(f.runs, r)
 		}
 		for _, r := range sorter.Sort(runs) {
-			if day := timeline.DayOf(runs[r.Part].Times[r.I]); day >= f.job.First {
-				refs = append(refs, headRef{day, first + r.Part, r.I})
-			} else {
+			day := timeline.DayOf(runs[r.Part].Times[r.I])
+			if day < f.job.First {
 				f.unit.Dropped++
+				continue
 			}
+			if day < f.job.Closed {
+				day = timeline.Span(day).First
+			}
+			refs = append(refs, headRef{day, first + r.Part, r.I})
 		}
 	}
 	return refs
 }
 
-// sortByDay sorts by day, those of one day staying in their order: by digits of the days
-// since the first, of which there is mostly one.
-func (f *actFolder) sortByDay(refs []headRef) []headRef {
+// sortByFirst sorts by the first days, and leaves those of one in their order: by digits of
+// the days since the least, of which there is mostly one.
+func sortByFirst(refs []headRef) []headRef {
 	const digit = 11
-	first, last := int32(math.MaxInt32), int32(math.MinInt32)
+	least, most := int32(math.MaxInt32), int32(math.MinInt32)
 	for i := range refs {
-		first, last = min(first, refs[i].day), max(last, refs[i].day)
+		least, most = min(least, refs[i].first), max(most, refs[i].first)
 	}
 	var spare []headRef
-	for shift := 0; len(refs) > 0 && (last-first)>>shift > 0; shift += digit {
+	for shift := 0; len(refs) > 0 && (most-least)>>shift > 0; shift += digit {
 		var starts [1<<digit + 1]int
 		for i := range refs {
-			starts[(refs[i].day-first)>>shift&(1<<digit-1)+1]++
+			starts[(refs[i].first-least)>>shift&(1<<digit-1)+1]++
 		}
 		for d := 1; d < len(starts); d++ {
 			starts[d] += starts[d-1]
 		}
 		spare = slices.Grow(spare[:0], len(refs))[:len(refs)]
 		for _, r := range refs {
-			at := &starts[(r.day-first)>>shift&(1<<digit-1)]
+			at := &starts[(r.first-least)>>shift&(1<<digit-1)]
 			spare[*at] = r
 			*at++
 		}
@@ -286,42 +291,58 @@ func partClass(c effect.Class) timeline.Class {
 	return timeline.Int
 }
 
-// day makes the part of one day.
-func (f *actFolder) day(refs []headRef) error {
-	id := timeline.ID{Event: f.job.ID.Event, Shard: f.job.ID.Shard, Partition: timeline.Day(refs[0].day)}
+// part makes a part of events.
+func (f *actFolder) part(refs []headRef) error {
+	id := timeline.ID{Event: f.job.ID.Event, Shard: f.job.ID.Shard, Partition: f.partition(refs)}
 	b, err := timeline.NewBuilder(id, f.properties())
 	if err != nil {
 		return err
 	}
 	var e timeline.Events
 	who := make([]uint64, timeline.BlockSize)
-	day := &daySum{events: uint64(len(refs))}
-	sums := daySums{refs[0].day: day}
+	days := make([]daySum, id.Partition.Days)
 	for len(refs) > 0 {
-		part := refs[:min(len(refs), timeline.BlockSize)]
-		refs = refs[len(part):]
-		f.gather(&e, part)
+		some := refs[:min(len(refs), timeline.BlockSize)]
+		refs = refs[len(some):]
+		f.gather(&e, some)
 		if err := f.job.Who(e.Profiles, who); err != nil {
 			return err
 		}
-		f.sum(part, &e, who, day)
+		f.sum(some, &e, who, id.Partition.First, days)
 		if err := b.Add(&e); err != nil {
 			return err
 		}
 	}
-	f.unit.Content.Add(day.content)
-	f.unit.Replica.Add(day.replica)
+	sums := daySums{}
+	for i := range days {
+		if day := &days[i]; day.events > 0 {
+			sums[id.Partition.First+int32(i)] = day
+			f.unit.Content.Add(day.content)
+			f.unit.Replica.Add(day.replica)
+		}
+	}
 	return f.add(id.Partition, b.Finish(), sums)
 }
 
-// sum adds events to the sums of their day.
-func (f *actFolder) sum(refs []headRef, e *timeline.Events, who []uint64, day *daySum) {
+// partition returns what events that may share a part are of: a day, if all are.
+func (f *actFolder) partition(refs []headRef) timeline.Partition {
+	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, r := range refs {
+		t := f.runs[r.source].Times[r.i]
+		first, last = min(first, t), max(last, t)
+	}
+	if day := timeline.DayOf(first); day == timeline.DayOf(last) {
+		return timeline.Day(day)
+	}
+	return timeline.Span(refs[0].first)
+}
+
+// sum adds events to the sums of their days, the first of which is day first.
+func (f *actFolder) sum(refs []headRef, e *timeline.Events, who []uint64, first int32, days []daySum) {
 	base := uint64(f.job.ID.Shard) << bitmap.ShardBits
 	for k, r := range refs {
-		h := f.runs[r.source].Hashes[r.i]
-		what := ActFact(e.Times[k], h)
-		day.content.Add(digest.Fact(who[k], what))
-		day.replica.Add(digest.Fact(base|uint64(e.Profiles[k]), what))
+		what := ActFact(e.Times[k], f.runs[r.source].Hashes[r.i])
+		days[timeline.DayOf(e.Times[k])-first].add(1, digest.Fact(who[k], what), digest.Fact(base|uint64(e.Profiles[k]), what))
 	}
 }
 
@@ -468,22 +489,25 @@ func (f *actFolder) target(p *ActPart) timeline.Partition {
 	return timeline.Span(p.ID.FirstDay)
 }
 
-// due reports whether parts are to be merged: there are many, or the last days of a span
-// that is over, and what comes to a span is a good part of it. A few late events are not
-// worth writing it again, until there are very many of them.
+// due reports whether parts are to be merged: there are many, or the last of a span that is
+// over and to which this fold brings nothing, and what comes to the span is a good part of
+// it. (As long as a load of old events comes to it they would be written again each time.)
+// A few late events are not worth writing it again, until there are very many of them.
 func (f *actFolder) due(target timeline.Partition, parts []*ActPart) bool {
-	over := target.Days > 1 && target.First+target.Days <= f.job.Closed && len(parts) > 1
-	if target.Days == 1 || len(parts) < mergeFrom && !over {
+	if target.Days == 1 {
 		return len(parts) >= mergeFrom
 	}
 	whole, more := uint64(0), uint64(0)
+	last := len(parts) > 1 && target.First+target.Days <= f.job.Closed
 	for _, p := range parts {
 		if p.Partition() == target {
 			whole = max(whole, p.Events)
 		}
 		more += p.Events
+		_, fresh := f.fresh[p]
+		last = last && !fresh
 	}
-	return (more-whole)*4 >= whole || len(parts) >= 4*mergeFrom
+	return (len(parts) >= mergeFrom || last) && (more-whole)*4 >= whole || len(parts) >= 4*mergeFrom
 }
 
 func (f *actFolder) mergeInto(g mergeGroup, parts []*ActPart) error {
