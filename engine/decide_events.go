@@ -316,26 +316,39 @@ func (d *decider) emitEvents(b *eventBlock, fresh []int) {
 		block.Columns = []effect.Column{keys, live}
 		d.out.outcome.Blocks = append(d.out.outcome.Blocks, block)
 	}
-	rows := make([][]int, len(b.types)) // that passed, by type
-	for row, of := range b.op.Event {
-		if b.fail[row] == batch.ReasonNone && !b.again[row] {
-			rows[of] = append(rows[of], row)
-		}
-	}
-	for i := range rows {
-		if len(rows[i]) > 0 {
-			d.emitType(b, i, rows[i])
+	for i, rows := range b.passed() {
+		if len(rows) > 0 {
+			d.emitType(b, i, rows)
 		}
 	}
 }
 
+// passed returns the rows that passed, by type.
+func (b *eventBlock) passed() [][]uint32 {
+	count := make([]int, len(b.types))
+	for _, of := range b.op.Event {
+		count[of]++
+	}
+	rows := make([][]uint32, len(b.types))
+	for of, n := range count {
+		rows[of] = make([]uint32, 0, n)
+	}
+	for row, of := range b.op.Event {
+		if b.fail[row] == batch.ReasonNone && !b.again[row] {
+			rows[of] = append(rows[of], uint32(row))
+		}
+	}
+	return rows
+}
+
 // emitType emits the events of one type, which there are.
-func (d *decider) emitType(b *eventBlock, i int, rows []int) {
+func (d *decider) emitType(b *eventBlock, i int, rows []uint32) {
 	a := effect.Acts{Event: b.types[i].ID}
+	n := len(rows)
 	times, hashes := effect.Column{Attr: effect.TimeColumn, Class: effect.Int}, effect.Column{Attr: effect.HashColumn, Class: effect.Int}
-	for _, row := range rows {
-		a.Ords = append(a.Ords, b.ords[row])
-		times.Ints, hashes.Ints = append(times.Ints, b.op.Times[row]), append(hashes.Ints, b.hashes[row])
+	a.Ords, times.Ints, hashes.Ints = make([]uint32, n), make([]int64, n), make([]int64, n)
+	for k, row := range rows {
+		a.Ords[k], times.Ints[k], hashes.Ints[k] = b.ords[row], b.op.Times[row], b.hashes[row]
 	}
 	a.Columns = []effect.Column{times, hashes}
 	for _, c := range b.ofType(i) {
@@ -347,8 +360,14 @@ func (d *decider) emitType(b *eventBlock, i int, rows []int) {
 }
 
 // emitProperty returns a property's values for some rows of the op.
-func (d *decider) emitProperty(c *eventCells, p *schema.Attribute, rows []int) effect.Column {
-	out := effect.Column{Attr: p.ID, Class: effect.ClassOf(p), Rows: []uint32{}}
+func (d *decider) emitProperty(c *eventCells, p *schema.Attribute, rows []uint32) effect.Column {
+	out := effect.Column{Attr: p.ID, Class: effect.ClassOf(p), Rows: make([]uint32, 0, len(rows))}
+	switch out.Class {
+	case effect.Code, effect.Set:
+		out.Codes = make([]uint32, 0, len(rows))
+	case effect.Int:
+		out.Ints = make([]int64, 0, len(rows))
+	}
 	var used []uint32 // codes are those of this property: another type's of the name has others
 	codeOf := func(i uint32) uint32 {
 		if c.codes[i] == schema.NoCode {

@@ -109,7 +109,9 @@ func (w *writer) freeze(first uint64) {
 		w.active.Last = first - 1
 		w.frozen = append(w.frozen, w.active)
 	}
+	before := w.active
 	w.begin(first)
+	w.active.After(before)
 }
 
 func (w *writer) begin(first uint64) {

@@ -52,7 +52,8 @@ type ActColumn struct {
 }
 
 func newActs(t *EventTable, n int) *Acts {
-	a := &Acts{Table: t, Ords: make([]uint16, 0, n), Times: make([]int64, 0, n), Hashes: make([]int64, 0, n), Cols: make([]ActColumn, len(t.Properties))}
+	both := make([]int64, 2*n) // one piece of memory: most lists are short
+	a := &Acts{Table: t, Ords: make([]uint16, 0, n), Times: both[0:0:n], Hashes: both[n:n], Cols: make([]ActColumn, len(t.Properties))}
 	for i := range a.Cols {
 		c := &a.Cols[i]
 		switch c.Class = t.Properties[i].Class; c.Class {
@@ -81,6 +82,9 @@ func (a *Acts) Column(id schema.AttrID) *ActColumn {
 	}
 	return nil
 }
+
+// spans reports whether values lie in Data or Codes, as Ends says.
+func (c *ActColumn) spans() bool { return c.Class == effect.Bytes || c.Class == effect.Set }
 
 // Span returns where the value of event i lies in Data or Codes (Bytes, Set).
 func (c *ActColumn) Span(i int) (from, to uint32) {
@@ -208,7 +212,7 @@ func (l *actList) put(at int, stamp, ord uint16, src *Acts, i int) {
 	for k := range a.Cols {
 		c, from := &a.Cols[k], &src.Cols[k]
 		end := uint32(0)
-		if at > 0 && c.Ends != nil {
+		if at > 0 && c.spans() {
 			end = c.Ends[at-1]
 		}
 		switch c.Class {
@@ -231,7 +235,7 @@ func (a *Acts) used(n int, dst []int) []int {
 	dst = dst[:0]
 	for i := range a.Cols {
 		end := 0
-		if c := &a.Cols[i]; n > 0 && c.Ends != nil {
+		if c := &a.Cols[i]; n > 0 && c.spans() {
 			end = int(c.Ends[n-1])
 		}
 		dst = append(dst, end)
@@ -256,7 +260,7 @@ func (l *L0) appendActs(stamp uint16, a *effect.Acts, folded FoldedActs, at uint
 			continue
 		}
 		rows := l.order[g.from:g.to]
-		list := l.roomForActs(&e.lists[g.chunk], e.table, rows)
+		list := l.roomForActs(e, g.chunk, rows)
 		n := int(list.n.Load())
 		for _, row := range rows {
 			list.put(n, stamp, uint16(a.Ords[row]), &l.actRows.acts, int(row))
@@ -266,8 +270,9 @@ func (l *L0) appendActs(stamp uint16, a *effect.Acts, folded FoldedActs, at uint
 	}
 }
 
-// roomForActs returns a slot's list with room for some rows of l.actRows.
-func (l *L0) roomForActs(slot *actSlot, t *EventTable, rows []uint32) *actList {
+// roomForActs returns a chunk's list with room for some rows of l.actRows.
+func (l *L0) roomForActs(e *eventLists, chunk uint32, rows []uint32) *actList {
+	slot, t := &e.lists[chunk], e.table
 	old, n := slot.Load(), 0
 	src := &l.actRows.acts
 	if old != nil {
@@ -280,7 +285,7 @@ func (l *L0) roomForActs(slot *actSlot, t *EventTable, rows []uint32) *actList {
 	need := append(l.need[:0], l.used...)
 	for k := range src.Cols {
 		c := &src.Cols[k]
-		if c.Ends == nil {
+		if !c.spans() {
 			continue
 		}
 		for _, row := range rows {
@@ -296,7 +301,11 @@ func (l *L0) roomForActs(slot *actSlot, t *EventTable, rows []uint32) *actList {
 	for k := range need {
 		need[k] = max(need[k], 2*l.used[k])
 	}
-	fresh := newActList(t, max(leastActs, n+len(rows), 2*n), need)
+	least := leastActs
+	if n == 0 && int(chunk) < len(e.expected) {
+		least = max(least, int(e.expected[chunk]))
+	}
+	fresh := newActList(t, max(least, n+len(rows), 2*n), need)
 	if old != nil {
 		fresh.copyFrom(old, n, l.used)
 		l.bytes.Add(-old.acts.Bytes())
@@ -341,8 +350,11 @@ type actRows struct {
 
 func (r *actRows) load(t *EventTable, a *effect.Acts) {
 	n := len(a.Ords)
-	fresh := newActs(t, n)
-	fresh.Ords, fresh.Times, fresh.Hashes = make([]uint16, n), a.Times(), a.Hashes()
+	r.acts.Table, r.acts.Times, r.acts.Hashes = t, a.Times(), a.Hashes()
+	r.acts.Cols = slices.Grow(r.acts.Cols[:0], len(t.Properties))[:len(t.Properties)]
+	for i := range r.acts.Cols {
+		r.acts.Cols[i].reset(t.Properties[i].Class)
+	}
 	for i := range a.Properties() {
 		c := &a.Properties()[i]
 		k := slices.IndexFunc(t.Properties, func(p Property) bool { return p.ID == c.Attr && p.Class == c.Class })
@@ -350,14 +362,18 @@ func (r *actRows) load(t *EventTable, a *effect.Acts) {
 			continue // dropped since
 		}
 		r.find(c, n)
-		r.fill(&fresh.Cols[k], c)
+		r.fill(&r.acts.Cols[k], c)
 	}
-	for i := range fresh.Cols {
-		for c := &fresh.Cols[i]; c.len() < n; {
+	for i := range r.acts.Cols {
+		for c := &r.acts.Cols[i]; c.len() < n; {
 			c.addAbsent()
 		}
 	}
-	r.acts = *fresh
+}
+
+// reset empties the column, gives it a class, and keeps its memory.
+func (c *ActColumn) reset(class effect.Class) {
+	*c = ActColumn{Class: class, Codes: c.Codes[:0], Ints: c.Ints[:0], Present: c.Present[:0], Ends: c.Ends[:0], Data: c.Data[:0]}
 }
 
 func (c *ActColumn) len() int {
@@ -406,8 +422,29 @@ func (r *actRows) fill(dst *ActColumn, c *effect.Column) {
 
 // eventLists are the events of one type in an L0.
 type eventLists struct {
-	table *EventTable
-	lists []actSlot // by chunk
+	table    *EventTable
+	lists    []actSlot // by chunk
+	expected []uint32  // by chunk: how many events a list has room for at first; shorter: leastActs
+}
+
+// After makes the L0 ready for more of what another one has had, which takes no more: lists
+// that start with room for half as much again seldom grow. It takes over the scratch memory.
+func (l *L0) After(old *L0) {
+	l.actRows, l.used, l.need = old.actRows, old.used, old.need
+	l.order, l.runs, l.starts = old.order, old.runs, old.starts
+	for id, e := range l.events {
+		before := old.events[id]
+		if before == nil {
+			continue
+		}
+		e.expected = make([]uint32, len(before.lists))
+		for chunk := range before.lists {
+			if v := before.lists[chunk].Load(); v != nil {
+				n := v.n.Load()
+				e.expected[chunk] = n + n/2
+			}
+		}
+	}
 }
 
 // ActRuns are the settled events of one type: by chunk, each a few sorted runs. It never changes.
@@ -416,6 +453,20 @@ type ActRuns [][]*Acts
 // maxRuns is how many runs a chunk has before they are merged: a reader of one profile
 // looks into each.
 const maxRuns = 8
+
+// kept returns how many runs stay when they are too many and n events are new: the new
+// ones are merged with the last runs, up to the first that is larger by far. If that is
+// none, all are merged.
+func kept(runs []*Acts, n int) int {
+	i := len(runs)
+	for i > 0 && runs[i-1].Len() <= 2*n {
+		i--
+	}
+	if i == len(runs) {
+		return 0
+	}
+	return i
+}
 
 // SettleActs returns the runs that stand for old and then the frozen L0s' events of a type.
 func SettleActs(t *EventTable, chunks int, old ActRuns, frozen []*L0) ActRuns {
@@ -442,8 +493,9 @@ func SettleActs(t *EventTable, chunks int, old ActRuns, frozen []*L0) ActRuns {
 		}
 		runs := out[chunk]
 		if len(runs) >= maxRuns {
-			parts = append(parts, runs...)
-			runs = nil
+			keep := kept(runs, n)
+			parts = append(parts, runs[keep:]...)
+			runs = runs[:keep]
 		}
 		out[chunk] = append(slices.Clone(runs), sorter.sortedRun(t, parts))
 	}

@@ -1,6 +1,7 @@
 package head
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -143,30 +144,130 @@ func TestSettleKeepsWhatIsNew(t *testing.T) {
 	}
 }
 
-// TestSortedRun: runs are sorted by profile, time and hash, whatever the times are.
+// TestSortedRun: runs are sorted by profile, time and hash, whatever these are, and have all
+// values of their events: those of the plain sort.
 func TestSortedRun(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 1))
-	table := &EventTable{Event: 20}
-	for _, spread := range []int64{3, 1 << 40, math.MaxInt64} {
+	classes := []effect.Class{effect.Code, effect.Int, effect.Bytes, effect.Set}
+	table, older := &EventTable{Event: 20}, &EventTable{Event: 20}
+	for i, class := range classes {
+		p := Property{schema.AttrID(30 + i), class}
+		if table.Properties = append(table.Properties, p); i%2 == 1 {
+			older.Properties = append(older.Properties, p)
+		}
+	}
+	var sorter Sorter
+	for round := range 60 {
+		profiles, spread := []int{3, 20, 300, 1 << 16}[round%4], []int64{3, 1 << 40, math.MaxInt64}[round%3]
 		var parts []*Acts
-		n := 0
-		for range 5 {
-			a := newActs(table, 0)
-			for range r.IntN(200) {
-				a.Ords, a.Hashes = append(a.Ords, uint16(r.IntN(20))), append(a.Hashes, r.Int64()-r.Int64())
+		var want []string
+		for range 1 + r.IntN(5) {
+			a := newActs([]*EventTable{table, older}[r.IntN(2)], 0)
+			for range r.IntN([]int{3, 2 * radixFrom, 200}[r.IntN(3)]) {
+				a.Ords, a.Hashes = append(a.Ords, uint16(r.IntN(profiles))), append(a.Hashes, r.Int64()-r.Int64())
 				a.Times = append(a.Times, []int64{-1, 1}[r.IntN(2)]*(r.Int64N(3)+r.Int64N(2)*(spread-3)))
+				for k := range a.Cols {
+					addAny(r, &a.Cols[k])
+				}
+				want = append(want, text(a, table, a.Len()-1))
 			}
 			parts = append(parts, a)
-			n += a.Len()
 		}
-		run := new(Sorter).sortedRun(table, parts)
-		if run.Len() != n {
-			t.Fatalf("%d events, want %d", run.Len(), n)
-		}
-		for i := 1; i < n; i++ {
-			if run.Compare(i-1, run, i) > 0 {
+		run := sorter.sortedRun(table, parts)
+		var got []string
+		for i := range run.Len() {
+			got = append(got, text(run, table, i))
+			if i > 0 && run.Compare(i-1, run, i) > 0 {
 				t.Fatalf("spread %d: event %d comes before %d", spread, i-1, i)
 			}
 		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Fatalf("round %d: %d events, want %d, or others", round, len(got), len(want))
+		}
+	}
+}
+
+// addAny appends a value, or none.
+func addAny(r *rand.Rand, c *ActColumn) {
+	if r.IntN(3) == 0 {
+		c.addAbsent()
+		return
+	}
+	switch c.Class {
+	case effect.Code:
+		c.Codes = append(c.Codes, r.Uint32N(9))
+	case effect.Int:
+		c.Ints, c.Present = append(c.Ints, r.Int64()), append(c.Present, 1)
+	case effect.Bytes:
+		c.Data = append(c.Data, "some text"[:r.IntN(9)]...)
+		c.Ends, c.Present = append(c.Ends, uint32(len(c.Data))), append(c.Present, 1)
+	case effect.Set:
+		for code := range r.Uint32N(4) {
+			c.Codes = append(c.Codes, code)
+		}
+		c.Ends = append(c.Ends, uint32(len(c.Codes)))
+	}
+}
+
+// text writes event i with its values of the table's properties.
+func text(a *Acts, t *EventTable, i int) string {
+	out := fmt.Sprint(a.Ords[i], " ", a.Times[i], " ", a.Hashes[i])
+	for _, p := range t.Properties {
+		c := a.Column(p.ID)
+		switch {
+		case c == nil || p.Class == effect.Code && c.Codes[i] == schema.NoCode || (p.Class == effect.Int || p.Class == effect.Bytes) && c.Present[i] == 0:
+			out += " -"
+		case p.Class == effect.Code:
+			out += fmt.Sprint(" ", c.Codes[i])
+		case p.Class == effect.Int:
+			out += fmt.Sprint(" ", c.Ints[i])
+		default:
+			from, to := c.Span(i)
+			if p.Class == effect.Set && from == to {
+				out += " -"
+			} else if p.Class == effect.Set {
+				out += fmt.Sprint(" ", c.Codes[from:to])
+			} else {
+				out += fmt.Sprintf(" %q", c.Data[from:to])
+			}
+		}
+	}
+	return out
+}
+
+// TestKept: a chunk never has more runs than maxRuns, and events that come evenly are
+// seldom written again.
+func TestKept(t *testing.T) {
+	table := &EventTable{Event: 20}
+	var l0 []*L0
+	var runs ActRuns
+	again, before := 0, 0
+	l := NewL0(1, nil, []*EventTable{table}, 1)
+	for i := range 60 {
+		next := NewL0(uint64(i), nil, []*EventTable{table}, 1)
+		next.After(l)
+		l = next
+		n := 100 + i%7
+		a := effect.Acts{Event: 20}
+		a.Columns = []effect.Column{{Attr: effect.TimeColumn, Class: effect.Int}, {Attr: effect.HashColumn, Class: effect.Int}}
+		for k := range n {
+			a.Ords = append(a.Ords, uint32(k))
+			a.Columns[0].Ints, a.Columns[1].Ints = append(a.Columns[0].Ints, int64(i)), append(a.Columns[1].Ints, 0)
+		}
+		l.Append(1, &effect.Outcome{Acts: []effect.Acts{a}}, nil, nil, 1)
+		runs = SettleActs(table, 1, runs, append(l0[:0], l))
+		all := 0
+		for _, run := range runs[0] {
+			all += run.Len()
+		}
+		if all != before+n || len(runs[0]) > maxRuns {
+			t.Fatalf("%d events in %d runs, want %d in at most %d", all, len(runs[0]), before+n, maxRuns)
+		}
+		if again += runs[0][len(runs[0])-1].Len() - n; i == 29 && again > before {
+			t.Errorf("of %d events %d were written again", all, again)
+		}
+		before = all
 	}
 }

@@ -42,7 +42,7 @@ func NewL0(first uint64, attrs []schema.AttrID, events []*EventTable, chunks int
 		l.lists[i] = make([]atomic.Pointer[list], chunks)
 	}
 	for _, t := range events {
-		l.events[t.Event] = &eventLists{t, make([]actSlot, chunks)}
+		l.events[t.Event] = &eventLists{table: t, lists: make([]actSlot, chunks)}
 	}
 	return l
 }
