@@ -14,7 +14,7 @@ type Sorter struct{ refs, spare []Ref }
 
 // radixFrom is from how many events on they are sorted by the digits of their ordinals:
 // with fewer, counting the 256 values of a digit costs more than comparing (measured).
-const radixFrom = 64
+const radixFrom = 12
 
 // Sort returns the events of some lists of one chunk by profile, time and hash, until the
 // next call. Most profiles have one event in a head, so sorting the ordinals is nearly
