@@ -112,9 +112,9 @@ func (c *column) addString(row int, s []byte) {
 		return
 	}
 	known := c.dict.list.Len()
-	code := c.dict.code(s)
+	code, length := c.dict.code(s)
 	c.index = append(c.index, code)
-	c.plainBytes += stringSize(c.dict.list.At(int(code)))
+	c.plainBytes += uvarintLen(uint64(length)) + length
 	if n := c.dict.list.Len(); n != known && n%spreadStep == 0 && c.distinct() {
 		for _, i := range c.index {
 			c.plain.add(c.dict.list.At(int(i)))
@@ -139,7 +139,8 @@ func (c *column) openSet(row int) {
 }
 
 func (c *column) addElement(s []byte) {
-	c.index = append(c.index, c.dict.code(s))
+	code, _ := c.dict.code(s)
+	c.index = append(c.index, code)
 	c.counts[len(c.counts)-1]++
 }
 
@@ -214,7 +215,7 @@ func (c *column) appendData(dst []byte) ([]byte, byte, error) {
 		old := c.dict.list
 		c.dict = dict{}
 		for i, code := range c.index {
-			c.index[i] = c.dict.code(old.At(int(code)))
+			c.index[i], _ = c.dict.code(old.At(int(code)))
 		}
 	}
 	switch {

@@ -2,9 +2,9 @@ package batch
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"slices"
 
 	"golang.org/x/text/unicode/norm"
@@ -76,7 +76,8 @@ func (s Strings) append(dst []byte) []byte {
 // dict gives strings codes in order of their first appearance.
 type dict struct {
 	seed  maphash.Seed
-	slots []slot // open addressing, at most half full, a power of two
+	salt  [2]uint64 // of the hashes of short strings, made of the seed
+	slots []slot    // open addressing, at most half full, a power of two
 	list  stringList
 }
 
@@ -85,12 +86,14 @@ type slot struct {
 	code uint32 // plus one; 0 is an empty slot
 }
 
-// code returns the code of s in NFC. Only a string that is seen for the first time is
-// normalised, so that a column of few distinct values pays once for each.
-func (d *dict) code(s []byte) uint32 {
+// code returns the code of s in NFC, and the length it then has. Only a string that is
+// seen for the first time is normalised, so that a column of few distinct values pays
+// once for each.
+func (d *dict) code(s []byte) (code uint32, length int) {
 	if len(d.slots) == 0 {
 		d.slots = make([]slot, 64)
 		d.seed = maphash.MakeSeed()
+		d.salt = [2]uint64{maphash.Comparable(d.seed, 0), maphash.Comparable(d.seed, 1)}
 	}
 	at, hash := d.find(s)
 	if d.slots[at].code == 0 && !isNFC(s) {
@@ -98,19 +101,19 @@ func (d *dict) code(s []byte) uint32 {
 		at, hash = d.find(s)
 	}
 	if known := d.slots[at].code; known != 0 {
-		return known - 1
+		return known - 1, len(s)
 	}
 	d.list.add(s)
 	d.slots[at] = slot{hash, uint32(d.list.Len())}
 	if d.list.Len()*2 > len(d.slots) {
 		d.grow()
 	}
-	return uint32(d.list.Len() - 1)
+	return uint32(d.list.Len() - 1), len(s)
 }
 
 // find returns the slot of s, or the empty one where it belongs.
 func (d *dict) find(s []byte) (at, hash uint32) {
-	hash = uint32(maphash.Bytes(d.seed, s))
+	hash = d.hash(s)
 	mask := uint32(len(d.slots) - 1)
 	for at = hash & mask; d.slots[at].code != 0; at = (at + 1) & mask {
 		if d.slots[at].hash == hash && bytes.Equal(d.list.At(int(d.slots[at].code-1)), s) {
@@ -118,6 +121,24 @@ func (d *dict) find(s []byte) (at, hash uint32) {
 		}
 	}
 	return at, hash
+}
+
+// hash multiplies the two ends of a short string, which overlap, by what nobody outside
+// knows: for the few bytes that most values have, the general hash is mostly the call.
+func (d *dict) hash(s []byte) uint32 {
+	var a, b uint64
+	switch n := len(s); {
+	case n > 16:
+		return uint32(maphash.Bytes(d.seed, s))
+	case n >= 8:
+		a, b = binary.LittleEndian.Uint64(s), binary.LittleEndian.Uint64(s[n-8:])
+	case n >= 4:
+		a, b = uint64(binary.LittleEndian.Uint32(s)), uint64(binary.LittleEndian.Uint32(s[n-4:]))
+	case n > 0:
+		a = uint64(s[0]) | uint64(s[n/2])<<8 | uint64(s[n-1])<<16
+	}
+	hi, lo := bits.Mul64(a^d.salt[0], b^d.salt[1]^uint64(len(s)))
+	return uint32(hi ^ lo)
 }
 
 func (d *dict) grow() {
@@ -150,7 +171,7 @@ func (d *dict) sorted() (s stringList, rank []uint32) {
 		order[i] = uint32(i)
 	}
 	slices.SortFunc(order, func(a, b uint32) int {
-		return cmp.Or(bytes.Compare(d.list.At(int(a)), d.list.At(int(b))), cmp.Compare(a, b))
+		return bytes.Compare(d.list.At(int(a)), d.list.At(int(b))) // no two are equal
 	})
 	s.ends = make([]uint32, 0, len(order))
 	s.data = make([]byte, 0, len(d.list.data))
