@@ -31,14 +31,8 @@ func (f *Folder) Check(ctx context.Context, job *Job) (c Checked, err error) {
 	f.n = int(u.Covered)
 	held := heldRows{data: f.buf[:0]}
 	f.held = &held
-	rows := f.foldInts
-	switch u.Class {
-	case effect.Bytes:
-		rows = f.foldBytes
-	case effect.Set:
-		rows = f.foldSets
-	}
-	if err := rows(); err != nil {
+	f.anew = true
+	if err := f.rows(ctx); err != nil {
 		problem("%v", err)
 		return c, ctx.Err()
 	}

@@ -2,9 +2,11 @@ package base
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 	"runtime"
+	"slices"
 
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/effect"
@@ -52,6 +54,8 @@ type Folder struct {
 	job      *Job
 	table    *kv.Table
 	held     *heldRows
+	old      oldBlocks
+	anew     bool // blocks are encoded again although nothing has changed in them
 	setBlock []uint32
 }
 
@@ -71,19 +75,11 @@ func (f *Folder) Fold(ctx context.Context, job *Job) (u *Unit, err error) {
 	if f.table, err = f.store.NewTable(); err != nil {
 		return nil, err
 	}
-	var rows func() error
-	switch job.Class {
-	case effect.Bytes:
-		rows = f.foldBytes
-	case effect.Set:
-		rows = f.foldSets
-	default:
-		rows = f.foldInts
-	}
 	// The manifest is the first key of the unit and known last, so the rows are made in memory first.
 	held := heldRows{data: f.buf[:0]}
 	f.held = &held
-	if err = rows(); err == nil {
+	f.anew = false
+	if err = f.rows(ctx); err == nil {
 		err = held.write(f.table, f.unit)
 	}
 	f.buf = held.data
@@ -95,6 +91,24 @@ func (f *Folder) Fold(ctx context.Context, job *Job) (u *Unit, err error) {
 	}
 	f.unit.attach(f.cache)
 	return f.unit, nil
+}
+
+// rows makes the rows of the new generation, block by block.
+func (f *Folder) rows(ctx context.Context) (err error) {
+	if err := f.old.open(ctx, f.store, f.job.Old); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.old.close()) }()
+	// Whole blocks: decoders write whole bitmaps.
+	f.present = resize(f.present, (f.n+BlockSize-1)/BlockSize*BlockSize/64)
+	clear(f.present)
+	switch f.job.Class {
+	case effect.Bytes:
+		return f.foldBytes()
+	case effect.Set:
+		return f.foldSets()
+	}
+	return f.foldInts()
 }
 
 func joinDiscard(t *kv.Table, err error) error {
@@ -157,25 +171,20 @@ func (f *Folder) cover() int {
 	return n
 }
 
-// facts moves the unit's digests from the old to the new value of touched ordinals.
-// before and after return the value hashes of entry i, none for absent; replica hashes likewise.
-func (f *Folder) facts(chunk int, s *head.Settled, before, after func(i int, each func(content, replica uint64))) error {
-	if err := f.touched(chunk, s.Ords); err != nil {
-		return err
-	}
-	base := uint64(f.job.ID.Shard) << bitmap.ShardBits
-	for i, o := range f.ords {
-		who, ord := f.who[i], base|uint64(o)
-		before(i, func(c, r uint64) {
-			f.unit.Content.Sub(digest.Fact(who, c))
-			f.unit.Replica.Sub(digest.Fact(ord, r))
-		})
-		after(i, func(c, r uint64) {
-			f.unit.Content.Add(digest.Fact(who, c))
-			f.unit.Replica.Add(digest.Fact(ord, r))
-		})
-	}
-	return nil
+// add counts a fact of touched ordinal i (see touched): its value's hashes. sub takes one away.
+func (f *Folder) add(i int, content, replica uint64) {
+	f.unit.Content.Add(digest.Fact(f.who[i], content))
+	f.unit.Replica.Add(digest.Fact(f.ordinal(i), replica))
+}
+
+func (f *Folder) sub(i int, content, replica uint64) {
+	f.unit.Content.Sub(digest.Fact(f.who[i], content))
+	f.unit.Replica.Sub(digest.Fact(f.ordinal(i), replica))
+}
+
+// ordinal returns touched ordinal i, that of the store.
+func (f *Folder) ordinal(i int) uint64 {
+	return uint64(f.job.ID.Shard)<<bitmap.ShardBits | uint64(f.ords[i])
 }
 
 // touched fills ords with a chunk's ordinals within the shard, and who with their keys' hashes.
@@ -197,53 +206,53 @@ func resize[T any](s []T, n int) []T {
 
 // foldInts folds numbers and codes (a code is a number here).
 func (f *Folder) foldInts() error {
-	if err := f.loadInts(); err != nil {
-		return err
-	}
-	for c, s := range f.job.Settled {
-		if s == nil {
-			continue
-		}
-		runtime.Gosched()
-		if err := f.applyInts(c, s); err != nil {
+	f.ints = resize(f.ints, f.n)
+	for at := 0; at < f.n; at += BlockSize {
+		values := f.ints[at:min(at+BlockSize, f.n)]
+		b, err := f.old.next()
+		if err != nil {
 			return err
 		}
-	}
-	for at := 0; at < f.n; at += BlockSize {
-		end := min(at+BlockSize, f.n)
-		if err := f.addBlock(at/BlockSize, func(dst []byte) ([]byte, error) {
-			return column.EncodeInts(dst, f.ints[at:end], f.present[at/64:(end+63)/64]), nil
+		known := 0
+		if b != nil {
+			known = min(len(b.ints.Append(values[:0], f.present[at/64:])), len(values))
+		}
+		clear(values[known:])
+		s, from, to := f.settledIn(at)
+		if s != nil {
+			if err := f.applyInts(at, s, from, to); err != nil {
+				return err
+			}
+		}
+		if err := f.addBlock(at, s == nil, func(dst []byte) ([]byte, error) {
+			return column.EncodeInts(dst, values, f.present[at/64:(at+len(values)+63)/64]), nil
 		}); err != nil {
 			return err
 		}
 	}
+	f.present = f.present[:(f.n+63)/64]
 	if err := f.addExists(); err != nil || f.job.Class != effect.Code {
 		return err
 	}
 	return f.addCodes()
 }
 
-// loadInts decodes the old generation; ordinals beyond it are absent.
-func (f *Folder) loadInts() error {
-	words := (f.n + 63) / 64
-	f.ints, f.present = resize(f.ints, f.n)[:0], resize(f.present, (f.n+BlockSize-1)/BlockSize*BlockSize/64)
-	for i := range f.present {
-		f.present[i] = 0
+// settledIn returns the entries from..to-1 of s that the head has settled for the block
+// that begins at an ordinal; s is nil if there are none.
+func (f *Folder) settledIn(at int) (s *head.Settled, from, to int) {
+	chunk, first := at/bitmap.ChunkSize, at%bitmap.ChunkSize
+	if chunk >= len(f.job.Settled) || f.job.Settled[chunk] == nil {
+		return nil, 0, 0
 	}
-	if old := f.job.Old; old != nil {
-		for i := range old.blocks {
-			runtime.Gosched()
-			b, err := old.block(i)
-			if err != nil {
-				return err
-			}
-			at := i * BlockSize / 64
-			f.ints = b.ints.Append(f.ints, f.present[at:at+(b.ints.Len()+63)/64])
-		}
+	s = f.job.Settled[chunk]
+	find := func(ord int) int {
+		i, _ := slices.BinarySearchFunc(s.Ords, ord, func(have uint16, want int) int { return int(have) - want })
+		return i
 	}
-	f.ints = append(f.ints, make([]int64, f.n-len(f.ints))...)
-	f.present = f.present[:words]
-	return nil
+	if from, to = find(first), find(first+BlockSize); from == to {
+		return nil, 0, 0
+	}
+	return s, from, to
 }
 
 func (f *Folder) has(i int) bool { return f.present[i>>6]>>(i&63)&1 != 0 }
@@ -256,17 +265,16 @@ func (f *Folder) hashes(v int64) (content, replica uint64) {
 	return h, h
 }
 
-// applyInts writes a chunk's settled numbers over the column, and moves the digests.
-func (f *Folder) applyInts(chunk int, s *head.Settled) error {
-	if err := f.touched(chunk, s.Ords); err != nil {
+// applyInts writes the settled numbers of a block over the column, and moves the digests.
+func (f *Folder) applyInts(at int, s *head.Settled, from, to int) error {
+	if err := f.touched(at/bitmap.ChunkSize, s.Ords[from:to]); err != nil {
 		return err
 	}
-	first := chunk * bitmap.ChunkSize
 	base := uint64(f.job.ID.Shard) << bitmap.ShardBits
 	content, replica := f.unit.Content, f.unit.Replica
-	for i, o := range s.Ords {
-		k := first + int(o)
-		who, ord := f.who[i], base|uint64(k)
+	for i, o := range f.ords {
+		k := int(o)
+		who, ord := f.who[i], base|uint64(o)
 		if f.has(k) {
 			c, r := f.hashes(f.ints[k])
 			content.Sub(digest.Fact(who, c))
@@ -275,9 +283,10 @@ func (f *Folder) applyInts(chunk int, s *head.Settled) error {
 		var v int64
 		var ok bool
 		if s.Class == effect.Code {
-			v, ok = int64(s.Code(i)), s.Code(i) != schema.NoCode
+			code := s.Code(from + i)
+			v, ok = int64(code), code != schema.NoCode
 		} else {
-			v, ok = s.Int(i)
+			v, ok = s.Int(from + i)
 		}
 		if !ok {
 			f.ints[k] = 0
@@ -294,9 +303,14 @@ func (f *Folder) applyInts(chunk int, s *head.Settled) error {
 	return nil
 }
 
-func (f *Folder) addBlock(i int, encode func(dst []byte) ([]byte, error)) error {
+// addBlock adds the block that begins at an ordinal: the old generation's bytes if that
+// has all of it, unchanged, else what encode makes. There is one form of a block only.
+func (f *Folder) addBlock(at int, unchanged bool, encode func(dst []byte) ([]byte, error)) error {
 	runtime.Gosched() // a fold is in no hurry, and who waits for the writer is
-	n, err := f.held.add(keys.Block, uint32(i), encode)
+	if unchanged && !f.anew && f.job.Old != nil && int(f.job.Old.Covered) >= min(at+BlockSize, f.n) {
+		encode = func(dst []byte) ([]byte, error) { return append(dst, f.old.raw...), nil }
+	}
+	n, err := f.held.add(keys.Block, uint32(at/BlockSize), encode)
 	f.unit.Columns += n
 	return err
 }

@@ -3,75 +3,70 @@ package base
 import (
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/head"
+	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/column"
 )
 
-// foldBytes folds inline strings and keys, block by block.
+// foldBytes folds inline strings and keys.
 func (f *Folder) foldBytes() error {
-	f.present = resize(f.present, (f.n+63)/64)
-	for i := range f.present {
-		f.present[i] = 0
-	}
 	values := make([][]byte, BlockSize)
 	for at := 0; at < f.n; at += BlockSize {
 		end := min(at+BlockSize, f.n)
-		if err := f.loadBytes(at/BlockSize, values[:end-at]); err != nil {
+		part := values[:end-at]
+		unchanged, err := f.loadBytes(at, part)
+		if err != nil {
 			return err
 		}
-		for i, v := range values[:end-at] {
+		for i, v := range part {
 			if v != nil {
 				k := at + i
 				f.present[k>>6] |= 1 << (k & 63)
 			}
 		}
-		if err := f.addBlock(at/BlockSize, func(dst []byte) ([]byte, error) {
-			return column.EncodeStrings(dst, values[:end-at]), nil
+		if err := f.addBlock(at, unchanged, func(dst []byte) ([]byte, error) {
+			return column.EncodeStrings(dst, part), nil
 		}); err != nil {
 			return err
 		}
 	}
+	f.present = f.present[:(f.n+63)/64]
 	return f.addExists()
 }
 
-// loadBytes writes block i's values, after the head's changes, to values.
-func (f *Folder) loadBytes(i int, values [][]byte) error {
+// loadBytes writes the next block's values, after the head's changes, to values.
+func (f *Folder) loadBytes(at int, values [][]byte) (unchanged bool, err error) {
 	clear(values)
-	if f.job.Old != nil {
-		b, err := f.job.Old.block(i)
-		if err != nil {
-			return err
-		}
-		if b != nil {
-			for k := range min(b.strings.Len(), len(values)) {
-				if v, ok := b.strings.At(k); ok {
-					values[k] = notNil(v)
-				}
+	b, err := f.old.next()
+	if err != nil {
+		return false, err
+	}
+	if b != nil {
+		for k := range min(b.strings.Len(), len(values)) {
+			if v, ok := b.strings.At(k); ok {
+				values[k] = notNil(v)
 			}
 		}
 	}
-	chunk := i / chunkBlocks
-	if chunk >= len(f.job.Settled) || f.job.Settled[chunk] == nil {
-		return nil
+	s, from, to := f.settledIn(at)
+	if s == nil {
+		return true, nil
 	}
-	s, first := f.job.Settled[chunk], i%chunkBlocks*BlockSize
-	from, to := span(s, first, first+BlockSize)
-	part := *s // the facts of this block's entries only
-	part.Ords = s.Ords[from:to]
-	err := f.facts(chunk, &part, func(k int, each func(c, r uint64)) {
-		if v := values[int(part.Ords[k])-first]; v != nil {
-			h := digest.Text(v)
-			each(h, h)
-		}
-	}, func(k int, each func(c, r uint64)) {
-		if v := s.Value(from + k); v != nil {
-			h := digest.Text(v)
-			each(h, h)
-		}
-	})
-	for k := from; k < to; k++ {
-		values[int(s.Ords[k])-first] = s.Value(k)
+	if err := f.touched(at/bitmap.ChunkSize, s.Ords[from:to]); err != nil {
+		return false, err
 	}
-	return err
+	for i, o := range f.ords {
+		if v := values[int(o)-at]; v != nil {
+			h := digest.Text(v)
+			f.sub(i, h, h)
+		}
+		v := s.Value(from + i)
+		if v != nil {
+			h := digest.Text(v)
+			f.add(i, h, h)
+		}
+		values[int(o)-at] = v
+	}
+	return false, nil
 }
 
 func notNil(v []byte) []byte {
@@ -81,45 +76,27 @@ func notNil(v []byte) []byte {
 	return v
 }
 
-// span returns which entries of s lie in [lo, hi).
-func span(s *head.Settled, lo, hi int) (from, to int) {
-	for from < len(s.Ords) && int(s.Ords[from]) < lo {
-		from++
-	}
-	to = from
-	for to < len(s.Ords) && int(s.Ords[to]) < hi {
-		to++
-	}
-	return from, to
-}
-
 // foldSets folds sets: the whole shard's elements as ends and codes.
 func (f *Folder) foldSets() error {
 	f.ends, f.codes = f.ends[:0], f.codes[:0]
-	f.present = resize(f.present, (f.n+63)/64)
-	for i := range f.present {
-		f.present[i] = 0
-	}
+	ends := make([]uint32, BlockSize)
 	for at := 0; at < f.n; at += BlockSize {
-		end := min(at+BlockSize, f.n)
-		n := len(f.ends)
-		if err := f.loadSets(at/BlockSize, end-at); err != nil {
+		n := min(at+BlockSize, f.n) - at
+		base := uint32(len(f.codes))
+		unchanged, err := f.loadSets(at, n)
+		if err != nil {
 			return err
 		}
-		ends := make([]uint32, end-at)
-		base := uint32(0)
-		if n > 0 {
-			base = f.ends[n-1]
-		}
-		for i, e := range f.ends[n:] {
+		for i, e := range f.ends[at:] {
 			ends[i] = e - base
 		}
-		if err := f.addBlock(at/BlockSize, func(dst []byte) ([]byte, error) {
-			return column.EncodeSets(dst, ends, f.codes[base:]), nil
+		if err := f.addBlock(at, unchanged, func(dst []byte) ([]byte, error) {
+			return column.EncodeSets(dst, ends[:n], f.codes[base:]), nil
 		}); err != nil {
 			return err
 		}
 	}
+	f.present = f.present[:(f.n+63)/64]
 	from := uint32(0)
 	for i, e := range f.ends {
 		if e > from {
@@ -133,60 +110,54 @@ func (f *Folder) foldSets() error {
 	return f.addElements()
 }
 
-// loadSets appends the n sets of block i, after the head's changes.
-func (f *Folder) loadSets(i, n int) error {
-	var b *block
-	if f.job.Old != nil {
-		var err error
-		if b, err = f.job.Old.block(i); err != nil {
-			return err
+// loadSets appends the n sets of the next block, after the head's changes.
+func (f *Folder) loadSets(at, n int) (unchanged bool, err error) {
+	b, err := f.old.next()
+	if err != nil {
+		return false, err
+	}
+	s, from, to := f.settledIn(at)
+	if s == nil {
+		if b != nil {
+			f.ends, f.codes = b.sets.Append(f.ends, f.codes)
 		}
-	}
-	chunk := i / chunkBlocks
-	var s *head.Settled
-	from, to, first := 0, 0, i%chunkBlocks*BlockSize
-	if chunk < len(f.job.Settled) && f.job.Settled[chunk] != nil {
-		s = f.job.Settled[chunk]
-		from, to = span(s, first, first+BlockSize)
-	}
-	stored := func(k int) []uint32 {
-		f.setBlock = f.setBlock[:0]
-		if b != nil && k < b.sets.Len() {
-			f.setBlock = b.sets.AppendTo(k, f.setBlock)
+		for len(f.ends) < at+n {
+			f.ends = append(f.ends, uint32(len(f.codes)))
 		}
-		return f.setBlock
+		return true, nil
 	}
-	if s != nil && to > from {
-		if err := f.setFacts(chunk, s, from, to, first, stored); err != nil {
-			return err
-		}
+	if err := f.touched(at/bitmap.ChunkSize, s.Ords[from:to]); err != nil {
+		return false, err
 	}
+	touched := 0
 	for k := range n {
-		if from < to && int(s.Ords[from]) == first+k {
-			f.codes = s.Change(from, stored(k), f.codes)
-			from++
+		stored := f.setBlock[:0]
+		if b != nil && k < b.sets.Len() {
+			stored = b.sets.AppendTo(k, stored)
+			f.setBlock = stored
+		}
+		if touched < len(f.ords) && int(f.ords[touched]) == at+k {
+			f.changeSet(s, from+touched, touched, stored)
+			touched++
 		} else {
-			f.codes = append(f.codes, stored(k)...)
+			f.codes = append(f.codes, stored...)
 		}
 		f.ends = append(f.ends, uint32(len(f.codes)))
 	}
-	return nil
+	return false, nil
 }
 
-func (f *Folder) setFacts(chunk int, s *head.Settled, from, to, first int, stored func(int) []uint32) error {
-	part := *s
-	part.Ords = s.Ords[from:to]
-	var out []uint32
-	return f.facts(chunk, &part, func(k int, each func(c, r uint64)) {
-		for _, code := range stored(int(part.Ords[k]) - first) {
-			each(f.job.What(code), uint64(code))
-		}
-	}, func(k int, each func(c, r uint64)) {
-		out = s.Change(from+k, stored(int(part.Ords[k])-first), out[:0])
-		for _, code := range out {
-			each(f.job.What(code), uint64(code))
-		}
-	})
+// changeSet appends what a stored set becomes by entry k of s, touched ordinal i, and
+// moves the digests.
+func (f *Folder) changeSet(s *head.Settled, k, i int, stored []uint32) {
+	for _, code := range stored {
+		f.sub(i, f.job.What(code), uint64(code))
+	}
+	before := len(f.codes)
+	f.codes = s.Change(k, stored, f.codes)
+	for _, code := range f.codes[before:] {
+		f.add(i, f.job.What(code), uint64(code))
+	}
 }
 
 // addElements writes one fragment per element code.

@@ -174,10 +174,10 @@ func (u *Unit) block(i int) (*block, error) {
 	b := &block{}
 	ok, err := u.cache.store.View(u.ID.Row(keys.Block, uint32(i)), func(v []byte) error { return b.decode(u.Class, v) })
 	if err == nil && !ok {
-		err = query.Errorf(query.CodeCorrupt, "it is missing")
+		err = errMissing
 	}
 	if err != nil {
-		return nil, u.damaged("column block", err, column.ErrCorrupt, column.ErrNewerFormat)
+		return nil, u.damagedBlock(err)
 	}
 	keep(u.cache, &u.blocks[i], b, int64(b.memBytes()))
 	return b, nil
@@ -196,6 +196,14 @@ func (b *block) decode(class effect.Class, v []byte) (err error) {
 }
 
 var errMissing = errors.New("it is missing")
+
+// damagedBlock says that a column block could not be read.
+func (u *Unit) damagedBlock(err error) error {
+	if errors.Is(err, errMissing) {
+		return u.damaged("column block", err, errMissing, column.ErrNewerFormat)
+	}
+	return u.damaged("column block", err, column.ErrCorrupt, column.ErrNewerFormat)
+}
 
 func (u *Unit) damaged(what string, err, corrupt, newer error) error {
 	return kv.Damaged(fmt.Sprintf("%s of attribute %d, shard %d, generation %d", what, u.ID.Attr, u.ID.Shard, u.ID.Generation), err, corrupt, newer)

@@ -377,22 +377,53 @@ func (s *Store) GetSealed(key []byte) ([]byte, error) {
 
 // Scan calls f for each key of a span, in order; what f gets is valid during the call.
 func (s *Store) Scan(ctx context.Context, span keys.Span, f func(k, v []byte) (more bool, err error)) (err error) {
-	it, err := s.DB.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: span.Start, UpperBound: span.End})
+	rows, err := s.Rows(ctx, span)
 	if err != nil {
-		return wrap("scan", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		v, err := it.ValueAndErr()
-		if err != nil {
-			return wrap("scan", err)
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for {
+		k, v, ok, err := rows.Next()
+		if err != nil || !ok {
+			return err
 		}
-		if more, err := f(it.Key(), v); err != nil || !more {
+		if more, err := f(k, v); err != nil || !more {
 			return err
 		}
 	}
-	return wrap("scan", it.Error())
 }
+
+// Rows walks over the rows of a span, in order, as they were when it began. It belongs to
+// one goroutine.
+type Rows struct {
+	it    *pebble.Iterator
+	begun bool
+}
+
+// Rows begins a walk; close it.
+func (s *Store) Rows(ctx context.Context, span keys.Span) (*Rows, error) {
+	it, err := s.DB.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: span.Start, UpperBound: span.End})
+	if err != nil {
+		return nil, wrap("scan", err)
+	}
+	return &Rows{it: it}, nil
+}
+
+// Next returns the next row, which is valid until the call after; ok is false behind the last.
+func (r *Rows) Next() (key, value []byte, ok bool, err error) {
+	move := r.it.Next
+	if !r.begun {
+		move, r.begun = r.it.First, true
+	}
+	if !move() {
+		return nil, nil, false, wrap("scan", r.it.Error())
+	}
+	value, err = r.it.ValueAndErr()
+	return r.it.Key(), value, err == nil, wrap("scan", err)
+}
+
+// Close ends the walk.
+func (r *Rows) Close() error { return r.it.Close() }
 
 // Reclaim gives back the disk that deleted log records and old generations take:
 // deletions free it once they have left the memtable and met what they delete.

@@ -2,10 +2,12 @@ package view
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -17,6 +19,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/column"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -130,14 +133,18 @@ func (x *tiers) ord() uint32 {
 
 // write appends an outcome, with the same profile several times at times.
 func (x *tiers) write() {
-	o := &effect.Outcome{}
-	b := effect.Block{}
 	n := 1 + x.r.IntN(30)
 	if x.r.IntN(6) == 0 {
 		n = 2500 // more than a dense settled object takes
 	}
+	x.writeTo(n, x.ord)
+}
+
+func (x *tiers) writeTo(n int, ord func() uint32) {
+	o := &effect.Outcome{}
+	b := effect.Block{}
 	for range n {
-		b.Ords = append(b.Ords, x.ord())
+		b.Ords = append(b.Ords, ord())
 	}
 	if x.r.IntN(2) == 0 {
 		slices.Sort(b.Ords)
@@ -259,14 +266,7 @@ func (x *tiers) foldUnit(attr schema.AttrID, class effect.Class, shard uint32) {
 	for len(units) <= int(shard) {
 		units = append(units, nil)
 	}
-	first := shard << bitmap.ShardBits
-	job := &base.Job{ID: keys.Unit{Attr: uint32(attr), Shard: shard, Generation: x.folds}, Class: class, Old: units[shard], Settled: part, Folded: x.folds,
-		Who: func(ords []uint32, dst []uint64) error {
-			for i, o := range ords {
-				dst[i] = uint64(first | o)
-			}
-			return nil
-		}, What: func(code uint32) uint64 { return uint64(code) + 1000 }}
+	job := x.job(keys.Unit{Attr: uint32(attr), Shard: shard, Generation: x.folds}, class, units[shard], part)
 	u, err := x.folder.Fold(x.t.Context(), job)
 	if err != nil {
 		x.t.Fatal(err)
@@ -280,6 +280,17 @@ func (x *tiers) foldUnit(attr schema.AttrID, class effect.Class, shard uint32) {
 	x.s.Tiers.Settled = maps.Clone(x.s.Tiers.Settled)
 	x.s.Tiers.Settled[attr] = list
 	x.reopen(u)
+}
+
+func (x *tiers) job(id keys.Unit, class effect.Class, old *base.Unit, settled []*head.Settled) *base.Job {
+	first := id.Shard << bitmap.ShardBits
+	return &base.Job{ID: id, Class: class, Old: old, Settled: settled, Folded: x.folds,
+		Who: func(ords []uint32, dst []uint64) error {
+			for i, o := range ords {
+				dst[i] = uint64(first | o)
+			}
+			return nil
+		}, What: func(code uint32) uint64 { return uint64(code) + 1000 }}
 }
 
 // reopen reads a unit's manifest back and compares.
@@ -437,4 +448,53 @@ func TestDigestsOfUnits(t *testing.T) {
 			t.Errorf("attribute %d: sums %v %v, want %v %v", attr, content, replica, wantContent, wantReplica)
 		}
 	}
+}
+
+// TestUnchangedBlocks folds changes of single blocks into units that have more, and grows
+// units whose last block is not whole: what is taken over as it was is what encoding it
+// again would make.
+func TestUnchangedBlocks(t *testing.T) {
+	x := newTiers(t, rand.New(rand.NewPCG(23, 1)))
+	for _, at := range []struct{ from, spread uint32 }{
+		{0, base.BlockSize + 900}, {3*base.BlockSize + 5, 100}, {7, 1}, {2 * base.BlockSize, 300}, {3*base.BlockSize + 50, base.BlockSize},
+	} {
+		for range 8 {
+			x.writeTo(1000, func() uint32 { return at.from + x.r.Uint32N(at.spread) })
+		}
+		x.freeze()
+		x.settle()
+		for attr, class := range classes() {
+			x.foldUnit(attr, class, 0)
+			if problems := x.check(attr, class, 0); len(problems) > 0 {
+				t.Fatalf("%d ordinals from %d: %q", at.spread, at.from, problems)
+			}
+		}
+		x.compare(fmt.Sprintf("%d ordinals from %d", at.spread, at.from), &x.s, x.want)
+	}
+}
+
+// TestOnlyForm plants a block that says the same in fewer values.
+func TestOnlyForm(t *testing.T) {
+	x := newTiers(t, rand.New(rand.NewPCG(24, 1)))
+	for range 8 {
+		x.writeTo(50, func() uint32 { return 2*base.BlockSize + x.r.Uint32N(100) })
+	}
+	x.freeze()
+	x.settle()
+	x.foldUnit(intAttr, effect.Int, 0)
+	b := x.store.NewBatch()
+	b.Set(x.s.Units[intAttr][0].ID.Row(keys.Block, 1), column.EncodeInts(nil, make([]int64, 100), make([]uint64, 2)))
+	x.must("plant", errors.Join(b.Commit(false), b.Close()))
+	problems := x.check(intAttr, effect.Int, 0)
+	if len(problems) != 1 || !strings.Contains(problems[0], "column block 1 is not in its only form") {
+		t.Errorf("%q", problems)
+	}
+}
+
+// check returns what is wrong with a unit.
+func (x *tiers) check(attr schema.AttrID, class effect.Class, shard int) []string {
+	u := x.s.Units[attr][shard]
+	checked, err := base.NewFolder(x.store, x.cache).Check(x.t.Context(), x.job(u.ID, class, u, nil))
+	x.must("check", err)
+	return checked.Problems
 }
