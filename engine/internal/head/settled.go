@@ -49,55 +49,73 @@ func (g *groups) of(code uint32) []uint16 {
 	return g.ords[g.start[i]:g.start[i+1]]
 }
 
-type codeOrd struct {
-	code uint32
-	ord  uint16
-}
-
-// makeGroups groups pairs, whose ordinals ascend, by a stable counting sort where codes
-// are few, which they mostly are.
-func makeGroups(pairs []codeOrd) groups {
-	top := uint32(0)
-	for _, p := range pairs {
-		top = max(top, p.code)
+// makeGroups groups ordinals, which ascend, by their codes; those with schema.NoCode are in
+// no group. It is a stable counting sort where codes are few, which they mostly are.
+func makeGroups(codes []uint32, ords []uint16) groups {
+	top, n := uint32(0), 0
+	for _, c := range codes {
+		if c != schema.NoCode {
+			top = max(top, c)
+			n++
+		}
 	}
-	if len(pairs) == 0 {
+	if n == 0 {
 		return groups{start: []uint32{0}}
 	}
 	if top >= bitmap.ChunkSize {
-		return sortGroups(pairs)
+		return sortGroups(codes, ords, n)
 	}
 	count := make([]uint32, top+2)
-	for _, p := range pairs {
-		count[p.code+1]++
+	for _, c := range codes {
+		if c != schema.NoCode {
+			count[c+1]++
+		}
 	}
-	g := groups{ords: make([]uint16, len(pairs))}
+	distinct := 0
+	for _, k := range count {
+		if k > 0 {
+			distinct++
+		}
+	}
+	g := groups{codes: make([]uint32, 0, distinct), start: make([]uint32, 0, distinct+1), ords: make([]uint16, n)}
 	for c := uint32(0); c <= top; c++ {
 		if count[c+1] > 0 {
 			g.codes, g.start = append(g.codes, c), append(g.start, count[c])
 		}
 		count[c+1] += count[c]
 	}
-	g.start = append(g.start, uint32(len(pairs)))
-	for _, p := range pairs {
-		g.ords[count[p.code]] = p.ord
-		count[p.code]++
+	g.start = append(g.start, uint32(n))
+	for i, c := range codes {
+		if c != schema.NoCode {
+			g.ords[count[c]] = ords[i]
+			count[c]++
+		}
 	}
 	return g
 }
 
-func sortGroups(pairs []codeOrd) groups {
+func sortGroups(codes []uint32, ords []uint16, n int) groups {
+	type codeOrd struct {
+		code uint32
+		ord  uint16
+	}
+	pairs := make([]codeOrd, 0, n)
+	for i, c := range codes {
+		if c != schema.NoCode {
+			pairs = append(pairs, codeOrd{c, ords[i]})
+		}
+	}
 	slices.SortFunc(pairs, func(a, b codeOrd) int {
 		return cmp.Or(cmp.Compare(a.code, b.code), cmp.Compare(a.ord, b.ord))
 	})
-	g := groups{ords: make([]uint16, len(pairs))}
+	g := groups{ords: make([]uint16, n)}
 	for i, p := range pairs {
 		if i == 0 || p.code != pairs[i-1].code {
 			g.codes, g.start = append(g.codes, p.code), append(g.start, uint32(i))
 		}
 		g.ords[i] = p.ord
 	}
-	g.start = append(g.start, uint32(len(pairs)))
+	g.start = append(g.start, uint32(n))
 	return g
 }
 
@@ -146,31 +164,56 @@ func (s *Settled) finish() {
 			s.touched[o>>6] |= 1 << (o & 63)
 		}
 	}
-	if s.Class != effect.Set {
-		for i, o := range s.Ords {
-			if !s.has(i) {
-				s.absent = append(s.absent, o)
-			}
-		}
-	}
 	switch s.Class {
-	case effect.Int:
-		s.narrowInts()
 	case effect.Code:
-		s.byCode = s.groupCodes()
+		s.noteAbsent()
+		s.byCode = makeGroups(s.codes, s.Ords)
+	case effect.Int:
+		s.noteAbsent()
+		s.narrowInts()
+	case effect.Bytes:
+		s.noteAbsent()
 	case effect.Set:
-		var add, del []codeOrd
-		for i, o := range s.Ords {
-			for _, op := range s.opsOf(i) {
-				if p := (codeOrd{op & effect.CodeMask, o}); op&effect.OpMask == effect.Add {
-					add = append(add, p)
-				} else {
-					del = append(del, p)
-				}
+		s.groupOps()
+	}
+}
+
+// noteAbsent lists the ordinals without a value.
+func (s *Settled) noteAbsent() {
+	n := 0
+	for i := range s.Ords {
+		if !s.has(i) {
+			n++
+		}
+	}
+	if n == 0 {
+		return
+	}
+	s.absent = make([]uint16, 0, n)
+	for i, o := range s.Ords {
+		if !s.has(i) {
+			s.absent = append(s.absent, o)
+		}
+	}
+}
+
+// groupOps groups who gets an element, and who loses it.
+func (s *Settled) groupOps() {
+	added := make([]uint32, len(s.ops)) // the codes; schema.NoCode where the op is of the other kind
+	removed := make([]uint32, len(s.ops))
+	ords := make([]uint16, len(s.ops))
+	from := uint32(0)
+	for i, end := range s.ends {
+		for k := from; k < end; k++ {
+			op := s.ops[k]
+			added[k], removed[k], ords[k] = op&effect.CodeMask, schema.NoCode, s.Ords[i]
+			if op&effect.OpMask != effect.Add {
+				added[k], removed[k] = removed[k], added[k]
 			}
 		}
-		s.byCode, s.removed = makeGroups(add), makeGroups(del)
+		from = end
 	}
+	s.byCode, s.removed = makeGroups(added, ords), makeGroups(removed, ords)
 }
 
 // narrowInts keeps offsets from the smallest number instead of numbers where they fit.
@@ -202,17 +245,6 @@ func (s *Settled) number(i int) int64 {
 		return s.low + int64(s.narrow[i])
 	}
 	return s.ints[i]
-}
-
-// groupCodes groups the ordinals by their code; the absent ones are in no group.
-func (s *Settled) groupCodes() groups {
-	pairs := make([]codeOrd, 0, len(s.codes))
-	for i, c := range s.codes {
-		if c != schema.NoCode {
-			pairs = append(pairs, codeOrd{c, s.Ords[i]})
-		}
-	}
-	return makeGroups(pairs)
 }
 
 func (s *Settled) opsOf(i int) []uint32 {
@@ -273,6 +305,9 @@ func (st *Settler) Settle(attr schema.AttrID, class effect.Class, chunk int, old
 // settleLast keeps the last value of each ordinal: where holds, per ordinal, the place
 // of its newest entry, counting old's entries first and then each list's.
 func (st *Settler) settleLast(class effect.Class, old *Settled, lists []entries) *Settled {
+	if inOrder(old, lists) {
+		return concatenate(class, old, lists)
+	}
 	st.seen = bitmap.Words{}
 	at := uint32(0)
 	if old != nil {
@@ -307,6 +342,53 @@ func (st *Settler) settleLast(class effect.Class, old *Settled, lists []entries)
 			k++
 		}
 		out.takeEntry(i, lists[k], int(w))
+	}
+	return out
+}
+
+// inOrder reports whether each list's ordinals ascend and are above those before it: as
+// new profiles have it.
+func inOrder(old *Settled, lists []entries) bool {
+	last := -1
+	if old != nil && len(old.Ords) > 0 {
+		last = int(old.Ords[len(old.Ords)-1])
+	}
+	for _, e := range lists {
+		if e.unordered.Load() || int(e.ord[0]) <= last {
+			return false
+		}
+		last = int(e.ord[e.count-1])
+	}
+	return true
+}
+
+// concatenate is settleLast of lists that are in order.
+func concatenate(class effect.Class, old *Settled, lists []entries) *Settled {
+	n := 0
+	if old != nil {
+		n = len(old.Ords)
+	}
+	for _, e := range lists {
+		n += e.count
+	}
+	out := &Settled{Class: class, Ords: make([]uint16, 0, n)}
+	out.allocate(n)
+	if old != nil {
+		out.Ords = append(out.Ords, old.Ords...)
+		for k := range old.Ords {
+			out.take(k, old, k)
+		}
+	}
+	for _, e := range lists {
+		at := len(out.Ords)
+		out.Ords = append(out.Ords, e.ord[:e.count]...)
+		if class == effect.Code {
+			copy(out.codes[at:], e.code[:e.count])
+			continue
+		}
+		for k := range e.count {
+			out.takeEntry(at+k, e, k)
+		}
 	}
 	return out
 }
@@ -358,6 +440,10 @@ func (c *change) apply(op uint32) {
 		return
 	}
 	code := op & effect.CodeMask
+	if n := len(c.ops); n == 0 || c.ops[n-1]&effect.CodeMask < code {
+		c.ops = append(c.ops, op)
+		return
+	}
 	i, ok := slices.BinarySearchFunc(c.ops, code, func(have, want uint32) int { return int(have&effect.CodeMask) - int(want) })
 	switch {
 	case ok:
@@ -372,7 +458,14 @@ func settleSets(old *Settled, lists []entries) *Settled {
 		ord uint16
 		op  uint32
 	}
-	var all []ordOp
+	n := 0
+	if old != nil {
+		n = len(old.Ords) + len(old.ops)
+	}
+	for _, e := range lists {
+		n += e.count
+	}
+	all := make([]ordOp, 0, n)
 	if old != nil {
 		for i, o := range old.Ords {
 			if old.reset[i] {
@@ -392,7 +485,16 @@ func settleSets(old *Settled, lists []entries) *Settled {
 	if !slices.IsSortedFunc(all, byOrd) {
 		slices.SortStableFunc(all, byOrd)
 	}
-	out := &Settled{Class: effect.Set}
+	n, ops := 0, 0
+	for i := range all {
+		if i == 0 || all[i].ord != all[i-1].ord {
+			n++
+		}
+		if all[i].op&effect.OpMask != effect.Reset {
+			ops++
+		}
+	}
+	out := &Settled{Class: effect.Set, Ords: make([]uint16, 0, n), reset: make([]bool, 0, n), ends: make([]uint32, 0, n), ops: make([]uint32, 0, ops)}
 	var c change
 	for i := 0; i < len(all); {
 		c.reset, c.ops = false, c.ops[:0]
