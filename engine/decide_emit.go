@@ -93,6 +93,14 @@ func (d *decider) emitScalars(b *block, c *blockColumn, e *effect.Column, codeOf
 	if !whole {
 		e.Rows = make([]uint32, 0, c.M)
 	}
+	switch e.Class {
+	case effect.Code:
+		e.Codes = make([]uint32, 0, c.M)
+	case effect.Int:
+		e.Ints = make([]int64, 0, c.M)
+	default:
+		e.Ends = make([]uint32, 0, c.M)
+	}
 	k := -1
 	for row, p := range b.place {
 		if !c.Has(row) {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/kantadb/kanta/engine/batch"
@@ -74,7 +75,7 @@ func (k *keyed) find(c *view.Cursor, seed uint64, keys batch.Strings) error {
 
 type newKey struct {
 	ord uint32
-	key string
+	key []byte // the decoded batch's
 }
 
 // lookUp finds the profiles of the keys of the op at hand, as the batches before have left
@@ -110,7 +111,7 @@ func (d *decider) lookUp(keys batch.Strings) (*keyed, error) {
 func (d *decider) resolve(k *keyed, i int) (ord uint32, known bool) {
 	if len(d.created)+len(d.clashes) > 0 {
 		key := k.keys.At(i)
-		if n, ok := d.created[k.hashes[i]]; ok && n.key == string(key) {
+		if n, ok := d.created[k.hashes[i]]; ok && bytes.Equal(n.key, key) {
 			return n.ord, true
 		}
 		if ord, ok := d.clashes[string(key)]; ok {
@@ -123,16 +124,26 @@ func (d *decider) resolve(k *keyed, i int) (ord uint32, known bool) {
 
 // remember notes that the batch creates a profile with key i.
 func (d *decider) remember(k *keyed, i int, ord uint32) {
-	hash, key := k.hashes[i], string(k.keys.At(i))
-	if _, taken := d.created[hash]; taken {
-		if d.clashes == nil {
-			d.clashes = map[string]uint32{}
-		}
-		d.clashes[key] = ord
+	hash, key := k.hashes[i], k.keys.At(i)
+	if d.created == nil {
+		d.created = make(map[uint64]newKey, k.unknown())
+	}
+	if _, taken := d.created[hash]; !taken {
+		d.created[hash] = newKey{ord, key}
 		return
 	}
-	if d.created == nil {
-		d.created = map[uint64]newKey{}
+	if d.clashes == nil {
+		d.clashes = map[string]uint32{}
 	}
-	d.created[hash] = newKey{ord, key}
+	d.clashes[string(key)] = ord
+}
+
+// unknown returns how many keys are nobody's.
+func (k *keyed) unknown() (n int) {
+	for _, ord := range k.ords {
+		if ord == view.NoProfile {
+			n++
+		}
+	}
+	return n
 }

@@ -331,7 +331,7 @@ func (d *decider) delete(op *batch.Op) error {
 
 // deleted makes later rows of the batch see that the profile is gone.
 func (d *decider) deleted(hash uint64, key string, ord uint32) {
-	if n, ok := d.created[hash]; ok && n.key == key {
+	if n, ok := d.created[hash]; ok && string(n.key) == key {
 		delete(d.created, hash)
 	}
 	delete(d.clashes, key)

@@ -286,6 +286,8 @@ func (w *writer) append(o *effect.Outcome) {
 
 // appendIndexes adds the strings of an outcome to the indexes that do not have position applied yet.
 func appendIndexes(s *view.State, o *effect.Outcome, applied uint64) {
+	var hashes []uint64
+	var ords []uint32
 	for i := range o.Blocks {
 		b := &o.Blocks[i]
 		for j := range b.Columns {
@@ -294,6 +296,7 @@ func appendIndexes(s *view.State, o *effect.Outcome, applied uint64) {
 			if x == nil || applied > 0 && x.Folded >= applied {
 				continue
 			}
+			hashes, ords = hashes[:0], ords[:0]
 			for k := range c.Len() {
 				if c.IsAbsent(k) {
 					continue
@@ -304,8 +307,9 @@ func appendIndexes(s *view.State, o *effect.Outcome, applied uint64) {
 				} else {
 					h = view.Hash(s.Seed, view.IndexBytes(schema.IntValue(c.Ints[k])))
 				}
-				x.Delta.Insert(h, b.Ords[c.Row(k)])
+				hashes, ords = append(hashes, h), append(ords, b.Ords[c.Row(k)])
 			}
+			x.Delta.InsertAll(hashes, ords)
 		}
 	}
 }

@@ -62,6 +62,22 @@ func (d *Delta) Insert(hash uint64, ordinal uint32) {
 	d.count.Add(1)
 }
 
+// InsertAll is Insert of many. Their chains' heads are read first, so that the processor
+// waits for many lines of memory at a time.
+func (d *Delta) InsertAll(hashes []uint64, ordinals []uint32) {
+	for first := 0; first < len(hashes); first += abreast {
+		some := hashes[first:min(first+abreast, len(hashes))]
+		for _, hash := range some {
+			if s := d.stripes[hash>>(64-minPageBits)].Load(); s != nil {
+				atomic.LoadUint32(&s.heads[s.bucket(uint32(hash>>hashShift))])
+			}
+		}
+		for i, hash := range some {
+			d.Insert(hash, ordinals[first+i])
+		}
+	}
+}
+
 func (s *stripe) insert(tail, ordinal uint32) {
 	head := &s.heads[s.bucket(tail)]
 	s.entries[s.used] = deltaEntry{tail, ordinal, *head}

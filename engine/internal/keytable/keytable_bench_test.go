@@ -39,6 +39,20 @@ func benchTable(b *testing.B, n int) {
 		perKey(b)
 		b.ReportMetric(float64(d.MemBytes())/float64(n), "bytes/key")
 	})
+	ordinals := make([]uint32, n)
+	for i := range ordinals {
+		ordinals[i] = uint32(i)
+	}
+	b.Run("insert-all", func(b *testing.B) {
+		for b.Loop() {
+			d = NewDelta()
+			for first := 0; first < n; first += 5000 {
+				end := min(first+5000, n)
+				d.InsertAll(h[first:end], ordinals[first:end])
+			}
+		}
+		perKey(b)
+	})
 	lookups(b, "delta", h, func(hash uint64, dst []uint32) []uint32 { return ofDelta(d, hash, dst) })
 	s, _ := merge(b, nil, d, nil)
 	b.Run("merge-all", func(b *testing.B) {

@@ -105,6 +105,8 @@ func TestGrowth(t *testing.T) {
 	for round := range 9 {
 		d := NewDelta()
 		hashes := make([]uint64, 0, 1000)
+		var together []uint64 // half of the rounds insert all at once
+		var ordinals []uint32
 		for range []int{0, 10, 1000, 60_000, 170_000}[min(round, 4)] {
 			hash := r.Uint64()
 			if len(hashes) > 0 && r.IntN(10) == 0 {
@@ -113,12 +115,17 @@ func TestGrowth(t *testing.T) {
 			if len(hashes) < cap(hashes) {
 				hashes = append(hashes, hash)
 			}
-			d.Insert(hash, ordinal)
+			if together, ordinals = append(together, hash), append(ordinals, ordinal); round%2 == 0 {
+				d.Insert(hash, ordinal)
+			}
 			m[hash] = append(m[hash], ordinal)
 			if r.IntN(50) == 0 {
 				d.Insert(hash, ordinal) // twice
 			}
 			ordinal++
+		}
+		if round%2 == 1 {
+			d.InsertAll(together, ordinals)
 		}
 		if round < 4 {
 			check(t, r, m, s, d)

@@ -179,7 +179,7 @@ func options(c Config, cache *pebble.Cache, f *fatal) *pebble.Options {
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                c.MemTable,
 		MemTableStopWritesThreshold: 2, // Pebble keeps one more WAL than this for reuse, each as large as a memtable
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       8, // half of it in sublevels, that is flushes: most of the log is deleted by then, and need not be written again
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               256 << 20,
 		MaxOpenFiles:                4096,
