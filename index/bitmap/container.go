@@ -90,11 +90,16 @@ func (e entry) bytes() int {
 	return 0
 }
 
-// appendPayload appends the containers of sets; entries describe them.
-func appendPayload(dst []byte, sets []Set, entries []entry) []byte {
+// appendPayload appends the containers of sets; entries describe them. The bytes of some
+// are known already: those in kept, if that is not nil.
+func appendPayload(dst []byte, sets []Set, entries []entry, kept *[ShardChunks][]byte) []byte {
 	for _, kind := range payloadOrder() {
 		for i, e := range entries {
-			if e.count > 0 && e.kind == kind {
+			switch {
+			case e.count == 0 || e.kind != kind:
+			case kept != nil && kept[i] != nil:
+				dst = append(dst, kept[i]...)
+			default:
 				dst = appendContainer(dst, sets[i], kind)
 			}
 		}

@@ -167,13 +167,21 @@ func DecodeFragmentInto(h *FragmentHeader, b []byte, mem []uint64) (Fragment, er
 	return f, err
 }
 
-// decode verifies the payload of the fragment b and unpacks it into f.
-func (h *FragmentHeader) decode(f *Fragment, b []byte, mem []uint64) error {
+// verify checks the size and the payload of the fragment b.
+func (h *FragmentHeader) verify(b []byte) error {
 	if len(b) != h.Size {
 		return corrupt("fragment: %d bytes, the header says %d", len(b), h.Size)
 	}
 	if crc32c(b[h.payloadAt:]) != h.payloadCRC {
 		return corrupt("fragment: payload checksum")
+	}
+	return nil
+}
+
+// decode verifies the payload of the fragment b and unpacks it into f.
+func (h *FragmentHeader) decode(f *Fragment, b []byte, mem []uint64) error {
+	if err := h.verify(b); err != nil {
+		return err
 	}
 	if n := h.MemWords(); len(mem) < n {
 		mem = make([]uint64, n)
@@ -196,10 +204,18 @@ func (h *FragmentHeader) decode(f *Fragment, b []byte, mem []uint64) error {
 // fragment begins at len(dst); its payload is aligned to 8 bytes from there.
 func EncodeFragment(dst []byte, sets *[ShardChunks]Set) []byte {
 	var entries [ShardChunks]entry
-	mask, n := uint16(0), 0
 	for i := range sets {
 		entries[i] = entryOf(sets[i])
-		if entries[i].count > 0 {
+	}
+	return encodeFragment(dst, sets, &entries, nil)
+}
+
+// encodeFragment is EncodeFragment of sets with their entries. A chunk that has bytes in
+// kept has those in place of its set.
+func encodeFragment(dst []byte, sets *[ShardChunks]Set, entries *[ShardChunks]entry, kept *[ShardChunks][]byte) []byte {
+	mask, n := uint16(0), 0
+	for i, e := range entries {
+		if e.count > 0 {
 			mask |= 1 << i
 			n++
 		}
@@ -218,7 +234,7 @@ func EncodeFragment(dst []byte, sets *[ShardChunks]Set) []byte {
 	for len(dst) < at {
 		dst = append(dst, 0)
 	}
-	dst = appendPayload(dst, sets[:], entries[:])
+	dst = appendPayload(dst, sets[:], entries[:], kept)
 	binary.LittleEndian.PutUint32(dst[start+8:], crc32c(dst[at:]))
 	binary.LittleEndian.PutUint32(dst[start+12:], headerCRC(dst[start:at]))
 	return dst
@@ -227,21 +243,67 @@ func EncodeFragment(dst []byte, sets *[ShardChunks]Set) []byte {
 // EncodeOrdinals is [EncodeFragment] for the sorted, distinct ordinals of a shard, each
 // below ShardSize. It fails if they are not.
 func EncodeOrdinals(dst []byte, ordinals []uint32) ([]byte, error) {
+	dst, _, err := ReplaceChunks(dst, nil, 0, ordinals)
+	return dst, err
+}
+
+// ReplaceChunks is [EncodeOrdinals] for the ordinals and, in the chunks whose bits are set
+// in keep and which have none of them, those of the fragment old; nil is an empty one. It
+// returns how many there are together. The error is an [ErrCorrupt] or an
+// [ErrNewerFormat] if it is old's.
+func ReplaceChunks(dst, old []byte, keep uint16, ordinals []uint32) (_ []byte, total int, err error) {
 	low := make([]uint16, len(ordinals))
 	var sets [ShardChunks]Set
+	var entries [ShardChunks]entry
+	var kept [ShardChunks][]byte
+	if old != nil {
+		h, err := ReadFragmentHeader(old)
+		if err == nil {
+			err = h.pieces(old, &kept)
+		}
+		if err != nil {
+			return dst, 0, err
+		}
+		entries = h.entries
+		for i := range kept {
+			if keep>>i&1 == 0 {
+				entries[i], kept[i] = entry{}, nil
+			}
+		}
+	}
 	last, from := -1, 0
 	for i, o := range ordinals {
-		if int64(o) <= int64(last) || o >= ShardSize {
-			return dst, fmt.Errorf("bitmap: ordinal %d at %d: not ascending within a shard", o, i)
+		if int64(o) <= int64(last) || o >= ShardSize || keep>>(o>>ChunkBits)&1 != 0 {
+			return dst, 0, fmt.Errorf("bitmap: ordinal %d at %d: not ascending within a shard, or in a chunk that is kept", o, i)
 		}
 		last = int(o)
 		low[i] = uint16(o)
-		if i+1 == len(ordinals) || ordinals[i+1]>>ChunkBits != o>>ChunkBits {
-			sets[o>>ChunkBits] = FromArray(low[from : i+1])
+		if c := o >> ChunkBits; i+1 == len(ordinals) || ordinals[i+1]>>ChunkBits != c {
+			sets[c] = FromArray(low[from : i+1])
+			entries[c] = entryOf(sets[c])
 			from = i + 1
 		}
 	}
-	return EncodeFragment(dst, &sets), nil
+	for _, e := range entries {
+		total += e.count
+	}
+	return encodeFragment(dst, &sets, &entries, &kept), total, nil
+}
+
+// pieces verifies the payload of the fragment b and finds the bytes of each container.
+func (h *FragmentHeader) pieces(b []byte, out *[ShardChunks][]byte) error {
+	if err := h.verify(b); err != nil {
+		return err
+	}
+	payload := b[h.payloadAt:]
+	for _, kind := range payloadOrder() {
+		for i, e := range h.entries {
+			if e.count > 0 && e.kind == kind {
+				out[i], payload = payload[:e.bytes()], payload[e.bytes():]
+			}
+		}
+	}
+	return nil
 }
 
 // crc32c is the checksum of all formats here; the standard library has it in hardware.

@@ -84,6 +84,41 @@ func TestFragmentRoundTrip(t *testing.T) {
 	}
 }
 
+// TestReplaceChunks compares with encoding all of it.
+func TestReplaceChunks(t *testing.T) {
+	r := newRand(t)
+	for i := range 60 {
+		keep := uint16(r.Uint32())
+		was, now := randomShard(r), randomShard(r)
+		old := EncodeFragment(nil, was)
+		if i%10 == 0 {
+			was, old = new([ShardChunks]Set), nil
+		}
+		want := *was
+		for c := range now {
+			if keep>>c&1 == 1 {
+				now[c] = Set{}
+			} else {
+				want[c] = now[c]
+			}
+		}
+		got, total, err := ReplaceChunks([]byte("before"), old, keep, ordinals(now))
+		if err != nil || !bytes.Equal(got[6:], EncodeFragment(nil, &want)) || total != len(ordinals(&want)) {
+			t.Fatalf("keep %016b: another fragment, of %d (error %v)", keep, total, err)
+		}
+		if old == nil {
+			continue
+		}
+		old[r.IntN(len(old))] ^= 1 << r.IntN(8)
+		if got, _, err := ReplaceChunks(nil, old, keep, nil); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) || got != nil {
+			t.Fatalf("a damaged fragment: %v", err)
+		}
+	}
+	if _, _, err := ReplaceChunks(nil, nil, 1<<2, []uint32{2 << ChunkBits}); err == nil {
+		t.Error("an ordinal in a chunk that is kept was taken")
+	}
+}
+
 func TestFragmentSizes(t *testing.T) {
 	// f checks the size of a fragment of one container against the smallest form.
 	f := func(what string, a []uint16, payload int) {

@@ -166,7 +166,7 @@ func (p *Planes) Encode(dst []byte) []byte {
 	for len(dst) < at {
 		dst = append(dst, 0)
 	}
-	dst = appendPayload(dst, sets, entries)
+	dst = appendPayload(dst, sets, entries, nil)
 	binary.LittleEndian.PutUint32(dst[start+8:], crc32c(dst[at:]))
 	binary.LittleEndian.PutUint32(dst[start+12:], headerCRC(dst[start:at]))
 	return dst

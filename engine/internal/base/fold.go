@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/bits"
 	"runtime"
 	"slices"
@@ -54,8 +55,9 @@ type Folder struct {
 	job      *Job
 	table    *kv.Table
 	held     *heldRows
-	old      oldBlocks
-	anew     bool // blocks are encoded again although nothing has changed in them
+	old      oldRows
+	anew     bool   // all is encoded again, also where nothing has changed
+	keep     uint16 // the chunks of the old generation in which nothing has changed
 	setBlock []uint32
 }
 
@@ -99,6 +101,14 @@ func (f *Folder) rows(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.old.close()) }()
+	f.keep = 0
+	if f.job.Old != nil && !f.anew {
+		for c := range bitmap.ShardChunks {
+			if c >= len(f.job.Settled) || f.job.Settled[c] == nil {
+				f.keep |= 1 << c
+			}
+		}
+	}
 	// Whole blocks: decoders write whole bitmaps.
 	f.present = resize(f.present, (f.n+BlockSize-1)/BlockSize*BlockSize/64)
 	clear(f.present)
@@ -131,12 +141,18 @@ type heldRow struct {
 }
 
 func (h *heldRows) add(kind keys.Kind, row uint32, encode func(dst []byte) ([]byte, error)) (size int64, err error) {
-	n := len(h.data)
-	if h.data, err = encode(h.data); err != nil {
+	data, err := encode(h.data)
+	if err != nil {
 		return 0, err
 	}
-	h.rows = append(h.rows, heldRow{kind, row, len(h.data)})
-	return int64(len(h.data) - n), nil
+	return h.put(kind, row, data), nil
+}
+
+// put adds a row whose bytes stand behind those of the others in data, and returns its size.
+func (h *heldRows) put(kind keys.Kind, row uint32, data []byte) (size int64) {
+	size = int64(len(data) - len(h.data))
+	h.data, h.rows = data, append(h.rows, heldRow{kind, row, len(data)})
+	return size
 }
 
 func (h *heldRows) write(t *kv.Table, u *Unit) error {
@@ -209,22 +225,26 @@ func (f *Folder) foldInts() error {
 	f.ints = resize(f.ints, f.n)
 	for at := 0; at < f.n; at += BlockSize {
 		values := f.ints[at:min(at+BlockSize, f.n)]
-		b, err := f.old.next()
+		b, err := f.old.block()
 		if err != nil {
 			return err
 		}
-		known := 0
-		if b != nil {
-			known = min(len(b.ints.Append(values[:0], f.present[at/64:])), len(values))
-		}
-		clear(values[known:])
 		s, from, to := f.settledIn(at)
+		same := s == nil && f.unchanged(at)
+		switch {
+		case same && (f.kept(at) || f.job.Class == effect.Int):
+			b.ints.Present(f.present[at/64:])
+		case b == nil:
+			clear(values)
+		default:
+			clear(values[min(len(b.ints.Append(values[:0], f.present[at/64:])), len(values)):])
+		}
 		if s != nil {
 			if err := f.applyInts(at, s, from, to); err != nil {
 				return err
 			}
 		}
-		if err := f.addBlock(at, s == nil, func(dst []byte) ([]byte, error) {
+		if err := f.addBlock(at, same, func(dst []byte) ([]byte, error) {
 			return column.EncodeInts(dst, values, f.present[at/64:(at+len(values)+63)/64]), nil
 		}); err != nil {
 			return err
@@ -235,6 +255,15 @@ func (f *Folder) foldInts() error {
 		return err
 	}
 	return f.addCodes()
+}
+
+// kept reports whether nothing has changed in the chunk of an ordinal.
+func (f *Folder) kept(at int) bool { return f.keep>>(at/bitmap.ChunkSize)&1 == 1 }
+
+// unchanged reports whether the old generation has all of the block that begins at an
+// ordinal and for which nothing is settled: its bytes are taken over.
+func (f *Folder) unchanged(at int) bool {
+	return !f.anew && f.job.Old != nil && int(f.job.Old.Covered) >= min(at+BlockSize, f.n)
 }
 
 // settledIn returns the entries from..to-1 of s that the head has settled for the block
@@ -303,11 +332,11 @@ func (f *Folder) applyInts(at int, s *head.Settled, from, to int) error {
 	return nil
 }
 
-// addBlock adds the block that begins at an ordinal: the old generation's bytes if that
-// has all of it, unchanged, else what encode makes. There is one form of a block only.
-func (f *Folder) addBlock(at int, unchanged bool, encode func(dst []byte) ([]byte, error)) error {
+// addBlock adds the block that begins at an ordinal: the old generation's bytes if it is
+// the same, else what encode makes. There is one form of a block only.
+func (f *Folder) addBlock(at int, same bool, encode func(dst []byte) ([]byte, error)) error {
 	runtime.Gosched() // a fold is in no hurry, and who waits for the writer is
-	if unchanged && !f.anew && f.job.Old != nil && int(f.job.Old.Covered) >= min(at+BlockSize, f.n) {
+	if same {
 		encode = func(dst []byte) ([]byte, error) { return append(dst, f.old.raw...), nil }
 	}
 	n, err := f.held.add(keys.Block, uint32(at/BlockSize), encode)
@@ -336,63 +365,112 @@ func (f *Folder) addExists() error {
 	return err
 }
 
-// addCodes writes one fragment per code: the ordinals are sorted by code by counting.
-// The number of an absent value is 0.
+// addCodes writes one fragment per code: the ordinals of the chunks that are not kept are
+// sorted by code by counting. The number of an absent value is 0.
 func (f *Folder) addCodes() error {
 	if f.unit.Present == 0 {
 		return nil
 	}
-	top := int64(0)
-	for _, v := range f.ints {
-		top = max(top, v)
+	top, present, absent := int64(f.topKept()), 0, 0
+	for first, end := range f.changed() {
+		n := 0
+		for _, word := range f.present[first/64 : (end+63)/64] {
+			n += bits.OnesCount64(word)
+		}
+		present, absent = present+n, absent+end-first-n
+		for _, v := range f.ints[first:end] {
+			top = max(top, v)
+		}
 	}
 	f.starts = resize(f.starts, int(top)+2)
 	clear(f.starts)
 	counts := f.starts[1:]
-	for _, v := range f.ints {
-		counts[v]++
+	for first, end := range f.changed() {
+		for _, v := range f.ints[first:end] {
+			counts[v]++
+		}
 	}
-	counts[0] -= uint32(len(f.ints)) - f.unit.Present
+	counts[0] -= uint32(absent)
 	for c := 1; c < len(f.starts); c++ {
 		f.starts[c] += f.starts[c-1]
 	}
-	f.ords = resize(f.ords, int(f.unit.Present))
-	for w, word := range f.present {
-		first := w * 64
-		if word == ^uint64(0) {
-			for i, v := range f.ints[first : first+64] {
-				at := &f.starts[v]
-				f.ords[*at] = uint32(first + i)
-				*at++
-			}
-			continue
-		}
-		for ; word != 0; word &= word - 1 {
-			i := first + bits.TrailingZeros64(word)
-			at := &f.starts[f.ints[i]]
-			f.ords[*at] = uint32(i)
-			*at++
-		}
+	f.ords = resize(f.ords, present)
+	for first, end := range f.changed() {
+		f.sortCodes(first, end)
 	}
 	return f.addFragments(uint32(top))
 }
 
-// addFragments writes the fragments of codes 0..top: f.ords sorted by code, f.starts[c] the end of code c.
+// changed yields the bounds of the chunks that are not kept.
+func (f *Folder) changed() iter.Seq2[int, int] {
+	return func(yield func(first, end int) bool) {
+		for first := 0; first < f.n; first += bitmap.ChunkSize {
+			if !f.kept(first) && !yield(first, min(first+bitmap.ChunkSize, f.n)) {
+				return
+			}
+		}
+	}
+}
+
+// topKept is the highest code that may be in a chunk that is kept.
+func (f *Folder) topKept() uint32 {
+	if f.keep == 0 || len(f.job.Old.Codes) == 0 {
+		return 0
+	}
+	return f.job.Old.Codes[len(f.job.Old.Codes)-1]
+}
+
+// sortCodes puts the ordinals from first to below end where starts has the place for their
+// codes. first is a multiple of 64.
+func (f *Folder) sortCodes(first, end int) {
+	for w, word := range f.present[first/64 : (end+63)/64] {
+		at := first + w*64
+		if word == ^uint64(0) {
+			for i, v := range f.ints[at : at+64] {
+				to := &f.starts[v]
+				f.ords[*to] = uint32(at + i)
+				*to++
+			}
+			continue
+		}
+		for ; word != 0; word &= word - 1 {
+			i := at + bits.TrailingZeros64(word)
+			to := &f.starts[f.ints[i]]
+			f.ords[*to] = uint32(i)
+			*to++
+		}
+	}
+}
+
+// addFragments writes the fragments of codes 0..top: in the chunks that are kept what the
+// old ones have; in the others f.ords sorted by code, f.starts[c] the end of code c.
 func (f *Folder) addFragments(top uint32) error {
 	from := uint32(0)
 	for code := uint32(0); code <= top; code++ {
-		to := f.starts[code]
-		if to == from {
+		part := f.ords[from:f.starts[code]]
+		from = f.starts[code]
+		var old []byte
+		if f.keep != 0 {
+			var err error
+			if old, err = f.old.fragment(code); err != nil {
+				return err
+			}
+		}
+		if len(part) == 0 && old == nil {
 			continue
 		}
-		part := f.ords[from:to]
-		n, err := f.held.add(keys.Fragment, code, func(dst []byte) ([]byte, error) { return bitmap.EncodeOrdinals(dst, part) })
+		data, total, err := bitmap.ReplaceChunks(f.held.data, old, f.keep, part)
 		if err != nil {
+			if old != nil {
+				err = f.job.Old.damagedFragment(err)
+			}
 			return err
 		}
-		f.unit.Bitmaps += n
-		f.unit.Codes, f.unit.Cards = append(f.unit.Codes, code), append(f.unit.Cards, to-from)
-		from = to
+		if total == 0 {
+			continue // nobody has it any more
+		}
+		f.unit.Bitmaps += f.held.put(keys.Fragment, code, data)
+		f.unit.Codes, f.unit.Cards = append(f.unit.Codes, code), append(f.unit.Cards, uint32(total))
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ func (f *Folder) foldBytes() error {
 	for at := 0; at < f.n; at += BlockSize {
 		end := min(at+BlockSize, f.n)
 		part := values[:end-at]
-		unchanged, err := f.loadBytes(at, part)
+		same, err := f.loadBytes(at, part)
 		if err != nil {
 			return err
 		}
@@ -23,7 +23,7 @@ func (f *Folder) foldBytes() error {
 				f.present[k>>6] |= 1 << (k & 63)
 			}
 		}
-		if err := f.addBlock(at, unchanged, func(dst []byte) ([]byte, error) {
+		if err := f.addBlock(at, same, func(dst []byte) ([]byte, error) {
 			return column.EncodeStrings(dst, part), nil
 		}); err != nil {
 			return err
@@ -33,10 +33,11 @@ func (f *Folder) foldBytes() error {
 	return f.addExists()
 }
 
-// loadBytes writes the next block's values, after the head's changes, to values.
-func (f *Folder) loadBytes(at int, values [][]byte) (unchanged bool, err error) {
+// loadBytes writes the next block's values, after the head's changes, to values; same: it
+// is as it was.
+func (f *Folder) loadBytes(at int, values [][]byte) (same bool, err error) {
 	clear(values)
-	b, err := f.old.next()
+	b, err := f.old.block()
 	if err != nil {
 		return false, err
 	}
@@ -49,7 +50,7 @@ func (f *Folder) loadBytes(at int, values [][]byte) (unchanged bool, err error) 
 	}
 	s, from, to := f.settledIn(at)
 	if s == nil {
-		return true, nil
+		return f.unchanged(at), nil
 	}
 	if err := f.touched(at/bitmap.ChunkSize, s.Ords[from:to]); err != nil {
 		return false, err
@@ -76,21 +77,22 @@ func notNil(v []byte) []byte {
 	return v
 }
 
-// foldSets folds sets: the whole shard's elements as ends and codes.
+// foldSets folds sets: the elements of the whole shard, but of the chunks that are kept, as
+// ends and codes.
 func (f *Folder) foldSets() error {
 	f.ends, f.codes = f.ends[:0], f.codes[:0]
 	ends := make([]uint32, BlockSize)
 	for at := 0; at < f.n; at += BlockSize {
 		n := min(at+BlockSize, f.n) - at
 		base := uint32(len(f.codes))
-		unchanged, err := f.loadSets(at, n)
+		same, err := f.loadSets(at, n)
 		if err != nil {
 			return err
 		}
 		for i, e := range f.ends[at:] {
 			ends[i] = e - base
 		}
-		if err := f.addBlock(at, unchanged, func(dst []byte) ([]byte, error) {
+		if err := f.addBlock(at, same, func(dst []byte) ([]byte, error) {
 			return column.EncodeSets(dst, ends[:n], f.codes[base:]), nil
 		}); err != nil {
 			return err
@@ -104,27 +106,31 @@ func (f *Folder) foldSets() error {
 		}
 		from = e
 	}
-	if err := f.addExists(); err != nil || len(f.codes) == 0 {
+	if err := f.addExists(); err != nil || f.unit.Present == 0 {
 		return err
 	}
 	return f.addElements()
 }
 
-// loadSets appends the n sets of the next block, after the head's changes.
-func (f *Folder) loadSets(at, n int) (unchanged bool, err error) {
-	b, err := f.old.next()
+// loadSets appends the n sets of the next block, after the head's changes; same: it is as
+// it was. Of a chunk that is kept it only notes who has elements.
+func (f *Folder) loadSets(at, n int) (same bool, err error) {
+	b, err := f.old.block()
 	if err != nil {
 		return false, err
 	}
 	s, from, to := f.settledIn(at)
 	if s == nil {
-		if b != nil {
+		same = f.unchanged(at)
+		if same && f.kept(at) {
+			b.sets.Present(f.present[at/64:])
+		} else if b != nil {
 			f.ends, f.codes = b.sets.Append(f.ends, f.codes)
 		}
 		for len(f.ends) < at+n {
 			f.ends = append(f.ends, uint32(len(f.codes)))
 		}
-		return true, nil
+		return same, nil
 	}
 	if err := f.touched(at/bitmap.ChunkSize, s.Ords[from:to]); err != nil {
 		return false, err
@@ -162,7 +168,7 @@ func (f *Folder) changeSet(s *head.Settled, k, i int, stored []uint32) {
 
 // addElements writes one fragment per element code.
 func (f *Folder) addElements() error {
-	top := uint32(0)
+	top := f.topKept()
 	for _, c := range f.codes {
 		top = max(top, c)
 	}

@@ -153,11 +153,11 @@ func (u *Unit) loadFragment(s *slot[bitmap.Fragment], key []byte) (*bitmap.Fragm
 		f, err = bitmap.DecodeFragment(v)
 		return err
 	})
-	if err != nil {
-		return nil, u.damaged("fragment", err, bitmap.ErrCorrupt, bitmap.ErrNewerFormat)
+	if err == nil && !ok {
+		err = errMissing
 	}
-	if !ok {
-		return nil, u.damaged("fragment", errMissing, errMissing, bitmap.ErrNewerFormat)
+	if err != nil {
+		return nil, u.damagedFragment(err)
 	}
 	keep(u.cache, s, f, int64(f.MemBytes()))
 	return f, nil
@@ -199,13 +199,18 @@ var errMissing = errors.New("it is missing")
 
 // damagedBlock says that a column block could not be read.
 func (u *Unit) damagedBlock(err error) error {
-	if errors.Is(err, errMissing) {
-		return u.damaged("column block", err, errMissing, column.ErrNewerFormat)
-	}
 	return u.damaged("column block", err, column.ErrCorrupt, column.ErrNewerFormat)
 }
 
+// damagedFragment says that a fragment could not be read.
+func (u *Unit) damagedFragment(err error) error {
+	return u.damaged("fragment", err, bitmap.ErrCorrupt, bitmap.ErrNewerFormat)
+}
+
 func (u *Unit) damaged(what string, err, corrupt, newer error) error {
+	if errors.Is(err, errMissing) {
+		corrupt = errMissing
+	}
 	return kv.Damaged(fmt.Sprintf("%s of attribute %d, shard %d, generation %d", what, u.ID.Attr, u.ID.Shard, u.ID.Generation), err, corrupt, newer)
 }
 

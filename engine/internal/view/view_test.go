@@ -473,6 +473,23 @@ func TestUnchangedBlocks(t *testing.T) {
 	}
 }
 
+// TestLastOfACode folds a code that nobody has any more, in a chunk beside one that is kept.
+func TestLastOfACode(t *testing.T) {
+	x := newTiers(t, rand.New(rand.NewPCG(25, 1)))
+	for _, codes := range [][]uint32{{3, 77, 3}, {3, 3}} {
+		x.s.Tiers.Active.Append(1, &effect.Outcome{Blocks: []effect.Block{{Ords: []uint32{5, 6, 70_000}[:len(codes)], Columns: []effect.Column{{Attr: codeAttr, Class: effect.Code, Codes: codes}}}}}, nil, nil, 0)
+		x.freeze()
+		x.settle()
+		x.foldUnit(codeAttr, effect.Code, 0)
+		if problems := x.check(codeAttr, effect.Code, 0); len(problems) > 0 {
+			t.Fatalf("%v: %q", codes, problems)
+		}
+	}
+	if u := x.s.Units[codeAttr][0]; !slices.Equal(u.Codes, []uint32{3}) || u.Card(3) != 3 {
+		t.Errorf("codes %v of %v", u.Codes, u.Cards)
+	}
+}
+
 // TestOnlyForm plants a block that says the same in fewer values.
 func TestOnlyForm(t *testing.T) {
 	x := newTiers(t, rand.New(rand.NewPCG(24, 1)))
