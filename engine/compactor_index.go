@@ -140,7 +140,7 @@ func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID) error {
 		if old == nil {
 			return
 		}
-		frozen = &view.Index{Static: old.Static, Folded: old.Folded, Entries: old.Entries, Frozen: old.Delta, Delta: keytable.NewDelta()}
+		frozen = &view.Index{Static: old.Static, Generation: old.Generation, Folded: old.Folded, Entries: old.Entries, Frozen: old.Delta, Delta: keytable.NewDelta()}
 		folded = w.pos.Applied
 		w.setIndex(id, frozen)
 	}

@@ -16,6 +16,7 @@ type keyed struct {
 	ords    []uint32 // view.NoProfile: nobody's
 	end     uint32   // of the state
 	deleted uint64   // of the state
+	table   uint64   // the generation of the state's table of keys
 }
 
 // workbench is where a batch is made ready for the writer: memory that the next one uses again.
@@ -45,7 +46,7 @@ func (b *workbench) lookAhead(db *DB, d *batch.Decoded) {
 	b.keyed = slices.Grow(b.keyed, len(d.Ops))[:len(d.Ops)]
 	for i := range d.Ops {
 		k := &b.keyed[i]
-		k.end, k.deleted = s.End, s.deleted
+		k.end, k.deleted, k.table = s.End, s.deleted, b.cursor.KeyTable()
 		if err := k.find(b.cursor, s.Seed, keysOf(&d.Ops[i])); err != nil {
 			b.keyed = b.keyed[:0]
 			return
@@ -100,7 +101,7 @@ func (d *decider) lookUp(keys batch.Strings) (*keyed, error) {
 		}
 	}
 	w.rows, again.ords = rows, slices.Grow(again.ords[:0], len(rows))[:len(rows)]
-	err := w.cursor.LookupAll(again.hashes, func(i int) []byte { return keys.At(rows[i]) }, again.ords)
+	err := w.cursor.LookupSince(k.table, again.hashes, func(i int) []byte { return keys.At(rows[i]) }, again.ords)
 	for i, row := range rows {
 		k.ords[row] = again.ords[i]
 	}

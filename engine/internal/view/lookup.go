@@ -21,14 +21,17 @@ const lookupBatch = 256
 
 // lookup is LookupAll's memory.
 type lookup struct {
-	cands []keytable.Candidate
-	order []uint64 // ordinal and place in cands, in one number
-	ords  []uint16 // distinct, chunk by chunk
-	runs  []lookupRun
-	texts []*column.Strings // that have the keys of ords, in the base
-	keys  [][]byte          // of ords
-	lasts []byte            // of keys
-	codes []uint32          // of ords: who lives
+	byHash []uint32            // places of the hashes
+	hashes [lookupBatch]uint64 // of a batch, and what is found
+	found  [lookupBatch]uint32
+	cands  []keytable.Candidate
+	order  []uint64 // ordinal and place in cands, in one number
+	ords   []uint16 // distinct, chunk by chunk
+	runs   []lookupRun
+	texts  []*column.Strings // that have the keys of ords, in the base
+	keys   [][]byte          // of ords
+	lasts  []byte            // of keys
+	codes  []uint32          // of ords: who lives
 }
 
 // lookupRun is the ordinals of one chunk: ords up to end.
@@ -39,19 +42,66 @@ type lookupRun struct{ chunk, end int }
 // that no cache has, one after the other: here each step is taken for all keys before the
 // next one, so that the processor waits for many of them at a time.
 func (c *Cursor) LookupAll(hashes []uint64, key func(i int) []byte, found []uint32) error {
+	return c.lookupAll(hashes, key, found, false)
+}
+
+// LookupSince is LookupAll for keys that were nobody's in an earlier state, whose table of
+// keys had a generation, if no profile was deleted since: while it is the same table, nobody
+// who came since is in it.
+func (c *Cursor) LookupSince(table uint64, hashes []uint64, key func(i int) []byte, found []uint32) error {
+	return c.lookupAll(hashes, key, found, c.KeyTable() == table)
+}
+
+// KeyTable is the generation of the table of keys, 0 if there is none.
+func (c *Cursor) KeyTable() uint64 { return c.s.Indexes[schema.KeyAttr].Generation }
+
+// lookupAll goes through the keys by their hashes, as the table has them: if it is not all
+// in memory, its pages, which share blocks on disk, are read once and not once for each key.
+func (c *Cursor) lookupAll(hashes []uint64, key func(i int) []byte, found []uint32, deltas bool) error {
+	if len(hashes) <= lookupBatch {
+		return c.lookupSome(hashes, key, found, deltas)
+	}
+	l := &c.lookup
+	l.sortHashes(hashes)
 	for from := 0; from < len(hashes); from += lookupBatch {
-		to := min(from+lookupBatch, len(hashes))
-		if err := c.lookupSome(hashes[from:to], func(i int) []byte { return key(from + i) }, found[from:to]); err != nil {
+		some := l.byHash[from:min(from+lookupBatch, len(hashes))]
+		for k, i := range some {
+			l.hashes[k] = hashes[i]
+		}
+		err := c.lookupSome(l.hashes[:len(some)], func(k int) []byte { return key(int(some[k])) }, l.found[:len(some)], deltas)
+		if err != nil {
 			return err
+		}
+		for k, i := range some {
+			found[i] = l.found[k]
 		}
 	}
 	return nil
 }
 
-func (c *Cursor) lookupSome(hashes []uint64, key func(i int) []byte, found []uint32) (err error) {
+// sortHashes fills byHash with the places of the hashes, by their top byte.
+func (l *lookup) sortHashes(hashes []uint64) {
+	var at [257]int
+	for _, h := range hashes {
+		at[h>>56+1]++
+	}
+	for i := range 256 {
+		at[i+1] += at[i]
+	}
+	l.byHash = slices.Grow(l.byHash[:0], len(hashes))[:len(hashes)]
+	for i, h := range hashes {
+		l.byHash[at[h>>56]] = uint32(i)
+		at[h>>56]++
+	}
+}
+
+func (c *Cursor) lookupSome(hashes []uint64, key func(i int) []byte, found []uint32, deltas bool) (err error) {
 	l := &c.lookup
-	if l.cands, err = c.s.Indexes[schema.KeyAttr].candidatesOf(hashes, l.cands[:0]); err != nil {
-		return IndexDamaged(schema.KeyAttr, err)
+	x := c.s.Indexes[schema.KeyAttr]
+	if l.cands = x.deltaCandidates(hashes, l.cands[:0]); !deltas {
+		if l.cands, err = x.Static.AppendCandidates(hashes, l.cands); err != nil {
+			return IndexDamaged(schema.KeyAttr, err)
+		}
 	}
 	for i := range found {
 		found[i] = NoProfile
@@ -93,11 +143,16 @@ func (l *lookup) forget() {
 
 // candidatesOf is Candidates of several hashes.
 func (x *Index) candidatesOf(hashes []uint64, dst []keytable.Candidate) ([]keytable.Candidate, error) {
+	return x.Static.AppendCandidates(hashes, x.deltaCandidates(hashes, dst))
+}
+
+// deltaCandidates is candidatesOf without those of the table.
+func (x *Index) deltaCandidates(hashes []uint64, dst []keytable.Candidate) []keytable.Candidate {
 	dst = x.Delta.AppendCandidates(hashes, dst)
 	if x.Frozen != nil {
 		dst = x.Frozen.AppendCandidates(hashes, dst)
 	}
-	return x.Static.AppendCandidates(hashes, dst)
+	return dst
 }
 
 // sort brings the candidates into the order of their ordinals; those from end on are left out.

@@ -38,6 +38,7 @@ func TestLookupAll(t *testing.T) {
 			x.merge()
 		}
 		x.compare()
+		x.since()
 	}
 	if x.s.Indexes[schema.KeyAttr].Static.Pages() == 0 || x.s.End < 2<<16 {
 		t.Fatal("all that is looked up is of one kind")
@@ -98,6 +99,7 @@ func (x *keyedStore) merge() {
 			return nil
 		})
 		if err == nil {
+			index.Generation++
 			index.Static, err = keytable.Open(n, math.MaxInt64, func(page int) ([]byte, error) { return pages[page], nil })
 		}
 		if err != nil {
@@ -118,11 +120,38 @@ func (x *keyedStore) compare() {
 			list[i] = []byte(known[x.r.IntN(len(known))])
 		}
 	}
+	x.find(list, (*Cursor).LookupAll)
+}
+
+// since looks up again who was not there before profiles came.
+func (x *keyedStore) since() {
+	x.t.Helper()
+	table := View{S: &x.s}.NewCursor().KeyTable()
+	var list [][]byte
+	for _, key := range x.gone {
+		list = append(list, []byte(key))
+	}
+	for i := range x.r.Uint32N(3 * lookupBatch) {
+		list = append(list, fmt.Append(nil, "key ", x.s.End+i))
+	}
+	x.create(1 + x.r.IntN(200))
+	for range x.r.IntN(4) {
+		x.merge()
+		x.create(1 + x.r.IntN(20))
+	}
+	x.find(list, func(c *Cursor, hashes []uint64, key func(int) []byte, found []uint32) error {
+		return c.LookupSince(table, hashes, key, found)
+	})
+}
+
+// find compares what a method finds with the map.
+func (x *keyedStore) find(list [][]byte, lookUp func(c *Cursor, hashes []uint64, key func(i int) []byte, found []uint32) error) {
+	x.t.Helper()
 	hashes, found := make([]uint64, len(list)), make([]uint32, len(list))
 	for i, key := range list {
 		hashes[i] = Hash(x.s.Seed, key)
 	}
-	if err := (View{S: &x.s}).NewCursor().LookupAll(hashes, func(i int) []byte { return list[i] }, found); err != nil {
+	if err := lookUp(View{S: &x.s}.NewCursor(), hashes, func(i int) []byte { return list[i] }, found); err != nil {
 		x.t.Fatal(err)
 	}
 	for i, key := range list {
