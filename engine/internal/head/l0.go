@@ -99,10 +99,10 @@ func (l *L0) Append(stamp uint16, o *effect.Outcome, folded Folded, acts FoldedA
 				have = folded(c.Attr)
 			}
 			a := appending{l, l.lists[l.slots[c.Attr]], b.Ords, c, stamp, have, at}
-			if c.Rows == nil && c.Class != effect.Bytes {
+			if c.Rows == nil && c.Class != effect.Bytes && len(l.runs) > 1 {
 				a.grouped()
 			} else {
-				a.oneByOne()
+				a.inOrder()
 			}
 			l.Values += c.Len()
 		}
@@ -169,8 +169,9 @@ func (a *appending) grouped() {
 	}
 }
 
-// oneByOne appends values that have rows of their own, or bytes, in their order.
-func (a *appending) oneByOne() {
+// inOrder appends values in their order: those that have rows of their own, or bytes, and
+// those of a single chunk.
+func (a *appending) inOrder() {
 	n := a.c.Len()
 	for i := 0; i < n; {
 		from := i
@@ -182,11 +183,8 @@ func (a *appending) oneByOne() {
 		}
 		li := a.l.grow(&a.lists[chunk], a.c, from, i)
 		at := li.n.Load()
-		for k := from; k < i; k++ {
-			li.put(int(at), a.stamp, uint16(a.ords[a.c.Row(k)]), a.c, k)
-			at++
-		}
-		li.n.Store(at)
+		li.putRun(int(at), a.stamp, a.ords, a.c, from, i)
+		li.n.Store(at + uint32(i-from))
 	}
 }
 
@@ -277,6 +275,72 @@ func (li *list) copyFrom(old *list, n, used int) {
 	}
 	copy(li.data, old.data[:used])
 	li.n.Store(uint32(n))
+}
+
+// putRun is put of the values from..to-1 of a column.
+func (li *list) putRun(at int, stamp uint16, ords []uint32, c *effect.Column, from, to int) {
+	last := -1
+	if at > 0 {
+		last = int(li.ord[at-1])
+	}
+	if li.class == effect.Set {
+		last-- // whose ordinals may come again
+	}
+	n := to - from
+	unordered := false
+	for k, out := 0, li.ord[at:at+n]; k < n; k++ {
+		ord := int(uint16(ords[c.Row(from+k)]))
+		out[k] = uint16(ord)
+		unordered = unordered || ord <= last
+		last = ord
+		if li.class == effect.Set {
+			last--
+		}
+	}
+	if unordered {
+		li.unordered.Store(true)
+	}
+	for k := range n {
+		li.stamp[at+k] = stamp
+	}
+	switch li.class {
+	case effect.Int:
+		copy(li.ints[at:], c.Ints[from:to])
+	case effect.Bytes:
+		start, end := uint32(0), uint32(0) // of the values in the column, and where they go
+		if from > 0 {
+			start = c.Ends[from-1]
+		}
+		if at > 0 {
+			end = li.code[at-1]
+		}
+		copy(li.data[end:], c.Data[start:c.Ends[to-1]])
+		for k, e := range c.Ends[from:to] {
+			li.code[at+k] = end + e - start
+		}
+	default:
+		copy(li.code[at:], c.Codes[from:to])
+	}
+	li.putPresence(at, c, from, to)
+}
+
+// putPresence notes which of the values from..to-1 of a column are none.
+func (li *list) putPresence(at int, c *effect.Column, from, to int) {
+	switch {
+	case li.class == effect.Set:
+	case li.class == effect.Code:
+		if slices.Contains(c.Codes[from:to], schema.NoCode) {
+			li.absences.Store(true)
+		}
+	default:
+		for k := from; k < to; k++ {
+			if c.IsAbsent(k) {
+				li.absences.Store(true)
+			} else {
+				li.present[at+k-from] = 1
+			}
+		}
+	}
 }
 
 func (li *list) put(at int, stamp, ord uint16, c *effect.Column, i int) {
