@@ -36,8 +36,9 @@ tidy:
 test: tidy
 	CGO_ENABLED=0 $(GO) test -timeout 8m ./...
 
-# The other packages of index are functions of their arguments: there is nothing to race for.
-RACED = ./bench/... ./cmd/... ./engine/... ./query/... ./index/timeline
+# The other packages of index, and query/syntax, are functions of their arguments: there is
+# nothing to race for.
+RACED = ./bench/... ./cmd/... ./engine/... ./query ./index/timeline
 
 race:
 	@if command -v "$$($(GO) env CC)" >/dev/null; then \

@@ -264,7 +264,11 @@ func TestDamagedValues(t *testing.T) {
 	s, o := storeOnDisk(t, files)
 	r := rand.New(rand.NewPCG(9, 9))
 	noticed := map[byte]int{}
-	for _, key := range sampleKeys(t, files, 6) {
+	each := 6
+	if testing.Short() {
+		each = 3
+	}
+	for _, key := range sampleKeys(t, files, each) {
 		o.FS = files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: r})
 		damage(t, o.FS, key, func(v []byte) []byte {
 			v[r.IntN(len(v))] ^= 1 << r.IntN(8)

@@ -72,6 +72,7 @@ type picture struct {
 func TestCrash(t *testing.T) {
 	for _, durability := range []engine.Durability{engine.SyncGroup, engine.SyncNone} {
 		t.Run(fmt.Sprintf("durability %d", durability), func(t *testing.T) {
+			t.Parallel()
 			seed := uint64(7)
 			if os.Getenv("KANTA_LONG") != "" {
 				seed = rand.Uint64()
@@ -87,7 +88,7 @@ func TestCrash(t *testing.T) {
 			}
 			every := 1
 			if testing.Short() {
-				every = 5
+				every = 8
 			}
 			for i := 0; i < len(pictures); i += every {
 				s.recover(t, o, &pictures[i], durability)

@@ -65,6 +65,7 @@ func TestHistoryModel(t *testing.T) {
 	const seed = 5
 	for i, first := range []uint32{0, 65_530, 1<<20 - 5} {
 		t.Run(fmt.Sprint(first), func(t *testing.T) {
+			t.Parallel()
 			t.Logf("seed %d", seed)
 			h := &historian{now: time.UnixMilli(1_780_000_000_000).UTC()}
 			o := engine.Options{FS: vfs.NewMem(), FirstOrdinal: first, Durability: engine.Durability(i % 2), Clock: func() time.Time { return time.UnixMilli(h.told.Load()).UTC() }}

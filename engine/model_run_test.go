@@ -53,6 +53,9 @@ type asker interface {
 // KANTA_SEED repeats a run; KANTA_LONG makes it so many times longer, with new seeds.
 func TestModel(t *testing.T) {
 	steps, seed := 150, uint64(1)
+	if testing.Short() {
+		steps = 100
+	}
 	if n, err := strconv.Atoi(os.Getenv("KANTA_LONG")); err == nil {
 		steps, seed = steps*n, rand.Uint64()
 	}
@@ -61,6 +64,7 @@ func TestModel(t *testing.T) {
 	}
 	for i, first := range []uint32{0, 65_530, 1<<20 - 5} {
 		t.Run(strconv.Itoa(int(first)), func(t *testing.T) {
+			t.Parallel()
 			t.Logf("seed %d", seed)
 			o := engine.Options{FS: vfs.NewMem(), FirstOrdinal: first, Durability: engine.Durability(i % 2), Clock: fixedClock}
 			engine.LowerLimits(&o, 12+i, 200, 40)
