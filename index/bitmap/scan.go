@@ -43,6 +43,27 @@ func BetweenU64(col []uint64, lo, hi uint64, dst []uint64) {
 	betweenGo(col[done:], lo, hi, dst[done/64:])
 }
 
+// BetweenI64 is [BetweenU8] for a column of signed numbers of 8 bytes.
+func BetweenI64(col []int64, lo, hi int64, dst []uint64) {
+	n := wordsFor(len(col))
+	if lo > hi {
+		clear(dst[:n])
+		return
+	}
+	stored := unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(col))), len(col))
+	if (lo < 0) == (hi < 0) {
+		BetweenU64(stored, uint64(lo), uint64(hi), dst)
+		return
+	}
+	BetweenU64(stored, uint64(hi)+1, uint64(lo)-1, dst) // the others: negative numbers are the greatest here
+	for i := range dst[:n] {
+		dst[i] = ^dst[i]
+	}
+	if len(col)&63 != 0 {
+		dst[n-1] &= 1<<(len(col)&63) - 1
+	}
+}
+
 // Unpack writes to dst the numbers that are packed in b one after the other, each in width
 // bits from its lowest on; first is the number of the one with which dst begins. It does as
 // many of them as this machine has instructions for, and returns how many: perhaps none.

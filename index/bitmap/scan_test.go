@@ -11,7 +11,7 @@ type unsigned interface {
 }
 
 // scanColumn checks one kernel over columns of many lengths, with values around the bounds.
-func scanColumn[T unsigned](t *testing.T, r *rand.Rand, run func(col []T, lo, hi T, dst []uint64)) {
+func scanColumn[T unsigned | int64](t *testing.T, r *rand.Rand, run func(col []T, lo, hi T, dst []uint64)) {
 	t.Helper()
 	lengths := []int{0, 1, 31, 63, 64, 65, 127, 128, 129, 200, 511, 512, 513, 1000, 4095, 4096, 4097}
 	for range 15 {
@@ -64,6 +64,7 @@ func TestBetween(t *testing.T) {
 	scanColumn(t, r, BetweenU16)
 	scanColumn(t, r, BetweenU32)
 	scanColumn(t, r, BetweenU64)
+	scanColumn(t, r, BetweenI64)
 }
 
 // TestBetweenLevels runs the kernel of every level that this machine has.

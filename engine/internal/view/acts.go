@@ -69,6 +69,7 @@ type actReader struct {
 	numbers [blockSize]int64
 	codes   [blockSize]uint32
 	mask    timeline.Mask
+	some    timeline.Mask
 
 	ordBuffer, selBuffer [blockSize]uint16
 }
@@ -401,113 +402,6 @@ func (m *actColumn) presence(n int, has func(i int) bool) {
 	}
 	if m.present = m.mask; all {
 		m.present = nil
-	}
-}
-
-// fresh hands out events of the head.
-func (r *actReader) fresh(c *Cursor, e *schema.Event, scan *query.EventScan, from int64, who *bitmap.Words, a *head.Acts, n int, sorted bool, f func(b *query.EventBlock) error) error {
-	for at := 0; at < n; {
-		r.sel, r.ords = r.selBuffer[:0], r.ordBuffer[:0]
-		first := at
-		for ; at < n && at-first < blockSize; at++ {
-			ord := a.Ords[at]
-			if t := a.Times[at]; t >= from && t < scan.To && (who == nil || who.Has(ord)) {
-				r.sel, r.ords = append(r.sel, uint16(at-first)), append(r.ords, ord)
-			}
-		}
-		c.bytes += uint64(at-first) * 10
-		for _, z := range scan.Zones {
-			r.inZone(a.Column(z.Property), first, z)
-		}
-		if len(r.sel) == 0 {
-			continue
-		}
-		r.block = query.EventBlock{Ords: r.ords, Sorted: sorted && !e.Reduced, Columns: r.block.Columns[:0]}
-		if scan.Times {
-			r.times = pick(r.times, a.Times[first:at], r.sel)
-			r.block.Times = r.times
-		}
-		r.columns = grown(r.columns, len(scan.Properties))
-		for i, id := range scan.Properties {
-			p := e.ByID(id)
-			if p == nil {
-				return query.Errorf(query.CodeInternal, "event type %d has no property %d", e.ID, id)
-			}
-			r.columns[i].fresh(effect.ClassOf(p), a.Column(id), first, r.sel)
-			r.block.Columns = append(r.block.Columns, r.columns[i].view())
-		}
-		if err := f(&r.block); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// inZone keeps those of the selected events of the head whose value lies in a zone.
-func (r *actReader) inZone(col *head.ActColumn, first int, z query.ZoneMap) {
-	n := 0
-	for i, k := range r.sel {
-		in := false
-		switch at := first + int(k); {
-		case col == nil:
-		case col.Class == effect.Code: // absent is above all
-			in = z.Lo <= int64(col.Codes[at]) && int64(col.Codes[at]) <= z.Hi
-		default:
-			in = col.Present[at] != 0 && z.Lo <= col.Ints[at] && col.Ints[at] <= z.Hi
-		}
-		if in {
-			r.sel[n], r.ords[n] = k, r.ords[i]
-			n++
-		}
-	}
-	r.sel, r.ords = r.sel[:n], r.ords[:n]
-}
-
-// fresh copies the selected values of a property of the head, nil if no event has any.
-func (m *actColumn) fresh(class effect.Class, src *head.ActColumn, first int, sel []uint16) {
-	has := func(i int) bool { return src != nil && src.Present[first+int(sel[i])] != 0 }
-	switch class {
-	case effect.Code:
-		m.codes = slices.Grow(m.codes[:0], len(sel))[:len(sel)]
-		for i, k := range sel {
-			m.codes[i] = schema.NoCode
-			if src != nil {
-				m.codes[i] = src.Codes[first+int(k)]
-			}
-		}
-		*m = actColumn{codes: m.codes}
-	case effect.Int:
-		m.ints = slices.Grow(m.ints[:0], len(sel))[:len(sel)]
-		for i, k := range sel {
-			m.ints[i] = 0
-			if src != nil {
-				m.ints[i] = src.Ints[first+int(k)]
-			}
-		}
-		*m = actColumn{ints: m.ints, mask: m.mask}
-		m.presence(len(sel), has)
-	case effect.Bytes:
-		m.texts = m.texts[:0]
-		for i, k := range sel {
-			var t []byte
-			if has(i) {
-				from, to := src.Span(first + int(k))
-				t = append([]byte{}, src.Data[from:to]...)
-			}
-			m.texts = append(m.texts, t)
-		}
-		*m = actColumn{texts: m.texts, mask: m.mask}
-		m.presence(len(sel), has)
-	case effect.Set:
-		m.sets.Ends, m.sets.Codes = m.sets.Ends[:0], m.sets.Codes[:0]
-		for _, k := range sel {
-			if src != nil {
-				from, to := src.Span(first + int(k))
-				m.sets.Codes = append(m.sets.Codes, src.Codes[from:to]...)
-			}
-			m.sets.Ends = append(m.sets.Ends, uint32(len(m.sets.Codes)))
-		}
-		*m = actColumn{sets: m.sets}
 	}
 }
 
