@@ -81,9 +81,10 @@ func (a Asker) Keys(ctx context.Context, text string) (Answer, error) {
 	return out, nil
 }
 
-// Profile reads all that is known of a profile; it counts the segments it is in.
+// Profile reads all that is known of a profile but its events; it counts the segments it
+// is in.
 func (a Asker) Profile(ctx context.Context, key string) (Answer, error) {
-	p, err := a.Store.Profile(ctx, key, &query.ProfileOptions{Options: options()})
+	p, err := a.Store.Profile(ctx, key, &query.ProfileOptions{Options: options(), Events: -1})
 	return Answer{Count: uint64(len(p.Segments)), Bytes: p.BytesRead}, err
 }
 

@@ -27,6 +27,9 @@ func (r *runner) ask(ctx context.Context, s Store) error {
 			}
 		case AskSegments:
 			if err = r.measure(ctx, "profile", r.profileOf(a), nil); err == nil {
+				err = r.measure(ctx, "profile again", r.profileOf(a), nil) // the same people, whose blocks are in memory now
+			}
+			if err == nil {
 				r.Progress(fmt.Sprintf("saving %d segments", r.Segments))
 				err = r.g.SaveSegments(ctx, s, r.Segments)
 			}

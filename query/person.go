@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"regexp"
 	"slices"
@@ -18,22 +19,45 @@ type Person struct {
 	view    View
 	env     Env
 	ordinal uint32
-	values  map[schema.AttrID]schema.Value
+	values  []personValue // by ascending attribute; absent ones are left out
+	none    schema.Value
 	lists   []uint32
 	work    *worker // nil until it is needed
 	read    uint64  // bytes looked at
 }
 
+type personValue struct {
+	attr  schema.AttrID
+	value schema.Value
+}
+
 // NewPerson makes a Person of what [ProfileOf] returned for an ordinal.
 func NewPerson(view View, p *Profile, lists []uint32, env Env) *Person {
-	one := &Person{view: view, env: env, ordinal: p.Ordinal, lists: lists, values: make(map[schema.AttrID]schema.Value, len(p.Values)+1)}
-	one.values[schema.KeyAttr] = schema.StringValue(p.Key)
+	one := &Person{view: view, env: env, ordinal: p.Ordinal, lists: lists, values: make([]personValue, 0, len(p.Values)+1)}
+	one.values = append(one.values, personValue{schema.KeyAttr, schema.StringValue(p.Key)})
 	for _, v := range p.Values {
 		if a := view.Schema().Lookup(v.Name); a != nil {
-			one.values[a.ID] = v.Value
+			one.values = append(one.values, personValue{a.ID, v.Value})
 		}
 	}
+	slices.SortFunc(one.values, func(a, b personValue) int { return cmp.Compare(a.attr, b.attr) })
 	return one
+}
+
+// value returns the value of an attribute, which is absent if there is none.
+func (p *Person) value(id schema.AttrID) *schema.Value {
+	lo, hi := 0, len(p.values) // the first that is not before id
+	for lo < hi {
+		if mid := (lo + hi) / 2; p.values[mid].attr < id {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(p.values) || p.values[lo].attr != id {
+		return &p.none
+	}
+	return &p.values[lo].value
 }
 
 // Move asks from now on about another instant. The values stay those of the view.
@@ -125,13 +149,13 @@ func (p *Person) Value(id schema.AttrID) schema.Value {
 		}
 		return schema.SetValue(in...)
 	}
-	v := p.values[id]
+	v := p.value(id)
 	if v.IsAbsent() {
 		if a := p.view.Schema().ByID(id); a != nil && a.Kind == schema.Set {
 			return schema.SetValue()
 		}
 	}
-	return v
+	return *v
 }
 
 func truth(b bool) Truth {
@@ -146,12 +170,12 @@ func (p *Person) test(n Node) (Truth, error) {
 	case *InList:
 		return truth(slices.Contains(p.lists, n.Code)), nil
 	case *Has:
-		v := p.values[n.Attr]
+		v := p.value(n.Attr)
 		return truth(!v.IsAbsent() && (v.Kind() != schema.Set || len(v.Elements()) > 0)), nil
 	case *SetHas:
-		return truth(hasElements(p.values[n.Attr].Elements(), n)), nil
+		return truth(hasElements(p.value(n.Attr).Elements(), n)), nil
 	case *In:
-		v := p.values[n.Attr]
+		v := p.value(n.Attr)
 		if v.IsAbsent() {
 			return Unknown, nil
 		}
@@ -162,13 +186,13 @@ func (p *Person) test(n Node) (Truth, error) {
 		}
 		return False, nil
 	case *Range:
-		v := p.values[n.Attr]
+		v := p.value(n.Attr)
 		if v.IsAbsent() {
 			return Unknown, nil
 		}
 		return truth(n.Lo <= v.Ordered() && v.Ordered() <= n.Hi), nil
 	case *Match:
-		v := p.values[n.Attr]
+		v := p.value(n.Attr)
 		if v.IsAbsent() {
 			return Unknown, nil
 		}
