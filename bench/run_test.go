@@ -61,7 +61,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if checked != counted+6 || len(report.Questions) != 17 || steps < 10 {
+	if checked != counted+6 || len(report.Questions) != 18 || steps < 10 {
 		t.Errorf("%d of %d questions were checked, %d steps", checked, len(report.Questions), steps)
 	}
 	if report.Stats.Profiles != 12_345 || report.Stats.Events != 20_000 || report.Stats.BaseBytes["events"] == 0 || report.Stats.Segments != 20 {
