@@ -2,6 +2,7 @@ package head
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -39,6 +40,8 @@ type Acts struct {
 	Times  []int64
 	Hashes []int64 // of the properties: the order of events of a profile at one time
 	Cols   []ActColumn
+
+	since, until int64 // all times of a settled run lie between, both included
 }
 
 // ActColumn is the values of one property.
@@ -53,7 +56,8 @@ type ActColumn struct {
 
 func newActs(t *EventTable, n int) *Acts {
 	both := make([]int64, 2*n) // one piece of memory: most lists are short
-	a := &Acts{Table: t, Ords: make([]uint16, 0, n), Times: both[0:0:n], Hashes: both[n:n], Cols: make([]ActColumn, len(t.Properties))}
+	a := &Acts{Table: t, Ords: make([]uint16, 0, n), Times: both[0:0:n], Hashes: both[n:n], Cols: make([]ActColumn, len(t.Properties)),
+		since: math.MinInt64, until: math.MaxInt64}
 	for i := range a.Cols {
 		c := &a.Cols[i]
 		switch c.Class = t.Properties[i].Class; c.Class {
@@ -72,6 +76,12 @@ func newActs(t *EventTable, n int) *Acts {
 
 // Len returns the number of events of a settled run.
 func (a *Acts) Len() int { return len(a.Ords) }
+
+// In reports whether some of the events may be, and whether all are known to be, of times
+// with from <= time < to.
+func (a *Acts) In(from, to int64) (some, all bool) {
+	return a.until >= from && a.since < to, a.since >= from && a.until < to
+}
 
 // Column returns the values of a property, nil if no event has any.
 func (a *Acts) Column(id schema.AttrID) *ActColumn {
@@ -509,10 +519,13 @@ func SettleActs(t *EventTable, chunks int, old ActRuns, frozen []*L0) ActRuns {
 func (s *Sorter) sortedRun(t *EventTable, parts []*Acts) *Acts {
 	refs := s.Sort(parts)
 	out := newActs(t, len(refs))
+	since, until := int64(math.MaxInt64), int64(math.MinInt64)
 	for _, r := range refs {
 		a := parts[r.Part]
 		out.Ords, out.Times, out.Hashes = append(out.Ords, r.ord), append(out.Times, a.Times[r.I]), append(out.Hashes, a.Hashes[r.I])
+		since, until = min(since, a.Times[r.I]), max(until, a.Times[r.I])
 	}
+	out.since, out.until = since, until
 	from := make([]*ActColumn, len(parts))
 	for k := range out.Cols {
 		for p, a := range parts {

@@ -14,10 +14,20 @@ import (
 
 // fresh hands out events of the head.
 func (r *actReader) fresh(c *Cursor, e *schema.Event, scan *query.EventScan, from int64, who *bitmap.Words, a *head.Acts, n int, sorted bool, f func(b *query.EventBlock) error) error {
+	some, all := a.In(from, scan.To)
+	if !some {
+		return nil
+	}
 	for first := 0; first < n; first += blockSize {
 		end := min(first+blockSize, n)
 		c.bytes += uint64(end-first) * 10
-		if r.selectFresh(scan, from, who, a, first, end); len(r.sel) == 0 {
+		in := r.mask[:(end-first+63)/64]
+		if all {
+			fill(in, end-first)
+		} else {
+			bitmap.BetweenI64(a.Times[first:end], from, scan.To-1, in)
+		}
+		if r.selectFresh(in, scan, who, a, first, end); len(r.sel) == 0 {
 			continue
 		}
 		r.block = query.EventBlock{Ords: r.ords, Sorted: sorted && !e.Reduced, Columns: r.block.Columns[:0]}
@@ -41,12 +51,20 @@ func (r *actReader) fresh(c *Cursor, e *schema.Event, scan *query.EventScan, fro
 	return nil
 }
 
+// fill sets the first n bits.
+func fill(in []uint64, n int) {
+	for i := range in {
+		in[i] = ^uint64(0)
+	}
+	if n&63 != 0 {
+		in[n>>6] = 1<<(n&63) - 1
+	}
+}
+
 // selectFresh fills ords and sel with those of the events first to end-1 of a list that are
-// meant, from on and of who (nil: anybody). Most tests leave few, and are made of all events
-// at once.
-func (r *actReader) selectFresh(scan *query.EventScan, from int64, who *bitmap.Words, a *head.Acts, first, end int) {
-	in := r.mask[:(end-first+63)/64]
-	bitmap.BetweenI64(a.Times[first:end], from, scan.To-1, in)
+// meant: those in time, which are in, that have a value in all zones and are of who (nil:
+// anybody). Most tests leave few, and are made of all events at once.
+func (r *actReader) selectFresh(in []uint64, scan *query.EventScan, who *bitmap.Words, a *head.Acts, first, end int) {
 	for _, z := range scan.Zones {
 		r.inZone(in, a.Column(z.Property), first, end, z)
 	}
