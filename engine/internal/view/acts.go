@@ -69,7 +69,6 @@ type actReader struct {
 	numbers [blockSize]int64
 	codes   [blockSize]uint32
 	mask    timeline.Mask
-	some    timeline.Mask
 
 	ordBuffer, selBuffer [blockSize]uint16
 }

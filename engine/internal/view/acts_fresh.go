@@ -9,6 +9,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -66,7 +67,7 @@ func fill(in []uint64, n int) {
 // anybody). Most tests leave few, and are made of all events at once.
 func (r *actReader) selectFresh(in []uint64, scan *query.EventScan, who *bitmap.Words, a *head.Acts, first, end int) {
 	for _, z := range scan.Zones {
-		r.inZone(in, a.Column(z.Property), first, end, z)
+		inZone(in, a.Column(z.Property), first, end, z)
 	}
 	n := 0
 	for i, w := range in {
@@ -85,8 +86,9 @@ func (r *actReader) selectFresh(in []uint64, scan *query.EventScan, who *bitmap.
 
 // inZone keeps in the mask those of the events first to end-1 of the head whose value lies
 // in a zone.
-func (r *actReader) inZone(in []uint64, col *head.ActColumn, first, end int, z query.ZoneMap) {
-	some := r.some[:len(in)]
+func inZone(in []uint64, col *head.ActColumn, first, end int, z query.ZoneMap) {
+	var mask timeline.Mask
+	some := mask[:len(in)]
 	keep := func() {
 		for i := range in {
 			in[i] &= some[i]
