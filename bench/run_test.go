@@ -61,7 +61,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if checked != counted+6 || len(report.Questions) != 18 || steps < 10 {
+	if checked != counted+7 || len(report.Questions) != 19 || steps < 10 {
 		t.Errorf("%d of %d questions were checked, %d steps", checked, len(report.Questions), steps)
 	}
 	if report.Stats.Profiles != 12_345 || report.Stats.Events != 20_000 || report.Stats.BaseBytes["events"] == 0 || report.Stats.Segments != 20 {
@@ -142,7 +142,7 @@ func TestEventChecks(t *testing.T) {
 	if err := errors.Join(r.g.AddSchema(ctx, s), r.applyAll(ctx, s, 0, 100, 100, r.g.profiles), r.applyAll(ctx, s, 0, 3000, 1000, r.g.eventFiller(true))); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.askEvents(ctx, Asker{s}); err != nil || len(r.report.Questions) != 6 || !r.report.Questions[5].Checked {
+	if err := r.askEvents(ctx, Asker{s}); err != nil || len(r.report.Questions) != 7 || !r.report.Questions[6].Checked {
 		t.Errorf("%v, %+v", err, r.report.Questions)
 	}
 	for about, name := range map[string]string{"purchase": "Q8", "100.00": "Q9", "view_item.in_last(days(14))": "Q10", "country": "Q11", "sequence": "Q12", "": "Q16"} {
