@@ -91,7 +91,7 @@ func DecodeStrings(b []byte) (*Strings, error) {
 	if flags&flagWide != 0 {
 		endSize = 4
 	}
-	if flags > flagAbsent|flagWide || body[1] != 0 || count > n || (count < n) != (mapSize > 0) || len(body) != stringsHeader+mapSize+n*endSize+total {
+	if flags > flagAbsent|flagWide || body[1] != 0 || count > n || (count < n) != (flags&flagAbsent != 0) || len(body) != stringsHeader+mapSize+n*endSize+total {
 		return nil, corrupt("size")
 	}
 	body = body[stringsHeader:]

@@ -139,6 +139,15 @@ func wideForm() []byte {
 	return append(b, flagWide, 0, 1, 0, 2, 0, 0, 0, 2, 0, 0, 0, 'b', 'o')
 }
 
+// TestNoStringsAreAbsent: a block without strings has no mark that some are absent.
+func TestNoStringsAreAbsent(t *testing.T) {
+	b := append(appendHeader(nil, typeStrings, 0), flagAbsent, 0, 0, 0, 0, 0, 0, 0)
+	seal(b)
+	if _, err := DecodeStrings(b); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("it is read: %v", err)
+	}
+}
+
 func FuzzDecodeStrings(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 20 {
