@@ -380,12 +380,8 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	if err != nil {
 		return p, err
 	}
-	names := map[uint32]string{}
 	for name, l := range n.s.lists {
-		names[l.code] = name
-	}
-	for _, code := range lists {
-		if name, ok := names[code]; ok {
+		if slices.Contains(lists, l.code) {
 			p.Lists = append(p.Lists, name)
 		}
 	}

@@ -35,9 +35,11 @@ type personValue struct {
 func NewPerson(view View, p *Profile, lists []uint32, env Env) *Person {
 	one := &Person{view: view, env: env, ordinal: p.Ordinal, lists: lists, values: make([]personValue, 0, len(p.Values)+1)}
 	one.values = append(one.values, personValue{schema.KeyAttr, schema.StringValue(p.Key)})
-	for _, v := range p.Values {
-		if a := view.Schema().Lookup(v.Name); a != nil {
-			one.values = append(one.values, personValue{a.ID, v.Value})
+	rest := p.Values // in the schema's order
+	for i := range view.Schema().Attributes {
+		if a := &view.Schema().Attributes[i]; len(rest) > 0 && rest[0].Name == a.Name {
+			one.values = append(one.values, personValue{a.ID, rest[0].Value})
+			rest = rest[1:]
 		}
 	}
 	slices.SortFunc(one.values, func(a, b personValue) int { return cmp.Compare(a.attr, b.attr) })

@@ -28,8 +28,9 @@ func ProfileOf(ctx context.Context, view View, ordinal uint32) (p Profile, lists
 	if v[0].IsAbsent() {
 		return Profile{}, nil, Errorf(CodeUnknownName, "no profile has the ordinal %d", ordinal)
 	}
-	p = Profile{Key: v[0].Str(), Ordinal: ordinal}
-	for _, a := range view.Schema().Attributes {
+	attributes := view.Schema().Attributes
+	p = Profile{Key: v[0].Str(), Ordinal: ordinal, Values: make([]AttributeValue, 0, len(attributes))}
+	for _, a := range attributes {
 		r := valueReader{view: view, attr: a}
 		if err := r.read(cur, chunk, ords, v[:], 1); err != nil {
 			return Profile{}, nil, err
