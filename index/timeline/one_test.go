@@ -87,3 +87,37 @@ func thirds(b *Block, yes, no *Mask) error {
 	}
 	return nil
 }
+
+// TestFewAtTheEdges: a window holds the event with which it begins, and not the one at its
+// end, of a few profiles out of many.
+func TestFewAtTheEdges(t *testing.T) {
+	var events []event
+	for p := range uint32(300) {
+		for k := range int64(4) {
+			events = append(events, event{profile: p, time: 1000 * k})
+		}
+	}
+	b := build(t, ID{Event: 1, Partition: Day(0)}, nil, events)
+	var within bitmap.Words
+	for _, p := range []uint16{0, 7, 8, 299} {
+		within.SetBit(p)
+	}
+	for _, x := range []struct {
+		from, to int64
+		want     []uint16
+	}{{0, 3001, []uint16{0, 4}}, {1000, 3000, []uint16{1, 3}}, {1001, 3000, []uint16{2, 3}}, {1000, 2001, []uint16{1, 3}}, {999, 2000, []uint16{1, 2}}, {3000, 9000, []uint16{3, 4}}, {3001, 9000, nil}} {
+		found := 0
+		var c Cursor
+		for c.Reset([]Source{b.Source}, Scan{From: x.from, To: x.to, Within: &within}); c.Next(); {
+			for i, p := range c.Profiles {
+				if from, to := c.Starts[i]-4*p, c.Ends[i]-4*p; x.want == nil || from != x.want[0] || to != x.want[1] {
+					t.Errorf("%d to %d: profile %d has events %d to %d, want %v", x.from, x.to, p, from, to, x.want)
+				}
+				found++
+			}
+		}
+		if want := map[bool]int{true: 4}[x.want != nil]; found != want || c.Err() != nil {
+			t.Errorf("%d to %d: %d profiles, want %d (%v)", x.from, x.to, found, want, c.Err())
+		}
+	}
+}

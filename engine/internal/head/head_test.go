@@ -271,3 +271,23 @@ func TestKept(t *testing.T) {
 		before = all
 	}
 }
+
+// TestActsIn: a settled run knows between which times its events are, another list does not.
+func TestActsIn(t *testing.T) {
+	table := &EventTable{Event: 1}
+	l := newActs(table, 3)
+	l.Ords, l.Times, l.Hashes = []uint16{5, 2, 2}, []int64{30, 10, 20}, []int64{0, 0, 0}
+	var sorter Sorter
+	run := sorter.sortedRun(table, []*Acts{l})
+	for _, x := range []struct {
+		from, to  int64
+		some, all bool
+	}{{10, 31, true, true}, {10, 30, true, false}, {11, 31, true, false}, {30, 40, true, false}, {31, 40, false, false}, {0, 10, false, false}, {0, 11, true, false}} {
+		if some, all := run.In(x.from, x.to); some != x.some || all != x.all {
+			t.Errorf("%d to %d: some %v, all %v", x.from, x.to, some, all)
+		}
+		if some, all := l.In(x.from, x.to); !some || all {
+			t.Errorf("%d to %d of a list: some %v, all %v", x.from, x.to, some, all)
+		}
+	}
+}
