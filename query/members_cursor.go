@@ -59,14 +59,14 @@ func cursorText(p place, order *schema.Attribute, desc bool) string {
 func parseCursor(text string, order *schema.Attribute, desc bool) (place, error) {
 	bad := Errorf(CodeInvalid, "this is not a cursor of a listing in this order")
 	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(b) < 2 {
+	if err != nil || len(b) < 6 { // the shortest of all
 		return place{}, bad
 	}
 	if b[0] != cursorVersion {
 		return place{}, Errorf(CodeNewerFormat, "the cursor has format %d, this version knows %d", b[0], cursorVersion)
 	}
 	flags := b[1]
-	if b = b[2:]; len(b) < 4 || flags > cursorOrdered|cursorDesc|cursorAbsent {
+	if b = b[2:]; flags > cursorOrdered|cursorDesc|cursorAbsent {
 		return place{}, bad
 	}
 	p := place{set: true, ordinal: binary.LittleEndian.Uint32(b)}

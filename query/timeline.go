@@ -320,10 +320,10 @@ func (p timelinePlace) text() string {
 func parseTimelinePlace(text string) (timelinePlace, error) {
 	b, err := base64.RawURLEncoding.DecodeString(text)
 	switch {
-	case err != nil || len(b) < 1:
+	case err != nil || len(b) <= 21: // no cursor is as short
 	case b[0] != timelineVersion:
 		return timelinePlace{}, Errorf(CodeNewerFormat, "the cursor has format %d, this version knows %d", b[0], timelineVersion)
-	case len(b) > 21 && len(b) <= 21+schema.MaxNameBytes:
+	case len(b) <= 21+schema.MaxNameBytes:
 		return timelinePlace{int64(binary.LittleEndian.Uint64(b[1:])), string(b[21:]), binary.LittleEndian.Uint64(b[9:]), binary.LittleEndian.Uint32(b[17:])}, nil
 	}
 	return timelinePlace{}, Errorf(CodeInvalid, "this is not a cursor of a timeline")
