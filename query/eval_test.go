@@ -441,7 +441,7 @@ func TestMembersErrors(t *testing.T) {
 	f(nil, MembersOptions{Limit: -1}, CodeInvalid)
 	f(nil, MembersOptions{AfterKey: "nobody"}, CodeUnknownName)
 	f(nil, MembersOptions{After: "?"}, CodeInvalid)
-	f(nil, MembersOptions{After: "77777"}, CodeInvalid)
+	f(nil, MembersOptions{After: "7777"}, CodeInvalid)
 	f(nil, MembersOptions{After: "x", AfterKey: "y"}, CodeInvalid)
 	f(nil, MembersOptions{After: cursorText(place{num: 3}, age, false)}, CodeInvalid)
 	f(age, MembersOptions{Desc: true, After: cursorText(place{num: 3}, age, false)}, CodeInvalid)
