@@ -11,20 +11,26 @@ import (
 )
 
 // planCache keeps compiled texts, never answers. Compiling costs some hundred
-// microseconds, a simple count ten.
+// microseconds, a simple count ten. What reads now is planned for each instant.
 type planCache struct {
 	mu       sync.Mutex
 	texts    map[string]compiled
-	segments []namedPlan // of the state with the names below, by name
+	segments *segmentPlans // of the state with the names below
 	names    uint64
 	computed []*syntax.Value // of the state with the names below, in the schema's order
 	schema   uint64
 }
 
-// namedPlan is a saved segment's tree; nil if its text reads now and must be compiled anew.
-type namedPlan struct {
-	name, text string
-	expr       *syntax.Expr
+// segmentPlans are all saved segments, by name, each with its number in the forest, which
+// has no tree of those that read now.
+type segmentPlans struct {
+	list   []segmentPlan
+	forest *query.Forest
+}
+
+type segmentPlan struct {
+	name string
+	expr *syntax.Expr
 }
 
 type compiled struct {
@@ -38,26 +44,29 @@ const maxPlans = 1024
 // maxPlanText is the longest text that is kept.
 const maxPlanText = 4 << 10
 
-// compileSegments returns the trees of all saved segments, by name.
-func (db *DB) compileSegments(s *state, env query.Env) ([]namedPlan, error) {
+// compileSegments returns all saved segments.
+func (db *DB) compileSegments(s *state, env query.Env) (*segmentPlans, error) {
 	db.plans.mu.Lock()
 	plans, names := db.plans.segments, db.plans.names
 	db.plans.mu.Unlock()
 	if plans != nil && names == s.names {
 		return plans, nil
 	}
-	plans = make([]namedPlan, 0, len(s.segments))
+	plans = &segmentPlans{list: make([]segmentPlan, 0, len(s.segments))}
+	trees := make([]query.Node, 0, len(s.segments))
 	for _, name := range slices.Sorted(maps.Keys(s.segments)) {
-		text := s.segments[name].text
-		expr, err := db.compiler.Compile(text, s.catalog(), env)
+		expr, err := db.compiler.Compile(s.segments[name].text, s.catalog(), env)
 		if err != nil {
 			return nil, fmt.Errorf("segment %q: %w", name, err)
 		}
+		plans.list = append(plans.list, segmentPlan{name, expr})
+		tree := expr.Root
 		if expr.ReadsNow {
-			expr = nil
+			tree = nil
 		}
-		plans = append(plans, namedPlan{name, text, expr})
+		trees = append(trees, tree)
 	}
+	plans.forest = query.NewForest(trees)
 	db.plans.mu.Lock()
 	defer db.plans.mu.Unlock()
 	db.plans.segments, db.plans.names = plans, s.names
@@ -88,16 +97,16 @@ func (db *DB) compileComputed(s *state, env query.Env) ([]*syntax.Value, error) 
 	return values, nil
 }
 
-// compile returns the tree of a text.
+// compile returns the tree of a text at an instant.
 func (db *DB) compile(text string, s *state, env query.Env) (*syntax.Expr, error) {
 	db.plans.mu.Lock()
 	c, ok := db.plans.texts[text]
 	db.plans.mu.Unlock()
 	if ok && c.names == s.names {
-		return c.expr, nil
+		return db.compiler.At(c.expr, s.catalog(), env)
 	}
 	expr, err := db.compiler.Compile(text, s.catalog(), env)
-	if err != nil || expr.ReadsNow || len(text) > maxPlanText {
+	if err != nil || len(text) > maxPlanText {
 		return expr, err
 	}
 	db.plans.mu.Lock()

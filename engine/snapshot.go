@@ -437,14 +437,17 @@ func (n *snapshot) segmentsOf(ctx context.Context, who *query.Person, env query.
 		return nil, err
 	}
 	var in []string
-	for _, p := range plans {
-		expr := p.expr
-		if expr == nil {
-			if expr, err = n.db.compile(p.text, n.s, env); err != nil {
-				return nil, fmt.Errorf("segment %q: %w", p.name, err)
+	walk := who.Walk(plans.forest)
+	for i, p := range plans.list {
+		var t query.Truth
+		if p.expr.ReadsNow {
+			var expr *syntax.Expr
+			if expr, err = n.db.compiler.At(p.expr, n.s.catalog(), env); err == nil {
+				t, err = who.Is(ctx, expr.Root)
 			}
+		} else {
+			t, err = walk.Is(ctx, i)
 		}
-		t, err := who.Is(ctx, expr.Root)
 		if err != nil {
 			return nil, fmt.Errorf("segment %q: %w", p.name, err)
 		}

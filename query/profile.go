@@ -21,8 +21,8 @@ func ProfileOf(ctx context.Context, view View, ordinal uint32) (p Profile, lists
 	cur := view.Cursor()
 	defer cur.Close()
 	var v [1]schema.Value
-	key := valueReader{view: view, attr: keyAttribute}
-	if err := key.read(cur, chunk, ords, v[:], 1); err != nil {
+	r := valueReader{view: view, attr: keyAttribute}
+	if err := r.read(cur, chunk, ords, v[:], 1); err != nil {
 		return Profile{}, nil, err
 	}
 	if v[0].IsAbsent() {
@@ -31,7 +31,7 @@ func ProfileOf(ctx context.Context, view View, ordinal uint32) (p Profile, lists
 	attributes := view.Schema().Attributes
 	p = Profile{Key: v[0].Str(), Ordinal: ordinal, Values: make([]AttributeValue, 0, len(attributes))}
 	for _, a := range attributes {
-		r := valueReader{view: view, attr: a}
+		r.attr = a
 		if err := r.read(cur, chunk, ords, v[:], 1); err != nil {
 			return Profile{}, nil, err
 		}

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -46,9 +47,14 @@ type Expr struct {
 	names    map[int64][]string // the computed attributes that a node comes from, by node, the outermost first
 	nodes    int                // of the tree, of segments and computed attributes, as often as they are named
 
-	once    sync.Once
-	prog    cel.Program
-	progErr error
+	interpreted *interpreted
+}
+
+// interpreted is an expression as CEL's interpreter runs it, at any instant.
+type interpreted struct {
+	once sync.Once
+	prog cel.Program
+	err  error
 }
 
 // Compiler compiles texts. It keeps what depends on the schema alone, which takes
@@ -126,14 +132,53 @@ func (c *compilation) text(text string) (*Expr, error) {
 		return nil, &query.Error{Code: query.CodeType, Message: fmt.Sprintf("the expression is of type %s, not true or false", typeName(t)),
 			Hint: "compare it with something", Source: text, Span: e.src.span(e.checked.SourceInfo(), e.checked.Expr())}
 	}
-	w := &walker{expr: e, cat: c.cat, zones: c.base.zones, now: c.now}
+	if err := e.plan(c.cat, c.base.zones, c.now); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// plan makes the tree.
+func (e *Expr) plan(cat Catalog, zones *zones, now query.Env) error {
+	w := &walker{expr: e, cat: cat, zones: zones, now: now}
 	w.windows()
 	root := w.node(e.checked.Expr())
 	if w.err != nil {
-		return nil, w.err
+		return w.err
 	}
 	e.Root = simplify(root)
-	return e, nil
+	return nil
+}
+
+// At returns what a compiled text means at another instant, over the same catalog: as
+// Compile does, but without parsing and checking it again.
+func (c *Compiler) At(e *Expr, cat Catalog, env query.Env) (*Expr, error) {
+	return c.at(e, cat, env, map[*Expr]*Expr{})
+}
+
+func (c *Compiler) at(e *Expr, cat Catalog, env query.Env, done map[*Expr]*Expr) (*Expr, error) {
+	if out := done[e]; out != nil || !e.ReadsNow {
+		return cmp.Or(out, e), nil
+	}
+	out := *e
+	out.verbs = make(map[int64]*verb, len(e.verbs))
+	for id, v := range e.verbs {
+		v := *v
+		v.fixed = false
+		out.verbs[id] = &v
+	}
+	out.segments = make(map[string]*Expr, len(e.segments))
+	for name, s := range e.segments {
+		var err error
+		if out.segments[name], err = c.at(s, cat, env, done); err != nil {
+			return nil, err
+		}
+	}
+	done[e] = &out
+	if err := out.plan(cat, c.base.zones, env); err != nil {
+		return nil, err
+	}
+	return &out, nil
 }
 
 // kind returns the type of the whole expression.
@@ -149,7 +194,7 @@ func (c *compilation) check(text string, elaborate func(l *elaborator, root ast.
 	if err != nil {
 		return nil, err
 	}
-	e := &Expr{Text: text, env: c.env, src: p.src, segments: map[string]*Expr{}, names: map[int64][]string{}, nodes: countNodes(p.tree.Expr())}
+	e := &Expr{Text: text, env: c.env, src: p.src, segments: map[string]*Expr{}, names: map[int64][]string{}, nodes: countNodes(p.tree.Expr()), interpreted: &interpreted{}}
 	if err := e.checkNodes(reference{}, query.Span{Start: 0, End: len(text)}); err != nil {
 		return nil, err
 	}

@@ -352,7 +352,7 @@ func TestEventsEqualInterpreter(t *testing.T) {
 		c := NewCompiler()
 		for range 300 {
 			text := w.truth(r.IntN(3))
-			e, err := c.Compile(text, cat, query.Env{Now: w.now})
+			e, err := compileAt(r, c, text, cat, query.Env{Now: w.now})
 			if err != nil {
 				checkError(t, text, err)
 				continue
@@ -410,4 +410,17 @@ func withEvents(s *schema.Schema, events []schema.Event) *schema.Schema {
 		}
 	}
 	return schema.New(s.Version+1, next, s.Attributes, events...)
+}
+
+// compileAt compiles a text, half of the time by way of another instant, which must not matter.
+func compileAt(r *rand.Rand, c *Compiler, text string, cat Catalog, env query.Env) (*Expr, error) {
+	e, err := c.Compile(text, cat, env)
+	if err != nil || r.IntN(2) == 0 {
+		return e, err
+	}
+	other, err := c.Compile(text, cat, query.Env{Now: env.Now.Add(time.Duration(r.IntN(4000)-2000) * time.Hour)})
+	if err != nil { // a window may end before it begins then
+		return e, nil
+	}
+	return c.At(other, cat, env)
 }

@@ -122,8 +122,9 @@ func (e *Expr) Interpret(values func(schema.AttrID) schema.Value, acts func(sche
 
 // program returns the program of the whole tree, planned when it is first needed.
 func (e *Expr) program() (cel.Program, error) {
-	e.once.Do(func() { e.prog, e.progErr = e.env.cel.PlanProgram(e.checked) })
-	return e.prog, e.progErr
+	x := e.interpreted
+	x.once.Do(func() { x.prog, x.err = e.env.cel.PlanProgram(e.checked) })
+	return x.prog, x.err
 }
 
 // readRow makes a row of what a residual or a formula is given. attrs and events are what it reads.

@@ -199,7 +199,7 @@ func TestMoments(t *testing.T) {
 		}
 		text := w.test(2)
 		env := query.Env{Now: time.UnixMilli(w.now).UTC()}
-		e, err := c.Compile(text, cat, env)
+		e, err := compileAt(r, c, text, cat, env)
 		if err != nil {
 			checkError(t, text, err)
 			continue

@@ -420,7 +420,7 @@ func TestPlanEqualsInterpreter(t *testing.T) {
 	kinds, compiled := map[string]int{}, 0
 	for range 15000 {
 		text := w.truth(w.IntN(4))
-		e, err := testCompiler.Compile(text, cat, testNow)
+		e, err := compileAt(w.Rand, testCompiler, text, cat, testNow)
 		if err != nil {
 			continue
 		}

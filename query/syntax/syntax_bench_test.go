@@ -9,15 +9,7 @@ import (
 
 func BenchmarkCompile(b *testing.B) {
 	w := testWorld()
-	for name, text := range map[string]string{
-		"short":    `country == "IT"`,
-		"typical":  `country in ["IT", "FI", "NL"] && plan != "premium" && age >= 25 && age < 40 && interests.hasAny(["cooking", "wine"]) && has(p.email)`,
-		"constant": `last_seen > now - days(30)`,
-		"residual": `size(interests) > 2`,
-		"events":   `purchase.in_last(days(30)).count() >= 3 && purchase.in_last(days(30)).sum(e, e.amount) > 100.0`,
-		"filter":   `view_item.in_last(days(14)).filter(e, e.category == "c7").count() >= 5`,
-		"segment":  `in_segment("newsletter") && !in_list("staff")`,
-	} {
+	for name, text := range benchTexts {
 		b.Run(name, func(b *testing.B) {
 			c := NewCompiler()
 			b.ReportAllocs()
@@ -28,6 +20,36 @@ func BenchmarkCompile(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkAt plans what has been compiled for another instant.
+func BenchmarkAt(b *testing.B) {
+	w := testWorld()
+	for name, text := range benchTexts {
+		b.Run(name, func(b *testing.B) {
+			c := NewCompiler()
+			e, err := c.Compile(text, w, testNow)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.At(e, w, testNow); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+var benchTexts = map[string]string{
+	"short":    `country == "IT"`,
+	"typical":  `country in ["IT", "FI", "NL"] && plan != "premium" && age >= 25 && age < 40 && interests.hasAny(["cooking", "wine"]) && has(p.email)`,
+	"constant": `last_seen > now - days(30)`,
+	"residual": `size(interests) > 2`,
+	"events":   `purchase.in_last(days(30)).count() >= 3 && purchase.in_last(days(30)).sum(e, e.amount) > 100.0`,
+	"filter":   `view_item.in_last(days(14)).filter(e, e.category == "c7").count() >= 5`,
+	"segment":  `in_segment("newsletter") && !in_list("staff")`,
 }
 
 func BenchmarkEnvironment(b *testing.B) {
