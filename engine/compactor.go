@@ -56,8 +56,16 @@ type compactor struct {
 	generation  uint64
 	all         bool // everything is to be folded
 	hashes      keyHashes
-	truncated   uint64        // records below are gone
+	truncated   uint64 // records below are gone
+	opened      opened
 	firstRecord atomic.Uint64 // truncated, for statistics
+}
+
+// opened is what was stored when the store was opened. There may be more that a crash kept
+// from being deleted; it goes before anything new is written.
+type opened struct {
+	acts []*base.ActUnit
+	ids  *base.IDs
 }
 
 // logged is a stretch of the log: the records of one L0.
@@ -113,6 +121,12 @@ func (c *compactor) run() {
 		case <-ctx.Done():
 		}
 	}()
+	if err := c.sweep(ctx); err != nil {
+		if ctx.Err() == nil {
+			c.fail(err)
+		}
+		return
+	}
 	tick := time.NewTicker(idleCheck)
 	defer tick.Stop()
 	for {
@@ -137,6 +151,16 @@ func (c *compactor) run() {
 			return
 		}
 	}
+}
+
+// sweep deletes what a crash has left.
+func (c *compactor) sweep(ctx context.Context) error {
+	left, err := base.Leftovers(ctx, c.db.kv, c.opened.acts, c.opened.ids)
+	for _, span := range left {
+		err = errors.Join(err, c.db.kv.Excise(span))
+	}
+	c.opened = opened{}
+	return err
 }
 
 // freezeQuiet freezes the active L0 if nothing was written since the last tick: reads of

@@ -150,24 +150,26 @@ func (r *recovery) indexes() error {
 			r.s.Indexes[a.ID] = newIndex()
 		}
 	}
-	span := keys.Tables()
-	for {
-		var t keys.Table
-		found := false
-		err := r.db.kv.Scan(r.ctx, span, func(k, _ []byte) (bool, error) {
-			t, _, _, found = keys.ParseTable(k)
-			return false, nil
-		})
-		if err != nil || !found {
-			return err
+	var newest []keys.Table
+	err := r.db.kv.Leap(r.ctx, keys.Tables(), func(k, _ []byte) ([]byte, error) {
+		t, _, _, ok := keys.ParseTable(k)
+		if !ok {
+			return nil, query.Errorf(query.CodeCorrupt, "a key among the indexes is none")
 		}
-		r.generation = max(r.generation, t.Generation)
-		if err := r.index(t); err != nil {
-			return err
+		if last := len(newest) - 1; last >= 0 && newest[last].Attr == t.Attr {
+			r.old = append(r.old, keys.Span{Start: t.Span().Start, End: t.AfterTable()})
+			return t.AfterTable(), nil
 		}
-		span.Start = t.AfterTable()
-		r.old = append(r.old, keys.Span{Start: t.Span().End, End: span.Start})
+		newest = append(newest, t)
+		return t.Span().End, nil
+	})
+	for _, t := range newest {
+		if err == nil {
+			r.generation = max(r.generation, t.Generation)
+			err = r.index(t)
+		}
 	}
+	return err
 }
 
 func (r *recovery) index(t keys.Table) error {
@@ -332,6 +334,7 @@ func (r *recovery) actsFoldedUpTo(event schema.EventID) []uint64 {
 func (r *recovery) acts() error {
 	units, old, err := base.OpenActs(r.ctx, r.db.kv, r.db.cache)
 	r.old = append(r.old, old...)
+	r.db.compactor.opened.acts = units
 	r.s.Acts = map[schema.EventID][]*base.ActUnit{}
 	for _, u := range units {
 		id := schema.EventID(u.ID.Event)
@@ -352,9 +355,9 @@ func (r *recovery) acts() error {
 
 // ids finds the stored ids of events.
 func (r *recovery) ids() error {
-	ids, old, err := base.OpenIDs(r.ctx, r.db.kv, r.db.cache)
-	r.old = append(r.old, old...)
-	r.s.ids = ids
+	var err error
+	r.s.ids, err = base.OpenIDs(r.db.kv, r.db.cache)
+	r.db.compactor.opened.ids = r.s.ids
 	return err
 }
 

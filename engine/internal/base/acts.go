@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/keys"
@@ -215,75 +214,24 @@ func (c *Cache) ForgetParts(parts []*ActPart) {
 }
 
 // OpenActs finds the newest generation of every event type and shard, and the spans of
-// older ones and of parts and facts that no manifest names, which a crash kept from being
-// deleted.
+// older ones, which a crash kept from being deleted.
 func OpenActs(ctx context.Context, store *kv.Store, cache *Cache) (units []*ActUnit, old []keys.Span, err error) {
-	span := keys.AllActs()
-	known := map[string]bool{}
-	for {
-		var u *ActUnit
-		err = store.Scan(ctx, span, func(k, v []byte) (bool, error) {
-			id, ok := keys.ParseActs(k)
-			if !ok {
-				return false, query.Errorf(query.CodeCorrupt, "a key among the manifests of events is none")
-			}
-			u, err = OpenActUnit(id, v, cache)
-			return false, err
-		})
-		if err != nil {
-			return nil, nil, err
+	err = store.Scan(ctx, keys.AllActs(), func(k, v []byte) (bool, error) {
+		id, ok := keys.ParseActs(k)
+		if !ok {
+			return false, query.Errorf(query.CodeCorrupt, "a key among the manifests of events is none")
 		}
-		if u == nil {
-			break
+		if last := len(units) - 1; last >= 0 && units[last].ID.Event == id.Event && units[last].ID.Shard == id.Shard {
+			old = append(old, id.Span())
+			return true, nil
 		}
-		units = append(units, u)
-		for _, s := range u.Spans()[1:] {
-			known[string(s.Start)] = true
+		u, err := OpenActUnit(id, v, cache)
+		if err == nil {
+			units = append(units, u)
 		}
-		span.Start = u.ID.AfterShard()
-		older := keys.Span{Start: u.ID.Span().End, End: span.Start}
-		err = store.Scan(ctx, older, func(_, _ []byte) (bool, error) { old = append(old, older); return false, nil })
-		if err != nil {
-			return nil, nil, err
-		}
-	}
-	parts, err := orphans(ctx, store, keys.Parts(), known, func(k []byte) (keys.Span, bool) {
-		p, _, _, ok := keys.ParsePart(k)
-		return p.Span(), ok
+		return true, err
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	facts, err := orphans(ctx, store, keys.AllFacts(), known, func(k []byte) (keys.Span, bool) {
-		f, _, _, ok := keys.ParseFacts(k)
-		return f.Span(), ok
-	})
-	return units, slices.Concat(old, parts, facts), err
-}
-
-// orphans finds the objects in a span that are not known by the start of theirs, with one
-// seek per object.
-func orphans(ctx context.Context, store *kv.Store, span keys.Span, known map[string]bool, spanOf func(k []byte) (keys.Span, bool)) (old []keys.Span, err error) {
-	for {
-		var own keys.Span
-		found := false
-		err := store.Scan(ctx, span, func(k, _ []byte) (bool, error) {
-			own, found = spanOf(k)
-			if !found {
-				return false, query.Errorf(query.CodeCorrupt, "a key among the parts and facts of events is none")
-			}
-			return false, nil
-		})
-		if err != nil || !found {
-			return old, err
-		}
-		if !known[string(own.Start)] {
-			old = append(old, own)
-		}
-		if span.Start = own.End; span.Start == nil {
-			return old, nil
-		}
-	}
+	return units, old, err
 }
 
 // Spans returns the keys of the unit, of its parts and of its facts.

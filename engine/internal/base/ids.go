@@ -234,38 +234,13 @@ func compareRuns(a, b *IDRun) int {
 	return cmp.Or(cmp.Compare(a.ID.Day, b.ID.Day), cmp.Compare(a.ID.Number, b.ID.Number))
 }
 
-// OpenIDs finds the stored ids of events, and the spans of runs that the manifest does
-// not name, which a crash kept from being deleted. It seeks once per run.
-func OpenIDs(ctx context.Context, store *kv.Store, cache *Cache) (x *IDs, old []keys.Span, err error) {
-	x = &IDs{Next: 1}
+// OpenIDs finds the stored ids of events.
+func OpenIDs(store *kv.Store, cache *Cache) (*IDs, error) {
 	sealed, err := store.Get(keys.RunManifest())
-	if err == nil && sealed != nil {
-		x, err = readIDs(sealed, cache)
+	if err != nil || sealed == nil {
+		return &IDs{Next: 1}, err
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	known := map[keys.Run]bool{}
-	for _, r := range x.Runs {
-		known[r.ID] = true
-	}
-	for span := keys.Runs(); ; {
-		var id keys.Run
-		found := false
-		err := store.Scan(ctx, span, func(k, _ []byte) (bool, error) {
-			if id, _, _, found = keys.ParseRun(k); !found {
-				return false, query.Errorf(query.CodeCorrupt, "a key among the ids of events is none")
-			}
-			return false, nil
-		})
-		if err != nil || !found {
-			return x, old, err
-		}
-		if !known[id] {
-			old = append(old, id.Span())
-		}
-		span.Start = id.Span().End
-	}
+	return readIDs(sealed, cache)
 }
 
 // ForgetRuns takes runs that are gone out of the cache.

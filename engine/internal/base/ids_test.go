@@ -58,9 +58,10 @@ func (s *idStore) open() []keys.Span {
 	s.kv, err = kv.Open("store", kv.Config{FS: s.files, Cache: 1 << 20, MemTable: 1 << 20})
 	s.must(err)
 	s.cache = NewCache(s.kv, 1<<20)
-	x, old, err := OpenIDs(s.t.Context(), s.kv, s.cache)
+	s.ids, err = OpenIDs(s.kv, s.cache)
 	s.must(err)
-	s.ids = x
+	old, err := Leftovers(s.t.Context(), s.kv, nil, s.ids)
+	s.must(err)
 	return old
 }
 

@@ -393,6 +393,29 @@ func (s *Store) Scan(ctx context.Context, span keys.Span, f func(k, v []byte) (m
 	}
 }
 
+// Leap calls f for the first key of a span, then for the first one from where f says, and
+// so on until it says nil. What f gets is valid during the call.
+func (s *Store) Leap(ctx context.Context, span keys.Span, f func(k, v []byte) (next []byte, err error)) (err error) {
+	rows, err := s.Rows(ctx, span)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for next := span.Start; next != nil; {
+		if !rows.it.SeekGE(next) {
+			return wrap("scan", rows.it.Error())
+		}
+		v, err := rows.it.ValueAndErr()
+		if err != nil {
+			return wrap("scan", err)
+		}
+		if next, err = f(rows.it.Key(), v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Rows walks over the rows of a span, in order, as they were when it began. It belongs to
 // one goroutine.
 type Rows struct {
