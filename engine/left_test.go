@@ -37,23 +37,7 @@ func TestLeftBehind(t *testing.T) {
 		found, values := stored(t, s.db, span)
 		all = append(all, found...)
 		for i, k := range found {
-			var older []byte
-			if u, kind, row, ok := keys.ParseUnit(k); ok {
-				u.Generation = 0
-				older = u.Row(kind, row)
-			} else if x, kind, page, ok := keys.ParseTable(k); ok {
-				x.Generation = 0
-				older = x.Row(kind, page)
-			} else if a, ok := keys.ParseActs(k); ok {
-				a.Generation = 0
-				older = a.Key()
-			} else if p, kind, row, ok := keys.ParsePart(k); ok {
-				p.Number += 1000
-				older = p.Row(kind, row)
-			} else if r, kind, page, ok := keys.ParseRun(k); ok {
-				r.Number += 1000
-				older = r.Row(kind, page)
-			}
+			older := olderKey(k)
 			if older != nil {
 				left[string(older)] = true
 				b.Set(older, values[i])
@@ -87,6 +71,32 @@ func TestLeftBehind(t *testing.T) {
 	if len(all) != 0 || ask() != 1 {
 		t.Errorf("%x are gone; %d people", all, ask())
 	}
+}
+
+// olderKey returns the key of a generation that a stored key's is not, or of an object that
+// nothing names; nil if there is none for its kind.
+func olderKey(k []byte) []byte {
+	if u, kind, row, ok := keys.ParseUnit(k); ok {
+		u.Generation = 0
+		return u.Row(kind, row)
+	}
+	if x, kind, page, ok := keys.ParseTable(k); ok {
+		x.Generation = 0
+		return x.Row(kind, page)
+	}
+	if a, ok := keys.ParseActs(k); ok {
+		a.Generation = 0
+		return a.Key()
+	}
+	if p, kind, row, ok := keys.ParsePart(k); ok {
+		p.Number += 1000
+		return p.Row(kind, row)
+	}
+	if r, kind, page, ok := keys.ParseRun(k); ok {
+		r.Number += 1000
+		return r.Row(kind, page)
+	}
+	return nil
 }
 
 // TestSegmentsAtInstants asks which segments somebody is in at one instant after another:

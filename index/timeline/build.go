@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"runtime"
 	"slices"
 
 	"github.com/kantadb/kanta/index/bitmap"
@@ -131,6 +132,7 @@ func (b *Builder) order(profiles []uint32, times []int64) error {
 
 // flush encodes the pending block.
 func (b *Builder) flush() {
+	runtime.Gosched() // building is in no hurry, and who asks meanwhile is
 	e := &b.pending
 	b.put(profileColumn, b.profiles(e.Profiles))
 	b.put(timeColumn, b.ints(timeColumn, e.Times, nil))

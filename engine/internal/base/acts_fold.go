@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"math"
+	"runtime"
 	"slices"
 
 	"github.com/kantadb/kanta/engine/internal/digest"
@@ -219,6 +220,7 @@ func (f *actFolder) sortByProfile() []headRef {
 	refs := make([]headRef, 0, n)
 	var sorter head.Sorter
 	for chunk, runs := range f.job.Runs {
+		runtime.Gosched() // as a fold does
 		first := uint32(len(f.runs))
 		for _, a := range runs {
 			r := headRun{Acts: a, chunk: uint32(chunk)}

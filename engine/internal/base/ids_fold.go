@@ -3,7 +3,9 @@ package base
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math/bits"
+	"runtime"
 	"slices"
 
 	"github.com/kantadb/kanta/engine/internal/effect"
@@ -68,10 +70,11 @@ func (f *idFolder) days(ctx context.Context, job *IDJob) error {
 		if id.Day >= job.First {
 			sorted = append(sorted, effect.Claim{ID: id, Content: content})
 		}
+		if len(sorted)&(idPage-1) == 0 {
+			runtime.Gosched() // as a fold does
+		}
 	}
-	slices.SortFunc(sorted, func(a, b effect.Claim) int {
-		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo))
-	})
+	sortClaims(sorted)
 	for len(sorted) > 0 {
 		n := 1
 		for n < len(sorted) && sorted[n].Day == sorted[0].Day {
@@ -83,6 +86,46 @@ func (f *idFolder) days(ctx context.Context, job *IDJob) error {
 		sorted = sorted[n:]
 	}
 	return nil
+}
+
+// sortClaims sorts by day, then id. Ids are hashes: so many heaps as the first byte of
+// them makes are of about a size, and between two of them others get their turn.
+func sortClaims(claims []effect.Claim) {
+	var ends [256]int
+	for i := range claims {
+		ends[claims[i].Hi>>56]++
+	}
+	for i := 1; i < len(ends); i++ {
+		ends[i] += ends[i-1]
+	}
+	heaps := make([]effect.Claim, len(claims))
+	at := ends
+	for i := range claims {
+		to := &at[claims[i].Hi>>56]
+		*to--
+		heaps[*to] = claims[i]
+	}
+	days := map[int32]int{}
+	from := 0
+	for _, to := range ends {
+		slices.SortFunc(heaps[from:to], func(a, b effect.Claim) int {
+			return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo))
+		})
+		from = to
+		runtime.Gosched()
+	}
+	for i := range heaps {
+		days[heaps[i].Day]++
+	}
+	n := 0
+	for _, day := range slices.Sorted(maps.Keys(days)) {
+		days[day], n = n, n+days[day]
+	}
+	for i := range heaps {
+		at := days[heaps[i].Day]
+		claims[at] = heaps[i]
+		days[heaps[i].Day] = at + 1
+	}
 }
 
 // day writes the claims of one day, with the runs that are merged with them.
@@ -187,6 +230,7 @@ func (w *idWriter) add(c *effect.Claim) error {
 }
 
 func (w *idWriter) flush() error {
+	runtime.Gosched()
 	if w.run.filters.n > 0 {
 		filter := newFilter(len(w.page) / idEntry)
 		for i := range len(w.page) / idEntry {

@@ -3,6 +3,7 @@ package head
 import (
 	"cmp"
 	"math"
+	"runtime"
 	"slices"
 	"sync/atomic"
 
@@ -41,8 +42,14 @@ type Acts struct {
 	Hashes []int64 // of the properties: the order of events of a profile at one time
 	Cols   []ActColumn
 
-	since, until int64 // all times of a settled run lie between, both included
+	since, until int64         // all times of a settled run lie between, both included
+	people       *bitmap.Words // whose events a settled run has; nil if they are few
 }
+
+// peopleFrom is how many events of a run are many: from there on a bitmap of the people
+// takes no more memory than the times, and is united sooner than as many
+// bits are set.
+const peopleFrom = 1 << 10
 
 // ActColumn is the values of one property.
 type ActColumn struct {
@@ -83,6 +90,26 @@ func (a *Acts) In(from, to int64) (some, all bool) {
 	return a.until >= from && a.since < to, a.since >= from && a.until < to
 }
 
+// AddTo adds to found whose the first n events are.
+func (a *Acts) AddTo(found *bitmap.Words, n int) {
+	if a.people != nil {
+		found.Or(bitmap.Set{Form: bitmap.Dense, Words: a.people})
+		return
+	}
+	// Neighbours are mostly of one word, which each had to wait for the other to write: so
+	// it goes through both halves at once.
+	ords := a.Ords[:n]
+	half := n / 2
+	other := ords[half:]
+	for i, o := range ords[:half] {
+		found.SetBit(o)
+		found.SetBit(other[i])
+	}
+	if n&1 != 0 {
+		found.SetBit(ords[n-1])
+	}
+}
+
 // Column returns the values of a property, nil if no event has any.
 func (a *Acts) Column(id schema.AttrID) *ActColumn {
 	for i := range a.Table.Properties {
@@ -110,6 +137,9 @@ func (a *Acts) Bytes() int64 {
 	for i := range a.Cols {
 		c := &a.Cols[i]
 		n += 4*cap(c.Codes) + 8*cap(c.Ints) + cap(c.Present) + 4*cap(c.Ends) + cap(c.Data)
+	}
+	if a.people != nil {
+		n += bitmap.ChunkSize / 8
 	}
 	return int64(n) + 256
 }
@@ -460,9 +490,10 @@ func (l *L0) After(old *L0) {
 // ActRuns are the settled events of one type: by chunk, each a few sorted runs. It never changes.
 type ActRuns [][]*Acts
 
-// maxRuns is how many runs a chunk has before they are merged: a reader of one profile
-// looks into each.
-const maxRuns = 8
+// maxRuns is how many runs a chunk has before they are merged: a reader looks into each,
+// and waits for the memory (with 5 million events in the head a question took a quarter
+// longer with eight).
+const maxRuns = 4
 
 // kept returns how many runs stay when they are too many and n events are new: the new
 // ones are merged with the last runs, up to the first that is larger by far. If that is
@@ -497,6 +528,7 @@ func SettleActs(t *EventTable, chunks int, old ActRuns, frozen []*L0) ActRuns {
 		if n == 0 {
 			continue
 		}
+		runtime.Gosched() // settling is in no hurry, and who waits for the writer is
 		if out == nil {
 			out = make(ActRuns, chunks)
 			copy(out, old)
@@ -526,6 +558,11 @@ func (s *Sorter) sortedRun(t *EventTable, parts []*Acts) *Acts {
 		since, until = min(since, a.Times[r.I]), max(until, a.Times[r.I])
 	}
 	out.since, out.until = since, until
+	if len(refs) >= peopleFrom {
+		people := new(bitmap.Words)
+		out.AddTo(people, len(refs))
+		out.people = people
+	}
 	from := make([]*ActColumn, len(parts))
 	for k := range out.Cols {
 		for p, a := range parts {

@@ -33,7 +33,7 @@ func (c *Cursor) HasEvent(event schema.EventID, from, to int64, chunk int, withi
 	err = c.s.Tiers.EachActs(event, chunk, func(a *head.Acts, n int, _ bool) error {
 		switch some, all := a.In(from, to); {
 		case all:
-			setBits(buf, a.Ords[:n])
+			a.AddTo(buf, n)
 			c.bytes += uint64(n) * 2
 		case some:
 			for i, t := range a.Times[:n] {
@@ -52,20 +52,6 @@ func (c *Cursor) HasEvent(event schema.EventID, from, to int64, chunk int, withi
 		buf.And(bitmap.Set{Form: bitmap.Dense, Words: who})
 	}
 	return bitmap.FromWords(buf), err
-}
-
-// setBits sets bits. Neighbours are mostly of one word, which each had to wait for the other
-// to write: so it goes through both halves at once.
-func setBits(w *bitmap.Words, ords []uint16) {
-	half := len(ords) / 2
-	other := ords[half:]
-	for i, o := range ords[:half] {
-		w.SetBit(o)
-		w.SetBit(other[i])
-	}
-	if len(ords)&1 != 0 {
-		w.SetBit(ords[len(ords)-1])
-	}
 }
 
 // EventDays adds who has an event on which day; see [query.EventCursor].

@@ -22,13 +22,9 @@ func (r *actReader) fresh(c *Cursor, e *schema.Event, scan *query.EventScan, fro
 	for first := 0; first < n; first += blockSize {
 		end := min(first+blockSize, n)
 		c.bytes += uint64(end-first) * 10
-		in := r.mask[:(end-first+63)/64]
-		if all {
-			fill(in, end-first)
-		} else {
-			bitmap.BetweenI64(a.Times[first:end], from, scan.To-1, in)
-		}
-		if r.selectFresh(in, scan, who, a, first, end); len(r.sel) == 0 {
+		if all && who == nil && len(scan.Zones) == 0 {
+			r.ords, r.sel = a.Ords[first:end], everyEvent[:end-first]
+		} else if r.selectFresh(scan, from, all, who, a, first, end); len(r.sel) == 0 {
 			continue
 		}
 		r.block = query.EventBlock{Ords: r.ords, Sorted: sorted && !e.Reduced, Columns: r.block.Columns[:0]}
@@ -52,6 +48,14 @@ func (r *actReader) fresh(c *Cursor, e *schema.Event, scan *query.EventScan, fro
 	return nil
 }
 
+// everyEvent numbers the events of a block.
+var everyEvent = func() (out [blockSize]uint16) { //tidy:constant
+	for i := range out {
+		out[i] = uint16(i)
+	}
+	return out
+}()
+
 // fill sets the first n bits.
 func fill(in []uint64, n int) {
 	for i := range in {
@@ -63,9 +67,15 @@ func fill(in []uint64, n int) {
 }
 
 // selectFresh fills ords and sel with those of the events first to end-1 of a list that are
-// meant: those in time, which are in, that have a value in all zones and are of who (nil:
-// anybody). Most tests leave few, and are made of all events at once.
-func (r *actReader) selectFresh(in []uint64, scan *query.EventScan, who *bitmap.Words, a *head.Acts, first, end int) {
+// meant: those in time (all are, or from begins it), that have a value in all zones and are of
+// who (nil: anybody). Most tests leave few, and are made of all events at once.
+func (r *actReader) selectFresh(scan *query.EventScan, from int64, all bool, who *bitmap.Words, a *head.Acts, first, end int) {
+	in := r.mask[:(end-first+63)/64]
+	if all {
+		fill(in, end-first)
+	} else {
+		bitmap.BetweenI64(a.Times[first:end], from, scan.To-1, in)
+	}
 	for _, z := range scan.Zones {
 		inZone(in, a.Column(z.Property), first, end, z)
 	}
