@@ -227,6 +227,15 @@ func positions(l level, dst []uint16, words []uint64, first int) (done, n int) {
 	return len(words), positionsAVX512(&dst[0], &words[0], len(words), first)
 }
 
+// deposit reports whether it did what depositGo does.
+func deposit(l level, dst, members *Words, ranks []uint64) bool {
+	if l == levelAVX512 {
+		depositAVX512(&dst[0], &members[0], &ranks[0])
+		return true
+	}
+	return false
+}
+
 // blocks returns how many whole blocks of 64 values there are, and makes sure that dst
 // has a word for each: the assembly does not look.
 func blocks(values int, dst []uint64) int {

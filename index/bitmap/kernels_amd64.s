@@ -1472,6 +1472,35 @@ DATA places32<>+48(SB)/8, $0x0000000d0000000c
 DATA places32<>+56(SB)/8, $0x0000000f0000000e
 GLOBL places32<>(SB), RODATA|NOPTR, $64
 
+// func depositAVX512(dst *uint64, members *uint64, ranks *uint64)
+// Requires: BMI2, POPCNT
+TEXT ·depositAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ members+8(FP), CX
+	MOVQ ranks+16(FP), DX
+	XORQ BX, BX
+	XORQ SI, SI
+
+next:
+	MOVQ    (CX)(BX*1), DI
+	MOVQ    SI, R8
+	SHRQ    $0x06, R8
+	SHRXQ   SI, (DX)(R8*8), R9
+	MOVQ    8(DX)(R8*8), R8
+	ADDQ    R8, R8
+	MOVQ    SI, R10
+	NOTQ    R10
+	SHLXQ   R10, R8, R8
+	ORQ     R8, R9
+	PDEPQ   DI, R9, R9
+	ORQ     R9, (AX)(BX*1)
+	POPCNTQ DI, DI
+	ADDQ    DI, SI
+	ADDQ    $0x08, BX
+	CMPQ    BX, $0x00002000
+	JNE     next
+	RET
+
 // func betweenU8AVX2(col *uint8, blocks int, lo uint8, span uint8, dst *uint64)
 // Requires: AVX, AVX2
 TEXT ·betweenU8AVX2(SB), NOSPLIT, $0-32

@@ -72,6 +72,11 @@ func TestKernelsAtEdge(t *testing.T) {
 				}
 				all := atEdge[uint16](t, 64*len(words)+16)
 				staysInside(t, fmt.Sprintf("%d gaps", n), func() { ascend(l, gaps, 0) })
+				if ranks := atEdge[uint64](t, RankWords); n == 1 {
+					var members, dst Words
+					members.Fill()
+					staysInside(t, "ranks", func() { deposit(l, &dst, &members, ranks) })
+				}
 				staysInside(t, fmt.Sprintf("positions in %d words", len(words)), func() { positions(l, all, words, 0) })
 			}
 		})

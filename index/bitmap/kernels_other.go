@@ -35,4 +35,5 @@ func betweenU64(level, []uint64, uint64, uint64, []uint64) int { return 0 }
 
 func ascend(level, []uint16, int) (done, sum int)                        { return 0, 0 }
 func positions(level, []uint16, []uint64, int) (done, n int)             { return 0, 0 }
+func deposit(level, *Words, *Words, []uint64) bool                       { return false }
 func unpack(_ level, _ unsafe.Pointer, _, _ int, _ []byte, _, _ int) int { return 0 }

@@ -29,3 +29,30 @@ func Positions(dst []uint16, words []uint64, first int) int {
 	}
 	return n
 }
+
+// RankWords is how many words [Words.Deposit] may read, whatever the members.
+const RankWords = WordsPerSet + 1
+
+// Deposit adds those of members whose bit is set in ranks, which has one for each member,
+// in their order; its length is at least RankWords.
+func (w *Words) Deposit(members *Words, ranks []uint64) {
+	_ = ranks[RankWords-1] // the assembly does not look
+	if !deposit(machine, w, members, ranks) {
+		depositGo(w, members, ranks)
+	}
+}
+
+func depositGo(dst, members *Words, ranks []uint64) {
+	rank := 0
+	for i, m := range members {
+		at := uint(rank & 63)
+		bit := ranks[rank>>6]>>at | ranks[rank>>6+1]<<1<<(63-at)
+		rank += bits.OnesCount64(m)
+		in := uint64(0)
+		for ; m != 0; m &= m - 1 { // no jump for those that are not meant
+			in |= m & -m & -(bit & 1)
+			bit >>= 1
+		}
+		dst[i] |= in
+	}
+}

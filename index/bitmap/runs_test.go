@@ -72,3 +72,48 @@ func TestPositionsLevels(t *testing.T) {
 		})
 	}
 }
+
+func TestDepositLevels(t *testing.T) {
+	for _, l := range levels() {
+		t.Run(fmt.Sprint(l), func(t *testing.T) {
+			r := newRand(t)
+			for round := range 300 {
+				members, before := randomWords(r), randomWords(r)
+				switch round {
+				case 0:
+					*members = Words{}
+				case 1:
+					for i := range members {
+						members[i] = ^uint64(0)
+					}
+				}
+				ranks := make([]uint64, RankWords)
+				for i := range ranks {
+					ranks[i] = r.Uint64() & r.Uint64()
+				}
+				want, rank := *before, 0
+				for o := range ChunkSize {
+					if !members.Has(uint16(o)) {
+						continue
+					}
+					if ranks[rank/64]>>(rank%64)&1 != 0 {
+						want.SetBit(uint16(o))
+					}
+					rank++
+				}
+				got := *before
+				if done := deposit(l, &got, members, ranks); done && got != want {
+					t.Fatal("another set")
+				}
+				if got = *before; l == levelGo {
+					depositGo(&got, members, ranks)
+				} else {
+					got.Deposit(members, ranks)
+				}
+				if got != want {
+					t.Fatal("another set")
+				}
+			}
+		})
+	}
+}

@@ -83,6 +83,9 @@ func ascendAVX512(gaps *uint16, blocks int, next int) int
 func positionsAVX512(dst *uint16, words *uint64, n int, first int) int
 
 //go:noescape
+func depositAVX512(dst *uint64, members *uint64, ranks *uint64)
+
+//go:noescape
 func betweenU8AVX2(col *uint8, blocks int, lo uint8, span uint8, dst *uint64)
 
 //go:noescape

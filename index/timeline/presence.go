@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
+	"math"
 
 	"github.com/kantadb/kanta/index/bitmap"
 )
@@ -125,33 +125,28 @@ func (p *Presence) Between(chunk int, from, to int64, sure, maybe *bitmap.Words)
 	least := (from + SlotMillis - 1) / SlotMillis // that of these slots is in the window
 	end := to / SlotMillis
 	last := p.last[p.starts[chunk]:][:p.who.Count(chunk)]
-	add := func(word int, members uint64, slots []uint8) {
-		for _, slot := range slots {
-			bit := members & -members
-			members ^= bit
-			switch at := int64(slot); {
-			case at < early:
-			case at >= least && at < end:
-				sure[word] |= bit
-			default:
-				maybe[word] |= bit
-			}
-		}
+	var in, open [bitmap.RankWords]uint64 // by rank
+	n := (len(last) + 63) / 64
+	if least < end {
+		bitmap.BetweenU8(last, uint8(least), uint8(end-1), in[:n])
 	}
-	set := p.who.Chunk(chunk)
-	if set.Form == bitmap.Sparse {
+	bitmap.BetweenU8(last, uint8(early), math.MaxUint8, open[:n])
+	for i := range n {
+		open[i] &^= in[i]
+	}
+	switch set := p.who.Chunk(chunk); set.Form {
+	case bitmap.Sparse:
 		for i, o := range set.Array {
-			add(int(o>>6), 1<<(o&63), last[i:i+1])
+			sure[o>>6] |= in[i>>6] >> (i & 63) & 1 << (o & 63)
+			maybe[o>>6] |= open[i>>6] >> (i & 63) & 1 << (o & 63)
 		}
-		return
-	}
-	for i := 0; len(last) > 0; i++ {
-		members := ^uint64(0)
-		if set.Form == bitmap.Dense {
-			members = set.Words[i]
+	case bitmap.Dense:
+		sure.Deposit(set.Words, in[:])
+		maybe.Deposit(set.Words, open[:])
+	case bitmap.Full:
+		for i := range sure {
+			sure[i] |= in[i]
+			maybe[i] |= open[i]
 		}
-		n := bits.OnesCount64(members)
-		add(i, members, last[:n])
-		last = last[n:]
 	}
 }

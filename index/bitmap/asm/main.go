@@ -30,6 +30,7 @@ func main() {
 	unpack512()
 	ascend512()
 	positions512()
+	deposit512()
 	columns2()
 	Generate()
 }

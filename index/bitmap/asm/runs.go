@@ -121,3 +121,35 @@ func positions512() {
 	VZEROUPPER()
 	RET()
 }
+
+// deposit512 adds to a set those members of another whose rank's bit is set.
+func deposit512() {
+	TEXT("depositAVX512", NOSPLIT, "func(dst, members, ranks *uint64)")
+	Pragma("noescape")
+	dst := Load(Param("dst"), GP64())
+	members := Load(Param("members"), GP64())
+	ranks := Load(Param("ranks"), GP64())
+	off, rank := GP64(), GP64()
+	XORQ(off, off)
+	XORQ(rank, rank)
+	Label("next")
+	m, q, low, high, r := GP64(), GP64(), GP64(), GP64(), GP64()
+	MOVQ(at(members, off, 0), m)
+	MOVQ(rank, q)
+	SHRQ(Imm(6), q)
+	SHRXQ(rank, Mem{Base: ranks, Index: q, Scale: 8}, low)
+	MOVQ(Mem{Base: ranks, Index: q, Scale: 8, Disp: 8}, high)
+	ADDQ(high, high)
+	MOVQ(rank, r)
+	NOTQ(r) // as a shift it is 63 less the shift of the low bits, and high is shifted by one
+	SHLXQ(r, high, high)
+	ORQ(high, low)
+	PDEPQ(m, low, low)
+	ORQ(low, at(dst, off, 0))
+	POPCNTQ(m, m)
+	ADDQ(m, rank)
+	ADDQ(Imm(8), off)
+	CMPQ(off, U32(setBytes))
+	JNE(LabelRef("next"))
+	RET()
+}
