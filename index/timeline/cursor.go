@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"encoding/binary"
 	"math/bits"
 
 	"github.com/kantadb/kanta/index/bitmap"
@@ -236,17 +237,30 @@ func (c *Cursor) inTime(unknown *Mask) error {
 		c.hits, *unknown = Mask{}, Mask{}
 		return nil
 	}
-	for i := range c.hits {
-		in := uint64(0)
-		for w := c.hits[i] | unknown[i]; w != 0; w &= w - 1 {
-			one := uint64(0) // no jump, which would be taken half the time
-			if number(packed, i<<6|bits.TrailingZeros64(w), int(p.width))-from <= to-from {
-				one = w & -w
-			}
-			in |= one
+	// All places first, then all times: so the processor waits for many of them at once.
+	in := &c.yes
+	for i, w := range c.hits {
+		in[i] = w | unknown[i]
+	}
+	at := c.memory.starts[:]
+	at = at[:bitmap.Positions(at, in[:], 0)]
+	var times [BlockSize / someShare]uint64
+	width, mask := int(p.width), ^uint64(0)>>(64-p.width)
+	for i, k := range at {
+		bit := int(k) * width
+		times[i&(len(times)-1)] = binary.LittleEndian.Uint64(packed[bit>>3:]) >> (bit & 7)
+	}
+	*in = Mask{}
+	for i, k := range at {
+		one := uint64(0) // no jump, which would be taken half the time
+		if times[i&(len(times)-1)]&mask-from <= to-from {
+			one = 1
 		}
-		c.hits[i] &= in
-		unknown[i] &= in
+		in[k>>6] |= one << (k & 63)
+	}
+	for i, w := range in {
+		c.hits[i] &= w
+		unknown[i] &= w
 	}
 	return nil
 }
