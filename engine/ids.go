@@ -27,7 +27,8 @@ type eventIDs struct {
 	young   map[effect.ID]uint64 // claimed since folding began, or ended
 	folding map[effect.ID]uint64 // that the compactor is writing: nobody changes it
 	upTo    uint64               // position that young begins behind
-	held    atomic.Int64         // ids in both, for statistics
+	read    [][]effect.Claim     // that the opening has read from the log: they are young too, once they are taken in
+	held    atomic.Int64         // ids in all, for statistics
 	buf     []byte
 }
 
@@ -51,8 +52,25 @@ func (x *eventIDs) idOf(source string, day int32, id []byte) effect.ID {
 	return effect.ID{Hi: h.Sum64(), Lo: lo, Day: day}
 }
 
+// takeIn takes in what the opening has read, so many batches of it. With a million ids it
+// all takes a quarter of a second, which nobody has to wait for who asks, or writes without ids.
+func (x *eventIDs) takeIn(batches int) {
+	if x.young == nil && len(x.read) > 0 {
+		x.young = make(map[effect.ID]uint64, x.held.Load())
+	}
+	for _, claims := range x.read[:min(batches, len(x.read))] {
+		for _, c := range claims {
+			x.young[c.ID] = c.Content
+		}
+	}
+	if x.read = x.read[min(batches, len(x.read)):]; len(x.read) == 0 {
+		x.read = nil
+	}
+}
+
 // claim takes an id for an event of a batch, or returns the content of the event that has it.
 func (x *eventIDs) claim(o *effect.Outcome, source string, day int32, id []byte, content uint64) (first uint64, seen bool, err error) {
+	x.takeIn(len(x.read))
 	key := x.idOf(source, day, id)
 	if first, seen = x.young[key]; seen {
 		return first, true, nil
@@ -97,6 +115,7 @@ func (x *eventIDs) look(stored *base.IDs) {
 // turn begins a fold: it returns what is claimed up to a position. There is no other one:
 // one that fails ends the compactor.
 func (x *eventIDs) turn(applied uint64) map[effect.ID]uint64 {
+	x.takeIn(len(x.read))
 	x.folding, x.young, x.upTo = x.young, nil, applied
 	return x.folding
 }

@@ -228,25 +228,14 @@ func (r *recovery) replay() error {
 		defer close(decoded)
 		failed <- r.decode(ctx, decoded)
 	}()
-	claims, claimed := make(chan []effect.Claim, decodedAhead), make(chan struct{})
-	go func() { // nothing else of the replay has to do with ids
-		defer close(claimed)
-		for batch := range claims {
-			for _, c := range batch {
-				w.ids.add(c)
-			}
-		}
-	}()
 	first := w.pos.Applied + 1
 	for n := range decoded {
 		if n.at < first {
 			first = n.at
 			w.begin(first)
 		}
-		r.outcome(n, claims)
+		r.outcome(n)
 	}
-	close(claims)
-	<-claimed
 	r.db.compactor.truncated = first
 	if err := <-failed; err != nil {
 		return err
@@ -282,7 +271,7 @@ func (r *recovery) decode(ctx context.Context, to chan<- numbered) error {
 	return err
 }
 
-func (r *recovery) outcome(n numbered, claims chan<- []effect.Claim) {
+func (r *recovery) outcome(n numbered) {
 	w := r.w
 	if w.full() {
 		w.freeze(n.at)
@@ -293,8 +282,9 @@ func (r *recovery) outcome(n numbered, claims chan<- []effect.Claim) {
 	if n.at <= r.s.ids.Folded {
 		o.Claims = nil
 	}
-	if len(o.Claims) > 0 {
-		claims <- o.Claims
+	if len(o.Claims) > 0 && !r.db.opt.ReadOnly {
+		w.ids.read = append(w.ids.read, o.Claims)
+		w.ids.held.Add(int64(len(o.Claims)))
 	}
 	w.stamp++
 	w.active.Append(w.stamp, o, r.foldedUpTo, r.actsFoldedUpTo, n.at)

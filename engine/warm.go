@@ -11,10 +11,11 @@ import (
 
 // Limits of reading ahead.
 const (
-	warmFrom  = 1 << 20              // bytes of keys from which on it is worth while: fewer are read in a few milliseconds
-	warmShare = 8                    // of the memory budget the keys take one part at most, or they are not read ahead
-	warmSpell = 2 * time.Millisecond // for which it reads, and then pauses
-	warmPause = 2                    // times as long: whoever asks meanwhile has the disk and the cores
+	warmFrom    = 1 << 20              // bytes of keys from which on it is worth while: fewer are read in a few milliseconds
+	warmShare   = 8                    // of the memory budget the keys take one part at most, or they are not read ahead
+	warmSpell   = 2 * time.Millisecond // for which it reads, and then pauses
+	warmBatches = 8                    // whose ids are taken in at once: of a thousand each, in 2 ms
+	warmPause   = 2                    // times as long: whoever asks meanwhile has the disk and the cores
 )
 
 // warmer reads ahead what finds profiles by their keys. Else the first batches would read
@@ -30,6 +31,9 @@ type warmer struct {
 // cannot be read.
 func (w *warmer) run() {
 	w.began = time.Now()
+	if !w.takeIn() {
+		return
+	}
 	s := w.db.current.Load()
 	size, shards := int64(0), s.Units[schema.KeyAttr]
 	for _, u := range shards {
@@ -55,6 +59,22 @@ func (w *warmer) run() {
 			}
 		}
 	}
+}
+
+// takeIn has the writer take in the ids of events that the opening has read from the log,
+// some at a time.
+func (w *warmer) takeIn() bool {
+	for left := 1; left > 0; {
+		ids := &w.db.writer.ids
+		r := &request{ctx: w.ctx, done: make(chan struct{}), task: func() {
+			ids.takeIn(warmBatches)
+			left = len(ids.read)
+		}}
+		if w.db.send(r) != nil || r.err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func loadKeys(u *base.Unit, ord int) error {
