@@ -34,6 +34,7 @@ type actModel struct {
 	written int // events accepted
 
 	asked          int // expressions compared with the interpreter
+	funnels        int // people who went on to a step of a funnel
 	changes, never int // of these that were asked why: they change some time, or not
 }
 
@@ -156,6 +157,7 @@ func TestActModel(t *testing.T) {
 		}
 		m.timeline(fmt.Sprint("step ", step))
 		m.ask(fmt.Sprint("step ", step))
+		m.funnel(fmt.Sprint("step ", step))
 	}
 	m.compare("end")
 	m.compact("end")

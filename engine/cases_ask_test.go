@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -256,4 +258,86 @@ func (c *caseRun) explain(expr, _ string) (string, error) {
 	}
 	add(e.Root, "")
 	return table(rows), nil
+}
+
+// analyze: NAME [EXPRESSION], then lines of a parameter and its text. The people of every cell
+// are listed.
+func (c *caseRun) analyze(rest, input string) (string, error) {
+	name, who, _ := strings.Cut(rest, " ")
+	args := query.Arguments{}
+	for line := range strings.Lines(input) {
+		parameter, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		args[parameter] = append(args[parameter], text)
+	}
+	o := c.about()
+	r, err := c.Analyze(c.t.Context(), name, who, args, &o)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for _, t := range r.Tables {
+		lines := [][]string{{}}
+		for _, column := range t.Columns {
+			lines[0] = append(lines[0], column.Name)
+		}
+		for _, row := range t.Rows {
+			var line []string
+			for i, v := range row.Values {
+				line = append(line, reportText(v, t.Columns[i].Unit))
+			}
+			lines = append(lines, line)
+		}
+		out.WriteString(aligned(lines))
+		for _, row := range t.Rows {
+			for _, cell := range row.Cells {
+				m, err := c.AnalysisMembers(c.t.Context(), name, who, args, cell, &query.MembersOptions{Options: o})
+				if err != nil {
+					return "", err
+				}
+				fmt.Fprintf(&out, "cell %s:", cell)
+				for row, err := range m.Rows {
+					if err != nil {
+						return "", err
+					}
+					out.WriteString(" " + row.Key)
+				}
+				out.WriteString("\n")
+			}
+		}
+	}
+	if end := unsure(r.Answer); end != "\n" {
+		out.WriteString(strings.TrimPrefix(end, ", "))
+	}
+	return out.String(), nil
+}
+
+func reportText(v schema.Value, unit query.ReportUnit) string {
+	switch {
+	case v.IsAbsent():
+		return "-"
+	case unit == query.UnitShare:
+		return fmt.Sprintf("%.1f%%", 100*v.Float())
+	case unit == query.UnitDuration:
+		return (time.Duration(v.Ordered()) * time.Millisecond).String()
+	}
+	return v.String()
+}
+
+// aligned writes columns.
+func aligned(lines [][]string) string {
+	var out strings.Builder
+	widths := make([]int, len(lines[0]))
+	for _, line := range lines {
+		for i, cell := range line {
+			widths[i] = max(widths[i], len(cell))
+		}
+	}
+	for _, line := range lines {
+		text := ""
+		for i, cell := range line {
+			text += fmt.Sprintf("%-*s  ", widths[i], cell)
+		}
+		out.WriteString(strings.TrimRight(text, " ") + "\n")
+	}
+	return out.String()
 }

@@ -55,11 +55,16 @@ func (db *DB) Bitmap(ctx context.Context, expr string, o *query.Options) (query.
 // Members lists the members of an expression. Read Rows to the end or break out of it:
 // the state is held until then, at most for [Options.SnapshotMaxAge].
 func (db *DB) Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error) {
+	return db.listing(ctx, func(n *snapshot) (query.Members, error) { return n.Members(ctx, expr, o) })
+}
+
+// listing holds a snapshot until its listing has been read to the end.
+func (db *DB) listing(ctx context.Context, list func(n *snapshot) (query.Members, error)) (query.Members, error) {
 	n, err := db.snapshot(ctx)
 	if err != nil {
 		return query.Members{}, err
 	}
-	m, err := n.Members(ctx, expr, o)
+	m, err := list(n)
 	if err != nil {
 		_ = n.Close() // it holds nothing but memory
 		return m, err

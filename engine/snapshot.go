@@ -232,29 +232,35 @@ func (n *snapshot) Members(ctx context.Context, expr string, o *query.MembersOpt
 		return query.Members{}, err
 	}
 	defer release()
+	return n.list(q, o, func(fields []query.Field, order *query.Field, o query.MembersOptions) (query.Members, error) {
+		return query.MembersOf(ctx, q.view, q.p, fields, order, o, n.use)
+	})
+}
+
+// list resolves the names of a listing's options and makes the listing.
+func (n *snapshot) list(q *question, o *query.MembersOptions, list func(fields []query.Field, order *query.Field, o query.MembersOptions) (query.Members, error)) (query.Members, error) {
 	env := query.Env{Now: q.options.Now}
 	fields := make([]query.Field, len(o.Attributes))
 	for i, name := range o.Attributes {
-		if fields[i], err = n.field(name, env); err != nil {
+		f, err := n.field(name, env)
+		if err != nil {
 			return query.Members{}, err
 		}
+		fields[i] = f
 	}
 	var order *query.Field
+	shown := fields
 	if o.OrderBy != "" {
 		f, err := n.field(o.OrderBy, env)
 		if err != nil {
 			return query.Members{}, err
 		}
-		order = &f
-	}
-	shown := fields
-	if order != nil {
-		shown = append(slices.Clone(fields), *order)
+		order, shown = &f, append(slices.Clone(fields), f)
 	}
 	q.alsoCurrent(n.current(&o.Options, query.UsesOfFields(shown...)))
 	options := *o
 	options.Options = q.options
-	m, err := query.MembersOf(ctx, q.view, q.p, fields, order, options, n.use)
+	m, err := list(fields, order, options)
 	if err != nil {
 		return m, err
 	}

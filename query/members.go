@@ -20,6 +20,10 @@ import (
 // A cursor that is not one of this listing's fails with [CodeInvalid]; an AfterKey that
 // no living profile has, with [CodeUnknownName].
 func MembersOf(ctx context.Context, view View, p *Prepared, fields []Field, order *Field, o MembersOptions, hold func() (release func(), err error)) (Members, error) {
+	return membersOf(ctx, view, fields, order, o, hold, func() (*people, error) { return collect(ctx, view, p, o.Options) })
+}
+
+func membersOf(ctx context.Context, view View, fields []Field, order *Field, o MembersOptions, hold func() (release func(), err error), find func() (*people, error)) (Members, error) {
 	if order != nil && order.Kind == schema.Set {
 		return Members{}, Errorf(CodeType, "a listing cannot be ordered by %q, which is a set", order.Name)
 	}
@@ -35,7 +39,7 @@ func MembersOf(ctx context.Context, view View, p *Prepared, fields []Field, orde
 	if err != nil {
 		return Members{}, err
 	}
-	all, err := collect(ctx, view, p, o.Options)
+	all, err := find()
 	if err != nil {
 		return Members{}, err
 	}

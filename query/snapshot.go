@@ -24,6 +24,8 @@ type Snapshot interface {
 	Plan(ctx context.Context, expr string, o *Options) (Plan, error)
 	Explain(ctx context.Context, expr string, o *Options) (Explanation, error)
 	Why(ctx context.Context, key, expr string, o *WhyOptions) (Why, error)
+	Analyze(ctx context.Context, name, who string, args Arguments, o *Options) (Report, error)
+	AnalysisMembers(ctx context.Context, name, who string, args Arguments, cell string, o *MembersOptions) (Members, error)
 	Close() error
 }
 

@@ -60,6 +60,8 @@ type store interface {
 	Plan(ctx context.Context, expr string, o *query.Options) (query.Plan, error)
 	Explain(ctx context.Context, expr string, o *query.Options) (query.Explanation, error)
 	Why(ctx context.Context, key, expr string, o *query.WhyOptions) (query.Why, error)
+	Analyze(ctx context.Context, name, who string, args query.Arguments, o *query.Options) (query.Report, error)
+	AnalysisMembers(ctx context.Context, name, who string, args query.Arguments, cell string, o *query.MembersOptions) (query.Members, error)
 	Segments(ctx context.Context) ([]query.SavedSegment, error)
 	Lists(ctx context.Context) ([]query.SavedList, error)
 	Quarantine(ctx context.Context, after uint64, limit int) ([]query.QuarantinedRow, error)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/kantadb/kanta/query/analysis"
 )
 
 const rootHelp = `Kanta is the database of a company's customers: it keeps what is known of each and
@@ -50,13 +52,17 @@ func newRoot(a *app) *cobra.Command {
 }
 
 func commands(a *app) []*cobra.Command {
-	return []*cobra.Command{
+	all := []*cobra.Command{
 		newSchema(a), newLoad(a),
 		newCount(a), newMembers(a), newBreakdown(a), newPlan(a), newExplain(a), newProfile(a), newWhy(a), newTimeline(a), newValues(a),
 		newSegment(a), newList(a), newQuarantine(a),
 		newStats(a), newCheck(a),
 		newDemo(a), newBench(a), newLicenses(a), newVersion(a),
 	}
+	for _, an := range analysis.All {
+		all = append(all, newAnalysis(a, an))
+	}
+	return all
 }
 
 // setDir fills in the directory of who names none.

@@ -1,0 +1,341 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/analysis"
+)
+
+// picture says how an analysis is shown to people: what an analysis is, its package says;
+// flags and JSON are made of the table of all analyses.
+type picture struct {
+	long, example string
+	bar           string // the column of shares that is drawn; "": none
+}
+
+// pictures are those of the analyses that have one.
+var pictures = map[string]picture{ //tidy:constant
+	"funnel": {
+		long: `How many people go from step to step, and how long it takes them: of people, not of
+visits. A step is an event list; an event of the first step begins, each next one is later,
+and all are within --within of the first. "go doc ./query/funnel" has every rule.
+
+The people of a row are the cell "2", those of them who went no further "2:dropped".`,
+		example: `  kanta funnel --step view_item --step add_to_cart --step purchase --within 24h
+  kanta funnel 'country == "FI"' --step 'search | view_item' --step purchase --save-as lost --cell 1:dropped`,
+		bar: "of first",
+	},
+}
+
+// analysisFlags are the flags of a command that analyses.
+type analysisFlags struct {
+	ask      questionFlags
+	one      map[string]*string
+	repeated map[string]*[]string
+	cell     string
+	saveAs   string
+	format   string
+	output   string
+}
+
+// newAnalysis makes the command of an analysis.
+func newAnalysis(a *app, an *query.Analysis) *cobra.Command {
+	p := pictures[an.Name]
+	f := analysisFlags{one: map[string]*string{}, repeated: map[string]*[]string{}}
+	c := &cobra.Command{
+		Use:   an.Name + " [EXPR]",
+		Short: an.Short,
+		Long: p.long + `
+
+EXPR says of whom, else it is everybody. With --cell the people of a cell are listed by
+their keys, or put into a list with --save-as.
+
+--json: {"analysis":"` + an.Name + `","tables":[{"name":"...","columns":[{"name":"...",
+"unit":"text|number|share|milliseconds"}],"rows":[{"cells":["..."],"values":[...]}]}],
+"unknown":N,"position":"E.N","now":"...","elapsed_us":N}`,
+		Example: p.example,
+		Args:    rangeArgs(0, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			who := strings.Join(args, "")
+			return a.withStore(func(s store) error { return f.run(c.Context(), a, s, an, who) })
+		},
+	}
+	for i := range an.Parameters {
+		f.addParameter(a, c, &an.Parameters[i])
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.cell, "cell", "", "list the people of this cell")
+	flags.StringVar(&f.saveAs, "save-as", "", "make the people of --cell a list with this name")
+	flags.StringVar(&f.format, "format", "table", "table or csv")
+	flags.StringVarP(&f.output, "output", "o", "", "write to a file")
+	completeWord(c, "format", "table", "csv")
+	a.completeFlag(c, "save-as", a.listNames)
+	f.ask.add(c)
+	return c
+}
+
+func (f *analysisFlags) addParameter(a *app, c *cobra.Command, p *query.Parameter) {
+	help := p.Help
+	if p.Required {
+		help += " (must be given)"
+	}
+	if p.Repeated {
+		f.repeated[p.Name] = new([]string)
+		c.Flags().StringArrayVar(f.repeated[p.Name], p.Name, nil, help)
+	} else {
+		f.one[p.Name] = new(string)
+		c.Flags().StringVar(f.one[p.Name], p.Name, p.Default, help)
+	}
+	if len(p.Choices) > 0 {
+		completeWord(c, p.Name, p.Choices...)
+	}
+}
+
+func (f *analysisFlags) args() query.Arguments {
+	out := query.Arguments{}
+	for name, v := range f.one {
+		if *v != "" {
+			out[name] = []string{*v}
+		}
+	}
+	for name, v := range f.repeated {
+		if len(*v) > 0 {
+			out[name] = *v
+		}
+	}
+	return out
+}
+
+func (f *analysisFlags) run(ctx context.Context, a *app, s store, an *query.Analysis, who string) error {
+	o, err := f.ask.options()
+	switch {
+	case err != nil:
+		return err
+	case f.format != "table" && f.format != "csv":
+		return usagef("--format %s: it is table or csv", f.format)
+	case f.saveAs != "" && f.cell == "":
+		return usagef("--save-as %s: the people of which --cell?", f.saveAs)
+	}
+	if _, err := analysis.Check(an, f.args()); err != nil {
+		return &usageError{err}
+	}
+	if f.cell != "" {
+		return f.people(ctx, a, s, an, who, o)
+	}
+	r, err := s.Analyze(ctx, an.Name, who, f.args(), &o)
+	if err != nil {
+		return err
+	}
+	return a.toOutput(f.output, func(w io.Writer, terminal bool) error {
+		switch {
+		case a.json:
+			return writeReportJSON(&r, w)
+		case f.format == "csv":
+			return writeReportCSV(&r, w)
+		}
+		return a.writeReport(&r, w, terminal)
+	})
+}
+
+// people lists the people of a cell, or makes them a list.
+func (f *analysisFlags) people(ctx context.Context, a *app, s store, an *query.Analysis, who string, o query.Options) error {
+	m, err := s.AnalysisMembers(ctx, an.Name, who, f.args(), f.cell, &query.MembersOptions{Options: o})
+	if err != nil {
+		return err
+	}
+	if f.saveAs == "" {
+		list := membersFlags{format: f.format, output: f.output}
+		return a.toOutput(f.output, func(w io.Writer, terminal bool) error { return list.write(ctx, a, &m, w, terminal) })
+	}
+	put := func(b *batch.Builder, name string, keys []string, first bool) {
+		if first {
+			b.ListPut(name, keys...)
+		} else {
+			b.ListAdd(name, keys...)
+		}
+	}
+	l := &listWriter{ctx: func() context.Context { return ctx }, store: s, op: put, first: true, b: batch.New(), result: listChanged{List: f.saveAs, Examples: []string{}}}
+	for row, err := range m.Rows {
+		if err != nil {
+			return err
+		}
+		if err := l.add(row.Key); err != nil {
+			return err
+		}
+	}
+	if err := l.flush(); err != nil {
+		return err
+	}
+	return a.printListChanged(&l.result)
+}
+
+var unitNames = [...]string{query.UnitText: "text", query.UnitNumber: "number", query.UnitShare: "share", query.UnitDuration: "milliseconds"} //tidy:constant
+
+func writeReportJSON(r *query.Report, w io.Writer) error {
+	type column struct {
+		Name string `json:"name"`
+		Unit string `json:"unit"`
+	}
+	type row struct {
+		Cells  []string          `json:"cells"`
+		Values []json.RawMessage `json:"values"`
+	}
+	type table struct {
+		Name    string   `json:"name"`
+		Columns []column `json:"columns"`
+		Rows    []row    `json:"rows"`
+	}
+	out := struct {
+		Analysis string  `json:"analysis"`
+		Tables   []table `json:"tables"`
+		answerJSON
+	}{r.Analysis, []table{}, answerOf(r.Answer)}
+	for _, t := range r.Tables {
+		one := table{t.Name, []column{}, []row{}}
+		for _, c := range t.Columns {
+			one.Columns = append(one.Columns, column{c.Name, unitNames[c.Unit]})
+		}
+		for _, line := range t.Rows {
+			values := make([]json.RawMessage, len(line.Values))
+			for i, v := range line.Values {
+				values[i] = jsonValue(v)
+			}
+			one.Rows = append(one.Rows, row{append([]string{}, line.Cells...), values})
+		}
+		out.Tables = append(out.Tables, one)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(out)
+}
+
+// writeReportCSV writes the tables one after the other, each with a header, a line between.
+func writeReportCSV(r *query.Report, w io.Writer) error {
+	for i, t := range r.Tables {
+		if i > 0 {
+			if _, err := fmt.Fprintln(w); err != nil {
+				return err
+			}
+		}
+		out := csv.NewWriter(w)
+		head := make([]string, len(t.Columns))
+		for i, c := range t.Columns {
+			head[i] = c.Name
+		}
+		lines := [][]string{head}
+		for _, row := range t.Rows {
+			line := make([]string, len(row.Values))
+			for i, v := range row.Values {
+				line[i] = v.String()
+			}
+			lines = append(lines, line)
+		}
+		if err := out.WriteAll(lines); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeReport writes the tables for people, with a bar for a share.
+func (a *app) writeReport(r *query.Report, w io.Writer, terminal bool) error {
+	if terminal {
+		a.noteCurrent(r.Answer)
+	}
+	for i, t := range r.Tables {
+		if i > 0 && terminal {
+			fmt.Fprintln(w)
+		}
+		head, bar := []string{}, -1
+		for k, c := range t.Columns {
+			name := c.Name
+			if c.Unit != query.UnitText {
+				name = "#" + name
+			}
+			if c.Name == pictures[r.Analysis].bar {
+				bar = k
+			}
+			head = append(head, name)
+		}
+		if bar >= 0 && terminal {
+			head = append(head, "")
+		}
+		out := a.newTable(head...)
+		out.terminal = terminal
+		for _, row := range t.Rows {
+			cells := make([]any, 0, len(head))
+			for k, v := range row.Values {
+				cells = append(cells, out.value(v, t.Columns[k].Unit))
+			}
+			if bar >= 0 && terminal {
+				cells = append(cells, drawn(row.Values[bar]))
+			}
+			out.add(cells...)
+		}
+		if err := out.write(w); err != nil {
+			return err
+		}
+	}
+	if !terminal {
+		return nil
+	}
+	f := a.facts()
+	f.addAnswer(r.Answer)
+	return f.write(w)
+}
+
+// value is a value of a report as a cell.
+func (t *table) value(v schema.Value, unit query.ReportUnit) any {
+	switch {
+	case !t.terminal && v.Kind() == schema.Float:
+		return strconv.FormatFloat(v.Float(), 'g', 9, 64)
+	case v.IsAbsent() || !t.terminal:
+		return v.String()
+	case unit == query.UnitShare:
+		return fmt.Sprintf("%.1f %%", 100*v.Float())
+	case unit == query.UnitDuration:
+		return longDuration(time.Duration(v.Ordered()) * time.Millisecond)
+	case v.Kind() == schema.Int:
+		return v.Ordered()
+	}
+	return v.String()
+}
+
+// longDuration writes a duration with two units at most.
+func longDuration(d time.Duration) string {
+	days := d / (24 * time.Hour)
+	switch {
+	case days >= 1:
+		return fmt.Sprintf("%dd %dh", days, d%(24*time.Hour)/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return shortDuration(d)
+}
+
+// barWidth is how many characters all is.
+const barWidth = 24
+
+// drawn is a share as a bar, to an eighth of a character.
+func drawn(v schema.Value) string {
+	eighths := int(v.Float()*barWidth*8 + 0.5)
+	bar := strings.Repeat("█", eighths/8)
+	if rest := eighths % 8; rest > 0 {
+		bar += string(rune('▉' + 7 - rest))
+	}
+	return bar
+}

@@ -1,0 +1,146 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// Analysis is a question about the people of an expression and their events whose answer
+// is tables. All analyses stand in the table of package query/analysis; none knows another.
+type Analysis struct {
+	Name       string
+	Short      string // one line
+	Parameters []Parameter
+	Tables     []ReportTable // what a report has, without rows
+	Run        func(ctx context.Context, s *Study, args Arguments) (Report, error)
+}
+
+// Parameter is one thing that an analysis can be told. Flags, JSON and the wire form are
+// made of it.
+type Parameter struct {
+	Name     string // as a flag is: lower case, words joined by "-"
+	Kind     ParameterKind
+	Repeated bool     // it may be given several times, in an order that matters
+	Required bool     // at least once
+	Default  string   // what it is if it is not given
+	Choices  []string // of a ParameterChoice
+	Help     string
+}
+
+// ParameterKind says how the text of an argument is read.
+type ParameterKind uint8
+
+// The kinds of parameters.
+const (
+	ParameterList     ParameterKind = iota // an event list: purchase.filter(e, e.amount > 100.0); several of one step are joined by "|"
+	ParameterChoice                        // one of Choices
+	ParameterInt                           // a whole number above zero
+	ParameterDuration                      // see ParseSpan
+	ParameterProperty                      // the name of a property of an event type
+)
+
+// Arguments are the texts of parameters, in the order in which they were given.
+type Arguments map[string][]string
+
+// Report is the answer of an analysis.
+type Report struct {
+	Analysis string
+	Tables   []ReportTable
+	Answer
+}
+
+// ReportTable is rows of values, one for each column.
+type ReportTable struct {
+	Name    string
+	Columns []ReportColumn
+	Rows    []ReportRow
+}
+
+// ReportColumn is what a column says.
+type ReportColumn struct {
+	Name string
+	Unit ReportUnit
+}
+
+// ReportUnit says how a value is meant.
+type ReportUnit uint8
+
+// The units.
+const (
+	UnitText     ReportUnit = iota
+	UnitNumber              // an int, a decimal, a float
+	UnitShare               // a float, 1 is all
+	UnitDuration            // an int: milliseconds
+)
+
+// ReportRow is one row. A value may be absent: there is none.
+type ReportRow struct {
+	Cells  []string // the names of sets of people it tells of, by which they are asked for; the first is the row's own
+	Values []schema.Value
+}
+
+// One returns the text of a parameter that is given once, "" if it is not.
+func (a Arguments) One(name string) string {
+	if len(a[name]) == 0 {
+		return ""
+	}
+	return a[name][0]
+}
+
+// Span returns a duration; see [ParseSpan].
+func (a Arguments) Span(name string) (time.Duration, error) {
+	d, err := ParseSpan(a.One(name))
+	if err != nil {
+		err.Message = "--" + name + ": " + err.Message
+		return 0, err
+	}
+	return d, nil
+}
+
+// MaxSpan bounds a duration: a hundred years are longer than anything that is looked back at.
+const MaxSpan = 100 * 366 * 24 * time.Hour
+
+// ParseSpan reads a duration above zero: whole numbers of w (weeks), d (days of 24 hours),
+// h, m, s and ms, such as 90m, 7d or 1d12h.
+func ParseSpan(text string) (time.Duration, *Error) {
+	units := []struct {
+		name string
+		of   time.Duration
+	}{{"ms", time.Millisecond}, {"w", 7 * 24 * time.Hour}, {"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
+	wrong := &Error{Code: CodeInvalid, Message: fmt.Sprintf("%q is no duration", text), Hint: "such as 30m, 24h, 7d, 2w or 1d12h"}
+	var sum time.Duration
+	for rest := text; ; {
+		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
+		n, err := strconv.ParseInt(rest[:digits], 10, 64)
+		if err != nil {
+			return 0, wrong
+		}
+		rest = rest[digits:]
+		found := false
+		for _, u := range units {
+			if after, ok := strings.CutPrefix(rest, u.name); ok {
+				if n > int64((MaxSpan-sum)/u.of) {
+					wrong.Message = fmt.Sprintf("%s is longer than a hundred years", text)
+					return 0, wrong
+				}
+				sum, rest, found = sum+time.Duration(n)*u.of, after, true
+				break
+			}
+		}
+		if !found {
+			return 0, wrong
+		}
+		if rest == "" {
+			break
+		}
+	}
+	if sum <= 0 {
+		return 0, wrong
+	}
+	return sum, nil
+}

@@ -1,0 +1,94 @@
+package analysis
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/funnel"
+)
+
+// All are the analyses, in the order in which they are shown.
+var All = []*query.Analysis{&funnel.Analysis} //tidy:constant
+
+// MaxRepeated bounds how often a parameter is given: each is read for everybody.
+const MaxRepeated = 100
+
+// Lookup returns the analysis with a name.
+func Lookup(name string) (*query.Analysis, error) {
+	var names []string
+	for _, a := range All {
+		if a.Name == name {
+			return a, nil
+		}
+		names = append(names, a.Name)
+	}
+	return nil, unknown(fmt.Sprintf("there is no analysis %q", name), name, names)
+}
+
+// Check returns the arguments with the defaults of those that are missing. It refuses what
+// the analysis does not know, and what cannot be read; the texts of event lists and
+// properties are for the analysis to look at.
+func Check(a *query.Analysis, args query.Arguments) (query.Arguments, error) {
+	var names []string
+	for i := range a.Parameters {
+		names = append(names, a.Parameters[i].Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(args)) {
+		if !slices.Contains(names, name) {
+			return nil, unknown(fmt.Sprintf("%s has no parameter %q", a.Name, name), name, names)
+		}
+	}
+	out := query.Arguments{}
+	for i := range a.Parameters {
+		p := &a.Parameters[i]
+		given, ok := args[p.Name]
+		switch {
+		case ok && len(given) > 0:
+		case p.Required:
+			return nil, query.Errorf(query.CodeInvalid, "%s: --%s is missing: %s", a.Name, p.Name, p.Help)
+		case p.Default != "":
+			given = []string{p.Default}
+		default:
+			continue
+		}
+		if len(given) > 1 && !p.Repeated || len(given) > MaxRepeated {
+			return nil, query.Errorf(query.CodeInvalid, "%s: --%s is given %d times", a.Name, p.Name, len(given))
+		}
+		for _, text := range given {
+			if err := checkText(p, text); err != nil {
+				return nil, err
+			}
+		}
+		out[p.Name] = given
+	}
+	return out, nil
+}
+
+func checkText(p *query.Parameter, text string) error {
+	switch p.Kind {
+	case query.ParameterChoice:
+		if !slices.Contains(p.Choices, text) {
+			return unknown(fmt.Sprintf("--%s is one of %q, not %q", p.Name, p.Choices, text), text, p.Choices)
+		}
+	case query.ParameterInt:
+		if n, err := strconv.Atoi(text); err != nil || n <= 0 {
+			return query.Errorf(query.CodeInvalid, "--%s is a whole number above zero, not %q", p.Name, text)
+		}
+	case query.ParameterDuration:
+		if _, err := query.ParseSpan(text); err != nil {
+			return &query.Error{Code: err.Code, Message: "--" + p.Name + ": " + err.Message, Hint: err.Hint}
+		}
+	}
+	return nil
+}
+
+func unknown(message, name string, known []string) error {
+	e := query.Errorf(query.CodeInvalid, "%s", message)
+	if near := query.Nearest(name, known); near != "" {
+		e.Hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	return e
+}

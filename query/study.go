@@ -1,0 +1,317 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// StudyCompiler reads the texts of an analysis, at the study's now; whoever asks for an
+// analysis has one.
+type StudyCompiler interface {
+	// List returns the list that a text stands for.
+	List(text string) (*Events, error)
+	// Field returns what an expression of any kind has for each person: an attribute, a
+	// number made of events. The name is the text.
+	Field(text string) (Field, error)
+	// Fold returns what "list.sum(e, of)" would be: the list and the measure of an event.
+	Fold(list, of string) (*Fold, error)
+}
+
+// Study is one run of an analysis: it hands out the people of an expression and their
+// events, chunk by chunk, on all cores. Lists are made ready first, then Each is called.
+type Study struct {
+	Options
+	Cell    string                  // whose people are wanted beside the report; "": nobody's
+	Reserve func(bytes int64) error // takes memory from the store's budget until the report is made; nil: there is no budget
+
+	ctx      context.Context
+	view     View
+	who      *Prepared
+	compiler StudyCompiler
+	planner  *planner
+	people   *people    // of Cell; nil: not wanted
+	mu       sync.Mutex // of Reserve
+}
+
+// NewStudy makes a study of the people of an expression that was prepared for the view.
+func NewStudy(ctx context.Context, view View, who *Prepared, compiler StudyCompiler, o Options) *Study {
+	p := &Prepared{schema: view.Schema()}
+	p.living, p.isExact = view.ExistsCount(schema.KeyAttr)
+	return &Study{Options: o, ctx: ctx, view: view, who: who, compiler: compiler, planner: &planner{ctx: ctx, view: view, p: p}}
+}
+
+// Schema returns the view's schema.
+func (s *Study) Schema() *schema.Schema { return s.view.Schema() }
+
+// Collect says whose people are wanted.
+func (s *Study) Collect(cell string) {
+	s.Cell, s.people = cell, &people{words: make([]uint64, s.view.Chunks()*bitmap.WordsPerSet)}
+}
+
+// StudyList is an event list that a study can read. Nothing of it changes once Each is called.
+type StudyList struct {
+	Event *schema.Event
+	Kind  schema.Kind // of the measure, if it has one
+	Scale uint8
+
+	list    *eventList
+	measure term
+}
+
+// List makes an event list ready of which events from <= time < to are wanted, in ms.
+func (s *Study) List(e *Events, from, to int64) (*StudyList, error) {
+	l, _, err := s.planner.list(e, window{from, to})
+	if err != nil {
+		return nil, err
+	}
+	return &StudyList{Event: l.view.event, list: l}, l.need(schema.TimeProperty)
+}
+
+// Text returns the string that a code of a dictionary stands for, Code the code of a string.
+func (s *Study) Text(attr schema.AttrID, code int64) string {
+	text, _ := s.view.Text(attr, uint32(code))
+	return text
+}
+
+// Code is the inverse of Text; ok is false if nothing ever had that string.
+func (s *Study) Code(attr schema.AttrID, text string) (code int64, ok bool) {
+	c, ok := s.view.Code(attr, text)
+	return int64(c), ok
+}
+
+// Compiler returns what reads the texts of arguments.
+func (s *Study) Compiler() StudyCompiler { return s.compiler }
+
+// Every is all times.
+func Every() (from, to int64) { return math.MinInt64, math.MaxInt64 }
+
+// Read adds a property to what is read of the list's events. Its value is a number by which
+// equal ones are told: the code of a string or a bool, the ordered form of another kind.
+// Sets and inline strings have none.
+func (l *StudyList) Read(id schema.AttrID) error {
+	a, err := attribute(l.list.view.schema, id)
+	if err != nil {
+		return err
+	}
+	if a.Kind == schema.Set || a.Inline() {
+		return &Error{Code: CodeType, Message: "property " + a.Name + " of " + l.Event.Name + " is not kept as a number or a code"}
+	}
+	return l.list.need(id)
+}
+
+// MembersOf lists the people of the cell that was collected, after Each; see [MembersOf].
+func (s *Study) MembersOf(ctx context.Context, answer Answer, fields []Field, order *Field, o MembersOptions, hold func() (release func(), err error)) (Members, error) {
+	return membersOf(ctx, s.view, fields, order, o, hold, func() (*people, error) {
+		p := s.people
+		p.answer, p.count = answer, 0
+		for i := range p.chunks() {
+			p.count += uint64(p.set(i).Count())
+		}
+		return p, nil
+	})
+}
+
+// ChunkVisitor does something with the people of one chunk. Each worker has its own.
+type ChunkVisitor func(ctx context.Context, c *StudyChunk) error
+
+// StudyChunk is one chunk of a study.
+type StudyChunk struct {
+	Number int        // ordinals begin at Number << 16
+	People bitmap.Set // of the expression
+
+	s *Study
+	w *worker
+	*stepRoom
+}
+
+// stepRoom is a worker's memory, kept for the next chunk.
+type stepRoom struct {
+	steps, sorted []Step
+	fields        map[*StudyField]*fieldReader
+	ords          []uint16
+	values        []schema.Value
+}
+
+// Each calls visit once per worker, before they start, and what it returned for each chunk
+// that has any of the people. The answer's Unknown are those of the expression.
+func (s *Study) Each(ctx context.Context, visit func() ChunkVisitor) (Answer, error) {
+	t, err := runAll(ctx, s.view, s.who, s.Options, false, func() visitor {
+		each, room := visit(), new(stepRoom)
+		return func(ctx context.Context, w *worker) error {
+			r, err := w.members(ctx, s.who)
+			if err != nil || r.yes.IsEmpty() {
+				return err
+			}
+			return each(ctx, &StudyChunk{Number: w.chunk, People: *w.hold(r.yes), s: s, w: w, stepRoom: room})
+		}
+	})
+	return t.answer(), err
+}
+
+// HasAny returns who of within has an event of a list; the set is valid until the chunk's end.
+func (c *StudyChunk) HasAny(ctx context.Context, l *StudyList, within *bitmap.Set) (bitmap.Set, error) {
+	if l.list.none {
+		return bitmap.Set{}, nil
+	}
+	p, err := (&anyOp{l.list}).eval(ctx, c.w, within)
+	if err != nil {
+		return bitmap.Set{}, err
+	}
+	return bitmap.And(p.yes, *within, c.w.grab()), nil
+}
+
+// Keep takes memory for what the analysis keeps beyond the chunk.
+func (c *StudyChunk) Keep(bytes int64) error {
+	if c.s.Reserve == nil || bytes == 0 {
+		return nil
+	}
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.s.Reserve(bytes)
+}
+
+// Put adds people to those of the cell that is wanted.
+func (c *StudyChunk) Put(who bitmap.Set) {
+	if c.s.people != nil {
+		c.s.people.chunk(c.Number).Or(who)
+	}
+}
+
+// PutOne is Put of one.
+func (c *StudyChunk) PutOne(who uint16) {
+	if c.s.people != nil {
+		c.s.people.chunk(c.Number).SetBit(who)
+	}
+}
+
+// Step is one event of a trail.
+type Step struct {
+	Time  int64 // ms UTC
+	Value int64 // of the property that was asked for; NoValue if there is none
+	List  int32 // whose it is: its place among the lists
+	who   uint16
+}
+
+// NoValue is the value of a step without one.
+const NoValue = math.MinInt64
+
+// stepBytes is what a trail keeps of an event.
+const stepBytes = 2 * 24 // itself, and in order
+
+// Trails calls f with the events of some lists, of each of within who has any, by person:
+// in order of time, events of equal times in the order of their lists. values says for each
+// list which property is wanted, 0: none; nil: of none. What f gets is valid during the call.
+func (c *StudyChunk) Trails(ctx context.Context, lists []*StudyList, values []schema.AttrID, within *bitmap.Set, f func(who uint16, steps []Step) error) error {
+	e := c.w.eventsOf(within)
+	defer e.release(e.mark())
+	return c.w.inParts(within, func(within *bitmap.Set) error {
+		steps, err := c.gather(ctx, lists, values, within)
+		if err != nil {
+			return err
+		}
+		for from := 0; from < len(steps); {
+			to := from + 1
+			for to < len(steps) && steps[to].who == steps[from].who {
+				to++
+			}
+			if err := f(steps[from].who, steps[from:to]); err != nil {
+				return err
+			}
+			from = to
+		}
+		return nil
+	})
+}
+
+// gather returns the events of lists, of everybody in within, by person, time and list.
+func (c *StudyChunk) gather(ctx context.Context, lists []*StudyList, values []schema.AttrID, within *bitmap.Set) ([]Step, error) {
+	c.steps = c.steps[:0]
+	for i, l := range lists {
+		var of schema.AttrID
+		if values != nil {
+			of = values[i]
+		}
+		err := c.w.eachEvent(ctx, l.list, within, func(h *hits) error {
+			had := len(c.steps)
+			number, err := h.numbers(l, of)
+			if err != nil {
+				return err
+			}
+			for _, k := range h.at {
+				c.steps = append(c.steps, Step{Time: h.Times[k], Value: number(int(k)), List: int32(i), who: h.Ords[k]})
+			}
+			return c.w.events.keep((len(c.steps) - had) * stepBytes)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return c.byPerson(), nil
+}
+
+// byPerson sorts the steps: by digits of the person, then each person's few by time.
+func (c *StudyChunk) byPerson() []Step {
+	c.sorted = grow(c.sorted, len(c.steps))
+	for shift := range 2 {
+		var ends [257]uint32
+		for i := range c.steps {
+			ends[c.steps[i].who>>(8*shift)&255+1]++
+		}
+		for d := range 256 {
+			ends[d+1] += ends[d]
+		}
+		for i := range c.steps {
+			at := &ends[c.steps[i].who>>(8*shift)&255]
+			c.sorted[*at] = c.steps[i]
+			*at++
+		}
+		c.steps, c.sorted = c.sorted, c.steps
+	}
+	steps := c.steps
+	for from := 0; from < len(steps); {
+		to := from + 1
+		for to < len(steps) && steps[to].who == steps[from].who {
+			to++
+		}
+		slices.SortStableFunc(steps[from:to], func(a, b Step) int { return cmp.Compare(a.Time, b.Time) }) // the lists are in order
+		from = to
+	}
+	return steps
+}
+
+// numbers returns what tells the value of a property by an event's place in the block.
+func (h *hits) numbers(l *StudyList, id schema.AttrID) (func(k int) int64, error) {
+	if id == 0 {
+		return func(int) int64 { return NoValue }, nil
+	}
+	a, err := attribute(l.list.view.schema, id)
+	if err != nil {
+		return nil, err
+	}
+	cur, _ := h.sub.cur.(*blockCursor)
+	if a.Coded() {
+		col, err := cur.column(id, sizeOfCodes)
+		if err != nil {
+			return nil, err
+		}
+		return func(k int) int64 {
+			if col.Codes[k] == schema.NoCode {
+				return NoValue
+			}
+			return int64(col.Codes[k])
+		}, nil
+	}
+	ints, present, err := cur.ints(id)
+	return func(k int) int64 {
+		if present != nil && present[k>>6]>>(k&63)&1 == 0 {
+			return NoValue
+		}
+		return ints[k]
+	}, err
+}

@@ -1,0 +1,107 @@
+package query
+
+import (
+	"context"
+
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// StudyEvents are some events of a list, all of one block. What it gives is valid during the
+// call that it is handed to.
+type StudyEvents struct {
+	h *hits
+	l *StudyList
+}
+
+// Len returns how many they are.
+func (e *StudyEvents) Len() int { return len(e.h.at) }
+
+// Who returns whose event i is.
+func (e *StudyEvents) Who(i int) uint16 { return e.h.Ords[e.h.at[i]] }
+
+// Time returns the time of event i, in ms UTC.
+func (e *StudyEvents) Time(i int) int64 { return e.h.Times[e.h.at[i]] }
+
+// Numbers returns what tells the value of a property that the list reads, by the event; see
+// [StudyList.Read]. Who has none has NoValue.
+func (e *StudyEvents) Numbers(id schema.AttrID) (func(i int) int64, error) {
+	number, err := e.h.numbers(e.l, id)
+	return func(i int) int64 { return number(int(e.h.at[i])) }, err
+}
+
+// Measures calls f with the list's measure of each event that has one: as an int or the
+// ordered form of a decimal, or as a float; see [Study.Measure].
+func (e *StudyEvents) Measures(f func(i int, n int64, x float64)) error {
+	done := 0
+	return e.h.values(e.l.measure, e.h.at, func(at []uint16, v *vector) {
+		for k := range at {
+			if v.st[k] == stateOK {
+				f(done+k, v.n[k], v.f[k])
+			}
+		}
+		done += len(at)
+	})
+}
+
+// Measure makes ready the list of a fold, of which events from <= time < to are wanted, with
+// what is folded of each event as its measure. Its kind is an int, a decimal or a float.
+func (s *Study) Measure(f *Fold, from, to int64) (*StudyList, error) {
+	c := &arithCompiler{b: s.planner, at: f.List.Span}
+	l, over, err := s.planner.list(f.List, window{from, to})
+	if err != nil {
+		return nil, err
+	}
+	if err := l.needArith(f.Of); err != nil {
+		return nil, err
+	}
+	term, typ, err := (&arithCompiler{b: over, at: c.at}).compile(f.Of)
+	if err != nil {
+		return nil, err
+	}
+	return &StudyList{Event: l.view.event, Kind: typ.kind, Scale: typ.scale, list: l, measure: term}, l.need(schema.TimeProperty)
+}
+
+// Events calls f with the events of a list, of those within only, block by block. Blocks
+// are in no order, the events of one block and person in order of time.
+func (c *StudyChunk) Events(ctx context.Context, l *StudyList, within *bitmap.Set, f func(e *StudyEvents) error) error {
+	e := c.w.eventsOf(within)
+	defer e.release(e.mark())
+	return c.w.eachEvent(ctx, l.list, within, func(h *hits) error { return f(&StudyEvents{h, l}) })
+}
+
+// StudyField is an attribute, or an expression, that a study can read of people.
+type StudyField struct{ Field }
+
+// Field makes a field ready.
+func (s *Study) Field(f Field) *StudyField { return &StudyField{f} }
+
+// Values calls f with the values of a field of the people of a set, in ascending order.
+func (c *StudyChunk) Values(ctx context.Context, of *StudyField, within bitmap.Set, f func(who uint16, v schema.Value) error) error {
+	r := c.fields[of]
+	if r == nil {
+		var err error
+		if r, err = newFieldReader(ctx, c.s.view, &of.Field); err != nil {
+			return err
+		}
+		if c.fields == nil {
+			c.fields = map[*StudyField]*fieldReader{}
+		}
+		c.fields[of] = r
+	}
+	c.ords = within.AppendTo(c.ords[:0])
+	for rest := c.ords; len(rest) > 0; {
+		part := rest[:min(len(rest), batchSize)]
+		rest = rest[len(part):]
+		c.values = grow(c.values, len(part))
+		if err := r.read(ctx, c.w, part, c.values, 1); err != nil {
+			return err
+		}
+		for i, who := range part {
+			if err := f(who, c.values[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
