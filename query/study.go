@@ -91,6 +91,9 @@ func (s *Study) Compiler() StudyCompiler { return s.compiler }
 // Every is all times.
 func Every() (from, to int64) { return math.MinInt64, math.MaxInt64 }
 
+// Window returns the times that the list's events may have, from <= time < to, in ms.
+func (l *StudyList) Window() (from, to int64) { return l.list.scan.From, l.list.scan.To }
+
 // Read adds a property to what is read of the list's events. Its value is a number by which
 // equal ones are told: the code of a string or a bool, the ordered form of another kind.
 // Sets and inline strings have none.
@@ -279,10 +282,27 @@ func (c *StudyChunk) byPerson() []Step {
 		for to < len(steps) && steps[to].who == steps[from].who {
 			to++
 		}
-		slices.SortStableFunc(steps[from:to], func(a, b Step) int { return cmp.Compare(a.Time, b.Time) }) // the lists are in order
+		byTime(steps[from:to])
 		from = to
 	}
 	return steps
+}
+
+// byTime sorts by time; steps of one time stay in their order.
+func byTime(steps []Step) {
+	if len(steps) > 24 {
+		slices.SortStableFunc(steps, func(a, b Step) int { return cmp.Compare(a.Time, b.Time) })
+		return
+	}
+	for i := 1; i < len(steps); i++ {
+		s := steps[i]
+		at := i
+		for at > 0 && steps[at-1].Time > s.Time {
+			steps[at] = steps[at-1]
+			at--
+		}
+		steps[at] = s
+	}
 }
 
 // numbers returns what tells the value of a property by an event's place in the block.

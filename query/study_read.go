@@ -105,3 +105,25 @@ func (c *StudyChunk) Values(ctx context.Context, of *StudyField, within bitmap.S
 	}
 	return nil
 }
+
+// StudyTest is a condition that a study can ask of people.
+type StudyTest struct{ p *Prepared }
+
+// Test makes a condition ready.
+func (s *Study) Test(n Node) (*StudyTest, error) {
+	p, err := Prepare(s.ctx, n, s.view)
+	return &StudyTest{p}, err
+}
+
+// True returns for whom of a set a condition is true; it is valid until the chunk's end.
+func (c *StudyChunk) True(ctx context.Context, t *StudyTest, within bitmap.Set) (bitmap.Set, error) {
+	w := c.w
+	stats := w.stats
+	w.stats = make([]nodeStats, len(t.p.ops))
+	r, err := w.eval(ctx, t.p.root, w.hold(within))
+	w.stats = stats
+	if err != nil {
+		return bitmap.Set{}, err
+	}
+	return bitmap.And(r.yes, within, w.grab()), nil
+}

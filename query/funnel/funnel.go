@@ -3,6 +3,7 @@ package funnel
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,7 @@ type funnel struct {
 	coded  bool               // the held values are codes, of a dictionary for each event type
 	step   []int              // by list: its step, from 0
 	ends   []bool             // by list: it is an exclusion after its step
+	next   *query.StudyTest   // who comes to the second step; nil: that takes their events
 	cell   int                // the step whose people are wanted, -1: nobody's
 	stay   bool               // those of them who went no further
 }
@@ -90,11 +92,22 @@ func prepare(s *query.Study, args query.Arguments) (*funnel, error) {
 	if n := len(f.texts); n < MinSteps || n > MaxSteps {
 		return nil, query.Errorf(query.CodeLimit, "a funnel has %d to %d steps, this one has %d", MinSteps, MaxSteps, n)
 	}
+	var two []*query.Events // the lists of the first two steps
 	for i, text := range f.texts {
 		for _, alternative := range splitAlternatives(text) {
-			if err := f.add(s, alternative, i, false); err != nil {
+			e, err := f.add(s, alternative, i, false)
+			if err != nil {
 				return nil, fmt.Errorf("step %d: %w", i+1, err)
 			}
+			if i < 2 {
+				two = append(two, e)
+			}
+		}
+	}
+	if len(two) == 2 && !f.any && args.One("hold") == "" {
+		var err error
+		if f.next, err = s.Test(&query.Sequence{Of: two, Within: f.within}); err != nil {
+			return nil, err
 		}
 	}
 	for _, text := range args["exclude"] {
@@ -138,19 +151,28 @@ func splitAlternatives(text string) (out []string) {
 	return append(out, strings.TrimSpace(text[from:]))
 }
 
-// add adds an event list.
-func (f *funnel) add(s *query.Study, text string, step int, ends bool) error {
+// add adds an event list. What is not of the first step is wanted only when an entry may be
+// under way.
+func (f *funnel) add(s *query.Study, text string, step int, ends bool) (*query.Events, error) {
 	e, err := s.Compiler().List(text)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	from, to := query.Every()
+	if step > 0 && !f.any {
+		from, to = to, from
+		for i, l := range f.lists {
+			if first, last := l.Window(); f.step[i] == 0 && first < last {
+				from, to = min(from, first), max(to, last+min(f.within, math.MaxInt64-last))
+			}
+		}
+	}
 	l, err := s.List(e, from, to)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	f.lists, f.step, f.ends = append(f.lists, l), append(f.step, step), append(f.ends, ends)
-	return nil
+	return e, nil
 }
 
 func (f *funnel) exclude(s *query.Study, text string) error {
@@ -164,7 +186,7 @@ func (f *funnel) exclude(s *query.Study, text string) error {
 	case k < 1 || k >= len(f.texts):
 		return query.Errorf(query.CodeInvalid, "--exclude %q: there is no step after step %d of %d", text, k, len(f.texts))
 	}
-	if err := f.add(s, strings.TrimSpace(list), k-1, true); err != nil {
+	if _, err := f.add(s, strings.TrimSpace(list), k-1, true); err != nil {
 		return fmt.Errorf("--exclude after step %d: %w", k, err)
 	}
 	return nil
@@ -281,7 +303,12 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 		if err != nil {
 			return err
 		}
-		second, err := v.some(ctx, c, 1, first)
+		second := first
+		if v.next != nil {
+			second, err = c.True(ctx, v.next, first)
+		} else {
+			second, err = v.some(ctx, c, 1, first)
+		}
 		if err != nil {
 			return err
 		}
