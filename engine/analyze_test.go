@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"testing"
 
+	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -86,4 +88,44 @@ func (m *actModel) keysOf(l query.Members, err error) (keys []string) {
 		m.t.Fatalf("%d keys of %d", len(keys), l.Total)
 	}
 	return keys
+}
+
+// TestListNote: where a list comes from is told until it is put anew, after a reopening too.
+func TestListNote(t *testing.T) {
+	s := newIDSender(t)
+	note := func() string {
+		t.Helper()
+		all, err := s.db.Lists(t.Context())
+		if err != nil || len(all) != 1 || all[0].People != 1 {
+			t.Fatal(all, err)
+		}
+		return all[0].Note
+	}
+	s.apply(func(b *batch.Builder) {
+		b.ListPut("best", "anna")
+		b.ListNote("best", "rfm --cell champions")
+	})
+	for range 2 {
+		if note() != "rfm --cell champions" {
+			t.Errorf("it comes from %q", note())
+		}
+		s.reopen()
+	}
+	s.apply(func(b *batch.Builder) { b.ListAdd("best", "anna") })
+	if note() == "" {
+		t.Error("a list that is added to has lost its note")
+	}
+	s.apply(func(b *batch.Builder) { b.ListPut("best", "anna") })
+	if note() != "" {
+		t.Errorf("a list that was put by hand comes from %q", note())
+	}
+	b := batch.New()
+	b.ListNote("worst", "nowhere")
+	raw, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.Apply(t.Context(), raw); !errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
+		t.Errorf("a note of no list: %v", err)
+	}
 }

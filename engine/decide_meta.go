@@ -371,6 +371,10 @@ func (d *decider) list(op *batch.Op) error {
 		if err := d.emptyList(l.code); err != nil {
 			return err
 		}
+		if l.note != "" {
+			l = &list{code: l.code, saved: l.saved}
+			d.setList(op.Name, l)
+		}
 	}
 	change := effect.Add
 	if op.Code == batch.OpListRemove {
@@ -433,6 +437,16 @@ func (d *decider) setList(name string, l *list) {
 	} else {
 		d.w.lists[name] = l
 	}
+}
+
+// noteList says where a list comes from.
+func (d *decider) noteList(op *batch.Op) error {
+	l := d.w.lists[op.Name]
+	if l == nil {
+		return query.Errorf(query.CodeUnknownName, "there is no list %q", op.Name)
+	}
+	d.setList(op.Name, &list{code: l.code, saved: l.saved, note: op.Text})
+	return nil
 }
 
 func (d *decider) dropList(op *batch.Op) error {

@@ -77,7 +77,7 @@ func (w *writer) persistMeta(m *metaChanges, kb *kv.Batch) {
 			kb.Delete(keys.List(name))
 		} else {
 			b := binary.AppendUvarint(appendPosition(nil, l.saved), uint64(l.code))
-			kb.Set(keys.List(name), kv.Seal(nil, b))
+			kb.Set(keys.List(name), kv.Seal(nil, append(b, l.note...)))
 		}
 	}
 	for _, id := range m.dropped {
@@ -123,6 +123,7 @@ func readSegment(b []byte) (*segment, error) {
 func readList(b []byte) (*list, error) {
 	r := kv.Reader{B: b}
 	l := &list{saved: takePosition(&r), code: uint32(r.Uvarint())}
+	l.note = string(r.B)
 	return l, damaged(&r, "a list")
 }
 

@@ -140,7 +140,7 @@ func (db *DB) Lists(ctx context.Context) ([]query.SavedList, error) {
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, query.SavedList{Name: name, Code: l.code, People: people, Saved: l.saved})
+			out = append(out, query.SavedList{Name: name, Code: l.code, People: people, Saved: l.saved, Note: l.note})
 		}
 		return out, nil
 	})

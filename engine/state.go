@@ -39,6 +39,7 @@ type segment struct {
 type list struct {
 	code  uint32
 	saved query.Position
+	note  string // where it comes from
 }
 
 // quarantineRange is which rows the quarantine holds.

@@ -200,6 +200,8 @@ func (d *decider) decide(b *batch.Decoded) error {
 			err = d.dropSegment(op)
 		case batch.OpListPut, batch.OpListAdd, batch.OpListRemove:
 			err = d.list(op)
+		case batch.OpListNote:
+			err = d.noteList(op)
 		case batch.OpListDrop:
 			err = d.dropList(op)
 		case batch.OpQuarantined:

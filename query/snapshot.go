@@ -75,6 +75,7 @@ type SavedList struct {
 	Code   uint32
 	People uint64
 	Saved  Position
+	Note   string // where it comes from, such as a cell of an analysis; "" if nobody said
 }
 
 // QuarantinedRow is a row that was received and not applied, with the reason.

@@ -160,11 +160,12 @@ func (f *analysisFlags) people(ctx context.Context, a *app, s store, an *query.A
 		return a.toOutput(f.output, func(w io.Writer, terminal bool) error { return list.write(ctx, a, &m, w, terminal) })
 	}
 	put := func(b *batch.Builder, name string, keys []string, first bool) {
-		if first {
-			b.ListPut(name, keys...)
-		} else {
+		if !first {
 			b.ListAdd(name, keys...)
+			return
 		}
+		b.ListPut(name, keys...)
+		b.ListNote(name, f.note(an, who, &m))
 	}
 	l := &listWriter{ctx: func() context.Context { return ctx }, store: s, op: put, first: true, b: batch.New(), result: listChanged{List: f.saveAs, Examples: []string{}}}
 	for row, err := range m.Rows {
@@ -179,6 +180,33 @@ func (f *analysisFlags) people(ctx context.Context, a *app, s store, an *query.A
 		return err
 	}
 	return a.printListChanged(&l.result)
+}
+
+// note says where a list comes from: the analysis, of whom, its parameters, when, and what
+// had been written.
+func (f *analysisFlags) note(an *query.Analysis, who string, m *query.Members) string {
+	words := []string{an.Name}
+	if who != "" {
+		words = append(words, quoted(who))
+	}
+	args := f.args()
+	for i := range an.Parameters {
+		for _, text := range args[an.Parameters[i].Name] {
+			words = append(words, "--"+an.Parameters[i].Name, quoted(text))
+		}
+	}
+	words = append(words, "--cell", quoted(f.cell), "--now", rfc3339(m.Now))
+	return strings.Join(words, " ") + ", position " + m.Position.String()
+}
+
+// quoted writes a word as a shell takes it.
+func quoted(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("_-.:,/", r))
+	}) || s == "" {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return s
 }
 
 var unitNames = [...]string{query.UnitText: "text", query.UnitNumber: "number", query.UnitShare: "share", query.UnitDuration: "milliseconds"} //tidy:constant

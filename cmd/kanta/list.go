@@ -205,7 +205,8 @@ func newListShow(a *app) *cobra.Command {
 		Short: "All lists, or who is in one",
 		Long: `All lists with the number of people in each, or the keys of who is in one.
 
---json: {"lists":[{"name":"...","people":N,"saved":"E.N"}]}, or of one as kanta members has it.`,
+--json: {"lists":[{"name":"...","people":N,"saved":"E.N","note":"..."}]}, or of one as kanta
+members has it. The note says which cell of which analysis a list was made of.`,
 		Args: rangeArgs(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStore(func(s store) error {
@@ -235,9 +236,9 @@ func (a *app) showLists(ctx context.Context, s store) error {
 		return err
 	}
 	if !a.json {
-		t := a.newTable("name", "#people")
+		t := a.newTable("name", "#people", "from")
 		for i := range all {
-			t.add(all[i].Name, all[i].People)
+			t.add(all[i].Name, all[i].People, all[i].Note)
 		}
 		return t.write(a.out)
 	}
@@ -245,10 +246,11 @@ func (a *app) showLists(ctx context.Context, s store) error {
 		Name   string `json:"name"`
 		People uint64 `json:"people"`
 		Saved  string `json:"saved"`
+		Note   string `json:"note,omitempty"`
 	}
 	lists := []listJSON{}
 	for i := range all {
-		lists = append(lists, listJSON{all[i].Name, all[i].People, all[i].Saved.String()})
+		lists = append(lists, listJSON{all[i].Name, all[i].People, all[i].Saved.String(), all[i].Note})
 	}
 	return a.printJSON(map[string]any{"lists": lists})
 }

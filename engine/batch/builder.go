@@ -72,6 +72,12 @@ func (b *Builder) ListAdd(name string, keys ...string) { b.keysOp(OpListAdd, nam
 // ListRemove removes profiles from a list.
 func (b *Builder) ListRemove(name string, keys ...string) { b.keysOp(OpListRemove, name, keys) }
 
+// ListNote says where a list comes from, which must be there; the text is shortened to
+// MaxNoteBytes.
+func (b *Builder) ListNote(name, text string) {
+	b.nameOp(OpListNote, name, shorten(text, MaxNoteBytes))
+}
+
 // ListDrop drops a list.
 func (b *Builder) ListDrop(name string) { b.nameOp(OpListDrop, name) }
 

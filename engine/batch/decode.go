@@ -135,6 +135,8 @@ func (d *Decoder) op(r *reader, code OpCode) {
 	case OpListPut, OpListAdd, OpListRemove:
 		op.Name = r.name()
 		op.Keys = d.keys(r, r.count(2))
+	case OpListNote:
+		op.Name, op.Text = r.name(), r.note()
 	case OpQuarantined:
 		op.Name = r.optional()
 		op.Bad = r.badRows()
@@ -298,6 +300,15 @@ func (r *reader) optional() string {
 	if len(s) > schema.MaxNameBytes || !utf8.Valid(s) {
 		r.fail("a name of %d bytes, or not UTF-8", len(s))
 		return ""
+	}
+	return string(s)
+}
+
+// note reads where a list comes from.
+func (r *reader) note() string {
+	s := r.take(r.count(1))
+	if len(s) > MaxNoteBytes || !utf8.Valid(s) {
+		r.fail("a note of %d bytes, or not UTF-8", len(s))
 	}
 	return string(s)
 }

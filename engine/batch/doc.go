@@ -47,6 +47,9 @@
 //	                      lines behind the last line of the run before (behind line 0, for the
 //	                      first); 0 is the same line, which had several rows
 //
+//	21    list note       string name, string text of at most 4 KiB, UTF-8: where the list comes
+//	                      from, such as a cell of an analysis. A list put takes it away
+//
 //	string list: the n lengths as uvarints, then the bytes of all
 //
 //	block

@@ -17,6 +17,7 @@ const (
 	MaxColumns       = 1 << 17   // columns of all blocks, some 200 bytes in memory each
 	MaxOps           = 1 << 15   // some 500 bytes in memory each
 	MaxChangeBytes   = 64 << 10  // one schema change
+	MaxNoteBytes     = 4 << 10   // of a list: an analysis, its parameters, a cell
 	MaxQuarantineRaw = 1024      // bytes of a bad row that are kept, enough to find it again
 	MaxDetail        = 512       // bytes of the detail of a bad row
 )
@@ -39,6 +40,7 @@ const (
 	OpTick         OpCode = 11
 	OpEvents       OpCode = 12
 	OpOrigin       OpCode = 20
+	OpListNote     OpCode = 21
 )
 
 // Verb says what a column of an upsert does with its cells, or what a column of events is.

@@ -132,7 +132,7 @@ func TestNewerVersion(t *testing.T) {
 		t.Errorf("version 0: %v", err)
 	}
 	b := New()
-	b.appendOp(OpOrigin+1, nil, 0)
+	b.appendOp(OpListNote+1, nil, 0)
 	newer, err := b.Encode()
 	if err != nil {
 		t.Fatal(err)

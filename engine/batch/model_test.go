@@ -457,6 +457,9 @@ func (m *maker) tick() {
 // other adds an op that is no upsert.
 func (m *maker) other() {
 	op := plainOp{code: OpCode(2 + m.rnd.IntN(10))} // delete to tick
+	if m.rnd.IntN(10) == 0 {
+		op.code = OpListNote
+	}
 	name := []string{"vip", "A\u030a", "one two"}[m.rnd.IntN(3)]
 	keys := m.keys()
 	switch op.code {
@@ -482,6 +485,9 @@ func (m *maker) other() {
 		m.b.ListRemove(name, keys...)
 	case OpListDrop:
 		m.b.ListDrop(name)
+	case OpListNote:
+		op.text = m.word()
+		m.b.ListNote(name, op.text)
 	case OpQuarantined:
 		op.name = "file.csv"
 		for range 1 + m.rnd.IntN(3) {
