@@ -486,7 +486,7 @@ func (m *maker) other() {
 	case OpListDrop:
 		m.b.ListDrop(name)
 	case OpListNote:
-		op.text = m.word()
+		op.text = strings.ToValidUTF8(m.word(), "\ufffd")
 		m.b.ListNote(name, op.text)
 	case OpQuarantined:
 		op.name = "file.csv"
