@@ -1,10 +1,8 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"math"
-	"slices"
 	"sync"
 
 	"github.com/kantadb/kanta/index/bitmap"
@@ -136,6 +134,7 @@ type StudyChunk struct {
 // stepRoom is a worker's memory, kept for the next chunk.
 type stepRoom struct {
 	steps, sorted []Step
+	ends, runs    []uint32
 	fields        map[*StudyField]*fieldReader
 	ords          []uint16
 	values        []schema.Value
@@ -258,50 +257,66 @@ func (c *StudyChunk) gather(ctx context.Context, lists []*StudyList, values []sc
 	return c.byPerson(), nil
 }
 
-// byPerson sorts the steps: by digits of the person, then each person's few by time.
+// byPerson sorts the steps: by the person, then each person's by time.
 func (c *StudyChunk) byPerson() []Step {
-	c.sorted = grow(c.sorted, len(c.steps))
-	for shift := range 2 {
-		var ends [257]uint32
-		for i := range c.steps {
-			ends[c.steps[i].who>>(8*shift)&255+1]++
-		}
-		for d := range 256 {
-			ends[d+1] += ends[d]
-		}
-		for i := range c.steps {
-			at := &ends[c.steps[i].who>>(8*shift)&255]
-			c.sorted[*at] = c.steps[i]
-			*at++
-		}
-		c.steps, c.sorted = c.sorted, c.steps
+	slots := &c.w.events.slots
+	c.ends = append(c.ends[:0], make([]uint32, slots.n+1)...)
+	for i := range c.steps {
+		c.ends[slots.of(c.steps[i].who)+1]++
 	}
-	steps := c.steps
-	for from := 0; from < len(steps); {
-		to := from + 1
-		for to < len(steps) && steps[to].who == steps[from].who {
-			to++
+	for i := range slots.n {
+		c.ends[i+1] += c.ends[i]
+	}
+	c.sorted = grow(c.sorted, len(c.steps))
+	for i := range c.steps {
+		at := &c.ends[slots.of(c.steps[i].who)]
+		c.sorted[*at] = c.steps[i]
+		*at++
+	}
+	from := uint32(0)
+	for _, to := range c.ends[:slots.n] { // each is where its person's end by now
+		if to-from > 1 {
+			c.runs = byTime(c.sorted[from:to], c.steps, c.runs)
 		}
-		byTime(steps[from:to])
 		from = to
 	}
-	return steps
+	return c.sorted
 }
 
-// byTime sorts by time; steps of one time stay in their order.
-func byTime(steps []Step) {
-	if len(steps) > 24 {
-		slices.SortStableFunc(steps, func(a, b Step) int { return cmp.Compare(a.Time, b.Time) })
-		return
-	}
+// byTime sorts by time; steps of one time stay in their order. They are some runs that are
+// sorted already, one of each list and part at most, which are merged. It returns runs,
+// whose memory it uses; room is for as many steps.
+func byTime(steps, room []Step, runs []uint32) []uint32 {
+	runs = append(runs[:0], 0)
 	for i := 1; i < len(steps); i++ {
-		s := steps[i]
-		at := i
-		for at > 0 && steps[at-1].Time > s.Time {
-			steps[at] = steps[at-1]
-			at--
+		if steps[i].Time < steps[i-1].Time {
+			runs = append(runs, uint32(i))
 		}
-		steps[at] = s
+	}
+	for runs = append(runs, uint32(len(steps))); len(runs) > 2; {
+		kept := runs[:1]
+		for i := 0; i+1 < len(runs); i += 2 {
+			if i+2 < len(runs) {
+				merge(steps[runs[i]:runs[i+2]], int(runs[i+1]-runs[i]), room)
+				kept = append(kept, runs[i+2])
+			} else {
+				kept = append(kept, runs[i+1])
+			}
+		}
+		runs = kept
+	}
+	return runs
+}
+
+// merge merges the first n steps with the others.
+func merge(steps []Step, n int, room []Step) {
+	a, b := room[:copy(room, steps[:n])], steps[n:]
+	for i := 0; len(a) > 0; i++ {
+		if len(b) == 0 || a[0].Time <= b[0].Time {
+			steps[i], a = a[0], a[1:]
+		} else {
+			steps[i], b = b[0], b[1:]
+		}
 	}
 }
 
