@@ -121,3 +121,70 @@ func TestFewAtTheEdges(t *testing.T) {
 		}
 	}
 }
+
+// TestRareInTime: of events that a condition leaves few of, those in time are found, and of
+// those for which it is unknown, as many are counted.
+func TestRareInTime(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for round := range 40 {
+		var e Events
+		n := 3000 + r.IntN(6000)
+		width := int64(1) << (1 + r.IntN(26))
+		for p := range n {
+			e.Profiles, e.Times = append(e.Profiles, uint32(p/3)), append(e.Times, int64(p%3)*width+r.Int64N(width))
+		}
+		header, rows, err := Build(ID{Event: 1, Partition: Span(0)}, nil, &e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part, err := Open(header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		yes, unknown := map[int]bool{}, map[int]bool{} // by event
+		for k := range n {
+			switch r.IntN(30) {
+			case 0:
+				yes[k] = true
+			case 1:
+				unknown[k] = true
+			}
+		}
+		scan := Scan{From: r.Int64N(2 * width), Where: func(b *Block, is, not *Mask) error {
+			*is, *not = Mask{}, Mask{}
+			for i := b.From; i < b.To; i++ {
+				k := b.Index*BlockSize + i
+				if yes[k] {
+					is[i>>6] |= 1 << (i & 63)
+				} else if !unknown[k] {
+					not[i>>6] |= 1 << (i & 63)
+				}
+			}
+			return nil
+		}}
+		scan.To = scan.From + 1 + r.Int64N(2*width)
+		var want []int
+		open := 0
+		for k, at := range e.Times {
+			if in := at >= scan.From && at < scan.To; in && yes[k] {
+				want = append(want, k)
+			} else if in && unknown[k] {
+				open++
+			}
+		}
+		var got []int
+		var c Cursor
+		for c.Reset([]Source{InMemory(part, rows)}, scan); c.Next(); {
+			for i := range c.Profiles {
+				for k := int(c.Starts[i]); k < int(c.Ends[i]); k++ {
+					if c.Hits == nil || c.Hits.Has(k) {
+						got = append(got, c.Index*BlockSize+k)
+					}
+				}
+			}
+		}
+		if c.Err() != nil || fmt.Sprint(got) != fmt.Sprint(want) || c.Stats.Unknown != open {
+			t.Fatalf("round %d, %d to %d: %v and %d unknown, want %v and %d (%v)", round, scan.From, scan.To, got, c.Stats.Unknown, want, open, c.Err())
+		}
+	}
+}
