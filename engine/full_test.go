@@ -31,6 +31,16 @@ func TestFullChunk(t *testing.T) {
 		b.Change(schema.Change{Op: schema.AddEvent, Event: "buy"})
 		b.Change(schema.Change{Op: schema.AddProperty, Event: "buy", Name: "n", Attribute: schema.Attribute{Name: "n", Kind: schema.Int}})
 	})
+	for first := 0; first < people; first += part {
+		mustApply(t, db, func(b *batch.Builder) {
+			for who := first; who < min(first+part, people); who++ {
+				b.Upsert(fmt.Sprint("k", who))
+			}
+		})
+	}
+	if err := db.Compact(t.Context()); err != nil { // that everybody lives is in the base
+		t.Fatal(err)
+	}
 	amount := func(who int) int64 { return int64(who) * 7919 % 100 }
 	age := func(who int) int64 { return int64(who) * 104729 % 50 } // days
 	for first := 0; first < people; first += part {
