@@ -88,6 +88,17 @@ func (a Asker) Profile(ctx context.Context, key string) (Answer, error) {
 	return Answer{Count: uint64(len(p.Segments)), Bytes: p.BytesRead}, err
 }
 
+// Funnel asks Q12 as a funnel, with all its steps; it counts those who come to the last.
+func (a Asker) Funnel(ctx context.Context, hours int) (Answer, error) {
+	o := options()
+	r, err := a.Store.Analyze(ctx, "funnel", "", query.Arguments{"step": {"view_item.in_last(days(30))", "add_to_cart", "purchase"}, "within": {fmt.Sprintf("%dh", hours)}}, &o)
+	if err != nil {
+		return Answer{}, err
+	}
+	rows := r.Tables[0].Rows
+	return Answer{Count: uint64(rows[len(rows)-1].Values[2].Ordered()), Bytes: r.BytesRead}, nil
+}
+
 // RecentEvents is how many events of a profile Q16 asks for.
 const RecentEvents = 100
 

@@ -21,25 +21,29 @@ type eventConstants struct {
 }
 
 // EventQuestions returns the questions about events, Q8 to Q12.
-func EventQuestions() []EventQuestion {
-	return eventQuestions(eventConstants{bought: 7, opened: 3, cents: 100 * cents, category: 7, hours: 24})
+func EventQuestions() []EventQuestion { return eventQuestions(workloadConstants()) }
+
+func workloadConstants() eventConstants {
+	return eventConstants{bought: 7, opened: 3, cents: 100 * cents, category: 7, hours: 24}
 }
 
 // EventQuestions returns Q8 to Q12 with other constants around those of the workload, for
 // each i others: whoever remembers answers has never heard the question. They are the
 // workload's own for i = 0.
-func (g *Generator) EventQuestions(i uint64) []EventQuestion {
+func (g *Generator) EventQuestions(i uint64) []EventQuestion { return eventQuestions(g.constants(i)) }
+
+func (g *Generator) constants(i uint64) eventConstants {
 	if i == 0 {
-		return EventQuestions()
+		return workloadConstants()
 	}
 	s := newStream(g.opt.Seed, domainQuestion, i)
-	return eventQuestions(eventConstants{
+	return eventConstants{
 		bought:   5 + int(s.below(0, 5)),
 		opened:   2 + int(s.below(1, 3)),
 		cents:    50*cents + int64(s.below(2, 100*cents+1)),
 		category: int(s.below(3, categories)),
 		hours:    18 + int(s.below(4, 13)),
-	})
+	}
 }
 
 func eventQuestions(c eventConstants) []EventQuestion {

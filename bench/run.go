@@ -23,6 +23,7 @@ type Store interface {
 	Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error)
 	Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error)
 	Profile(ctx context.Context, key string, o *query.ProfileOptions) (query.Profile, error)
+	Analyze(ctx context.Context, name, who string, args query.Arguments, o *query.Options) (query.Report, error)
 	Stats(ctx context.Context) (query.Stats, error)
 	Compact(ctx context.Context) error
 	Close() error

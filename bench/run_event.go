@@ -122,6 +122,9 @@ func (r *runner) askEvents(ctx context.Context, a Asker) error {
 			return fmt.Errorf("%s: %w", q.Name, err)
 		}
 	}
+	if err := r.askFunnel(ctx, a, b); err != nil {
+		return err
+	}
 	r.Progress("asking Q16")
 	ask := func(ctx context.Context, i uint64) (Answer, error) { return a.Recent(ctx, r.g.AnyKey(i)) }
 	var right func(i uint64) Known
@@ -132,6 +135,24 @@ func (r *runner) askEvents(ctx context.Context, a Asker) error {
 		if err := r.measure(ctx, name, ask, right); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+	}
+	return nil
+}
+
+// askFunnel asks the last question about events, Q12, as a funnel: as many people come to
+// its end, and it tells all else of a funnel too.
+func (r *runner) askFunnel(ctx context.Context, a Asker, b *Behaviour) error {
+	r.Progress("asking Q12 as a funnel")
+	ask := func(ctx context.Context, i uint64) (Answer, error) { return a.Funnel(ctx, r.g.constants(i).hours) }
+	var right func(i uint64) Known
+	if b != nil {
+		right = func(i uint64) Known {
+			all := r.g.EventQuestions(i)
+			return b.Answer(all[len(all)-1])
+		}
+	}
+	if err := r.measure(ctx, "Q12 funnel", ask, right); err != nil {
+		return fmt.Errorf("Q12 funnel: %w", err)
 	}
 	return nil
 }
