@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -61,7 +62,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if checked != counted+7 || len(report.Questions) != 19 || steps < 10 {
+	if checked != counted+8 || len(report.Questions) != 20 || steps < 10 {
 		t.Errorf("%d of %d questions were checked, %d steps", checked, len(report.Questions), steps)
 	}
 	if report.Stats.Profiles != 12_345 || report.Stats.Events != 20_000 || report.Stats.BaseBytes["events"] == 0 || report.Stats.Segments != 20 {
@@ -122,6 +123,14 @@ func (s wrongStore) Count(ctx context.Context, expr string, o *query.Options) (q
 	return n, err
 }
 
+func (s wrongStore) Analyze(ctx context.Context, name, who string, args query.Arguments, o *query.Options) (query.Report, error) {
+	r, err := s.Store.Analyze(ctx, name, who, args, o)
+	if rows := r.Tables[0].Rows; s.about == name {
+		rows[len(rows)-1].Values[2] = schema.IntValue(1 << 40)
+	}
+	return r, err
+}
+
 func (s wrongStore) Profile(ctx context.Context, key string, o *query.ProfileOptions) (query.Profile, error) {
 	p, err := s.Store.Profile(ctx, key, o)
 	if s.about == "" && len(p.Events) > 0 {
@@ -142,10 +151,10 @@ func TestEventChecks(t *testing.T) {
 	if err := errors.Join(r.g.AddSchema(ctx, s), r.applyAll(ctx, s, 0, 100, 100, r.g.profiles), r.applyAll(ctx, s, 0, 3000, 1000, r.g.eventFiller(true))); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.askEvents(ctx, Asker{s}); err != nil || len(r.report.Questions) != 7 || !r.report.Questions[6].Checked {
+	if err := r.askEvents(ctx, Asker{s}); err != nil || len(r.report.Questions) != 8 || !r.report.Questions[5].Checked || !r.report.Questions[7].Checked {
 		t.Errorf("%v, %+v", err, r.report.Questions)
 	}
-	for about, name := range map[string]string{"purchase": "Q8", "100.00": "Q9", "view_item.in_last(days(14))": "Q10", "country": "Q11", "sequence": "Q12", "": "Q16"} {
+	for about, name := range map[string]string{"purchase": "Q8", "100.00": "Q9", "view_item.in_last(days(14))": "Q10", "country": "Q11", "sequence": "Q12", "funnel": "Q12 funnel", "": "Q16"} {
 		if err := r.askEvents(ctx, Asker{wrongStore{s, about}}); err == nil || !strings.HasPrefix(err.Error(), name+": ") {
 			t.Errorf("a wrong answer to %s was not noticed: %v", name, err)
 		}
