@@ -45,7 +45,7 @@ func (c *compilation) list(text string) (*query.Events, error) {
 		return any.List, nil
 	}
 	// Analyses read events by the block; what must be interpreted for one at a time they cannot use.
-	return nil, &query.Error{Code: query.CodeType, Message: "a condition of this event list has no plan", Hint: "comparisons, in, string tests and arithmetic have one",
+	return nil, &query.Error{Code: query.CodeType, Message: "this is no event list, or a condition of it has no plan", Hint: "comparisons, in, string tests and arithmetic have one",
 		Source: text, Span: query.Span{Start: 0, End: len(text)}}
 }
 

@@ -1,0 +1,61 @@
+package syntax
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// TestList: a text is an event list, and nothing else is; what is wrong is shown in the text
+// that was given.
+func TestList(t *testing.T) {
+	w := testWorld()
+	for _, text := range []string{"purchase", "purchase.in_last(days(30))", "purchase.filter(e, e.amount > 10.0)", "view_item.then(purchase, hours(3))", `ev["Order Completed"]`} {
+		l, err := testCompiler.List(text, w, testNow)
+		if err != nil || l == nil || w.schema.EventByID(l.Event) == nil {
+			t.Errorf("%s: %v, %v", text, l, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"age":                                 "age is no event list",
+		"purchase.count()":                    "purchase.count() is no event list",
+		"purchase.any()":                      "purchase.any() is no event list",
+		"true || purchase":                    "this is no event list",
+		"purchase.any() && purchase":          "this is no event list",
+		"!purchase":                           "",
+		"purchase) || (purchase":              "",
+		"purchas":                             `did you mean "purchase"?`,
+		"purchase.filter(e, e.amuont > 1.0)":  "",
+		"purchase.in_last(days(0))":           "above zero",
+		"purchase.filter(e, e.amount > 10.0 ": "",
+		"":                                    "",
+		"purchase // any":                     "",
+	} {
+		l, err := testCompiler.List(text, w, testNow)
+		var e *query.Error
+		if l != nil || !errors.As(err, &e) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, %v, want %q", text, l, err, want)
+			continue
+		}
+		if e.Source != "" && e.Source != text || e.Span.End > len(text) || e.Span.Start > e.Span.End {
+			t.Errorf("%q: %q, %v", text, e.Source, e.Span)
+		}
+	}
+}
+
+// TestFold: the sum of what is measured of events.
+func TestFold(t *testing.T) {
+	w := testWorld()
+	f, err := testCompiler.Fold("purchase.in_last(days(30))", "e.amount * 2.0", w, testNow)
+	if err != nil || f.Op != query.FoldSum || f.List == nil || f.Of == nil || f.Kind != schema.Decimal && f.Kind != schema.Float {
+		t.Errorf("%+v, %v", f, err)
+	}
+	for _, of := range []string{"1 +", "e.amount) + purchase.sum(e, e.amount", "e.nothing", "", `"text"`} {
+		if f, err := testCompiler.Fold("purchase", of, w, testNow); err == nil {
+			t.Errorf("%q: %+v", of, f)
+		}
+	}
+}
