@@ -156,3 +156,53 @@ func ExampleDB_Apply_events() {
 	// 2 purchase.in_last(days(1)).any()
 	// 1 purchase.sum(e, e.amount) > 50.00
 }
+
+// A funnel: how many people go from step to step. The people of a cell can be listed.
+func ExampleDB_Analyze() {
+	ctx := context.Background()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	db, err := engine.Open("", &engine.Options{Clock: func() time.Time { return now }})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	b := batch.New()
+	b.Change(schema.Change{Op: schema.AddEvent, Event: "view"})
+	b.Change(schema.Change{Op: schema.AddEvent, Event: "purchase"})
+	events := b.Events(nil)
+	for _, e := range []struct {
+		key, event string
+		ago        time.Duration
+	}{{"aino", "view", 50 * time.Hour}, {"aino", "purchase", 48 * time.Hour}, {"bruno", "view", time.Hour}} {
+		events.Row([]byte(e.key), []byte(e.event), now.Add(-e.ago).UnixMilli())
+	}
+	raw, err := b.Encode()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := db.Apply(ctx, raw); err != nil {
+		log.Fatal(err)
+	}
+	args := query.Arguments{"step": {"view", "purchase"}, "within": {"1d"}}
+	r, err := db.Analyze(ctx, "funnel", "", args, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, row := range r.Tables[0].Rows {
+		fmt.Println(row.Values[1], row.Values[2])
+	}
+	m, err := db.AnalysisMembers(ctx, "funnel", "", args, "1:dropped", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for person, err := range m.Rows {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("lost:", person.Key)
+	}
+	// Output:
+	// view 2
+	// purchase 1
+	// lost: bruno
+}
