@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -127,5 +128,33 @@ func TestListNote(t *testing.T) {
 	}
 	if _, err := s.db.Apply(t.Context(), raw); !errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
 		t.Errorf("a note of no list: %v", err)
+	}
+}
+
+// TestAnalyzeEnds: an analysis ends with its context, and with its snapshot.
+func TestAnalyzeEnds(t *testing.T) {
+	s := newIDSender(t)
+	s.send("app", "id", 90, 1)
+	args := query.Arguments{"step": {"buy", "look"}}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.db.Analyze(ctx, "funnel", "", args, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	n, err := s.db.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := n.Analyze(t.Context(), "funnel", "", args, nil); err != nil || r.Tables[0].Rows[0].Values[2].Ordered() != 1 || r.Position != n.Position() {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Analyze(t.Context(), "funnel", "", args, nil); !errors.Is(err, &query.Error{Code: query.CodeSnapshotGone}) {
+		t.Errorf("a closed snapshot: %v", err)
+	}
+	if _, err := s.db.AnalysisMembers(t.Context(), "funnel", "", args, "", nil); !errors.Is(err, &query.Error{Code: query.CodeInvalid}) {
+		t.Errorf("no cell: %v", err)
 	}
 }
