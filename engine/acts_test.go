@@ -157,7 +157,7 @@ func TestActModel(t *testing.T) {
 		}
 		m.timeline(fmt.Sprint("step ", step))
 		m.ask(fmt.Sprint("step ", step))
-		m.funnel(fmt.Sprint("step ", step))
+		m.analyses(fmt.Sprint("step ", step))
 	}
 	m.compare("end")
 	m.compact("end")

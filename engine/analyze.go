@@ -105,6 +105,15 @@ func (c *studyCompiler) List(text string) (*query.Events, error) {
 	return c.n.db.compiler.List(text, c.n.s.catalog(), c.env)
 }
 
+// Node implements [query.StudyCompiler].
+func (c *studyCompiler) Node(text string) (query.Node, error) {
+	e, err := c.n.db.compile(text, c.n.s, c.env)
+	if err != nil {
+		return nil, err
+	}
+	return e.Root, nil
+}
+
 // Field implements [query.StudyCompiler].
 func (c *studyCompiler) Field(text string) (query.Field, error) {
 	if c.n.s.Schema.Lookup(text) != nil || c.n.s.Schema.LookupComputed(text) != nil {

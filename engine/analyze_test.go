@@ -13,13 +13,16 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// funnel compares some random funnels.
-func (m *actModel) funnel(name string) {
+// analyses compares some random analyses.
+func (m *actModel) analyses(name string) {
 	m.t.Helper()
 	defer func(r *rand.Rand) { m.r = r }(m.r) // what is written stays what it was without this
 	m.r = rand.New(rand.NewPCG(uint64(m.asked), uint64(m.funnels)))
 	for range 3 {
 		m.oneFunnel(name)
+	}
+	if m.r.IntN(6) == 0 {
+		m.overlap(name)
 	}
 	if m.asked > 800 && m.funnels < 200 {
 		m.t.Errorf("only %d people went on to a step of a funnel", m.funnels)

@@ -37,11 +37,12 @@ type ParameterKind uint8
 
 // The kinds of parameters.
 const (
-	ParameterList     ParameterKind = iota // an event list: purchase.filter(e, e.amount > 100.0); several of one step are joined by "|"
-	ParameterChoice                        // one of Choices
-	ParameterInt                           // a whole number above zero
-	ParameterDuration                      // see ParseSpan
-	ParameterProperty                      // the name of a property of an event type
+	ParameterList       ParameterKind = iota // an event list: purchase.filter(e, e.amount > 100.0); several of one step are joined by "|"
+	ParameterExpression                      // a condition on a person
+	ParameterChoice                          // one of Choices
+	ParameterInt                             // a whole number above zero
+	ParameterDuration                        // see ParseSpan
+	ParameterProperty                        // the name of a property of an event type
 )
 
 // Arguments are the texts of parameters, in the order in which they were given.

@@ -14,6 +14,8 @@ import (
 type StudyCompiler interface {
 	// List returns the list that a text stands for.
 	List(text string) (*Events, error)
+	// Node returns a condition on people.
+	Node(text string) (Node, error)
 	// Field returns what an expression of any kind has for each person: an attribute, a
 	// number made of events. The name is the text.
 	Field(text string) (Field, error)

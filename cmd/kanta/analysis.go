@@ -37,6 +37,16 @@ The people of a row are the cell "2", those of them who went no further "2:dropp
   kanta funnel 'country == "FI"' --step 'search | view_item' --step purchase --save-as lost --cell 1:dropped`,
 		bar: "of first",
 	},
+	"overlap": {
+		long: `How up to six sets of people lie over each other: how many are in each, in each exclusive
+region ("AC" is in A and in C and in none of the others, "-" in none), and in each two
+together, with how much more often that is than by chance.
+
+The people of a region are the cell with its name, all of a set "in:A".`,
+		example: `  kanta overlap --set 'plan == "premium"' --set 'purchase.in_last(days(30)).any()'
+  kanta overlap 'country == "FI"' --set 'in_segment("loyal")' --set 'in_list("fair")' --cell AB --save-as both`,
+		bar: "share",
+	},
 }
 
 // analysisFlags are the flags of a command that analyses.

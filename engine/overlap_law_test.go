@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kantadb/kanta/query"
+)
+
+// overlap compares a random overlap with counts of conjunctions: those in all of some sets
+// are the regions of all combinations that these are part of.
+func (m *actModel) overlap(name string) {
+	m.t.Helper()
+	ctx := m.t.Context()
+	var args query.Arguments
+	n := 1 + m.r.IntN(4)
+	texts := make([]string, n)
+	for i := range texts {
+		texts[i] = m.condition()
+	}
+	args = query.Arguments{"set": texts}
+	who := pickOne(m, "", m.condition())
+	what := fmt.Sprintf("%s: overlap of %q: %q", name, who, texts)
+	r, err := m.db.Analyze(ctx, "overlap", who, args, nil)
+	if err != nil {
+		m.t.Fatalf("%s: %v", what, err)
+	}
+	if who == "" {
+		who = "true"
+	}
+	members := map[string][]string{} // by region
+	for _, row := range r.Tables[1].Rows {
+		cell := row.Cells[0]
+		members[cell] = m.keysOf(m.db.AnalysisMembers(ctx, "overlap", who, args, cell, nil))
+		if row.Values[1].Ordered() != int64(len(members[cell])) {
+			m.t.Fatalf("%s: region %s counts %v and lists %q", what, cell, row.Values[1], members[cell])
+		}
+	}
+	for of := range 1 << n {
+		parts, letters := []string{"(" + who + ")"}, ""
+		for i := range n {
+			if of>>i&1 != 0 {
+				parts, letters = append(parts, "("+texts[i]+")"), letters+string(rune('A'+i))
+			}
+		}
+		want := m.keysOf(m.db.Members(ctx, strings.Join(parts, " && "), nil))
+		var got []string
+		for region, keys := range members {
+			if !strings.ContainsFunc(letters, func(c rune) bool { return !strings.ContainsRune(region, c) }) {
+				got = append(got, keys...)
+			}
+		}
+		slices.Sort(got)
+		if slices.Sort(want); !slices.Equal(got, want) {
+			m.t.Fatalf("%s: in %q are %q, want %q", what, letters, got, want)
+		}
+		for _, x := range []struct{ table, column int }{{0, 2}, {2, 1}} {
+			for _, row := range r.Tables[x.table].Rows {
+				if row.Values[0].Str() == letters && row.Values[x.column].Ordered() != int64(len(want)) {
+					m.t.Fatalf("%s: %v, want %q", what, row.Values, want)
+				}
+			}
+		}
+		if len(letters) == 1 {
+			all := m.keysOf(m.db.AnalysisMembers(ctx, "overlap", who, args, "in:"+letters, nil))
+			if slices.Sort(all); !slices.Equal(all, want) {
+				m.t.Fatalf("%s: cell in:%s is %q, want %q", what, letters, all, want)
+			}
+		}
+	}
+}

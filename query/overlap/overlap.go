@@ -1,0 +1,220 @@
+package overlap
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"strings"
+	"sync"
+
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// MaxSets is how many expressions there may be: of six there are 64 regions, more than
+// anybody looks at.
+const MaxSets = 6
+
+const (
+	name = "overlap"
+	none = "-" // the region of those who are in no set
+	in   = "in:"
+)
+
+var (
+	sets = query.ReportTable{Name: "sets", Columns: []query.ReportColumn{ //tidy:constant
+		{Name: "set"}, {Name: "expression"}, {Name: "people", Unit: query.UnitNumber}, {Name: "share", Unit: query.UnitShare}, {Name: "alone", Unit: query.UnitNumber}}}
+	regions = query.ReportTable{Name: "regions", Columns: []query.ReportColumn{ //tidy:constant
+		{Name: "region"}, {Name: "people", Unit: query.UnitNumber}, {Name: "share", Unit: query.UnitShare}}}
+	pairs = query.ReportTable{Name: "pairs", Columns: []query.ReportColumn{ //tidy:constant
+		{Name: "pair"}, {Name: "people", Unit: query.UnitNumber}, {Name: "of first", Unit: query.UnitShare}, {Name: "of second", Unit: query.UnitShare}, {Name: "times chance", Unit: query.UnitNumber}}}
+)
+
+// Analysis is the overlap.
+var Analysis = query.Analysis{ //tidy:constant
+	Name:  name,
+	Short: "How segments and lists of people lie over each other",
+	Parameters: []query.Parameter{
+		{Name: "set", Kind: query.ParameterExpression, Repeated: true, Required: true, Help: `an expression, such as 'in_segment("loyal")' or 'plan == "premium"'; 1 to 6 of them`},
+	},
+	Tables: []query.ReportTable{sets, regions, pairs},
+	Run:    run,
+}
+
+// overlap is an overlap made ready.
+type overlap struct {
+	texts []string
+	tests []*query.StudyTest
+	cell  int  // the region whose people are wanted, one bit for each set; -1: nobody's
+	whole bool // all who are in the set of that one bit
+}
+
+func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Report, error) {
+	o, err := prepare(s, args)
+	if err != nil {
+		return query.Report{}, err
+	}
+	var mu sync.Mutex
+	var tallies []*visitor
+	answer, err := s.Each(ctx, func() query.ChunkVisitor {
+		v := &visitor{overlap: o, in: make([]bitmap.Set, len(o.tests))}
+		mu.Lock()
+		defer mu.Unlock()
+		tallies = append(tallies, v)
+		return v.chunk
+	})
+	if err != nil {
+		return query.Report{}, err
+	}
+	var people [1 << MaxSets]uint64
+	for _, v := range tallies {
+		for i, n := range v.people {
+			people[i] += n
+		}
+	}
+	return query.Report{Analysis: name, Tables: o.tables(people[:1<<len(o.texts)]), Answer: answer}, nil
+}
+
+func prepare(s *query.Study, args query.Arguments) (*overlap, error) {
+	o := &overlap{texts: args["set"], cell: -1}
+	if n := len(o.texts); n > MaxSets {
+		return nil, query.Errorf(query.CodeLimit, "an overlap has at most %d sets, this one has %d", MaxSets, n)
+	}
+	for i, text := range o.texts {
+		n, err := s.Compiler().Node(text)
+		if err != nil {
+			return nil, fmt.Errorf("set %s: %w", letter(i), err)
+		}
+		t, err := s.Test(n)
+		if err != nil {
+			return nil, fmt.Errorf("set %s: %w", letter(i), err)
+		}
+		o.tests = append(o.tests, t)
+	}
+	return o, o.wanted(s.Cell)
+}
+
+func letter(i int) string { return string(rune('A' + i)) }
+
+// region is the name of a combination.
+func region(of int) string {
+	text := ""
+	for i := range MaxSets {
+		if of>>i&1 != 0 {
+			text += letter(i)
+		}
+	}
+	if text == "" {
+		return none
+	}
+	return text
+}
+
+// wanted reads the name of a cell.
+func (o *overlap) wanted(cell string) error {
+	if cell == "" {
+		return nil
+	}
+	text, whole := strings.CutPrefix(cell, in)
+	for of := range 1 << len(o.texts) {
+		if region(of) == text && (!whole || bits.OnesCount(uint(of)) == 1) {
+			o.cell, o.whole = of, whole
+			return nil
+		}
+	}
+	return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("an overlap of %d sets has no cell %q", len(o.texts), cell), Hint: `"A" are those in A alone, "AB" those in A and B and no other, "in:A" all in A, "-" those in none`}
+}
+
+// visitor counts the people of chunks.
+type visitor struct {
+	*overlap
+	people [1 << MaxSets]uint64 // by region
+	in     []bitmap.Set
+	at     *query.StudyChunk
+}
+
+func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
+	for i, t := range v.tests {
+		var err error
+		if v.in[i], err = c.True(ctx, t, c.People); err != nil {
+			return err
+		}
+	}
+	if v.whole {
+		c.Put(v.in[bits.TrailingZeros(uint(v.cell))])
+	}
+	v.at = c
+	v.split(c.People, 0, 0)
+	return nil
+}
+
+// split parts people by set i and those behind it; of is the region so far.
+func (v *visitor) split(who bitmap.Set, i, of int) {
+	switch {
+	case who.IsEmpty():
+		return
+	case i == len(v.in):
+		v.people[of] += uint64(who.Count())
+		if of == v.cell && !v.whole {
+			v.at.Put(who)
+		}
+		return
+	}
+	var room bitmap.Words
+	v.split(bitmap.And(who, v.in[i], &room), i+1, of|1<<i)
+	v.split(bitmap.AndNot(who, v.in[i], &room), i+1, of)
+}
+
+// tables makes the report.
+func (o *overlap) tables(people []uint64) []query.ReportTable {
+	all, within := uint64(0), make([]uint64, len(o.texts))
+	both := func(a, b int) (n uint64) {
+		for of, k := range people {
+			if of&(1<<a) != 0 && of&(1<<b) != 0 {
+				n += k
+			}
+		}
+		return n
+	}
+	for _, n := range people {
+		all += n
+	}
+	of, parts, two := sets, regions, pairs
+	for i, text := range o.texts {
+		within[i] = both(i, i)
+		of.Rows = append(of.Rows, query.ReportRow{Cells: []string{in + letter(i)}, Values: []schema.Value{
+			schema.StringValue(letter(i)), schema.StringValue(text), number(within[i]), ratio(within[i], all), number(people[1<<i])}})
+	}
+	for k := range people {
+		at := (k + 1) % len(people) // those in none come last
+		parts.Rows = append(parts.Rows, query.ReportRow{Cells: []string{region(at)}, Values: []schema.Value{
+			schema.StringValue(region(at)), number(people[at]), ratio(people[at], all)}})
+	}
+	for b := range o.texts {
+		for a := range b {
+			n := both(a, b)
+			two.Rows = append(two.Rows, query.ReportRow{Values: []schema.Value{schema.StringValue(letter(a) + letter(b)), number(n),
+				ratio(n, within[a]), ratio(n, within[b]), chance(n, all, within[a], within[b])}})
+		}
+	}
+	return []query.ReportTable{of, parts, two}
+}
+
+func number(n uint64) schema.Value { return schema.IntValue(int64(n)) }
+
+// ratio returns n of all, absent if there is nothing to be a share of.
+func ratio(n, all uint64) schema.Value {
+	if all == 0 {
+		return schema.Value{}
+	}
+	return schema.FloatValue(float64(n) / float64(all))
+}
+
+// chance returns how much more often than by chance somebody is in both.
+func chance(n, all, a, b uint64) schema.Value {
+	if a == 0 || b == 0 {
+		return schema.Value{}
+	}
+	return schema.FloatValue(float64(n) / float64(a) * (float64(all) / float64(b)))
+}
