@@ -42,6 +42,17 @@
 //
 // The people of a row are the cell "k"; those who went no further are "k:dropped".
 //
+// # Memory
+//
+// Of each person 24 bytes are kept for each step behind the first that he has come to, taken
+// from the store's budget, and while a chunk is read the events of those of its people who come
+// to the second step: at most 32 MiB for each core, or some of the people at a time.
+//
+// # Not yet
+//
+// The order in which nothing else may lie between two steps, breakdowns, every entry in place
+// of every person, histograms of times.
+//
 // # Worked example
 //
 // Steps a, b, c; window 10 minutes; two people:
