@@ -14,6 +14,7 @@ import (
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
 )
 
 // vectorStore is a store in memory with what people of a test vector did: events of one type
@@ -64,10 +65,11 @@ func newVectorStore(t *testing.T, acts []vectorAct) vectorStore {
 }
 
 // level returns how many of the steps a person took one after the other within seconds.
-func (s vectorStore) level(who string, steps []any, seconds int64) int {
+func (s vectorStore) level(who string, steps []any, seconds int64) (level int) {
 	s.t.Helper()
 	const longest = 100 * 365 * 86400 // a duration has an end
 	var lists []string
+	defer func() { s.asFunnel(who, lists, min(seconds, longest), level) }()
 	for i, step := range steps {
 		condition := fmt.Sprintf("e.name == %q", fmt.Sprint(step))
 		if text, ok := step.(string); ok && (text[0] == '<' || text[0] == '>') {
@@ -83,6 +85,31 @@ func (s vectorStore) level(who string, steps []any, seconds int64) int {
 		}
 	}
 	return len(steps)
+}
+
+// asFunnel makes sure that the analysis says the same.
+func (s vectorStore) asFunnel(who string, lists []string, seconds int64, level int) {
+	s.t.Helper()
+	if len(lists) < 2 {
+		return
+	}
+	args := query.Arguments{"step": lists, "within": {fmt.Sprintf("%ds", seconds)}}
+	for k := range lists {
+		m, err := s.db.AnalysisMembers(s.t.Context(), "funnel", "", args, fmt.Sprint(k+1), nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		came := false
+		for row, err := range m.Rows {
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			came = came || row.Key == who
+		}
+		if came != (k < level) {
+			s.t.Errorf("as a funnel of %q within %d s, %s comes to step %d: %v; as sequences to step %d", lists, seconds, who, k+1, came, level)
+		}
+	}
 }
 
 func (s vectorStore) members(text string) map[string]bool {
