@@ -43,6 +43,7 @@ const (
 	ParameterInt                             // a whole number above zero
 	ParameterDuration                        // see ParseSpan
 	ParameterProperty                        // the name of a property of an event type
+	ParameterText                            // what the analysis says of it
 )
 
 // Arguments are the texts of parameters, in the order in which they were given.

@@ -78,16 +78,9 @@ func (s *Study) Field(f Field) *StudyField { return &StudyField{f} }
 
 // Values calls f with the values of a field of the people of a set, in ascending order.
 func (c *StudyChunk) Values(ctx context.Context, of *StudyField, within bitmap.Set, f func(who uint16, v schema.Value) error) error {
-	r := c.fields[of]
-	if r == nil {
-		var err error
-		if r, err = newFieldReader(ctx, c.s.view, &of.Field); err != nil {
-			return err
-		}
-		if c.fields == nil {
-			c.fields = map[*StudyField]*fieldReader{}
-		}
-		c.fields[of] = r
+	r, err := c.reader(ctx, of)
+	if err != nil {
+		return err
 	}
 	c.ords = within.AppendTo(c.ords[:0])
 	for rest := c.ords; len(rest) > 0; {
@@ -104,6 +97,22 @@ func (c *StudyChunk) Values(ctx context.Context, of *StudyField, within bitmap.S
 		}
 	}
 	return nil
+}
+
+// reader returns the worker's reader of a field.
+func (c *StudyChunk) reader(ctx context.Context, of *StudyField) (*fieldReader, error) {
+	r := c.fields[of]
+	if r == nil {
+		var err error
+		if r, err = newFieldReader(ctx, c.s.view, &of.Field); err != nil {
+			return nil, err
+		}
+		if c.fields == nil {
+			c.fields = map[*StudyField]*fieldReader{}
+		}
+		c.fields[of] = r
+	}
+	return r, nil
 }
 
 // StudyTest is a condition that a study can ask of people.

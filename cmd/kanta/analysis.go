@@ -23,6 +23,8 @@ import (
 type picture struct {
 	long, example string
 	bar           string // the column of shares that is drawn; "": none
+
+	draw func(t *query.ReportTable) (text string, ok bool) // draws some tables another way; nil: none
 }
 
 // pictures are those of the analyses that have one.
@@ -46,6 +48,20 @@ The people of a region are the cell with its name, all of a set "in:A".`,
 		example: `  kanta overlap --set 'plan == "premium"' --set 'purchase.in_last(days(30)).any()'
   kanta overlap 'country == "FI"' --set 'in_segment("loyal")' --set 'in_list("fair")' --cell AB --save-as both`,
 		bar: "share",
+	},
+	"rfm": {
+		long: `Score people by how recently (r), how often (f) and for how much (m) they have acted, each
+1 to 5, and name them by the first two: champions, loyal, potential loyalists, new, promising,
+need attention, about to sleep, at risk, cannot lose them, hibernating. "go doc ./query/rfm"
+has every rule.
+
+A score is told by quantile (equal numbers have equal scores), rank (parts of equal size) or
+by edges of one's own. The people of a row are the cell "r5f3", "m5", or "champions".`,
+		example: `  kanta rfm --event 'purchase.in_last(days(365))' --amount e.amount
+  kanta rfm 'country == "FI"' --event purchase --frequency order_id --recency-by edges:30d,90d,180d,365d
+  kanta rfm --event purchase --amount e.amount --frequency-by rank --cell 'cannot lose them' --save-as call`,
+		bar:  "share",
+		draw: drawRFM,
 	},
 }
 
@@ -295,6 +311,14 @@ func (a *app) writeReport(r *query.Report, w io.Writer, terminal bool) error {
 	for i, t := range r.Tables {
 		if i > 0 && terminal {
 			fmt.Fprintln(w)
+		}
+		if draw := pictures[r.Analysis].draw; draw != nil && terminal {
+			if text, ok := draw(&t); ok {
+				if _, err := io.WriteString(w, text); err != nil {
+					return err
+				}
+				continue
+			}
 		}
 		head, bar := []string{}, -1
 		for k, c := range t.Columns {

@@ -9,10 +9,11 @@ import (
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/funnel"
 	"github.com/kantadb/kanta/query/overlap"
+	"github.com/kantadb/kanta/query/rfm"
 )
 
 // All are the analyses, in the order in which they are shown.
-var All = []*query.Analysis{&funnel.Analysis, &overlap.Analysis} //tidy:constant
+var All = []*query.Analysis{&funnel.Analysis, &overlap.Analysis, &rfm.Analysis} //tidy:constant
 
 // MaxRepeated bounds how often a parameter is given: each is read for everybody.
 const MaxRepeated = 100

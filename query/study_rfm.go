@@ -1,0 +1,87 @@
+package query
+
+import (
+	"context"
+
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// All calls f with the value of a field of each of the people of a set, once, in no order.
+// What a calculation folds of events is worked out for all of them together; [StudyChunk.Values]
+// does it batch by batch.
+func (c *StudyChunk) All(ctx context.Context, of *StudyField, within bitmap.Set, f func(who uint16, v schema.Value) error) error {
+	r, err := c.reader(ctx, of)
+	if err != nil {
+		return err
+	}
+	if r.plan == nil {
+		return c.Values(ctx, of, within, f)
+	}
+	return r.plan.each(ctx, c.w, within, eachResult(f))
+}
+
+// eachResult takes the results of a plan one by one.
+type eachResult func(who uint16, v schema.Value) error
+
+func (f eachResult) one(who uint16, v schema.Value) error { return f(who, v) }
+
+func (f eachResult) all(who bitmap.Set, v schema.Value) error {
+	for _, o := range who.AppendTo(nil) {
+		if err := f(o, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Keep is [StudyChunk.Keep] for what is kept beside the chunks.
+func (s *Study) Keep(bytes int64) error { return (&StudyChunk{s: s}).Keep(bytes) }
+
+// Put adds one to the people of the cell that is wanted, after Each, by ordinal.
+func (s *Study) Put(ordinal uint32) {
+	if s.people != nil {
+		s.people.chunk(int(ordinal >> bitmap.ChunkBits)).SetBit(uint16(ordinal))
+	}
+}
+
+// Keys calls f with the keys of people by their place among ordinals, which ascend. A key is
+// valid during the call.
+func (s *Study) Keys(ctx context.Context, ordinals []uint32, f func(i int, key []byte) error) error {
+	cur := s.view.Cursor()
+	defer cur.Close()
+	var ords []uint16
+	strs := make([][]byte, batchSize)
+	for at := 0; at < len(ordinals); at += len(ords) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		chunk := ordinals[at] >> bitmap.ChunkBits
+		ords = ords[:0]
+		for _, o := range ordinals[at:min(at+batchSize, len(ordinals))] {
+			if o>>bitmap.ChunkBits != chunk {
+				break
+			}
+			ords = append(ords, uint16(o))
+		}
+		if err := cur.GatherStrings(schema.KeyAttr, int(chunk), ords, strs[:len(ords)]); err != nil {
+			return err
+		}
+		for i, key := range strs[:len(ords)] {
+			if err := f(at+i, key); err != nil {
+				return err
+			}
+		}
+		cur.Release()
+	}
+	return nil
+}
+
+// FloatTotal adds floats exactly and rounds once; see floatSum. The zero FloatTotal is 0.
+type FloatTotal struct{ sum floatSum }
+
+// Add adds a float.
+func (t *FloatTotal) Add(x float64) { t.sum.add(x) }
+
+// Value returns the sum. Nothing may follow.
+func (t *FloatTotal) Value() float64 { return t.sum.value() }
