@@ -133,7 +133,7 @@ func (a *rfm) score(ctx context.Context, p *people, d int) ([]schema.Value, erro
 	}
 	cuts := w.edges
 	if cuts == nil {
-		o := order{ctx: ctx, study: a.study, who: p.who}
+		o := order{rfm: a, ctx: ctx, who: p.who}
 		at := all(len(p.who))
 		if err := o.sort(at, p.values[d], false); err != nil {
 			return nil, err
@@ -195,7 +195,7 @@ func (a *rfm) ranked(ctx context.Context, p *people, d int) ([]schema.Value, err
 	for k := range cuts {
 		cuts[k] = (k+1)*(n/a.bins) + min(k+1, n%a.bins)
 	}
-	o := order{ctx: ctx, study: a.study, who: p.who, levels: [][]int64{p.values[d]}, desc: d == recency}
+	o := order{rfm: a, ctx: ctx, who: p.who, levels: [][]int64{p.values[d]}, desc: d == recency}
 	if d == frequency && a.has > amount {
 		o.levels = append(o.levels, p.values[amount])
 	}

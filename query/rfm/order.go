@@ -6,16 +6,14 @@ import (
 	"context"
 	"math/bits"
 	"slices"
-
-	"github.com/kantadb/kanta/query"
 )
 
 // order puts people, by their places in all lists, into an order by numbers and, at last, by
 // key. Only what a cut goes through is ordered by more than the first number: no other
 // order among equals changes a score.
 type order struct {
+	*rfm
 	ctx         context.Context
-	study       *query.Study
 	who         []uint32
 	levels      [][]int64 // by which numbers; then by key
 	desc        bool      // the first ones descend
@@ -123,11 +121,11 @@ func (o *order) byKey(at []uint32) error {
 	var text []byte
 	ends := make([]int, 1, len(at)+1)
 	kept := 0
-	err := o.study.Keys(o.ctx, who, func(_ int, key []byte) error {
+	err := o.keys(o.ctx, who, func(_ int, key []byte) error {
 		text = append(text, key...)
 		ends = append(ends, len(text))
 		if more := 2*len(text) + keyBytes*len(ends); more > kept+keptAtOnce {
-			err := o.study.Keep(int64(more - kept))
+			err := o.keep(int64(more - kept))
 			kept = more
 			return err
 		}

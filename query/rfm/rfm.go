@@ -68,6 +68,8 @@ const (
 // rfm is the analysis made ready.
 type rfm struct {
 	study    *query.Study
+	keys     func(ctx context.Context, ordinals []uint32, f func(i int, key []byte) error) error // of the study
+	keep     func(bytes int64) error                                                             // of the study
 	list     *query.StudyList
 	fields   [dimensions]*query.StudyField
 	units    [dimensions]unit
@@ -100,7 +102,7 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 }
 
 func prepare(s *query.Study, args query.Arguments) (*rfm, error) {
-	a := &rfm{study: s, has: amount, now: s.Now.UTC().Truncate(time.Millisecond).UnixMilli()}
+	a := &rfm{study: s, keys: s.Keys, keep: s.Keep, has: amount, now: s.Now.UTC().Truncate(time.Millisecond).UnixMilli()}
 	round, err := args.Span("recency-unit")
 	if err != nil {
 		return nil, err

@@ -1,0 +1,319 @@
+package rfm
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// person is one of the slow definition.
+type person struct {
+	key     string
+	numbers [dimensions]*big.Rat
+}
+
+// slowly scores people by a dimension, as doc.go says it: all cut points by sorting, all
+// ranks by one comparison of everything.
+func slowly(a *rfm, all []person, d int) (scores []int, cuts []*big.Rat) {
+	w := &a.ways[d]
+	if w.byRank {
+		return slowRanks(a, all, d)
+	}
+	cuts = w.edges
+	if cuts == nil && len(all) > 0 {
+		var sorted []*big.Rat
+		for _, p := range all {
+			sorted = append(sorted, p.numbers[d])
+		}
+		slices.SortFunc(sorted, (*big.Rat).Cmp)
+		for k := 1; k < a.bins; k++ {
+			h := big.NewRat(int64((len(all)-1)*k), int64(a.bins))
+			lower := new(big.Int).Div(h.Num(), h.Denom()).Int64()
+			upper := min(int(lower)+1, len(all)-1)
+			part := new(big.Rat).Sub(h, new(big.Rat).SetInt64(lower))
+			cut := new(big.Rat).Mul(part, new(big.Rat).Sub(sorted[upper], sorted[lower]))
+			cut.Add(cut, sorted[lower])
+			if w.plus {
+				cut.Add(cut, new(big.Rat).SetInt64(a.units[d].step))
+			}
+			cuts = append(cuts, cut)
+		}
+	}
+	for _, p := range all {
+		above := 0
+		for _, cut := range cuts {
+			c := p.numbers[d].Cmp(cut)
+			if c > 0 || c == 0 && (w.plus || w.edges != nil) {
+				above++
+			}
+		}
+		score := 1 + above
+		if d == recency {
+			score = a.bins - above
+		}
+		scores = append(scores, score)
+	}
+	return scores, cuts
+}
+
+func slowRanks(a *rfm, all []person, d int) (scores []int, cuts []*big.Rat) {
+	n := len(all)
+	sorted := make([]int, n)
+	for i := range sorted {
+		sorted[i] = i
+	}
+	slices.SortFunc(sorted, func(x, y int) int {
+		p, q := &all[x], &all[y]
+		c := p.numbers[d].Cmp(q.numbers[d])
+		if d == recency {
+			c = -c
+		}
+		if c == 0 && d == frequency && a.has == dimensions {
+			c = p.numbers[amount].Cmp(q.numbers[amount])
+		}
+		return cmp.Or(c, cmp.Compare(p.key, q.key))
+	})
+	scores, cuts = make([]int, n), make([]*big.Rat, a.bins-1)
+	at := 0
+	for part := range a.bins {
+		size := n / a.bins
+		if part < n%a.bins {
+			size++
+		}
+		switch {
+		case part == 0 || at >= n:
+		case d == recency:
+			cuts[a.bins-1-part] = all[sorted[at-1]].numbers[d]
+		default:
+			cuts[part-1] = all[sorted[at]].numbers[d]
+		}
+		for range size {
+			scores[sorted[at]] = part + 1
+			at++
+		}
+	}
+	return scores, cuts
+}
+
+// randomWay makes a way to score.
+func randomWay(r *rand.Rand, d, bins, most int) way {
+	switch r.IntN(4) {
+	case 0:
+		return way{byRank: true}
+	case 1:
+		return way{plus: true}
+	case 2:
+		return way{}
+	}
+	edges := map[int64]bool{}
+	for len(edges) < bins-1 {
+		edges[r.Int64N(int64(2*most+20))] = true
+	}
+	var out way
+	for _, e := range slices.Sorted(maps.Keys(edges)) {
+		if d == amount {
+			out.edges = append(out.edges, big.NewRat(e-int64(most), 2))
+		} else {
+			out.edges = append(out.edges, big.NewRat(e, 1))
+		}
+	}
+	return out
+}
+
+// TestScores compares scores, cut points and totals with the slow definition.
+func TestScores(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	asked := 0 // keys
+	for round := range 1500 {
+		n, most := r.IntN(40), 1+r.IntN(30)
+		a := &rfm{has: amount + r.IntN(2), bins: MinBins + r.IntN(MaxBins-MinBins+1)}
+		isFloat := r.IntN(3) == 0
+		a.money.Kind = schema.Decimal
+		if isFloat {
+			a.money.Kind = schema.Float
+		} else {
+			a.money.Scale = uint8(r.IntN(3))
+		}
+		a.units = [dimensions]unit{{step: 1 + r.Int64N(3)}, {step: 1}, {step: 1, float: isFloat, scale: a.money.Scale}}
+		for d := range dimensions {
+			a.ways[d] = randomWay(r, d, a.bins, most)
+		}
+		p, all := randomPeople(r, a, n, most)
+		a.keep = func(int64) error { return nil }
+		a.keys = func(_ context.Context, who []uint32, f func(int, []byte) error) error {
+			for i, o := range who {
+				asked++
+				if err := f(i, bytes.Clone([]byte(all[slices.Index(p.who, o)].key))); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		for d := range a.has {
+			got, err := a.score(t.Context(), p, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			scores, cuts := slowly(a, all, d)
+			for i := range scores {
+				if scores[i] != int(p.scores[d][i]) {
+					t.Fatalf("round %d, %d bins, dimension %d, %+v: %v has score %d, want %d; cuts %v\n%v", round, a.bins, d, a.ways[d], all[i], p.scores[d][i], scores[i], cuts, all)
+				}
+			}
+			compareCuts(t, got, cuts, d)
+		}
+		compareTotals(t, a, p, all)
+	}
+	if asked < 300 {
+		t.Errorf("only %d keys were needed", asked)
+	}
+}
+
+// randomPeople makes people in both forms.
+func randomPeople(r *rand.Rand, a *rfm, n, most int) (*people, []person) {
+	p, all := new(people), make([]person, n)
+	for i, k := range r.Perm(n) {
+		all[i].key = fmt.Sprint("p", k)
+		p.who = append(p.who, uint32(3*i+1))
+		for d := range dimensions {
+			x := r.Int64N(int64(most))
+			if d == amount && a.units[d].float {
+				x = schema.OrderedFloat(float64(x-int64(most)/2) / 4 * math.Pow(2, float64(r.IntN(3)*60)))
+			} else if d == amount {
+				x -= int64(most) / 2
+			}
+			all[i].numbers[d] = a.units[d].exact(x)
+			p.values[d] = append(p.values[d], x)
+			p.scores[d] = append(p.scores[d], 0)
+		}
+	}
+	return p, all
+}
+
+func compareCuts(t *testing.T, got []schema.Value, want []*big.Rat, d int) {
+	t.Helper()
+	for k, v := range got {
+		switch {
+		case k >= len(want) || want[k] == nil:
+			if !v.IsAbsent() {
+				t.Fatalf("cut %d is %v, there is none", k, v)
+			}
+		case d == recency:
+			if down := new(big.Int).Div(want[k].Num(), want[k].Denom()); v.Ordered() != down.Int64() {
+				t.Fatalf("cut %d is %v, want %v", k, v, want[k])
+			}
+		default:
+			x, _ := want[k].Float64()
+			if is := v.Float(); v.Kind() == schema.Float && is != x || v.Kind() == schema.Int && big.NewRat(v.Ordered(), 1).Cmp(want[k]) != 0 {
+				t.Fatalf("cut %d is %v, want %v", k, v, want[k])
+			}
+		}
+	}
+}
+
+// compareTotals compares the rows with what the scores of each say.
+func compareTotals(t *testing.T, a *rfm, p *people, all []person) {
+	t.Helper()
+	var err error
+	if a.segments, err = readSegments([]string{StandardMap}, a.bins); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range a.tables(p, [dimensions][]schema.Value{make([]schema.Value, a.bins), make([]schema.Value, a.bins), make([]schema.Value, a.bins)}) {
+		if table.Name == "cuts" {
+			continue
+		}
+		counted := int64(0)
+		for _, row := range table.Rows {
+			sum, count := new(big.Rat), int64(0)
+			for i := range all {
+				r, f := p.scores[recency][i], p.scores[frequency][i]
+				name := map[string]string{"cells": cellName(int(r), int(f)), "segments": a.segments.names[a.segments.of[r][f]], "amounts": amountName(int(p.scores[amount][i]))}[table.Name]
+				if name == row.Cells[0] {
+					count++
+					sum.Add(sum, all[i].numbers[amount])
+				}
+			}
+			at := slices.IndexFunc(table.Columns, func(c query.ReportColumn) bool { return c.Name == "people" })
+			if row.Values[at].Ordered() != count || len(row.Values) != len(table.Columns) {
+				t.Fatalf("%s %s: %v, want %d people", table.Name, row.Cells, row.Values, count)
+			}
+			counted += count
+			if a.has == amount {
+				continue
+			}
+			want, _ := sum.Float64()
+			if got := row.Values[at+2]; got.Kind() == schema.Float && got.Float() != want ||
+				got.Kind() == schema.Decimal && big.NewRat(got.Ordered(), pow10(got.Scale())).Cmp(sum) != 0 {
+				t.Fatalf("%s %s: the sum is %v, want %v", table.Name, row.Cells, got, sum)
+			}
+		}
+		if counted != int64(len(all)) {
+			t.Fatalf("%s: %d people of %d", table.Name, counted, len(all))
+		}
+	}
+}
+
+// TestGreat scores numbers at the ends of what there is.
+func TestGreat(t *testing.T) {
+	values := []int64{math.MinInt64, math.MinInt64, -1, 0, 1, math.MaxInt64 - 1, math.MaxInt64, math.MaxInt64, math.MaxInt64}
+	for _, w := range []way{{}, {plus: true}} {
+		a := &rfm{has: dimensions, bins: 4, units: [dimensions]unit{amount: {step: 1}}, ways: [dimensions]way{amount: w}}
+		p := &people{who: make([]uint32, len(values))}
+		p.values[amount], p.scores[amount] = values, make([]uint8, len(values))
+		all := make([]person, len(values))
+		for i, x := range values {
+			all[i].numbers[amount] = big.NewRat(x, 1)
+		}
+		if _, err := a.score(t.Context(), p, amount); err != nil {
+			t.Fatal(err)
+		}
+		want, _ := slowly(a, all, amount)
+		for i := range want {
+			if int(p.scores[amount][i]) != want[i] {
+				t.Errorf("%+v: %d has score %d, want %d", w, values[i], p.scores[amount][i], want[i])
+			}
+		}
+	}
+	var sum total
+	for _, x := range values {
+		sum.add(x)
+	}
+	if want := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(math.MaxInt64), 1), big.NewInt(3)); sum.sum().Cmp(want) != 0 {
+		t.Errorf("the sum is %v, want %v", sum.sum(), want)
+	}
+}
+
+func TestStandardMap(t *testing.T) {
+	five, err := readSegments([]string{StandardMap}, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bins, want := range map[int][]int{3: {1, 3, 5}, 4: {1, 2, 4, 5}, 5: {1, 2, 3, 4, 5}, 6: {1, 2, 3, 3, 4, 5}, 10: {1, 1, 2, 2, 3, 3, 4, 4, 5, 5}} {
+		s, err := readSegments([]string{StandardMap}, bins)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for r := range bins {
+			for f := range bins {
+				if s.of[r+1][f+1] != five.of[want[r]][want[f]] {
+					t.Errorf("%d bins: r%df%d is %q", bins, r+1, f+1, s.names[s.of[r+1][f+1]])
+				}
+			}
+		}
+	}
+	if len(five.names) != 10 {
+		t.Errorf("%q are not ten", five.names)
+	}
+}
