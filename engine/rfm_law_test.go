@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/query"
+)
+
+// TestRFMLaws asks RFM analyses of random stores, and the expressions that say the same.
+func TestRFMLaws(t *testing.T) {
+	const seed = 11
+	t.Logf("seed %d", seed)
+	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}
+	m.open()
+	defer func() { _ = m.db.Close() }()
+	m.apply(func(b *batch.Builder) {
+		for _, c := range eventChanges() {
+			b.Change(c)
+		}
+	})
+	scored := 0
+	for step := range 60 {
+		if m.r.IntN(3) == 0 {
+			m.set(m.now.Add(time.Duration(m.r.IntN(48)) * time.Hour))
+		}
+		switch m.r.IntN(10) {
+		case 0:
+			m.compact(fmt.Sprint("step ", step))
+		case 1:
+			m.remove()
+		default:
+			m.write()()
+		}
+		l := rfmLaw{m, fmt.Sprint("step ", step)}
+		scored += l.edges()
+		l.parts()
+	}
+	if scored < 300 {
+		t.Errorf("only %d people were scored", scored)
+	}
+}
+
+// rfmLaw asks at a step of a story.
+type rfmLaw struct {
+	*actModel
+	step string
+}
+
+// random makes arguments for 3 bins.
+func (l *rfmLaw) random() (who, list string, args query.Arguments) {
+	list, event := l.events()
+	args = query.Arguments{"event": {list}, "bins": {"3"}, "recency-unit": {"1ms"}, "map": {"r1f1-3=one,r2f1-3=two", "r3f1-3=three"}}
+	if l.r.IntN(2) == 0 {
+		args["frequency"] = []string{"item"}
+	}
+	if event == "buy" {
+		args["amount"] = []string{pickOne(l.actModel, "e.amount", "e.amount * 2.0")}
+	}
+	return pickOne(l.actModel, "true", l.condition()), list, args
+}
+
+// ask runs an analysis; ok is false if the list is one that only expressions can read.
+func (l *rfmLaw) ask(who string, args query.Arguments) (r query.Report, ok bool) {
+	l.t.Helper()
+	r, err := l.db.Analyze(l.t.Context(), "rfm", who, args, nil)
+	if err != nil && strings.Contains(err.Error(), "has no plan") {
+		return r, false
+	}
+	if err != nil {
+		l.t.Fatalf("%s: rfm %q %v: %v", l.step, who, args, err)
+	}
+	return r, true
+}
+
+// edges compares all cells of an analysis by edges with expressions.
+func (l *rfmLaw) edges() (scored int) {
+	l.t.Helper()
+	who, list, args := l.random()
+	r1, f1, a1 := 1+l.r.IntN(300), 1+l.r.IntN(2), 1+l.r.IntN(3)
+	r2, f2, a2 := r1+1+l.r.IntN(300), f1+1+l.r.IntN(2), a1+1+l.r.IntN(4)
+	args["recency-by"] = []string{fmt.Sprintf("edges:%dh,%dh", r1, r2)}
+	args["frequency-by"] = []string{fmt.Sprintf("edges:%d,%d", f1, f2)}
+	count := list + ".count()"
+	if args["frequency"] != nil {
+		count = list + ".distinct(e, e.item)"
+	}
+	between := func(what string, score, low, high int) string {
+		return []string{fmt.Sprintf("%s < %d", what, low), fmt.Sprintf("%s >= %d && %s < %d", what, low, what, high), fmt.Sprintf("%s >= %d", what, high)}[score-1]
+	}
+	last := list + ".last().ts"
+	same := map[string]string{}
+	for score := range 3 {
+		recent := []string{fmt.Sprintf("%s <= now - hours(%d)", last, r2), fmt.Sprintf("%s <= now - hours(%d) && %s > now - hours(%d)", last, r1, last, r2), fmt.Sprintf("%s > now - hours(%d)", last, r1)}[score]
+		for f := range 3 {
+			same[fmt.Sprintf("r%df%d", score+1, f+1)] = recent + " && " + between(count, f+1, f1, f2)
+		}
+		same[[]string{"one", "two", "three"}[score]] = recent
+		if args["amount"] != nil {
+			args["amount-by"] = []string{fmt.Sprintf("edges:%d,%d", a1, a2)}
+			sum := fmt.Sprintf("%s.sum(e, %s)", list, args.One("amount"))
+			same[fmt.Sprint("m", score+1)] = []string{fmt.Sprintf("%s < %d.0", sum, a1), fmt.Sprintf("%s >= %d.0 && %s < %d.0", sum, a1, sum, a2), fmt.Sprintf("%s >= %d.0", sum, a2)}[score]
+		}
+	}
+	r, ok := l.ask(who, args)
+	if !ok {
+		return 0
+	}
+	for _, table := range r.Tables {
+		if table.Name == "cuts" {
+			continue
+		}
+		for _, row := range table.Rows {
+			text := fmt.Sprintf("(%s) && %s.any() && %s", who, list, same[row.Cells[0]])
+			want := l.keysOf(l.db.Members(l.t.Context(), text, nil))
+			l.cell(who, args, &table, &row, want)
+			if table.Name == "segments" {
+				scored += len(want)
+			}
+		}
+	}
+	return scored
+}
+
+// cell compares a row and the people of its cell with who they should be.
+func (l *rfmLaw) cell(who string, args query.Arguments, table *query.ReportTable, row *query.ReportRow, want []string) {
+	l.t.Helper()
+	at := slices.IndexFunc(table.Columns, func(c query.ReportColumn) bool { return c.Name == "people" })
+	got := l.keysOf(l.db.AnalysisMembers(l.t.Context(), "rfm", who, args, row.Cells[0], nil))
+	if !slices.Equal(got, want) || row.Values[at].Ordered() != int64(len(want)) {
+		l.t.Fatalf("%s: rfm %q %v: cell %s has %v people, %q; want %q", l.step, who, args, row.Cells[0], row.Values[at], got, want)
+	}
+}
+
+// parts makes sure, however scores are told, that everybody who has an event is in one cell of
+// each table, that rows count whom they list, and that one worker says what several do.
+func (l *rfmLaw) parts() {
+	l.t.Helper()
+	who, list, args := l.random()
+	for _, p := range []string{"recency-by", "frequency-by", "amount-by"} {
+		if p != "amount-by" || args["amount"] != nil {
+			args[p] = []string{pickOne(l.actModel, "quantile", "quantile+1", "rank")}
+		}
+	}
+	r, ok := l.ask(who, args)
+	if !ok {
+		return
+	}
+	all := l.keysOf(l.db.Members(l.t.Context(), fmt.Sprintf("(%s) && %s.any()", who, list), nil))
+	slices.Sort(all)
+	for _, table := range r.Tables {
+		var found []string
+		for _, row := range table.Rows {
+			if len(row.Cells) > 0 {
+				own := l.keysOf(l.db.AnalysisMembers(l.t.Context(), "rfm", who, args, row.Cells[0], nil))
+				l.cell(who, args, &table, &row, own)
+				found = append(found, own...)
+			}
+		}
+		if slices.Sort(found); table.Name != "cuts" && !slices.Equal(found, all) {
+			l.t.Fatalf("%s: rfm %q %v: in %s are %q, want %q", l.step, who, args, table.Name, found, all)
+		}
+	}
+	one, err := l.db.Analyze(l.t.Context(), "rfm", who, args, &query.Options{Parallelism: 1})
+	if err != nil || fmt.Sprint(one.Tables) != fmt.Sprint(r.Tables) {
+		l.t.Fatalf("%s: rfm %q %v: one worker says %v, several %v (%v)", l.step, who, args, one.Tables, r.Tables, err)
+	}
+}
