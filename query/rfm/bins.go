@@ -15,7 +15,6 @@ import (
 type unit struct {
 	float bool  // the ordered forms of floats
 	scale uint8 // else ints of 10^-scale
-	step  int64 // what quantile+1 adds
 }
 
 func pow10(n uint8) int64 {
@@ -72,7 +71,7 @@ type way struct {
 }
 
 // readWay reads the text of a way.
-func readWay(parameter, text string, bins int, u *unit, spans bool) (way, error) {
+func (a *rfm) readWay(d int, parameter, text string) (way, error) {
 	list, isEdges := strings.CutPrefix(text, "edges:")
 	switch {
 	case text == "" || text == "quantile":
@@ -88,7 +87,7 @@ func readWay(parameter, text string, bins int, u *unit, spans bool) (way, error)
 	}
 	var out way
 	for part := range strings.SplitSeq(list, ",") {
-		edge, err := readEdge(parameter, strings.TrimSpace(part), u, spans)
+		edge, err := a.readEdge(d, parameter, strings.TrimSpace(part))
 		if err != nil {
 			return way{}, err
 		}
@@ -97,8 +96,8 @@ func readWay(parameter, text string, bins int, u *unit, spans bool) (way, error)
 		}
 		out.edges = append(out.edges, edge)
 	}
-	if len(out.edges) != bins-1 {
-		return way{}, query.Errorf(query.CodeInvalid, "--%s: %d scores have %d edges between them, not %d", parameter, bins, bins-1, len(out.edges))
+	if len(out.edges) != a.bins-1 {
+		return way{}, query.Errorf(query.CodeInvalid, "--%s: %d scores have %d edges between them, not %d", parameter, a.bins, a.bins-1, len(out.edges))
 	}
 	return out, nil
 }
@@ -106,18 +105,18 @@ func readWay(parameter, text string, bins int, u *unit, spans bool) (way, error)
 // maxEdgeBytes bounds the text of an edge: no number that is kept has more digits.
 const maxEdgeBytes = 40
 
-func readEdge(parameter, text string, u *unit, spans bool) (*big.Rat, error) {
-	if spans {
-		d, err := query.ParseSpan(text)
+func (a *rfm) readEdge(d int, parameter, text string) (*big.Rat, error) {
+	if d == recency {
+		span, err := query.ParseSpan(text)
 		if err != nil {
 			return nil, &query.Error{Code: err.Code, Message: "--" + parameter + ": " + err.Message, Hint: err.Hint}
 		}
-		return new(big.Rat).SetInt64(d.Milliseconds()), nil
+		return big.NewRat(span.Milliseconds(), a.round), nil
 	}
 	if len(text) <= maxEdgeBytes && strings.Trim(text, "-.0123456789") == "" {
 		edge, ok := new(big.Rat).SetString(text)
-		most := new(big.Rat).SetFrac64(math.MaxInt64, pow10(u.scale))
-		if ok && (u.float || new(big.Rat).Abs(edge).Cmp(most) < 0) {
+		most := new(big.Rat).SetFrac64(math.MaxInt64, pow10(a.units[d].scale))
+		if ok && (a.units[d].float || new(big.Rat).Abs(edge).Cmp(most) < 0) {
 			return edge, nil
 		}
 	}
@@ -144,7 +143,7 @@ func (a *rfm) score(ctx context.Context, p *people, d int) ([]schema.Value, erro
 	values := make([]schema.Value, a.bins-1)
 	for k, cut := range cuts {
 		if w.plus {
-			cut = new(big.Rat).Add(cut, new(big.Rat).SetInt64(u.step))
+			cut = new(big.Rat).Add(cut, big.NewRat(1, 1))
 		}
 		x, same := u.floor(cut)
 		if same && (w.plus || w.edges != nil) {
@@ -152,7 +151,7 @@ func (a *rfm) score(ctx context.Context, p *people, d int) ([]schema.Value, erro
 		}
 		below[k], values[k] = x, value(cut)
 		if d == recency {
-			values[k] = schema.IntValue(new(big.Int).Div(cut.Num(), cut.Denom()).Int64())
+			values[k] = a.span(cut)
 		}
 	}
 	for i, x := range p.values[d] {
@@ -168,6 +167,12 @@ func (a *rfm) score(ctx context.Context, p *people, d int) ([]schema.Value, erro
 		}
 	}
 	return values, nil
+}
+
+// span returns a recency in ms, rounded down.
+func (a *rfm) span(units *big.Rat) schema.Value {
+	ms := new(big.Rat).Mul(units, new(big.Rat).SetInt64(a.round))
+	return schema.IntValue(new(big.Int).Div(ms.Num(), ms.Denom()).Int64())
 }
 
 // quantiles returns the quantiles of type 7 (Hyndman and Fan 1996, the one of R and NumPy)
@@ -216,7 +221,7 @@ func (a *rfm) ranked(ctx context.Context, p *people, d int) ([]schema.Value, err
 		switch {
 		case c >= n:
 		case d == recency: // from the oldest: the cuts ascend the other way
-			values[len(cuts)-1-k] = schema.IntValue(p.values[d][at[c-1]])
+			values[len(cuts)-1-k] = a.span(u.exact(p.values[d][at[c-1]]))
 		default:
 			values[k] = value(u.exact(p.values[d][at[c]]))
 		}

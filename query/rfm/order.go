@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -13,16 +14,12 @@ import (
 // order among equals changes a score.
 type order struct {
 	*rfm
-	ctx         context.Context
-	who         []uint32
-	levels      [][]int64 // by which numbers; then by key
-	desc        bool      // the first ones descend
-	pairs, room []pair
-}
+	ctx    context.Context
+	who    []uint32
+	levels [][]int64 // by which numbers; then by key
+	desc   bool      // the first ones descend
 
-type pair struct {
-	number uint64
-	at     uint32
+	packed, room []uint64 // of sort
 }
 
 // split orders people as far as it takes to tell on which side of each cut they are: cuts
@@ -62,47 +59,57 @@ func (o *order) split(at []uint32, level int, cuts []int) error {
 // processor's first cache.
 const digit = 11
 
-// sort orders people by numbers; equal ones stay as they are.
+// sort orders people by numbers; equal ones stay as they are. A number, less the least, and
+// whose it is stand in 64 bits; where they do not fit, the numbers are compared.
 func (o *order) sort(at []uint32, numbers []int64, desc bool) error {
 	if len(at) == 0 {
 		return nil
 	}
-	if o.pairs == nil {
-		o.pairs, o.room = make([]pair, len(at)), make([]pair, len(at))
-	}
-	pairs, room := o.pairs[:len(at)], o.room[:len(at)]
 	least, most := numbers[at[0]], numbers[at[0]]
 	for _, i := range at {
 		least, most = min(least, numbers[i]), max(most, numbers[i])
 	}
 	span := uint64(most) - uint64(least)
+	if span > math.MaxUint32 {
+		slices.SortStableFunc(at, func(x, y uint32) int {
+			if desc {
+				x, y = y, x
+			}
+			return cmp.Compare(numbers[x], numbers[y])
+		})
+		return o.ctx.Err()
+	}
+	if o.packed == nil {
+		o.packed, o.room = make([]uint64, len(at)), make([]uint64, len(at))
+	}
+	packed, room := o.packed[:len(at)], o.room[:len(at)]
 	for k, i := range at {
 		above := uint64(numbers[i]) - uint64(least)
 		if desc {
 			above = span - above
 		}
-		pairs[k] = pair{above, i}
+		packed[k] = above<<32 | uint64(i)
 	}
-	for shift := 0; shift < bits.Len64(span); shift += digit {
+	for shift := 32; shift < 32+bits.Len64(span); shift += digit {
 		if err := o.ctx.Err(); err != nil {
 			return err
 		}
 		var ends [1<<digit + 1]uint32
-		for i := range pairs {
-			ends[pairs[i].number>>shift&(1<<digit-1)+1]++
+		for _, x := range packed {
+			ends[x>>shift&(1<<digit-1)+1]++
 		}
 		for i := range 1 << digit {
 			ends[i+1] += ends[i]
 		}
-		for i := range pairs {
-			to := &ends[pairs[i].number>>shift&(1<<digit-1)]
-			room[*to] = pairs[i]
+		for _, x := range packed {
+			to := &ends[x>>shift&(1<<digit-1)]
+			room[*to] = x
 			*to++
 		}
-		pairs, room = room, pairs
+		packed, room = room, packed
 	}
-	for k := range pairs {
-		at[k] = pairs[k].at
+	for k, x := range packed {
+		at[k] = uint32(x)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package rfm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -59,7 +61,7 @@ var Analysis = query.Analysis{ //tidy:constant
 
 // The dimensions.
 const (
-	recency = iota // of the last event, in ms before now
+	recency = iota // whole units from the last event to now
 	frequency
 	amount
 	dimensions
@@ -70,8 +72,8 @@ type rfm struct {
 	study    *query.Study
 	keys     func(ctx context.Context, ordinals []uint32, f func(i int, key []byte) error) error // of the study
 	keep     func(bytes int64) error                                                             // of the study
-	list     *query.StudyList
-	fields   [dimensions]*query.StudyField
+	list     *query.StudyList                                                                    // its measure is the amount, if that is an int or a decimal
+	fields   [dimensions]*query.StudyField                                                       // what events do not tell one by one: different values, sums of floats
 	units    [dimensions]unit
 	ways     [dimensions]way
 	money    schema.Attribute // kind and scale of the amount
@@ -93,10 +95,19 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 		return query.Report{}, err
 	}
 	var cuts [dimensions][]schema.Value
+	var errs [dimensions]error
+	var group sync.WaitGroup
 	for d := range a.has {
-		if cuts[d], err = a.score(ctx, p, d); err != nil {
-			return query.Report{}, err
+		score := func() { cuts[d], errs[d] = a.score(ctx, p, d) }
+		if s.Parallelism == 1 {
+			score()
+		} else {
+			group.Go(score)
 		}
+	}
+	group.Wait()
+	if err := cmp.Or(errs[:]...); err != nil {
+		return query.Report{}, err
 	}
 	return query.Report{Analysis: name, Tables: a.tables(p, cuts), Answer: answer}, nil
 }
@@ -115,9 +126,9 @@ func prepare(s *query.Study, args query.Arguments) (*rfm, error) {
 	if err := a.event(args.One("event"), args.One("frequency"), args.One("amount")); err != nil {
 		return nil, err
 	}
-	a.units = [dimensions]unit{{step: a.round}, {step: 1}, {step: 1, float: a.money.Kind == schema.Float, scale: a.money.Scale}}
+	a.units[amount] = unit{float: a.money.Kind == schema.Float, scale: a.money.Scale}
 	for d, parameter := range [dimensions]string{"recency-by", "frequency-by", "amount-by"} {
-		if a.ways[d], err = readWay(parameter, args.One(parameter), a.bins, &a.units[d], d == recency); err != nil {
+		if a.ways[d], err = a.readWay(d, parameter, args.One(parameter)); err != nil {
 			return nil, err
 		}
 	}
@@ -141,31 +152,41 @@ func (a *rfm) event(list, how, of string) error {
 	if a.list, err = a.study.List(e, from, to); err != nil {
 		return fmt.Errorf("--event: %w", err)
 	}
-	texts := [dimensions]string{list + ".last().ts", list + ".count()"}
 	if how != "events" {
 		property, err := a.property(how)
 		if err != nil {
 			return err
 		}
-		texts[frequency] = list + ".distinct(e, " + property + ")"
-	}
-	if of != "" {
-		if _, err := a.study.Compiler().Fold(list, of); err != nil { // nothing else than one sum
-			return fmt.Errorf("--amount: %w", err)
-		}
-		texts[amount], a.has = list+".sum(e, "+of+")", dimensions
-	}
-	for d, text := range texts[:a.has] {
-		field, err := a.study.Compiler().Field(text)
-		if err != nil {
+		if err := a.field(frequency, list+".distinct(e, "+property+")"); err != nil {
 			return err
 		}
-		if d == amount {
-			a.money = field.Attribute
-		}
-		a.fields[d] = a.study.Field(field)
 	}
+	if of == "" {
+		return nil
+	}
+	sum, err := a.study.Compiler().Fold(list, of)
+	if err != nil {
+		return fmt.Errorf("--amount: %w", err)
+	}
+	measured, err := a.study.Measure(sum, from, to)
+	if err != nil {
+		return fmt.Errorf("--amount: %w", err)
+	}
+	a.has, a.money.Kind, a.money.Scale = dimensions, measured.Kind, measured.Scale
+	if measured.Kind == schema.Float { // an exact sum needs all of them at once
+		return a.field(amount, list+".sum(e, "+of+")")
+	}
+	a.list = measured
 	return nil
+}
+
+// field makes a dimension one that an expression says.
+func (a *rfm) field(d int, text string) error {
+	f, err := a.study.Compiler().Field(text)
+	if err == nil {
+		a.fields[d] = a.study.Field(f)
+	}
+	return err
 }
 
 // property returns how a property is written in an expression.
@@ -194,8 +215,8 @@ type people struct {
 	scores [dimensions][]uint8
 }
 
-// personBytes is what one of them takes: as a part of a chunk, together with all, sorted.
-const personBytes = (4 + 8*dimensions) + (4 + 9*dimensions) + (2*16 + 4)
+// personBytes is what one of them takes: as a part of a chunk, together with all, sorted by each number.
+const personBytes = (4 + 8*dimensions) + (4 + 9*dimensions) + dimensions*(4+2*8)
 
 // part is the people of one chunk.
 type part struct {
@@ -247,40 +268,87 @@ func (a *rfm) read(ctx context.Context) (*people, query.Answer, error) {
 type reader struct {
 	*rfm
 	parts []*part
+	own   []acts // by person
+	met   bitmap.Words
 	ords  []uint16
 	place []int32 // by person: where in the part
 	wrong []bool  // by place: the amount is not known
 }
 
+// acts are what the events of one person come to.
+type acts struct {
+	last  int64
+	count int64
+	sum   wide
+}
+
 func (r *reader) chunk(ctx context.Context, c *query.StudyChunk) error {
-	who, err := c.HasAny(ctx, r.list, &c.People)
-	if err != nil || who.IsEmpty() {
+	if r.own == nil {
+		r.own, r.place = make([]acts, chunkSize), make([]int32, chunkSize)
+	}
+	clear(r.own)
+	r.met.Clear()
+	err := c.Events(ctx, r.list, &c.People, func(e *query.StudyEvents) error {
+		for i := range e.Len() {
+			own := &r.own[e.Who(i)]
+			if own.count++; own.count == 1 {
+				r.met.SetBit(e.Who(i))
+				own.last = e.Time(i)
+			}
+			own.last = max(own.last, e.Time(i))
+		}
+		if r.has == amount || r.fields[amount] != nil {
+			return nil
+		}
+		return e.Measures(func(i int, n int64, _ float64) { r.own[e.Who(i)].sum.add(n) })
+	})
+	if err != nil {
 		return err
 	}
-	r.ords = who.AppendTo(r.ords[:0])
+	set := bitmap.FromWords(&r.met)
+	r.ords = set.AppendTo(r.ords[:0])
 	n := len(r.ords)
+	if n == 0 {
+		return nil
+	}
 	if err := c.Keep(int64(n) * personBytes); err != nil {
 		return err
 	}
-	if r.place == nil {
-		r.place = make([]int32, chunkSize)
+	p := &part{chunk: c.Number, people: people{who: make([]uint32, n)}}
+	for d := range r.has {
+		p.values[d] = make([]int64, n)
 	}
 	r.wrong = append(r.wrong[:0], make([]bool, n)...)
-	p := &part{chunk: c.Number, people: people{who: make([]uint32, n)}}
 	for i, o := range r.ords {
-		r.place[o], p.who[i] = int32(i), uint32(c.Number*chunkSize)+uint32(o)
+		own := &r.own[o]
+		p.who[i], p.values[recency][i], p.values[frequency][i] = uint32(c.Number*chunkSize)+uint32(o), (r.now-own.last)/r.round, own.count
+		if r.has > amount {
+			p.values[amount][i] = int64(own.sum.low)
+			r.wrong[i] = own.sum.high != int64(own.sum.low)>>63
+		}
 	}
-	for d := range r.has {
-		values := make([]int64, n)
-		p.values[d] = values
-		err := c.All(ctx, r.fields[d], who, func(o uint16, v schema.Value) error {
+	if err := r.readFields(ctx, c, p, set); err != nil {
+		return err
+	}
+	r.drop(p)
+	r.parts = append(r.parts, p)
+	return nil
+}
+
+// readFields reads what expressions say of the people of a part.
+func (r *reader) readFields(ctx context.Context, c *query.StudyChunk, p *part, who bitmap.Set) error {
+	for i, o := range r.ords {
+		r.place[o] = int32(i)
+	}
+	for d, field := range r.fields {
+		if field == nil {
+			continue
+		}
+		err := c.All(ctx, field, who, func(o uint16, v schema.Value) error {
 			i := r.place[o]
-			switch values[i] = v.Ordered(); {
-			case v.IsAbsent(), v.Kind() == schema.Float && v.Float()-v.Float() != 0: // an infinity has no place either
+			p.values[d][i] = v.Ordered()
+			if v.IsAbsent() || v.Kind() == schema.Float && v.Float()-v.Float() != 0 { // an infinity has no place among numbers
 				r.wrong[i] = true
-			case d == recency:
-				ago := r.now - values[i]
-				values[i] = ago - ago%r.round
 			}
 			return nil
 		})
@@ -288,13 +356,11 @@ func (r *reader) chunk(ctx context.Context, c *query.StudyChunk) error {
 			return err
 		}
 	}
-	r.drop(p)
-	r.parts = append(r.parts, p)
 	return nil
 }
 
 // chunkSize is how many ordinals a chunk has.
-const chunkSize = 1 << 16
+const chunkSize = bitmap.ChunkSize
 
 // drop removes those of a part whose amount is not known.
 func (r *reader) drop(p *part) {

@@ -44,7 +44,7 @@ func slowly(a *rfm, all []person, d int) (scores []int, cuts []*big.Rat) {
 			cut := new(big.Rat).Mul(part, new(big.Rat).Sub(sorted[upper], sorted[lower]))
 			cut.Add(cut, sorted[lower])
 			if w.plus {
-				cut.Add(cut, new(big.Rat).SetInt64(a.units[d].step))
+				cut.Add(cut, big.NewRat(1, 1))
 			}
 			cuts = append(cuts, cut)
 		}
@@ -146,7 +146,7 @@ func TestScores(t *testing.T) {
 		} else {
 			a.money.Scale = uint8(r.IntN(3))
 		}
-		a.units = [dimensions]unit{{step: 1 + r.Int64N(3)}, {step: 1}, {step: 1, float: isFloat, scale: a.money.Scale}}
+		a.round, a.units[amount] = 1+r.Int64N(3), unit{float: isFloat, scale: a.money.Scale}
 		for d := range dimensions {
 			a.ways[d] = randomWay(r, d, a.bins, most)
 		}
@@ -172,7 +172,7 @@ func TestScores(t *testing.T) {
 					t.Fatalf("round %d, %d bins, dimension %d, %+v: %v has score %d, want %d; cuts %v\n%v", round, a.bins, d, a.ways[d], all[i], p.scores[d][i], scores[i], cuts, all)
 				}
 			}
-			compareCuts(t, got, cuts, d)
+			compareCuts(t, a, got, cuts, d)
 		}
 		compareTotals(t, a, p, all)
 	}
@@ -184,15 +184,16 @@ func TestScores(t *testing.T) {
 // randomPeople makes people in both forms.
 func randomPeople(r *rand.Rand, a *rfm, n, most int) (*people, []person) {
 	p, all := new(people), make([]person, n)
+	far := int64(1) << (r.IntN(2) * 40) // numbers that are further apart than 32 bits
 	for i, k := range r.Perm(n) {
 		all[i].key = fmt.Sprint("p", k)
 		p.who = append(p.who, uint32(3*i+1))
 		for d := range dimensions {
-			x := r.Int64N(int64(most))
+			x := r.Int64N(int64(most)) * far
 			if d == amount && a.units[d].float {
-				x = schema.OrderedFloat(float64(x-int64(most)/2) / 4 * math.Pow(2, float64(r.IntN(3)*60)))
+				x = schema.OrderedFloat(float64(x/far-int64(most)/2) / 4 * math.Pow(2, float64(r.IntN(3)*60)))
 			} else if d == amount {
-				x -= int64(most) / 2
+				x -= int64(most) / 2 * far
 			}
 			all[i].numbers[d] = a.units[d].exact(x)
 			p.values[d] = append(p.values[d], x)
@@ -202,7 +203,7 @@ func randomPeople(r *rand.Rand, a *rfm, n, most int) (*people, []person) {
 	return p, all
 }
 
-func compareCuts(t *testing.T, got []schema.Value, want []*big.Rat, d int) {
+func compareCuts(t *testing.T, a *rfm, got []schema.Value, want []*big.Rat, d int) {
 	t.Helper()
 	for k, v := range got {
 		switch {
@@ -211,8 +212,9 @@ func compareCuts(t *testing.T, got []schema.Value, want []*big.Rat, d int) {
 				t.Fatalf("cut %d is %v, there is none", k, v)
 			}
 		case d == recency:
-			if down := new(big.Int).Div(want[k].Num(), want[k].Denom()); v.Ordered() != down.Int64() {
-				t.Fatalf("cut %d is %v, want %v", k, v, want[k])
+			ms := new(big.Rat).Mul(want[k], big.NewRat(a.round, 1))
+			if down := new(big.Int).Div(ms.Num(), ms.Denom()); v.Ordered() != down.Int64() {
+				t.Fatalf("cut %d is %v, want %v of %d", k, v, want[k], a.round)
 			}
 		default:
 			x, _ := want[k].Float64()
@@ -269,7 +271,7 @@ func compareTotals(t *testing.T, a *rfm, p *people, all []person) {
 func TestGreat(t *testing.T) {
 	values := []int64{math.MinInt64, math.MinInt64, -1, 0, 1, math.MaxInt64 - 1, math.MaxInt64, math.MaxInt64, math.MaxInt64}
 	for _, w := range []way{{}, {plus: true}} {
-		a := &rfm{has: dimensions, bins: 4, units: [dimensions]unit{amount: {step: 1}}, ways: [dimensions]way{amount: w}}
+		a := &rfm{has: dimensions, bins: 4, ways: [dimensions]way{amount: w}}
 		p := &people{who: make([]uint32, len(values))}
 		p.values[amount], p.scores[amount] = values, make([]uint8, len(values))
 		all := make([]person, len(values))

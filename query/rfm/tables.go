@@ -11,21 +11,25 @@ import (
 // total is what the people of a row come to.
 type total struct {
 	people uint64
-	high   int64 // of the sum of ints, in 128 bits
-	low    uint64
+	wide                     // of ints
 	floats *query.FloatTotal // of floats
 }
 
-func (t *total) add(x int64) {
-	var carry uint64
-	t.low, carry = bits.Add64(t.low, uint64(x), 0)
-	t.high += x>>63 + int64(carry)
+// wide is a sum of 128 bits, high * 2^64 + low.
+type wide struct {
+	high int64
+	low  uint64
 }
 
-// sum returns the sum, unless it is one of floats.
-func (t *total) sum() *big.Int {
-	n := new(big.Int).Lsh(big.NewInt(t.high), 64)
-	return n.Add(n, new(big.Int).SetUint64(t.low))
+func (w *wide) add(x int64) {
+	var carry uint64
+	w.low, carry = bits.Add64(w.low, uint64(x), 0)
+	w.high += x>>63 + int64(carry)
+}
+
+func (w *wide) sum() *big.Int {
+	n := new(big.Int).Lsh(big.NewInt(w.high), 64)
+	return n.Add(n, new(big.Int).SetUint64(w.low))
 }
 
 // tables makes the report's tables, and puts the people who are wanted where they are.
