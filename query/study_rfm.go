@@ -45,9 +45,9 @@ func (s *Study) Put(ordinal uint32) {
 	}
 }
 
-// Keys calls f with the keys of people by their place among ordinals, which ascend. A key is
-// valid during the call.
-func (s *Study) Keys(ctx context.Context, ordinals []uint32, f func(i int, key []byte) error) error {
+// Keys calls f with the keys of people, one after the other; the ordinals of one chunk stand
+// together and ascend. A key is valid during the call.
+func (s *Study) Keys(ctx context.Context, ordinals []uint32, f func(key []byte) error) error {
 	cur := s.view.Cursor()
 	defer cur.Close()
 	var ords []uint16
@@ -67,8 +67,8 @@ func (s *Study) Keys(ctx context.Context, ordinals []uint32, f func(i int, key [
 		if err := cur.GatherStrings(schema.KeyAttr, int(chunk), ords, strs[:len(ords)]); err != nil {
 			return err
 		}
-		for i, key := range strs[:len(ords)] {
-			if err := f(at+i, key); err != nil {
+		for _, key := range strs[:len(ords)] {
+			if err := f(key); err != nil {
 				return err
 			}
 		}

@@ -78,7 +78,7 @@
 //
 // # Memory
 //
-// About 100 bytes are kept for each who is scored, taken from the store's budget; where many
+// About 120 bytes are kept for each who is scored, taken from the store's budget; where many
 // of equal numbers and amounts are parted by rank, their keys as well.
 //
 // # Not yet

@@ -128,7 +128,7 @@ func (o *order) byKey(at []uint32) error {
 	var text []byte
 	ends := make([]int, 1, len(at)+1)
 	kept := 0
-	err := o.keys(o.ctx, who, func(_ int, key []byte) error {
+	err := o.keys(o.ctx, who, func(key []byte) error {
 		text = append(text, key...)
 		ends = append(ends, len(text))
 		if more := 2*len(text) + keyBytes*len(ends); more > kept+keptAtOnce {

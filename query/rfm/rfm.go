@@ -70,10 +70,10 @@ const (
 // rfm is the analysis made ready.
 type rfm struct {
 	study    *query.Study
-	keys     func(ctx context.Context, ordinals []uint32, f func(i int, key []byte) error) error // of the study
-	keep     func(bytes int64) error                                                             // of the study
-	list     *query.StudyList                                                                    // its measure is the amount, if that is an int or a decimal
-	fields   [dimensions]*query.StudyField                                                       // what events do not tell one by one: different values, sums of floats
+	keys     func(ctx context.Context, ordinals []uint32, f func(key []byte) error) error // of the study
+	keep     func(bytes int64) error                                                      // of the study
+	list     *query.StudyList                                                             // its measure is the amount, if that is an int or a decimal
+	fields   [dimensions]*query.StudyField                                                // what events do not tell one by one: different values, sums of floats
 	units    [dimensions]unit
 	ways     [dimensions]way
 	money    schema.Attribute // kind and scale of the amount
@@ -208,7 +208,7 @@ func (a *rfm) property(how string) (string, error) {
 	return "e[" + strconv.Quote(how) + "]", nil
 }
 
-// people are those who are scored, in ascending order.
+// people are those who are scored; those of one chunk stand together and ascend.
 type people struct {
 	who    []uint32
 	values [dimensions][]int64
@@ -220,7 +220,6 @@ const personBytes = (4 + 8*dimensions) + (4 + 9*dimensions) + dimensions*(4+2*8)
 
 // part is the people of one chunk.
 type part struct {
-	chunk   int
 	unknown uint64 // their amounts are no numbers that fit
 	people
 }
@@ -239,11 +238,10 @@ func (a *rfm) read(ctx context.Context) (*people, query.Answer, error) {
 	if err != nil {
 		return nil, answer, err
 	}
-	var parts []*part
+	var parts []*part // in any order: what is equal is told by key at last
 	for _, r := range readers {
 		parts = append(parts, r.parts...)
 	}
-	slices.SortFunc(parts, func(x, y *part) int { return x.chunk - y.chunk })
 	n := 0
 	for _, p := range parts {
 		answer.Unknown += p.unknown
@@ -314,7 +312,7 @@ func (r *reader) chunk(ctx context.Context, c *query.StudyChunk) error {
 	if err := c.Keep(int64(n) * personBytes); err != nil {
 		return err
 	}
-	p := &part{chunk: c.Number, people: people{who: make([]uint32, n)}}
+	p := &part{people: people{who: make([]uint32, n)}}
 	for d := range r.has {
 		p.values[d] = make([]int64, n)
 	}

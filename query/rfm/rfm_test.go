@@ -152,10 +152,10 @@ func TestScores(t *testing.T) {
 		}
 		p, all := randomPeople(r, a, n, most)
 		a.keep = func(int64) error { return nil }
-		a.keys = func(_ context.Context, who []uint32, f func(int, []byte) error) error {
-			for i, o := range who {
+		a.keys = func(_ context.Context, who []uint32, f func([]byte) error) error {
+			for _, o := range who {
 				asked++
-				if err := f(i, bytes.Clone([]byte(all[slices.Index(p.who, o)].key))); err != nil {
+				if err := f(bytes.Clone([]byte(all[slices.Index(p.who, o)].key))); err != nil {
 					return err
 				}
 			}
