@@ -79,7 +79,8 @@
 // # Memory
 //
 // About 120 bytes are kept for each who is scored, taken from the store's budget; where many
-// of equal numbers and amounts are parted by rank, their keys as well.
+// of equal numbers and amounts are parted by rank, their keys as well. A worker has a table
+// of 2.5 MiB.
 //
 // # Not yet
 //
