@@ -371,6 +371,8 @@ func (t *table) value(v schema.Value, unit query.ReportUnit) any {
 		return longDuration(time.Duration(v.Ordered()) * time.Millisecond)
 	case v.Kind() == schema.Int:
 		return v.Ordered()
+	case v.Kind() == schema.Float:
+		return strconv.FormatFloat(v.Float(), 'g', 6, 64)
 	}
 	return v.String()
 }
