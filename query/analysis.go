@@ -44,6 +44,8 @@ const (
 	ParameterDuration                        // see ParseSpan
 	ParameterProperty                        // the name of a property of an event type
 	ParameterText                            // what the analysis says of it
+	ParameterField                           // an attribute, or an expression of a person: signup_date
+	ParameterZone                            // the IANA name of a time zone, such as Europe/Rome
 )
 
 // Arguments are the texts of parameters, in the order in which they were given.
@@ -78,6 +80,7 @@ const (
 	UnitNumber              // an int, a decimal, a float
 	UnitShare               // a float, 1 is all
 	UnitDuration            // an int: milliseconds
+	UnitBool                // true or false
 )
 
 // ReportRow is one row. A value may be absent: there is none.

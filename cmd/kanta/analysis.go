@@ -63,6 +63,20 @@ by edges of one's own. The people of a row are the cell "r5f3", "m5", or "champi
 		bar:  "share",
 		draw: drawRFM,
 	},
+	"retention": {
+		long: `How many of those who began in a day, week or month come back in the ones after. People
+begin with their first event of the list --first, or at their own date or time --since; they
+come back with a later event of the list --return. Periods are those of the calendar of
+--zone, or with --by rolling 24 hours or 7 days back from now and from each one's beginning.
+"go doc ./query/retention" has every rule.
+
+Those who began in a period are the cell "2026-06-01", those of them who are counted two
+periods later "2026-06-01:2".`,
+		example: `  kanta retention --first purchase --return purchase --per month
+  kanta retention 'country == "FI"' --since signup_date --return app_open --kind on-or-after
+  kanta retention --first purchase --return purchase --save-as back --cell 2026-06-01:1`,
+		draw: drawRetention,
+	},
 }
 
 // analysisFlags are the flags of a command that analyses.
@@ -89,7 +103,7 @@ EXPR says of whom, else it is everybody. With --cell the people of a cell are li
 their keys, or put into a list with --save-as.
 
 --json: {"analysis":"` + an.Name + `","tables":[{"name":"...","columns":[{"name":"...",
-"unit":"text|number|share|milliseconds"}],"rows":[{"cells":["..."],"values":[...]}]}],
+"unit":"text|number|share|milliseconds|bool"}],"rows":[{"cells":["..."],"values":[...]}]}],
 "unknown":N,"position":"E.N","now":"...","elapsed_us":N}`,
 		Example: p.example,
 		Args:    rangeArgs(0, 1),
@@ -235,7 +249,7 @@ func quoted(s string) string {
 	return s
 }
 
-var unitNames = [...]string{query.UnitText: "text", query.UnitNumber: "number", query.UnitShare: "share", query.UnitDuration: "milliseconds"} //tidy:constant
+var unitNames = [...]string{query.UnitText: "text", query.UnitNumber: "number", query.UnitShare: "share", query.UnitDuration: "milliseconds", query.UnitBool: "bool"} //tidy:constant
 
 func writeReportJSON(r *query.Report, w io.Writer) error {
 	type column struct {

@@ -9,11 +9,13 @@ import (
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/funnel"
 	"github.com/kantadb/kanta/query/overlap"
+	"github.com/kantadb/kanta/query/retention"
 	"github.com/kantadb/kanta/query/rfm"
+	"github.com/kantadb/kanta/query/syntax"
 )
 
 // All are the analyses, in the order in which they are shown.
-var All = []*query.Analysis{&funnel.Analysis, &overlap.Analysis, &rfm.Analysis} //tidy:constant
+var All = []*query.Analysis{&funnel.Analysis, &overlap.Analysis, &rfm.Analysis, &retention.Analysis} //tidy:constant
 
 // MaxRepeated bounds how often a parameter is given: each is read for everybody.
 const MaxRepeated = 100
@@ -82,6 +84,10 @@ func checkText(p *query.Parameter, text string) error {
 	case query.ParameterDuration:
 		if _, err := query.ParseSpan(text); err != nil {
 			return &query.Error{Code: err.Code, Message: "--" + p.Name + ": " + err.Message, Hint: err.Hint}
+		}
+	case query.ParameterZone:
+		if _, err := syntax.Zone(text); err != nil {
+			return fmt.Errorf("--%s: %w", p.Name, err)
 		}
 	}
 	return nil

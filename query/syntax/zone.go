@@ -1,8 +1,19 @@
 package syntax
 
-import "time"
+import (
+	"time"
+
+	"github.com/kantadb/kanta/query"
+)
 
 // Zone returns a time zone by its IANA name from the database that expressions use, so
 // that a file's times are read by the same rules on every machine. It fails for a name
 // that is not in there.
-func Zone(name string) (*time.Location, error) { return new(zones).find(name) }
+func Zone(name string) (*time.Location, error) {
+	z := new(zones)
+	l, err := z.find(name)
+	if err != nil {
+		return nil, &query.Error{Code: query.CodeUnknownName, Message: err.Error(), Hint: didYouMean(name, z.names())}
+	}
+	return l, nil
+}

@@ -1,0 +1,79 @@
+// Package retention is an analysis: how many of those who began in a period come back in the
+// periods after.
+//
+// A person begins with the first event of the list "first", or at a time of their own,
+// "since": an attribute, or any expression, that is a timestamp or a date, which stands for
+// the beginning of that day in the zone. What the lists let through counts, the windows in
+// them too. The first event is the first of all that the list has, however old; where the
+// event type forgets what is older than its retention, it is the first that is kept. Nobody
+// begins after now, and nothing after now counts.
+//
+// # Periods and cohorts
+//
+// By "calendar", periods are the days, the weeks or the months of a zone. A day begins at the
+// first instant at which clocks there show its date or a later one: days on which the clocks
+// change have 23 or 25 hours. The last period is the one that holds now. By "rolling", periods
+// are 24 hours or 7 days of 24 hours, and the last ends with now: (now - length, now], as
+// in_last has it. There are no rolling months.
+//
+// A cohort is the people who begin in one of the last periods, as many as "cohorts" says. It is
+// named by the date on which the period begins, a month as 2026-06; rolling ones by the UTC
+// date of now - length, now - 2 length and so on. Who begins earlier is in none.
+//
+// # Coming back
+//
+// A person comes back with an event of the list "return" that is later than the first event,
+// even if that is of the same list; of those at the same time none is a return. With "since" an
+// event at that very time is one too: to begin is no event then.
+//
+// By "calendar", period k of a cohort is the k-th after the one in which it began, and period 0
+// what is left of that one. By "rolling", it is each person's own:
+// [begin + k length, begin + (k+1) length). The kind says what is counted:
+//
+//	on            who came back in period k
+//	on-or-after   who came back in period k or later, up to now
+//	on-or-before  who came back in period k or earlier
+//
+// # What is counted
+//
+// The rows, one for each cohort and period that has begun for some of it at now, the oldest
+// cohort first: how many people the cohort is, how many of them came back, and their share of
+// the cohort, which is absent if the cohort is nobody. A period is incomplete if it is not over
+// at now for all of the cohort, that is the last of each cohort; of the kind on-or-after every
+// period may still rise.
+//
+// The people of a cohort are the cell "2026-06-01", those of them who are counted in its
+// period 2 are "2026-06-01:2".
+//
+// # Worked example
+//
+// Orders, by calendar weeks that begin on Monday, UTC, three cohorts; now is Monday, June 15th
+// 2026, 12:00:
+//
+//	anna  June 2nd 10:00, twice; June 10th; June 15th 09:00
+//	bob   June 3rd, June 4th
+//	cleo  May 31st, June 2nd
+//	dora  June 14th 23:59:59.999, June 15th 00:00
+//	erik  June 15th 11:00
+//
+// Cleo began before June 1st. Anna's two orders of June 2nd are of one time, so that neither is
+// a return; bob came back in the week in which he began. Dora began in the week of the 8th, and
+// came back in the one after, a millisecond later.
+//
+//	cohort      people  period  returned  share  incomplete
+//	2026-06-01  2       0       1          50 %  false
+//	2026-06-01  2       1       1          50 %  false
+//	2026-06-01  2       2       1          50 %  true
+//	2026-06-08  1       0       0           0 %  false
+//	2026-06-08  1       1       1         100 %  true
+//	2026-06-15  1       0       0           0 %  true
+//
+// # Memory
+//
+// A worker has 18 bytes for each of the 65,536 people of a chunk, whatever their events.
+//
+// # Not yet
+//
+// Periods of other lengths one after the other (custom brackets), money per period, and who is
+// new, back, or gone in a period (lifecycle).
+package retention

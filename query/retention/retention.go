@@ -1,0 +1,194 @@
+package retention
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/syntax"
+)
+
+// MaxCohorts bounds the cohorts: a person's periods are the bits of a word, and the cells are
+// the square of it.
+const MaxCohorts = 64
+
+const name = "retention"
+
+// cohorts is the report's table.
+var cohorts = query.ReportTable{Name: "cohorts", Columns: []query.ReportColumn{ //tidy:constant
+	{Name: "cohort", Unit: query.UnitText}, {Name: "people", Unit: query.UnitNumber}, {Name: "period", Unit: query.UnitNumber},
+	{Name: "returned", Unit: query.UnitNumber}, {Name: "share", Unit: query.UnitShare}, {Name: "incomplete", Unit: query.UnitBool}}}
+
+// Analysis is retention.
+var Analysis = query.Analysis{ //tidy:constant
+	Name:  name,
+	Short: "How many of those who began in a period come back in the periods after",
+	Parameters: []query.Parameter{
+		{Name: "first", Kind: query.ParameterList, Help: "an event list: people begin with their first event of it, such as purchase"},
+		{Name: "since", Kind: query.ParameterField, Help: "instead of --first: a date or timestamp of a person with which they begin, such as signup_date"},
+		{Name: "return", Kind: query.ParameterList, Required: true, Help: "an event list: whoever has an event of it has come back"},
+		{Name: "per", Kind: query.ParameterChoice, Choices: []string{"day", "week", "month"}, Default: "week", Help: "day, week or month: how long a period is"},
+		{Name: "cohorts", Kind: query.ParameterInt, Default: "12", Help: "how many periods of beginners, the last is that of now; 64 at most"},
+		{Name: "by", Kind: query.ParameterChoice, Choices: []string{"calendar", "rolling"}, Default: "calendar", Help: "calendar: days, weeks or months of the zone; rolling: 24 hours or 7 days, counted back from now, and from each person's own beginning"},
+		{Name: "kind", Kind: query.ParameterChoice, Choices: []string{"on", "on-or-after", "on-or-before"}, Default: "on", Help: "on: who came back in the period; on-or-after: in it or later; on-or-before: in it or earlier"},
+		{Name: "zone", Kind: query.ParameterZone, Default: "UTC", Help: "the time zone of days, such as Europe/Rome"},
+		{Name: "week-start", Kind: query.ParameterChoice, Choices: []string{"monday", "sunday"}, Default: "monday", Help: "the day with which calendar weeks begin"},
+	},
+	Tables: []query.ReportTable{cohorts},
+	Run:    run,
+}
+
+// retention is an analysis made ready.
+type retention struct {
+	*periods
+	now    int64            // ms UTC
+	before *query.StudyList // events of the first list before all periods; whoever has one is no beginner
+	first  *query.StudyList // those within; nil: people begin with since
+	since  *query.StudyField
+	dates  *dates // since is a date; nil: it is a timestamp
+	back   *query.StudyList
+	lag    int64 // ms from the beginning to the first instant at which an event is a return
+	kind   string
+	cell   cell
+}
+
+// cell is the people that are wanted.
+type cell struct {
+	cohort int // -1: nobody
+	period int // -1: the cohort
+}
+
+func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Report, error) {
+	r, err := prepare(s, args)
+	if err != nil {
+		return query.Report{}, err
+	}
+	var mu sync.Mutex
+	total := newTally(r.count())
+	var tallies []*tally
+	answer, err := s.Each(ctx, func() query.ChunkVisitor {
+		v := &visitor{retention: r, tally: newTally(r.count())}
+		mu.Lock()
+		defer mu.Unlock()
+		tallies = append(tallies, v.tally)
+		return v.chunk
+	})
+	if err != nil {
+		return query.Report{}, err
+	}
+	for _, t := range tallies {
+		total.add(t)
+	}
+	return query.Report{Analysis: name, Tables: []query.ReportTable{r.table(total)}, Answer: answer}, nil
+}
+
+func prepare(s *query.Study, args query.Arguments) (*retention, error) {
+	n, err := strconv.Atoi(args.One("cohorts"))
+	if err != nil || n > MaxCohorts {
+		return nil, &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("retention has at most %d cohorts, not %s", MaxCohorts, args.One("cohorts")), Hint: "longer periods: --per week, --per month"}
+	}
+	zone, err := syntax.Zone(args.One("zone"))
+	if err != nil {
+		return nil, fmt.Errorf("--zone: %w", err)
+	}
+	now, per := s.Now.UnixMilli(), args.One("per")
+	r := &retention{now: now, kind: args.One("kind")}
+	switch {
+	case args.One("by") == "calendar":
+		r.periods = calendar(now, n, per, args.One("week-start") == "sunday", zone)
+	case per == "month":
+		return nil, &query.Error{Code: query.CodeInvalid, Message: "--by rolling: a month has no fixed length", Hint: "--per day or --per week, or --by calendar"}
+	default:
+		r.periods = rolling(now, n, per)
+	}
+	from, to := r.begin[0], now+1
+	if r.back, err = list(s, args, "return", from, to); err != nil {
+		return nil, err
+	}
+	switch first, since := args.One("first"), args.One("since"); {
+	case (first == "") == (since == ""):
+		return nil, &query.Error{Code: query.CodeInvalid, Message: "retention is of people who began with an event, --first, or with a date, --since: one of the two", Hint: "such as --first purchase, or --since signup_date"}
+	case first != "":
+		r.lag = 1
+		always, _ := query.Every()
+		if r.before, err = list(s, args, "first", always, from); err == nil {
+			r.first, err = list(s, args, "first", from, to)
+		}
+	default:
+		var f query.Field
+		if f, err = s.Compiler().Field(since); err != nil {
+			err = fmt.Errorf("--since: %w", err)
+		} else if f.Kind == schema.Date {
+			r.dates = newDates(zone, from, now)
+		} else if f.Kind != schema.Timestamp {
+			err = query.Errorf(query.CodeType, "--since %s is a %s, neither a date nor a timestamp", since, f.Kind)
+		}
+		r.since = s.Field(f)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, r.wanted(s.Cell)
+}
+
+// list makes a list ready of which events from <= time < to are wanted.
+func list(s *query.Study, args query.Arguments, parameter string, from, to int64) (*query.StudyList, error) {
+	e, err := s.Compiler().List(args.One(parameter))
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", parameter, err)
+	}
+	return s.List(e, from, to)
+}
+
+// wanted finds the cell with a name.
+func (r *retention) wanted(name string) error {
+	r.cell = cell{-1, -1}
+	if name == "" {
+		return nil
+	}
+	for cohort := range r.count() {
+		for period := -1; period <= r.last(cohort); period++ {
+			if c := (cell{cohort, period}); r.name(c) == name {
+				r.cell = c
+				return nil
+			}
+		}
+	}
+	first := cell{0, 1}
+	return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("retention has no cell %q here", name), Hint: fmt.Sprintf("%q are the people who began then, %q those who came back in the period after", r.name(cell{0, -1}), r.name(first))}
+}
+
+// name returns the name of a cell.
+func (r *retention) name(c cell) string {
+	if c.period < 0 {
+		return r.labels[c.cohort]
+	}
+	return r.labels[c.cohort] + ":" + strconv.Itoa(c.period)
+}
+
+// table makes the report's table.
+func (r *retention) table(t *tally) query.ReportTable {
+	out := cohorts
+	for cohort, label := range r.labels {
+		people := t.people[cohort]
+		for period := 0; period <= r.last(cohort); period++ {
+			row := query.ReportRow{Cells: []string{r.name(cell{cohort, period})}}
+			if period == 0 {
+				row.Cells = append(row.Cells, r.name(cell{cohort, -1}))
+			}
+			returned, share := t.returned[cohort*r.count()+period], schema.Value{}
+			if people > 0 {
+				share = schema.FloatValue(float64(returned) / float64(people))
+			}
+			row.Values = []schema.Value{schema.StringValue(label), schema.IntValue(int64(people)), schema.IntValue(int64(period)),
+				schema.IntValue(int64(returned)), share, schema.BoolValue(period == r.last(cohort))}
+			out.Rows = append(out.Rows, row)
+		}
+	}
+	out.Rows = slices.Clip(out.Rows)
+	return out
+}
