@@ -99,6 +99,7 @@ func TestPeriodsOf(t *testing.T) {
 	}
 	pick := func(of ...string) string { return of[r.IntN(len(of))] }
 	cohorts, periods, none := 0, 0, 0
+	l := new(lanes)
 	for round := range 6000 {
 		a := &asked{n: 1 + r.IntN(9), per: pick("day", "week", "month"), by: pick("calendar", "rolling"), kind: pick("on", "on-or-after", "on-or-before"),
 			sundays: r.IntN(2) == 0, zone: zones[r.IntN(len(zones))], since: r.IntN(2) == 0}
@@ -128,7 +129,7 @@ func TestPeriodsOf(t *testing.T) {
 			slices.SortFunc(events, func(a, b time.Time) int { return cmp.Compare(a.UnixMilli(), b.UnixMilli()) })
 			begun = events[0]
 		}
-		cohort, counted := ours(a, begun, events)
+		cohort, counted := ours(l, a, begun, events)
 		ago, want := slowly(a, begun, events)
 		if ago >= 0 {
 			ago = a.n - 1 - ago
@@ -153,7 +154,7 @@ func TestPeriodsOf(t *testing.T) {
 }
 
 // ours asks the visitor the same.
-func ours(a *asked, begun time.Time, events []time.Time) (cohort int, counted []bool) {
+func ours(l *lanes, a *asked, begun time.Time, events []time.Time) (cohort int, counted []bool) {
 	r := &retention{now: a.now.UnixMilli(), kind: a.kind, lag: 1}
 	if a.since {
 		r.lag = 0
@@ -165,7 +166,8 @@ func ours(a *asked, begun time.Time, events []time.Time) (cohort int, counted []
 	if !within(begun) {
 		return -1, nil
 	}
-	v := &visitor{retention: r, tally: newTally(a.n), lanes: new(lanes)}
+	v := &visitor{retention: r, tally: newTally(a.n), lanes: l}
+	l.who.Clear()
 	v.begins(7, begun.UnixMilli())
 	for _, t := range events {
 		if within(t) {

@@ -1,0 +1,226 @@
+package engine
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/syntax"
+)
+
+// TestRetentionLaw asks random stores for random retentions, and for the expressions that say
+// the same, which another part of the engine evaluates.
+func TestRetentionLaw(t *testing.T) {
+	const seed = 5
+	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}
+	m.open()
+	defer func() { _ = m.db.Close() }()
+	m.apply(func(b *batch.Builder) {
+		for _, c := range eventChanges() {
+			b.Change(c)
+		}
+		for _, a := range []schema.Attribute{{Name: "began", Kind: schema.Timestamp}, {Name: "birth", Kind: schema.Date}} {
+			b.Change(schema.Change{Op: schema.AddAttribute, Name: a.Name, Attribute: a})
+		}
+	})
+	kinds := map[string]int{}
+	for range 12 {
+		m.write()()
+		m.beginnings()
+	}
+	for step := range 40 {
+		if m.r.IntN(3) == 0 {
+			m.set(m.now.Add(time.Duration(m.r.IntN(24)) * time.Hour))
+		}
+		switch k := m.r.IntN(16); {
+		case k < 10:
+			m.write()()
+		case k < 13:
+			m.beginnings()
+		case k < 14:
+			m.remove()
+		case k < 15:
+			m.compact(fmt.Sprint("step ", step))
+		default:
+			if err := m.db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			m.open()
+		}
+		for range 2 {
+			q := m.retention()
+			q.compare(m, fmt.Sprint("step ", step))
+			kinds[q.by+" "+q.kind] += q.people
+			if q.since != "" {
+				kinds["since "+q.by] += q.people
+			}
+		}
+	}
+	for _, kind := range []string{"calendar on", "calendar on-or-after", "calendar on-or-before", "rolling on", "rolling on-or-after", "rolling on-or-before", "since calendar", "since rolling"} {
+		if kinds[kind] < 15 {
+			t.Errorf("%s: only %d people came back", kind, kinds[kind])
+		}
+	}
+}
+
+// beginnings gives some people a time and a date with which they begin: of midnights and of the
+// hours of events there are many.
+func (m *actModel) beginnings() {
+	m.t.Helper()
+	m.apply(func(b *batch.Builder) {
+		for range 40 {
+			day := m.now.UnixMilli()/actDay + 1 - m.r.Int64N(20)
+			b.Upsert(m.key()).Set("began", schema.TimestampValue(day*actDay+m.r.Int64N(4)*3_600_000)).Set("birth", schema.DateValue(day))
+		}
+	})
+}
+
+// lawRetention is a random retention.
+type lawRetention struct {
+	first, since, back, who string
+	by, per, kind           string
+	zone                    *time.Location
+	now                     time.Time
+	begin                   []time.Time // of the periods, and the end of the last
+	people                  int         // that came back
+}
+
+func (m *actModel) retention() *lawRetention {
+	m.t.Helper()
+	q := &lawRetention{by: pickOne(m, "calendar", "rolling"), per: pickOne(m, "day", "week", "week"), kind: pickOne(m, "on", "on-or-after", "on-or-before"), who: pickOne(m, "true", "true", m.condition())}
+	for plain := false; !plain; { // what has no plan is interpreted in expressions, and refused of an analysis
+		q.first, _ = m.events()
+		q.back, _ = m.events()
+		if m.r.IntN(3) == 0 {
+			q.back = q.first
+		}
+		_, err := m.db.Analyze(m.t.Context(), "funnel", "", query.Arguments{"step": {q.first, q.back}}, nil)
+		plain = err == nil
+	}
+	zone, err := syntax.Zone(pickOne(m, "UTC", "Europe/Rome", "America/New_York"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	q.zone, q.now = zone, m.now.Add(-time.Duration(m.r.IntN(10*24))*time.Hour)
+	q.since = pickOne(m, "", "", "began", "birth")
+	n, days := 1+m.r.IntN(7), 1
+	if q.per == "week" {
+		days = 7
+	}
+	y, month, d := q.now.In(zone).Date()
+	if q.per == "week" {
+		d -= (int(q.now.In(zone).Weekday()) + 6) % 7
+	}
+	for i := range n + 1 {
+		at := time.Date(y, month, d+(i-n+1)*days, 0, 0, 0, 0, zone)
+		if q.by == "rolling" {
+			at = q.now.Add(-time.Duration((n-i)*days)*24*time.Hour + time.Millisecond)
+		}
+		q.begin = append(q.begin, at)
+	}
+	return q
+}
+
+// between writes a window of a list.
+func between(list string, from, to time.Time) string {
+	return fmt.Sprintf("%s.between(timestamp(%q), timestamp(%q))", list, instant(from.UnixMilli()), instant(to.UnixMilli()))
+}
+
+// began is an expression for who is of a cohort.
+func (q *lawRetention) began(cohort int) string {
+	from, to := q.begin[cohort], q.begin[cohort+1]
+	switch q.since {
+	case "began":
+		return fmt.Sprintf("began >= timestamp(%q) && began < timestamp(%q) && began <= now", instant(from.UnixMilli()), instant(to.UnixMilli()))
+	case "birth": // it begins on the day that is that date; the ends of calendar periods are such beginnings
+		return fmt.Sprintf("birth > date(timestamp(%[1]q), %[3]q) && birth <= date(timestamp(%[2]q), %[3]q) && birth <= today(%[3]q)", instant(from.UnixMilli()-1), instant(to.UnixMilli()-1), q.zone)
+	}
+	return between(q.first, from, to) + ".any() && !" + between(q.first, time.UnixMilli(0), from) + ".any()"
+}
+
+// returned is an expression for who of a cohort came back in a period from the one to the other;
+// "" if there is none.
+func (q *lawRetention) returned(cohort, from, to int) string {
+	later := fmt.Sprintf("%s.then(%s, days(100)).any()", q.first, q.back)
+	if q.by == "calendar" {
+		start, end := q.begin[cohort], q.begin[cohort+to+1]
+		switch {
+		case from > 0:
+			return between(q.back, q.begin[cohort+from], end) + ".any()"
+		case q.since == "began":
+			return fmt.Sprintf("%s.exists(e, e.ts >= began)", between(q.back, start, end))
+		case q.since == "birth":
+			return fmt.Sprintf("%s.exists(e, date(e.ts, %q) >= birth)", between(q.back, start, end), q.zone)
+		}
+		return q.first + ".then(" + between(q.back, start, end) + ", days(100)).any()"
+	}
+	window := func(k int) string {
+		return fmt.Sprintf("duration(%q)", (time.Duration(k) * q.begin[1].Sub(q.begin[0])).String())
+	}
+	switch {
+	case q.since == "began":
+		return fmt.Sprintf("%s.between(began + %s, began + %s).any()", q.back, window(from), window(to+1))
+	case q.since == "" && from == 0 && cohort+to+2 == len(q.begin): // all that there is
+		return later
+	}
+	return ""
+}
+
+func (q *lawRetention) compare(m *actModel, name string) {
+	m.t.Helper()
+	ctx, o := m.t.Context(), query.Options{Now: q.now}
+	args := query.Arguments{"return": {q.back}, "by": {q.by}, "per": {q.per}, "kind": {q.kind}, "zone": {q.zone.String()}, "cohorts": {fmt.Sprint(len(q.begin) - 1)}}
+	if args["first"] = []string{q.first}; q.since != "" {
+		delete(args, "first")
+		args["since"] = []string{q.since}
+	}
+	what := fmt.Sprintf("%s, now %v: retention of %q %v", name, q.now, q.who, args)
+	r, err := m.db.Analyze(ctx, "retention", q.who, args, &o)
+	if err != nil {
+		m.t.Fatalf("%s: %v", what, err)
+	}
+	same := func(cell, text string, n int64) {
+		m.t.Helper()
+		want := m.keysOf(m.db.Members(ctx, text, &query.MembersOptions{Options: o}))
+		got := m.keysOf(m.db.AnalysisMembers(ctx, "retention", q.who, args, cell, &query.MembersOptions{Options: o}))
+		if !slices.Equal(got, want) || n != int64(len(want)) {
+			m.t.Fatalf("%s:\ncell %s counts %d and is %q, want %q:\n%s", what, cell, n, got, want, text)
+		}
+	}
+	rows := r.Tables[0].Rows
+	for cohort := range len(q.begin) - 1 {
+		last := len(q.begin) - 2 - cohort
+		of := "(" + q.who + ") && " + q.began(cohort)
+		for k := range last + 1 {
+			row := rows[k]
+			if k == 0 {
+				same(row.Cells[1], of, row.Values[1].Ordered())
+			}
+			from, to := k, k
+			switch q.kind {
+			case "on-or-after":
+				to = last
+			case "on-or-before":
+				from = 0
+			}
+			n := row.Values[3].Ordered()
+			if text := q.returned(cohort, from, to); text != "" {
+				same(row.Cells[0], of+" && "+text, n)
+				q.people += int(n)
+			} else if got := m.keysOf(m.db.AnalysisMembers(ctx, "retention", q.who, args, row.Cells[0], &query.MembersOptions{Options: o})); n != int64(len(got)) {
+				m.t.Fatalf("%s: cell %s counts %d and is %q", what, row.Cells[0], n, got)
+			}
+		}
+		rows = rows[last+1:]
+	}
+	if len(rows) > 0 {
+		m.t.Fatalf("%s: %d rows too many", what, len(rows))
+	}
+}
