@@ -186,6 +186,24 @@ func ours(l *lanes, a *asked, begun time.Time, events []time.Time) (cohort int, 
 	return cohort, counted
 }
 
+// TestDayAgain: where the clocks went back over midnight a minute after it, the day goes on.
+func TestDayAgain(t *testing.T) {
+	zone, err := syntax.Zone("America/St_Johns")
+	if err != nil {
+		t.Fatal(err)
+	}
+	midnight := time.Date(2011, 11, 6, 2, 30, 0, 0, time.UTC)
+	now := midnight.Add(15 * time.Minute) // clocks there show 23:15 of the 5th, again
+	p := calendar(now.UnixMilli(), 2, "day", false, zone)
+	want := []int64{midnight.Add(-24 * time.Hour).UnixMilli(), midnight.UnixMilli(), midnight.Add(25 * time.Hour).UnixMilli()}
+	if !slices.Equal(p.begin, want) || !slices.Equal(p.labels, []string{"2011-11-05", "2011-11-06"}) {
+		t.Errorf("%v %v, want %v", p.labels, p.begin, want)
+	}
+	if a, b := p.of(want[1]-1), p.of(now.UnixMilli()); a != 0 || b != 1 {
+		t.Errorf("periods %d and %d", a, b)
+	}
+}
+
 // TestDates: the days on which people may begin are those that begin within the periods.
 func TestDates(t *testing.T) {
 	for _, name := range []string{"UTC", "America/Sao_Paulo", "Pacific/Apia"} {
