@@ -192,11 +192,11 @@ func TestDayAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	midnight := time.Date(2011, 11, 6, 2, 30, 0, 0, time.UTC)
-	now := midnight.Add(15 * time.Minute) // clocks there show 23:15 of the 5th, again
+	midnight := time.Date(2010, 11, 7, 2, 30, 0, 0, time.UTC)
+	now := midnight.Add(15 * time.Minute) // clocks there show 23:15 of the 6th, again
 	p := calendar(now.UnixMilli(), 2, "day", false, zone)
 	want := []int64{midnight.Add(-24 * time.Hour).UnixMilli(), midnight.UnixMilli(), midnight.Add(25 * time.Hour).UnixMilli()}
-	if !slices.Equal(p.begin, want) || !slices.Equal(p.labels, []string{"2011-11-05", "2011-11-06"}) {
+	if !slices.Equal(p.begin, want) || !slices.Equal(p.labels, []string{"2010-11-06", "2010-11-07"}) {
 		t.Errorf("%v %v, want %v", p.labels, p.begin, want)
 	}
 	if a, b := p.of(want[1]-1), p.of(now.UnixMilli()); a != 0 || b != 1 {
