@@ -33,16 +33,37 @@ func LocalDay(zone *time.Location, t int64) int64 {
 // Numbers calls f with the ordered forms of the values from lo to hi that people of a set have
 // of a field, in ascending order of people.
 func (c *StudyChunk) Numbers(ctx context.Context, of *StudyField, lo, hi int64, within bitmap.Set, f func(who uint16, n int64)) error {
-	if of.Formula == nil { // few of them may be in the range, and it is indexed
-		var err error
-		if within, err = c.w.cur.Range(of.ID, lo, hi, c.Number, &within, c.w.grab()); err != nil {
-			return err
-		}
+	if of.Formula != nil {
+		return c.Values(ctx, of, within, func(who uint16, v schema.Value) error {
+			if n := v.Ordered(); !v.IsAbsent() && lo <= n && n <= hi {
+				f(who, n)
+			}
+			return nil
+		})
 	}
-	return c.Values(ctx, of, within, func(who uint16, v schema.Value) error {
-		if n := v.Ordered(); !v.IsAbsent() && lo <= n && n <= hi {
-			f(who, n)
-		}
-		return nil
-	})
+	who, err := c.w.cur.Range(of.ID, lo, hi, c.Number, &within, c.w.grab())
+	if err != nil {
+		return err
+	}
+	c.ords = who.AppendTo(c.ords[:0])
+	n, ok := make([]int64, len(c.ords)), make([]bool, len(c.ords))
+	if err := c.w.cur.GatherInts(of.ID, c.Number, c.ords, n, ok); err != nil {
+		return err
+	}
+	for i, o := range c.ords { // all have one: it is in the range
+		f(o, n[i])
+	}
+	return nil
+}
+
+// IsPlain reports whether the list is all events of a type in its window: of such a list
+// HasAny need not read the events.
+func (l *StudyList) IsPlain() bool { return l.list.isPlain() }
+
+// AppendAny appends the people whom HasAny returns. It keeps no memory of the chunk, so that
+// many lists can be asked for.
+func (c *StudyChunk) AppendAny(ctx context.Context, l *StudyList, within *bitmap.Set, dst []uint16) ([]uint16, error) {
+	defer c.w.release(c.w.used)
+	who, err := c.HasAny(ctx, l, within)
+	return who.AppendTo(dst), err
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
@@ -51,7 +52,8 @@ type retention struct {
 	since  *query.StudyField
 	dates  *dates // since is a date; nil: it is a timestamp
 	back   *query.StudyList
-	lag    int64 // ms from the beginning to the first instant at which an event is a return
+	told   *presence // who comes back is known without the events; nil: it is not
+	lag    int64     // ms from the beginning to the first instant at which an event is a return
 	kind   string
 	cell   cell
 }
@@ -106,28 +108,22 @@ func prepare(s *query.Study, args query.Arguments) (*retention, error) {
 		r.periods = rolling(now, n, per)
 	}
 	from, to := r.begin[0], now+1
-	if r.back, err = list(s, args, "return", from, to); err != nil {
+	back, err := list(s, args, "return")
+	if err == nil {
+		r.back, err = s.List(back, from, to)
+	}
+	if err != nil {
 		return nil, err
 	}
 	switch first, since := args.One("first"), args.One("since"); {
 	case (first == "") == (since == ""):
-		return nil, &query.Error{Code: query.CodeInvalid, Message: "retention is of people who began with an event, --first, or with a date, --since: one of the two", Hint: "such as --first purchase, or --since signup_date"}
+		err = &query.Error{Code: query.CodeInvalid, Message: "retention is of people who began with an event, --first, or with a date, --since: one of the two", Hint: "such as --first purchase, or --since signup_date"}
 	case first != "":
-		r.lag = 1
-		always, _ := query.Every()
-		if r.before, err = list(s, args, "first", always, from); err == nil {
-			r.first, err = list(s, args, "first", from, to)
-		}
+		err = r.beginWithEvent(s, args, from, to)
 	default:
-		var f query.Field
-		if f, err = s.Compiler().Field(since); err != nil {
-			err = fmt.Errorf("--since: %w", err)
-		} else if f.Kind == schema.Date {
-			r.dates = newDates(zone, from, now)
-		} else if f.Kind != schema.Timestamp {
-			err = query.Errorf(query.CodeType, "--since %s is a %s, neither a date nor a timestamp", since, f.Kind)
+		if err = r.beginSince(s, since, zone); err == nil && r.length == 0 && r.back.IsPlain() {
+			r.told, err = r.presence(s, back)
 		}
-		r.since = s.Field(f)
 	}
 	if err != nil {
 		return nil, err
@@ -135,13 +131,40 @@ func prepare(s *query.Study, args query.Arguments) (*retention, error) {
 	return r, r.wanted(s.Cell)
 }
 
-// list makes a list ready of which events from <= time < to are wanted.
-func list(s *query.Study, args query.Arguments, parameter string, from, to int64) (*query.StudyList, error) {
+func (r *retention) beginWithEvent(s *query.Study, args query.Arguments, from, to int64) error {
+	first, err := list(s, args, "first")
+	if err != nil {
+		return err
+	}
+	r.lag = 1
+	always, _ := query.Every()
+	if r.before, err = s.List(first, always, from); err == nil {
+		r.first, err = s.List(first, from, to)
+	}
+	return err
+}
+
+func (r *retention) beginSince(s *query.Study, since string, zone *time.Location) error {
+	f, err := s.Compiler().Field(since)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--since: %w", err)
+	case f.Kind == schema.Date:
+		r.dates = newDates(zone, r.begin[0], r.now)
+	case f.Kind != schema.Timestamp:
+		return query.Errorf(query.CodeType, "--since %s is a %s, neither a date nor a timestamp", since, f.Kind)
+	}
+	r.since = s.Field(f)
+	return nil
+}
+
+// list reads the list of a parameter.
+func list(s *query.Study, args query.Arguments, parameter string) (*query.Events, error) {
 	e, err := s.Compiler().List(args.One(parameter))
 	if err != nil {
 		return nil, fmt.Errorf("--%s: %w", parameter, err)
 	}
-	return s.List(e, from, to)
+	return e, nil
 }
 
 // wanted finds the cell with a name.

@@ -39,10 +39,11 @@ type lanes struct {
 	seen  [bitmap.ChunkSize]uint64 // the periods with a return, as bits: of all, or of the person's own
 	ords  [bitmap.ChunkSize]uint16 // scratch
 	old   bitmap.Words             // scratch
+	own   bitmap.Words             // scratch
 }
 
 // lanesBytes is what a worker has of lanes.
-const lanesBytes = bitmap.ChunkSize*(8+8+2) + 2*bitmap.ChunkSize/8
+const lanesBytes = bitmap.ChunkSize*(8+8+2) + 3*bitmap.ChunkSize/8
 
 func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	if v.lanes == nil {
@@ -58,13 +59,7 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	if who.IsEmpty() {
 		return nil
 	}
-	err := c.Events(ctx, v.back, &who, func(e *query.StudyEvents) error {
-		for i := range e.Len() {
-			v.came(e.Who(i), e.Time(i))
-		}
-		return nil
-	})
-	if err != nil {
+	if err := v.returns(ctx, c, who); err != nil {
 		return err
 	}
 	for _, o := range who.AppendTo(v.ords[:0]) {
@@ -75,6 +70,22 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 		}
 	}
 	return nil
+}
+
+// returns finds the periods in which beginners come back.
+func (v *visitor) returns(ctx context.Context, c *query.StudyChunk, who bitmap.Set) error {
+	if v.told != nil {
+		var err error
+		if who, err = v.present(ctx, c, who); err != nil || who.IsEmpty() {
+			return err
+		}
+	}
+	return c.Events(ctx, v.back, &who, func(e *query.StudyEvents) error {
+		for i := range e.Len() {
+			v.came(e.Who(i), e.Time(i))
+		}
+		return nil
+	})
 }
 
 // beginners finds who of a chunk begins in one of the periods.
