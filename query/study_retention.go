@@ -60,10 +60,12 @@ func (c *StudyChunk) Numbers(ctx context.Context, of *StudyField, lo, hi int64, 
 // HasAny need not read the events.
 func (l *StudyList) IsPlain() bool { return l.list.isPlain() }
 
-// AppendAny appends the people whom HasAny returns. It keeps no memory of the chunk, so that
+// SetAny sets into to the people whom HasAny returns. It keeps no memory of the chunk, so that
 // many lists can be asked for.
-func (c *StudyChunk) AppendAny(ctx context.Context, l *StudyList, within *bitmap.Set, dst []uint16) ([]uint16, error) {
+func (c *StudyChunk) SetAny(ctx context.Context, l *StudyList, within *bitmap.Set, into *bitmap.Words) error {
 	defer c.w.release(c.w.used)
 	who, err := c.HasAny(ctx, l, within)
-	return who.AppendTo(dst), err
+	into.Clear()
+	into.Or(who)
+	return err
 }

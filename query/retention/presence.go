@@ -39,39 +39,124 @@ func (r *retention) presence(s *query.Study, back *query.Events) (*presence, err
 	return out, nil
 }
 
-// present is [visitor.returns] as far as presence tells; it returns of whom the events of the
-// period in which they began remain to be read.
-func (v *visitor) present(ctx context.Context, c *query.StudyChunk, who bitmap.Set) (rest bitmap.Set, err error) {
-	v.own.Clear()
+// sets have a bit for each person of a chunk.
+type sets struct {
+	cohorts []bitmap.Words // by cohort: who began
+	periods []bitmap.Words // by period: beginners with a returning event
+	days    []bitmap.Words // of one period, by day: likewise
+	own     bitmap.Words   // who came back in the period in which they began
+	unread  bitmap.Words   // whose events must be read to know that
+	cur     bitmap.Words   // scratch
+}
+
+// setsFor makes room for the sets of a worker.
+func (r *retention) setsFor(c *query.StudyChunk) (*sets, error) {
+	n, days := r.count(), 0
+	if r.dates != nil {
+		days = maxDays
+	}
+	if err := c.Keep(int64(2*n+days+3) * bitmap.ChunkSize / 8); err != nil {
+		return nil, err
+	}
+	return &sets{cohorts: make([]bitmap.Words, n), periods: make([]bitmap.Words, n), days: make([]bitmap.Words, days)}, nil
+}
+
+// maxDays is how many days a period has at most.
+const maxDays = 31
+
+// present counts the beginners of a chunk by what presence tells of them.
+func (v *visitor) present(ctx context.Context, c *query.StudyChunk, who bitmap.Set) (err error) {
+	if v.sets == nil {
+		if v.sets, err = v.setsFor(c); err != nil {
+			return err
+		}
+	}
+	clear(v.cohorts)
+	for _, o := range who.AppendTo(v.ords[:0]) {
+		v.cohorts[v.of(v.begun[o])].SetBit(o)
+	}
 	for p, l := range v.told.periods {
-		came, err := c.AppendAny(ctx, l, &who, v.ords[:0])
-		if err != nil {
-			return rest, err
+		if err := c.SetAny(ctx, l, &who, &v.sets.periods[p]); err != nil {
+			return err
 		}
-		for _, o := range came {
-			switch begun := v.begun[o]; {
-			case begun < v.begin[p]:
-				v.seen[o] |= 1 << p
-			case begun < v.begin[p+1]:
-				v.own.SetBit(o)
+	}
+	if err := v.inOwn(ctx, c); err != nil {
+		return err
+	}
+	for cohort := range v.cohorts {
+		v.people[cohort] += uint64(v.cohorts[cohort].Count())
+		if v.cell == (cell{cohort, -1}) {
+			c.Put(bitmap.FromWords(&v.cohorts[cohort]))
+		}
+		v.presentOf(c, cohort)
+	}
+	return nil
+}
+
+// presentOf counts a cohort.
+func (v *visitor) presentOf(c *query.StudyChunk, cohort int) {
+	last := v.last(cohort)
+	v.cur.Clear()
+	for i := range last + 1 {
+		k := i
+		if v.kind == "on-or-after" {
+			k = last - i
+		}
+		came := &v.own
+		if k > 0 {
+			came = &v.sets.periods[cohort+k]
+		}
+		if v.kind == "on" {
+			v.cur.Clear()
+		}
+		v.cur.Or(bitmap.FromWords(came))
+		v.cur.And(bitmap.FromWords(&v.cohorts[cohort]))
+		v.returned[cohort*v.count()+k] += uint64(v.cur.Count())
+		if v.cell == (cell{cohort, k}) {
+			c.Put(bitmap.FromWords(&v.cur))
+		}
+	}
+}
+
+// inOwn finds who came back in the period in which they began.
+func (v *visitor) inOwn(ctx context.Context, c *query.StudyChunk) error {
+	v.own.Clear()
+	v.unread.Clear()
+	day := 0
+	for p := range v.cohorts {
+		v.cur = v.cohorts[p]
+		v.cur.And(bitmap.FromWords(&v.sets.periods[p]))
+		who := bitmap.FromWords(&v.cur)
+		if v.dates == nil {
+			v.unread.Or(who)
+			continue
+		}
+		first := day
+		for ; day < len(v.dates.begin) && v.dates.begin[day] < v.begin[p+1]; day++ {
+			if err := c.SetAny(ctx, v.told.days[day], &who, &v.days[day-first]); err != nil {
+				return err
+			}
+		}
+		for _, o := range who.AppendTo(v.ords[:0]) {
+			for i := day - 1; i >= first && v.dates.begin[i] >= v.begun[o]; i-- {
+				if v.days[i-first].Has(o) {
+					v.own.SetBit(o)
+					break
+				}
 			}
 		}
 	}
-	rest = bitmap.FromWords(&v.own)
-	if v.dates == nil || rest.IsEmpty() {
-		return rest, nil
+	who := bitmap.FromWords(&v.unread)
+	if who.IsEmpty() {
+		return nil
 	}
-	for i, l := range v.told.days {
-		day := v.dates.begin[i]
-		came, err := c.AppendAny(ctx, l, &rest, v.ords[:0])
-		if err != nil {
-			return rest, err
-		}
-		for _, o := range came {
-			if v.begun[o] <= day {
-				v.seen[o] |= 1 << v.of(day)
-			}
+	if err := v.came(ctx, c, who); err != nil {
+		return err
+	}
+	for _, o := range who.AppendTo(v.ords[:0]) {
+		if v.seen[o]>>v.of(v.begun[o])&1 != 0 {
+			v.own.SetBit(o)
 		}
 	}
-	return bitmap.Set{}, nil
+	return nil
 }

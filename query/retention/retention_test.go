@@ -171,7 +171,7 @@ func ours(l *lanes, a *asked, begun time.Time, events []time.Time) (cohort int, 
 	v.begins(7, begun.UnixMilli())
 	for _, t := range events {
 		if within(t) {
-			v.came(7, t.UnixMilli())
+			v.comes(7, t.UnixMilli())
 		}
 	}
 	cohort, periods := v.periodsOf(7)

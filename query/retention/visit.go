@@ -30,6 +30,7 @@ type visitor struct {
 	*retention
 	*tally
 	*lanes
+	*sets // if presence tells
 }
 
 // lanes have a place for each person of a chunk.
@@ -39,11 +40,10 @@ type lanes struct {
 	seen  [bitmap.ChunkSize]uint64 // the periods with a return, as bits: of all, or of the person's own
 	ords  [bitmap.ChunkSize]uint16 // scratch
 	old   bitmap.Words             // scratch
-	own   bitmap.Words             // scratch
 }
 
 // lanesBytes is what a worker has of lanes.
-const lanesBytes = bitmap.ChunkSize*(8+8+2) + 3*bitmap.ChunkSize/8
+const lanesBytes = bitmap.ChunkSize*(8+8+2) + 2*bitmap.ChunkSize/8
 
 func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	if v.lanes == nil {
@@ -59,7 +59,10 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	if who.IsEmpty() {
 		return nil
 	}
-	if err := v.returns(ctx, c, who); err != nil {
+	if v.told != nil {
+		return v.present(ctx, c, who)
+	}
+	if err := v.came(ctx, c, who); err != nil {
 		return err
 	}
 	for _, o := range who.AppendTo(v.ords[:0]) {
@@ -72,17 +75,11 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	return nil
 }
 
-// returns finds the periods in which beginners come back.
-func (v *visitor) returns(ctx context.Context, c *query.StudyChunk, who bitmap.Set) error {
-	if v.told != nil {
-		var err error
-		if who, err = v.present(ctx, c, who); err != nil || who.IsEmpty() {
-			return err
-		}
-	}
+// came reads the returning events of beginners.
+func (v *visitor) came(ctx context.Context, c *query.StudyChunk, who bitmap.Set) error {
 	return c.Events(ctx, v.back, &who, func(e *query.StudyEvents) error {
 		for i := range e.Len() {
-			v.came(e.Who(i), e.Time(i))
+			v.comes(e.Who(i), e.Time(i))
 		}
 		return nil
 	})
@@ -122,8 +119,8 @@ func (v *visitor) begins(who uint16, t int64) {
 	}
 }
 
-// came says that a beginner had a returning event at a time from begin[0] to now.
-func (v *visitor) came(who uint16, t int64) {
+// comes says that a beginner had a returning event at a time from begin[0] to now.
+func (v *visitor) comes(who uint16, t int64) {
 	after := t - v.begun[who]
 	switch {
 	case after < v.lag:
