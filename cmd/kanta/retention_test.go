@@ -92,6 +92,14 @@ func TestRetentionPicture(t *testing.T) {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
 	contains(t, c.must(append(args, "--json")...), `{"name":"incomplete","unit":"bool"}`, `"rows":[{"cells":["2026-02-16:0","2026-02-16"],"values":["2026-02-16",8,0,0,0,false]}`, `["2026-02-23",0,0,0,null,true]`)
+	if got := strings.Fields(c.must(append(args, "--cell", "2026-02-16:1")...)); len(got) != 7 || got[0] != "p1" {
+		t.Errorf("the cell is %q", got)
+	}
+	_, stderr, code := c.run(append(args, "--cell", "2026-02-16:2")...)
+	contains(t, stderr, `retention has no cell "2026-02-16:2" here ("2026-02-16" are the people who began then, "2026-02-16:0" those`)
+	if code == exitOK {
+		t.Error("it went well")
+	}
 	c.terminal = true
 	contains(t, c.must(args...), `cohort      people      0      1
 2026-02-16       8     0   █ 88*

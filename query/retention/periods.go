@@ -74,11 +74,11 @@ func rolling(now int64, n int, per string) *periods {
 }
 
 func label(ms int64, per string) string {
-	if t := time.UnixMilli(ms).UTC(); per == "month" {
-		return t.Format("2006-01")
-	} else {
-		return t.Format(time.DateOnly)
+	form := time.DateOnly
+	if per == "month" {
+		form = "2006-01"
 	}
+	return time.UnixMilli(ms).UTC().Format(form)
 }
 
 func (p *periods) index() {

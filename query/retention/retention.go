@@ -181,8 +181,8 @@ func (r *retention) wanted(name string) error {
 			}
 		}
 	}
-	first := cell{0, 1}
-	return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("retention has no cell %q here", name), Hint: fmt.Sprintf("%q are the people who began then, %q those who came back in the period after", r.name(cell{0, -1}), r.name(first))}
+	return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("retention has no cell %q here", name),
+		Hint: fmt.Sprintf("%q are the people who began then, %q those of them who came back in that period", r.name(cell{0, -1}), r.name(cell{0, 0}))}
 }
 
 // name returns the name of a cell.
