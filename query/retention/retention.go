@@ -52,6 +52,7 @@ type retention struct {
 	since  *query.StudyField
 	dates  *dates // since is a date; nil: it is a timestamp
 	back   *query.StudyList
+	same   bool      // by calendar, first and back are one list: it is read once
 	told   *presence // who comes back is known without the events; nil: it is not
 	lag    int64     // ms from the beginning to the first instant at which an event is a return
 	kind   string
@@ -136,7 +137,7 @@ func (r *retention) beginWithEvent(s *query.Study, args query.Arguments, from, t
 	if err != nil {
 		return err
 	}
-	r.lag = 1
+	r.lag, r.same = 1, r.length == 0 && args.One("first") == args.One("return")
 	always, _ := query.Every()
 	if r.before, err = s.List(first, always, from); err == nil {
 		r.first, err = s.List(first, from, to)

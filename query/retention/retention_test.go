@@ -175,6 +175,19 @@ func ours(l *lanes, a *asked, begun time.Time, events []time.Time) (cohort int, 
 		}
 	}
 	cohort, periods := v.periodsOf(7)
+	if a.by == "calendar" && !a.since { // the same, read once and in another order
+		l.who.Clear()
+		for _, t := range slices.Backward(events) {
+			if l.who.Has(7) && within(t) {
+				v.again(7, t.UnixMilli())
+			} else if within(t) {
+				v.begins(7, t.UnixMilli())
+			}
+		}
+		if c, p := v.periodsOf(7); c != cohort || p != periods {
+			return -3, nil
+		}
+	}
 	v.add1(cohort, periods)
 	for k := range r.last(cohort) + 1 {
 		counted = append(counted, v.returned[cohort*a.n+k] == 1)

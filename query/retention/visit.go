@@ -62,8 +62,10 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	if v.told != nil {
 		return v.present(ctx, c, who)
 	}
-	if err := v.came(ctx, c, who); err != nil {
-		return err
+	if !v.same {
+		if err := v.came(ctx, c, who); err != nil {
+			return err
+		}
 	}
 	for _, o := range who.AppendTo(v.ords[:0]) {
 		cohort, periods := v.periodsOf(o)
@@ -98,7 +100,11 @@ func (v *visitor) beginners(ctx context.Context, c *query.StudyChunk) error {
 	rest := bitmap.AndNot(c.People, before, &v.old)
 	return c.Events(ctx, v.first, &rest, func(e *query.StudyEvents) error {
 		for i := range e.Len() {
-			v.begins(e.Who(i), e.Time(i))
+			if who, t := e.Who(i), e.Time(i); v.same && v.who.Has(who) {
+				v.again(who, t)
+			} else {
+				v.begins(who, t)
+			}
 		}
 		return nil
 	})
@@ -116,6 +122,16 @@ func (v *visitor) begins(who uint16, t int64) {
 	if !v.who.Has(who) || t < v.begun[who] {
 		v.who.SetBit(who)
 		v.begun[who], v.seen[who] = t, 0
+	}
+}
+
+// again says that a beginner had another event of the list that is both, and sees to which of
+// them is the first.
+func (v *visitor) again(who uint16, t int64) {
+	begun := v.begun[who]
+	if t != begun {
+		v.seen[who] |= 1 << v.of(max(t, begun))
+		v.begun[who] = min(t, begun)
 	}
 }
 
