@@ -31,10 +31,10 @@ func LocalDay(zone *time.Location, t int64) int64 {
 }
 
 // Numbers calls f with the ordered forms of the values from lo to hi that people of a set have
-// of a field, in ascending order of people.
+// of a field, in no order of people.
 func (c *StudyChunk) Numbers(ctx context.Context, of *StudyField, lo, hi int64, within bitmap.Set, f func(who uint16, n int64)) error {
 	if of.Formula != nil {
-		return c.Values(ctx, of, within, func(who uint16, v schema.Value) error {
+		return c.All(ctx, of, within, func(who uint16, v schema.Value) error {
 			if n := v.Ordered(); !v.IsAbsent() && lo <= n && n <= hi {
 				f(who, n)
 			}
