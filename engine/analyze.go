@@ -28,7 +28,7 @@ func (n *snapshot) Analyze(ctx context.Context, name, who string, args query.Arg
 		return query.Report{}, err
 	}
 	defer release()
-	r, _, free, err := n.analyze(ctx, q, name, args, "")
+	r, _, free, err := n.analyze(ctx, q, o, name, args, "")
 	defer free()
 	q.fill(&r.Answer)
 	return r, err
@@ -47,7 +47,7 @@ func (n *snapshot) AnalysisMembers(ctx context.Context, name, who string, args q
 		return query.Members{}, err
 	}
 	defer release()
-	r, study, free, err := n.analyze(ctx, q, name, args, cell)
+	r, study, free, err := n.analyze(ctx, q, &o.Options, name, args, cell)
 	defer free()
 	if err != nil {
 		return query.Members{}, err
@@ -65,7 +65,7 @@ func (n *snapshot) askWho(ctx context.Context, who string, o *query.Options) (*q
 }
 
 // analyze runs an analysis for a question, and returns what frees the memory that it keeps.
-func (n *snapshot) analyze(ctx context.Context, q *question, name string, args query.Arguments, cell string) (query.Report, *query.Study, func(), error) {
+func (n *snapshot) analyze(ctx context.Context, q *question, o *query.Options, name string, args query.Arguments, cell string) (query.Report, *query.Study, func(), error) {
 	var kept []func()
 	free := func() {
 		for _, f := range slices.Backward(kept) {
@@ -79,7 +79,7 @@ func (n *snapshot) analyze(ctx context.Context, q *question, name string, args q
 	if err != nil {
 		return query.Report{}, nil, free, err
 	}
-	s := query.NewStudy(ctx, q.view, q.p, &studyCompiler{n, query.Env{Now: q.options.Now}}, q.options)
+	s := query.NewStudy(ctx, q.view, q.p, &studyCompiler{n: n, q: q, o: o, env: query.Env{Now: q.options.Now}}, q.options)
 	s.Reserve = func(bytes int64) error {
 		f, err := n.db.cache.Reserve(bytes, "the "+name)
 		if err == nil {
@@ -94,9 +94,12 @@ func (n *snapshot) analyze(ctx context.Context, q *question, name string, args q
 	return r, s, free, err
 }
 
-// studyCompiler reads the texts of an analysis at a question's now.
+// studyCompiler reads the texts of an analysis at a question's now, and notes what they read
+// as it is now.
 type studyCompiler struct {
 	n   *snapshot
+	q   *question
+	o   *query.Options // as they were asked with
 	env query.Env
 }
 
@@ -111,11 +114,20 @@ func (c *studyCompiler) Node(text string) (query.Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.q.alsoCurrent(c.n.current(c.o, query.UsesOf(e.Root)))
 	return e.Root, nil
 }
 
 // Field implements [query.StudyCompiler].
 func (c *studyCompiler) Field(text string) (query.Field, error) {
+	f, err := c.field(text)
+	if err == nil {
+		c.q.alsoCurrent(c.n.current(c.o, query.UsesOfFields(f)))
+	}
+	return f, err
+}
+
+func (c *studyCompiler) field(text string) (query.Field, error) {
 	if c.n.s.Schema.Lookup(text) != nil || c.n.s.Schema.LookupComputed(text) != nil {
 		return c.n.field(text, c.env)
 	}
