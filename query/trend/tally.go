@@ -166,6 +166,7 @@ func (t *tally) add(o *tally) {
 type visitor struct {
 	*grouper
 	*tally
+	find  finder
 	slot  []int32         // of the events at hand
 	who   []*bitmap.Words // by slot: who has an event; nil: nobody had one yet
 	used  []int32         // those in which somebody is, of this chunk
@@ -224,28 +225,41 @@ func (v *visitor) block(e *query.StudyEvents) error {
 	return e.Measures(func(i int, n int64, x float64) { v.bytes += v.number(v.slot[i], n, x) })
 }
 
-// place finds the slots of events. Periods are of about one length.
+// place finds the slots of events.
 func (v *visitor) place(e *query.StudyEvents) error {
 	groups, err := v.of(e)
 	if err != nil {
 		return err
 	}
-	periods, all := v.periods, int32(v.groups())
-	first := periods[0].from
-	each := max(1, (periods[len(periods)-1].to-first)/int64(len(periods)))
+	all := int32(v.groups())
 	v.slot = v.slot[:0]
 	for i := range e.Len() {
-		t := e.Time(i)
-		at := min(int((t-first)/each), len(periods)-1)
-		for t < periods[at].from {
-			at--
-		}
-		for t >= periods[at].to {
-			at++
-		}
-		v.slot = append(v.slot, int32(at)*all+groups[i])
+		v.slot = append(v.slot, int32(v.find.of(e.Time(i)))*all+groups[i])
 	}
 	return nil
+}
+
+// finder finds the period of a time.
+type finder struct {
+	periods     []period
+	first, each int64 // each is the average of their lengths
+}
+
+func newFinder(periods []period) finder {
+	first := periods[0].from
+	return finder{periods, first, max(1, (periods[len(periods)-1].to-first)/int64(len(periods)))}
+}
+
+// of returns the place of the period that has a time in it; they are of about one length.
+func (a *finder) of(t int64) int {
+	at := min(int((t-a.first)/a.each), len(a.periods)-1)
+	for t < a.periods[at].from {
+		at--
+	}
+	for t >= a.periods[at].to {
+		at++
+	}
+	return at
 }
 
 // person adds somebody to a slot, and to those of the periods after it that are about it too.

@@ -275,7 +275,7 @@ func (t *trend) count(ctx context.Context, s *query.Study) (*tally, query.Answer
 	var mu sync.Mutex
 	var all []*tally
 	answer, err := s.Each(ctx, func() query.ChunkVisitor {
-		v := &visitor{grouper: newGrouper(t, list), tally: newTally(t)}
+		v := &visitor{grouper: newGrouper(t, list), tally: newTally(t), find: newFinder(t.periods)}
 		mu.Lock()
 		defer mu.Unlock()
 		all = append(all, v.tally)
