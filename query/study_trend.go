@@ -26,8 +26,7 @@ func (f *FloatSum) Add(x float64) {
 // AddSum adds a sum.
 func (f *FloatSum) AddSum(o *FloatSum) {
 	a, b := &f.s, &o.s
-	a.carry()
-	b.carry()
+	a.carry() // and b's digits have room for one more
 	for i := range a.digits {
 		a.digits[i] += b.digits[i]
 	}
