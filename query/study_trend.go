@@ -1,6 +1,9 @@
 package query
 
 import (
+	"context"
+
+	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/timeline"
 )
 
@@ -60,3 +63,18 @@ func Quotient(sum timeline.Int128, scale uint8, n uint64) float64 {
 // IsPlain reports whether a list is all events of a type in its window: then [StudyChunk.HasAny]
 // is told by what is kept of days, and reads few events.
 func (l *StudyList) IsPlain() bool { return l.list.isPlain() }
+
+// EachHasAny calls f with who of within has an event of each of some lists. The set is valid
+// during the call.
+func (c *StudyChunk) EachHasAny(ctx context.Context, lists []*StudyList, within *bitmap.Set, f func(i int, who bitmap.Set)) error {
+	for i, l := range lists {
+		used := c.w.used
+		who, err := c.HasAny(ctx, l, within)
+		if err != nil {
+			return err
+		}
+		f(i, who)
+		c.w.release(used)
+	}
+	return nil
+}

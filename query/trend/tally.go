@@ -171,6 +171,7 @@ type visitor struct {
 	who   []*bitmap.Words // by slot: who has an event; nil: nobody had one yet
 	used  []int32         // those in which somebody is, of this chunk
 	is    []bool          // by slot: it is among them
+	all   bitmap.Words    // of several slots
 	bytes int64           // that are kept and not yet taken from the store
 	begun bool
 }
@@ -184,7 +185,12 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	if err := v.begin(ctx, c); err != nil {
 		return err
 	}
-	err := c.Events(ctx, v.list, &c.People, func(e *query.StudyEvents) error { return v.block(e) })
+	var err error
+	if len(v.each) > 0 {
+		err = c.EachHasAny(ctx, v.each, &c.People, func(i int, who bitmap.Set) { v.whoOf(int32(i)).Or(who) })
+	} else {
+		err = c.Events(ctx, v.list, &c.People, v.block)
+	}
 	if err != nil {
 		return err
 	}
@@ -207,7 +213,7 @@ func (v *visitor) block(e *query.StudyEvents) error {
 		return nil
 	case m < sum:
 		for i, slot := range v.slot {
-			v.person(slot, e.Who(i))
+			v.whoOf(slot).SetBit(e.Who(i))
 		}
 		return nil
 	case m == distinct:
@@ -262,31 +268,45 @@ func (a *finder) of(t int64) int {
 	return at
 }
 
-// person adds somebody to a slot, and to those of the periods after it that are about it too.
-func (v *visitor) person(slot int32, who uint16) {
-	for k := range int32(v.back) + 1 {
-		at := slot + k*int32(v.groups())
-		if int(at) >= len(v.who) {
-			return
-		}
-		if v.who[at] == nil {
-			v.who[at] = new(bitmap.Words)
-			v.bytes += int64(8 * len(v.who[at]))
-		}
-		if !v.is[at] {
-			v.is[at] = true
-			v.used = append(v.used, at)
-		}
-		v.who[at].SetBit(who)
+// whoOf returns the people of a slot, for more of them.
+func (v *visitor) whoOf(slot int32) *bitmap.Words {
+	if v.who[slot] == nil {
+		v.who[slot] = new(bitmap.Words)
+		v.bytes += int64(8 * len(v.who[slot]))
 	}
+	if !v.is[slot] {
+		v.is[slot] = true
+		v.used = append(v.used, slot)
+	}
+	return v.who[slot]
 }
 
 // finish counts the people of the chunk.
 func (v *visitor) finish() {
-	for _, at := range v.used {
-		v.n[at] += uint64(v.who[at].Count())
-		v.who[at].Clear()
-		v.is[at] = false
+	if v.back == 0 {
+		for _, slot := range v.used {
+			v.n[slot] += uint64(v.who[slot].Count())
+		}
+	} else {
+		v.finishBack()
+	}
+	for _, slot := range v.used {
+		v.who[slot].Clear()
+		v.is[slot] = false
 	}
 	v.used = v.used[:0]
+}
+
+// finishBack counts the people of the periods before, too.
+func (v *visitor) finishBack() {
+	groups := v.groups()
+	for slot := v.back * groups; slot < len(v.who) && len(v.used) > 0; slot++ {
+		v.all.Clear()
+		for at := slot - v.back*groups; at <= slot; at += groups {
+			if v.is[at] {
+				v.all.Or(bitmap.Set{Form: bitmap.Dense, Words: v.who[at]})
+			}
+		}
+		v.n[slot] += uint64(v.all.Count())
+	}
 }

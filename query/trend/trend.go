@@ -29,6 +29,9 @@ const (
 
 	// DefaultPeriods is how many periods are shown when nobody says.
 	DefaultPeriods = 30
+
+	// maxEach is up to how many periods each is asked by itself who has an event of it.
+	maxEach = 400
 )
 
 const name = "trend"
@@ -73,6 +76,8 @@ type trend struct {
 
 	by  []*split
 	top int
+
+	each []*query.StudyList // by period, where people are counted by who has an event of it
 }
 
 func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Report, error) {
@@ -272,6 +277,9 @@ func (t *trend) count(ctx context.Context, s *query.Study) (*tally, query.Answer
 	if err != nil {
 		return nil, query.Answer{}, err
 	}
+	if err := t.prepareEach(s, list); err != nil {
+		return nil, query.Answer{}, err
+	}
 	var mu sync.Mutex
 	var all []*tally
 	answer, err := s.Each(ctx, func() query.ChunkVisitor {
@@ -289,6 +297,26 @@ func (t *trend) count(ctx context.Context, s *query.Study) (*tally, query.Answer
 		total.add(part)
 	}
 	return total, answer, nil
+}
+
+// prepareEach makes a list ready for each period, if it is cheaper to ask who has an event of
+// it than to read all events: the store keeps who has any on a day of UTC, and reads the
+// events of a day that a border cuts.
+func (t *trend) prepareEach(s *query.Study, all *query.StudyList) error {
+	if t.measure < people || t.measure > people28 || len(t.by) > 0 || t.calendar.per == "hour" || len(t.periods) > maxEach || !all.IsPlain() {
+		return nil
+	}
+	if t.calendar.per == "day" && slices.ContainsFunc(t.periods, func(p period) bool { return p.from%(24*hourMS) != 0 }) {
+		return nil
+	}
+	for _, p := range t.periods {
+		list, err := t.read(s, p.from, p.to)
+		if err != nil {
+			return err
+		}
+		t.each = append(t.each, list)
+	}
+	return nil
 }
 
 // collect puts the people of the cell that is wanted: those who have an event of the list
