@@ -216,6 +216,7 @@ func TestTrendChunks(t *testing.T) {
 			}
 		})
 	}
+	defer m.outOfMemory()
 	counts, sums := map[[2]int64]int64{}, map[[2]int64]int64{}
 	who, seen := map[[2]int64]int64{}, map[[3]int64]bool{}
 	numbers := map[[2]int64][]int64{}
@@ -249,6 +250,37 @@ func TestTrendChunks(t *testing.T) {
 				t.Errorf("%s: row %v: %d, want %d", measure, row.Values, got, want)
 			}
 		}
+	}
+}
+
+// outOfMemory makes sure that a trend takes what it keeps from the store's budget, and gives
+// it back.
+func (m *actModel) outOfMemory() {
+	m.t.Helper()
+	var taken []func()
+	for {
+		free, err := m.db.cache.Reserve(1<<20, "test")
+		if err != nil {
+			break
+		}
+		taken = append(taken, free)
+	}
+	for i, free := range taken {
+		if i < 2 { // for the question; the numbers take more
+			free()
+		}
+		defer free()
+	}
+	before := m.db.cache.Reserved()
+	for measure, fits := range map[string]bool{"avg": true, "median": false} {
+		args := query.Arguments{"event": {"buy"}, "measure": {measure}, "of": {"e.amount"}}
+		_, err := m.db.Analyze(m.t.Context(), "trend", "", args, nil)
+		if (err == nil) != fits || err != nil && !(errors.Is(err, &query.Error{Code: query.CodeBudget}) && strings.Contains(err.Error(), "the trend")) {
+			m.t.Errorf("%s with little memory: %v", measure, err)
+		}
+	}
+	if after := m.db.cache.Reserved(); after != before {
+		m.t.Errorf("%d bytes are kept for good", after-before)
 	}
 }
 

@@ -57,6 +57,13 @@
 // those who have one in that group. A value that has a " or | in it or begins with ( is
 // quoted, as Go does. With compare the second cell of a row is that of the period before.
 //
+// # Memory
+//
+// Taken from the store's budget: 32 bytes for each period and group, of people 8 KiB more; of
+// median and p90 24 bytes for each number, of distinct 36 for each value of a row, of a sum
+// of floats 600 for each row; all on each core. With by the values are counted first, 66 bytes
+// each and those of strings that have no code; then everything is read again.
+//
 // # Worked example
 //
 // It is 2026-06-15, noon in Greenwich. Three people buy:
