@@ -1,9 +1,12 @@
 package query
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/kantadb/kanta/index/schema"
 )
 
 // TestFloatSumOfParts compares a sum of sums with the sum of all.
@@ -37,6 +40,51 @@ func TestFloatSumOfParts(t *testing.T) {
 		got, want := sum.Value(), all.value()
 		if math.Float64bits(got) != math.Float64bits(want) && !(math.IsNaN(got) && math.IsNaN(want)) {
 			t.Fatalf("%v, want %v", got, want)
+		}
+	}
+}
+
+// TestStudyEventsMemory: where little memory is left for what a list's events come after, it
+// is read for fewer people at a time, and each event is handed out once.
+func TestStudyEventsMemory(t *testing.T) {
+	profiles := map[uint32]*memProfile{}
+	for o := range uint32(5) {
+		p := &memProfile{key: string(rune('a' + o)), values: actValues{}, events: map[schema.EventID][]memAct{}}
+		for i := range int64(100) {
+			p.events[eOpen] = append(p.events[eOpen], memAct{time: i * 1000})
+		}
+		profiles[o] = p
+	}
+	v := newMemView(memSchema(), profiles, 1, true, 3)
+	who, err := Prepare(t.Context(), &Const{Value: True}, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewStudy(t.Context(), v, who, nil, Options{Parallelism: 1})
+	list := *ever(eOpen)
+	list.Then = &Then{ever(eOpen), 1000}
+	l, err := s.List(&list, math.MinInt64, math.MaxInt64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[uint16]int{}
+	_, err = s.Each(t.Context(), func() ChunkVisitor {
+		return func(ctx context.Context, c *StudyChunk) error {
+			c.w.eventsOf(nil).most = 150 * gatheredBytes
+			return c.Events(ctx, l, &c.People, func(e *StudyEvents) error {
+				for i := range e.Len() {
+					got[e.Who(i)]++
+				}
+				return nil
+			})
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for o := range uint16(5) {
+		if got[o] != 99 {
+			t.Errorf("%d has %d events, want 99", o, got[o])
 		}
 	}
 }
