@@ -131,13 +131,13 @@ func (s vectorStore) members(text string) map[string]bool {
 // readVectors reads a file of published test vectors.
 func readVectors(t *testing.T, name string, into any) {
 	t.Helper()
-	if err := json.Unmarshal(readPublished(t, "funnel_vectors", name), into); err != nil {
+	if err := json.Unmarshal(publishedText(t, "funnel_vectors", name), into); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// readPublished reads a file of the reference data.
-func readPublished(t *testing.T, name ...string) []byte {
+// publishedText returns a file of the reference data.
+func publishedText(t *testing.T, name ...string) []byte {
 	t.Helper()
 	folder := os.Getenv("KANTA_REFDATA")
 	if folder == "" && os.Getenv("CI") == "true" {

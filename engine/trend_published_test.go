@@ -16,7 +16,7 @@ import (
 // TestTrendPublished measures the months of the CDNOW sample (Fader and Hardie): what they add
 // up to is published, each is compared with a loop over the file.
 func TestTrendPublished(t *testing.T) {
-	lines := strings.Split(strings.TrimSpace(string(readPublished(t, "cdnow", "CDNOW_sample.txt"))), "\n")
+	lines := strings.Split(strings.TrimSpace(string(publishedText(t, "cdnow", "CDNOW_sample.txt"))), "\n")
 	m := &actModel{t: t}
 	m.set(time.Date(1998, 7, 1, 0, 0, 0, 0, time.UTC))
 	var err error
