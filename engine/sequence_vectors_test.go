@@ -131,6 +131,14 @@ func (s vectorStore) members(text string) map[string]bool {
 // readVectors reads a file of published test vectors.
 func readVectors(t *testing.T, name string, into any) {
 	t.Helper()
+	if err := json.Unmarshal(publishedText(t, "funnel_vectors", name), into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// publishedText returns a file of the reference data.
+func publishedText(t *testing.T, name ...string) []byte {
+	t.Helper()
 	folder := os.Getenv("KANTA_REFDATA")
 	if folder == "" && os.Getenv("CI") == "true" {
 		t.Fatal("KANTA_REFDATA is not set: name the folder of reference data")
@@ -138,13 +146,11 @@ func readVectors(t *testing.T, name string, into any) {
 	if folder == "" {
 		t.Skip("KANTA_REFDATA names no folder of reference data")
 	}
-	text, err := os.ReadFile(filepath.Join(folder, "funnel_vectors", name))
+	text, err := os.ReadFile(filepath.Join(append([]string{folder}, name...)...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(text, into); err != nil {
-		t.Fatal(err)
-	}
+	return text
 }
 
 // TestSequenceVectors asks the published cases of ClickHouse's sequence functions. Where

@@ -44,8 +44,10 @@ const (
 	ParameterDuration                        // see ParseSpan
 	ParameterProperty                        // the name of a property of an event type
 	ParameterText                            // what the analysis says of it
-	ParameterField                           // an attribute, or an expression of a person: signup_date
-	ParameterZone                            // the IANA name of a time zone, such as Europe/Rome
+	ParameterMeasure                         // an expression over one event e: e.amount * e.quantity
+	ParameterField                           // e.NAME, a property of the event; or an attribute or expression of a person
+	ParameterDate                            // 2026-12-31
+	ParameterZone                            // a time zone by its IANA name: Europe/Rome
 )
 
 // Arguments are the texts of parameters, in the order in which they were given.

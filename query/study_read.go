@@ -67,7 +67,9 @@ func (s *Study) Measure(f *Fold, from, to int64) (*StudyList, error) {
 func (c *StudyChunk) Events(ctx context.Context, l *StudyList, within *bitmap.Set, f func(e *StudyEvents) error) error {
 	e := c.w.eventsOf(within)
 	defer e.release(e.mark())
-	return c.w.eachEvent(ctx, l.list, within, func(h *hits) error { return f(&StudyEvents{h, l}) })
+	return c.w.inParts(within, func(within *bitmap.Set) error { // memory runs out before the first event, if it does
+		return c.w.eachEvent(ctx, l.list, within, func(h *hits) error { return f(&StudyEvents{h, l}) })
+	})
 }
 
 // StudyField is an attribute, or an expression, that a study can read of people.

@@ -60,12 +60,17 @@ func (c *StudyChunk) Numbers(ctx context.Context, of *StudyField, lo, hi int64, 
 // HasAny need not read the events.
 func (l *StudyList) IsPlain() bool { return l.list.isPlain() }
 
-// SetAny sets into to the people whom HasAny returns. It keeps no memory of the chunk, so that
-// many lists can be asked for.
-func (c *StudyChunk) SetAny(ctx context.Context, l *StudyList, within *bitmap.Set, into *bitmap.Words) error {
-	defer c.w.release(c.w.used)
-	who, err := c.HasAny(ctx, l, within)
-	into.Clear()
-	into.Or(who)
-	return err
+// EachHasAny calls f with who of within has an event of each of some lists. The set is valid
+// during the call: so many lists can be asked for.
+func (c *StudyChunk) EachHasAny(ctx context.Context, lists []*StudyList, within *bitmap.Set, f func(i int, who bitmap.Set)) error {
+	for i, l := range lists {
+		used := c.w.used
+		who, err := c.HasAny(ctx, l, within)
+		if err != nil {
+			return err
+		}
+		f(i, who)
+		c.w.release(used)
+	}
+	return nil
 }

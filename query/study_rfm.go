@@ -76,12 +76,3 @@ func (s *Study) Keys(ctx context.Context, ordinals []uint32, f func(key []byte) 
 	}
 	return nil
 }
-
-// FloatTotal adds floats exactly and rounds once; see floatSum. The zero FloatTotal is 0.
-type FloatTotal struct{ sum floatSum }
-
-// Add adds a float.
-func (t *FloatTotal) Add(x float64) { t.sum.add(x) }
-
-// Value returns the sum. Nothing may follow.
-func (t *FloatTotal) Value() float64 { return t.sum.value() }

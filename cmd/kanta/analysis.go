@@ -22,7 +22,7 @@ import (
 // flags and JSON are made of the table of all analyses.
 type picture struct {
 	long, example string
-	bar           string // the column of shares that is drawn; "": none
+	bar           string // the column that is drawn: a share of 1, else of the largest; "": none
 
 	draw func(t *query.ReportTable) (text string, ok bool) // draws some tables another way; nil: none
 }
@@ -76,6 +76,20 @@ periods later "2026-06-01:2".`,
   kanta retention 'country == "FI"' --since signup_date --return app_open --kind on-or-after
   kanta retention --first purchase --return purchase --save-as back --cell 2026-06-01:1`,
 		draw: drawRetention,
+	},
+	"trend": {
+		long: `A measure of an event over time, one row for each hour, day, week or month of a zone's
+calendar: how many events or people, or the sum, average, least, greatest, median, 90th
+percentile of a number made of each event, or how many different values a property has.
+--by splits it by an attribute, country, or a property of the event, e.product. Without
+--from there are 30 periods up to now. "go doc ./query/trend" has every rule.
+
+The people of a row are the cell "2026-06-13", with --by "2026-06-13|FI": those who have an
+event of the list in that period.`,
+		example: `  kanta trend --event purchase --measure people --per week --zone Europe/Rome
+  kanta trend 'country == "FI"' --event purchase --measure sum --of 'e.price * e.quantity' --compare previous
+  kanta trend --event 'search.filter(e, e.results == 0)' --by e.text --top 5 --from 2026-06-01`,
+		bar: "value",
 	},
 }
 
@@ -317,7 +331,7 @@ func writeReportCSV(r *query.Report, w io.Writer) error {
 	return nil
 }
 
-// writeReport writes the tables for people, with a bar for a share.
+// writeReport writes the tables for people, with a bar for a share or a number.
 func (a *app) writeReport(r *query.Report, w io.Writer, terminal bool) error {
 	if terminal {
 		a.noteCurrent(r.Answer)
@@ -340,7 +354,7 @@ func (a *app) writeReport(r *query.Report, w io.Writer, terminal bool) error {
 			if c.Unit != query.UnitText {
 				name = "#" + name
 			}
-			if c.Name == pictures[r.Analysis].bar {
+			if c.Name == pictures[r.Analysis].bar && c.Unit != query.UnitText {
 				bar = k
 			}
 			head = append(head, name)
@@ -350,13 +364,14 @@ func (a *app) writeReport(r *query.Report, w io.Writer, terminal bool) error {
 		}
 		out := a.newTable(head...)
 		out.terminal = terminal
+		all := fullBar(&t, bar)
 		for _, row := range t.Rows {
 			cells := make([]any, 0, len(head))
 			for k, v := range row.Values {
 				cells = append(cells, out.value(v, t.Columns[k].Unit))
 			}
 			if bar >= 0 && terminal {
-				cells = append(cells, drawn(row.Values[bar]))
+				cells = append(cells, drawn(size(row.Values[bar])/all))
 			}
 			out.add(cells...)
 		}
@@ -408,9 +423,32 @@ func longDuration(d time.Duration) string {
 // barWidth is how many characters all is.
 const barWidth = 24
 
-// drawn is a share as a bar, to an eighth of a character.
-func drawn(v schema.Value) string {
-	eighths := int(v.Float()*barWidth*8 + 0.5)
+// fullBar is how much all of a bar is: 1 of shares, else the largest of the column.
+func fullBar(t *query.ReportTable, column int) float64 {
+	if column < 0 || t.Columns[column].Unit == query.UnitShare {
+		return 1
+	}
+	most := 0.0
+	for _, row := range t.Rows {
+		most = max(most, size(row.Values[column]))
+	}
+	return most
+}
+
+// size is how much a value is beside others of its column.
+func size(v schema.Value) float64 {
+	if v.Kind() == schema.Float {
+		return v.Float()
+	}
+	return float64(v.Ordered())
+}
+
+// drawn is a share as a bar, to an eighth of a character; less than nothing is none.
+func drawn(share float64) string {
+	if !(share > 0 && share <= 1) { // of nothing it is no number
+		return ""
+	}
+	eighths := int(share*barWidth*8 + 0.5)
 	bar := strings.Repeat("█", eighths/8)
 	if rest := eighths % 8; rest > 0 {
 		bar += string(rune('▉' + 7 - rest))

@@ -6,16 +6,18 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/funnel"
 	"github.com/kantadb/kanta/query/overlap"
 	"github.com/kantadb/kanta/query/retention"
 	"github.com/kantadb/kanta/query/rfm"
 	"github.com/kantadb/kanta/query/syntax"
+	"github.com/kantadb/kanta/query/trend"
 )
 
 // All are the analyses, in the order in which they are shown.
-var All = []*query.Analysis{&funnel.Analysis, &overlap.Analysis, &rfm.Analysis, &retention.Analysis} //tidy:constant
+var All = []*query.Analysis{&trend.Analysis, &rfm.Analysis, &funnel.Analysis, &retention.Analysis, &overlap.Analysis} //tidy:constant
 
 // MaxRepeated bounds how often a parameter is given: each is read for everybody.
 const MaxRepeated = 100
@@ -84,6 +86,10 @@ func checkText(p *query.Parameter, text string) error {
 	case query.ParameterDuration:
 		if _, err := query.ParseSpan(text); err != nil {
 			return &query.Error{Code: err.Code, Message: "--" + p.Name + ": " + err.Message, Hint: err.Hint}
+		}
+	case query.ParameterDate:
+		if _, err := schema.ParseOrdered(schema.Date, 0, []byte(text), nil); err != nil {
+			return query.Errorf(query.CodeInvalid, "--%s is a date such as 2026-12-31, not %q", p.Name, text)
 		}
 	case query.ParameterZone:
 		if _, err := syntax.Zone(text); err != nil {

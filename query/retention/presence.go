@@ -75,10 +75,12 @@ func (v *visitor) present(ctx context.Context, c *query.StudyChunk, who bitmap.S
 	for _, o := range who.AppendTo(v.ords[:0]) {
 		v.cohorts[v.of(v.begun[o])].SetBit(o)
 	}
-	for p, l := range v.told.periods {
-		if err := c.SetAny(ctx, l, &who, &v.sets.periods[p]); err != nil {
-			return err
-		}
+	err = c.EachHasAny(ctx, v.told.periods, &who, func(p int, who bitmap.Set) {
+		v.sets.periods[p].Clear()
+		v.sets.periods[p].Or(who)
+	})
+	if err != nil {
+		return err
 	}
 	if err := v.inOwn(ctx, c); err != nil {
 		return err
@@ -132,10 +134,15 @@ func (v *visitor) inOwn(ctx context.Context, c *query.StudyChunk) error {
 			continue
 		}
 		first := day
-		for ; day < len(v.dates.begin) && v.dates.begin[day] < v.begin[p+1]; day++ {
-			if err := c.SetAny(ctx, v.told.days[day], &who, &v.days[day-first]); err != nil {
-				return err
-			}
+		for day < len(v.dates.begin) && v.dates.begin[day] < v.begin[p+1] {
+			day++
+		}
+		err := c.EachHasAny(ctx, v.told.days[first:day], &who, func(i int, who bitmap.Set) {
+			v.days[i].Clear()
+			v.days[i].Or(who)
+		})
+		if err != nil {
+			return err
 		}
 		for _, o := range who.AppendTo(v.ords[:0]) {
 			for i := day - 1; i >= first && v.dates.begin[i] >= v.begun[o]; i-- {

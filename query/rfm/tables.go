@@ -11,8 +11,8 @@ import (
 // total is what the people of a row come to.
 type total struct {
 	people uint64
-	wide                     // of ints
-	floats *query.FloatTotal // of floats
+	wide                   // of ints
+	floats *query.FloatSum // of floats
 }
 
 // wide is a sum of 128 bits, high * 2^64 + low.
@@ -49,7 +49,7 @@ func (a *rfm) tables(p *people, cuts [dimensions][]schema.Value) []query.ReportT
 			t.people++
 			if a.units[amount].float {
 				if t.floats == nil {
-					t.floats = new(query.FloatTotal)
+					t.floats = new(query.FloatSum)
 				}
 				t.floats.Add(schema.FloatFromOrdered(x))
 			} else {

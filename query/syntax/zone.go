@@ -13,7 +13,9 @@ func Zone(name string) (*time.Location, error) {
 	z := new(zones)
 	l, err := z.find(name)
 	if err != nil {
-		return nil, &query.Error{Code: query.CodeUnknownName, Message: err.Error(), Hint: didYouMean(name, z.names())}
+		e := query.Errorf(query.CodeUnknownName, "%w", err)
+		e.Hint = didYouMean(name, z.names())
+		return nil, e
 	}
 	return l, nil
 }

@@ -1,0 +1,147 @@
+package trend
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
+	"github.com/kantadb/kanta/query"
+)
+
+// live says which groups have an event in any period; others have no rows.
+func (t *trend) live(total *tally) []bool {
+	out := make([]bool, t.groups())
+	out[0] = len(t.by) == 0
+	for slot, n := range total.events {
+		if n > 0 {
+			out[slot%len(out)] = true
+		}
+	}
+	return out
+}
+
+// cell names the people of a period and group.
+func (t *trend) cell(at, group int) string {
+	_, names := t.names(group)
+	return strings.Join(append([]string{t.periods[at].label}, names...), "|")
+}
+
+// table makes the report's table.
+func (t *trend) table(total *tally) (query.ReportTable, error) {
+	out := query.ReportTable{Name: "periods", Columns: []query.ReportColumn{{Name: "period", Unit: query.UnitText}}}
+	for _, by := range t.by {
+		out.Columns = append(out.Columns, query.ReportColumn{Name: by.name, Unit: query.UnitText})
+	}
+	out.Columns = append(out.Columns, query.ReportColumn{Name: "value", Unit: query.UnitNumber})
+	if t.compare {
+		out.Columns = append(out.Columns, query.ReportColumn{Name: "previous", Unit: query.UnitNumber})
+	}
+	if t.average > 0 {
+		out.Columns = append(out.Columns, query.ReportColumn{Name: "average", Unit: query.UnitNumber})
+	}
+	values := make([]schema.Value, t.slots())
+	for slot := range values {
+		var err error
+		if values[slot], err = total.result(slot); err != nil {
+			return out, err
+		}
+	}
+	live, groups := t.live(total), t.groups()
+	for at := len(t.periods) - t.shown; at < len(t.periods); at++ {
+		for group := range groups {
+			if !live[group] {
+				continue
+			}
+			slot := at*groups + group
+			row := query.ReportRow{Cells: []string{t.cell(at, group)}, Values: []schema.Value{schema.StringValue(t.periods[at].label)}}
+			texts, _ := t.names(group)
+			for _, text := range texts {
+				row.Values = append(row.Values, schema.StringValue(text))
+			}
+			row.Values = append(row.Values, values[slot])
+			if t.compare {
+				row.Cells = append(row.Cells, t.cell(at-t.shown, group))
+				row.Values = append(row.Values, values[slot-t.shown*groups])
+			}
+			if t.average > 0 {
+				row.Values = append(row.Values, t.moving(values, at, group))
+			}
+			out.Rows = append(out.Rows, row)
+		}
+	}
+	return out, nil
+}
+
+// moving returns the average of a group over the periods shown up to one; absent if there
+// are too few, or one has no value.
+func (t *trend) moving(values []schema.Value, at, group int) schema.Value {
+	first := at - t.average + 1
+	if first < len(t.periods)-t.shown {
+		return schema.Value{}
+	}
+	var exact timeline.Int128
+	var float query.FloatSum
+	scale := uint8(0)
+	for ; first <= at; first++ {
+		switch v := values[first*t.groups()+group]; v.Kind() {
+		case schema.Absent:
+			return v
+		case schema.Float:
+			float.Add(v.Float())
+		default:
+			exact, scale = exact.Add(v.Ordered()), v.Scale()
+		}
+	}
+	if exact == (timeline.Int128{}) {
+		return schema.FloatValue(float.Value() / float64(t.average))
+	}
+	return schema.FloatValue(query.Quotient(exact, scale, uint64(t.average)))
+}
+
+// result returns what was measured of a slot.
+func (t *tally) result(slot int) (schema.Value, error) {
+	of, n := t.trend, t.n[slot]
+	switch of.measure {
+	case count:
+		return schema.IntValue(int64(t.events[slot])), nil
+	case people, people7, people28:
+		return schema.IntValue(int64(n)), nil
+	case distinct:
+		return schema.IntValue(int64(len(t.sets[slot]))), nil
+	case sum:
+		return t.sum(slot)
+	}
+	if n == 0 {
+		return schema.Value{}, nil
+	}
+	switch of.measure {
+	case avg:
+		if of.kind == schema.Float {
+			return schema.FloatValue(t.floats[slot].Value() / float64(n)), nil
+		}
+		return schema.FloatValue(query.Quotient(t.exact[slot], of.scale, n)), nil
+	case median:
+		slices.Sort(t.lists[slot])
+		return schema.FromOrdered(of.kind, of.scale, t.lists[slot][(n+1)/2-1]), nil
+	case p90:
+		slices.Sort(t.lists[slot])
+		return schema.FromOrdered(of.kind, of.scale, t.lists[slot][(9*n+9)/10-1]), nil
+	}
+	return schema.FromOrdered(of.kind, of.scale, t.ends[slot]), nil
+}
+
+func (t *tally) sum(slot int) (schema.Value, error) {
+	of := t.trend
+	if of.kind == schema.Float {
+		if t.floats[slot] == nil {
+			return schema.FloatValue(0), nil
+		}
+		return schema.FloatValue(t.floats[slot].Value()), nil
+	}
+	n, ok := t.exact[slot].Int64()
+	if !ok {
+		return schema.Value{}, &query.Error{Code: query.CodeLimit, Message: "the sum of " + of.cell(slot/of.groups(), slot%of.groups()) + " does not fit a " + of.kind.String(), Hint: "shorter periods, or --measure avg"}
+	}
+	return schema.FromOrdered(of.kind, of.scale, n), nil
+}
