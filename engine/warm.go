@@ -70,7 +70,7 @@ func (w *warmer) takeIn() bool {
 			ids.takeIn(warmBatches)
 			left = len(ids.read)
 		}}
-		if w.db.send(r) != nil || r.err != nil {
+		if w.db.send(r) != nil || r.err != nil || left > 0 && !w.pause() {
 			return false
 		}
 	}
@@ -94,6 +94,11 @@ func (w *warmer) step(read func(s *state) error) bool {
 	if err != nil || w.ctx.Err() != nil {
 		return false
 	}
+	return w.pause()
+}
+
+// pause pauses if the spell has been long, and reports whether to go on.
+func (w *warmer) pause() bool {
 	spell := time.Since(w.began)
 	if spell < warmSpell {
 		return true
