@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -123,6 +125,9 @@ their keys, or put into a list with --save-as.
 		Args:    rangeArgs(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			who := strings.Join(args, "")
+			if err := f.noneEmpty(c, args); err != nil {
+				return err
+			}
 			return a.withStore(func(s store) error { return f.run(c.Context(), a, s, an, who) })
 		},
 	}
@@ -138,6 +143,22 @@ their keys, or put into a list with --save-as.
 	a.completeFlag(c, "save-as", a.listNames)
 	f.ask.add(c)
 	return c
+}
+
+// noneEmpty refuses what was given as an empty text, such as a variable of the shell that is
+// not set: an analysis of everybody would be the answer to another question.
+func (f *analysisFlags) noneEmpty(c *cobra.Command, args []string) error {
+	if len(args) > 0 && strings.TrimSpace(args[0]) == "" {
+		return usagef("the expression is empty; leave it out for everybody")
+	}
+	texts := map[string]*string{"cell": &f.cell, "save-as": &f.saveAs, "output": &f.output}
+	maps.Copy(texts, f.one)
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		if *texts[name] == "" && c.Flags().Changed(name) {
+			return usagef("--%s is empty", name)
+		}
+	}
+	return nil
 }
 
 func (f *analysisFlags) addParameter(a *app, c *cobra.Command, p *query.Parameter) {

@@ -261,7 +261,7 @@ func (f *funnel) wanted(cell string) error {
 	}
 	number, stay := strings.CutSuffix(cell, ":dropped")
 	k, err := strconv.Atoi(number)
-	if err != nil || k < 1 || k > len(f.texts) {
+	if err != nil || k < 1 || k > len(f.texts) || stay && k == len(f.texts) { // whoever is at the end has not dropped
 		return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("a funnel of %d steps has no cell %q", len(f.texts), cell), Hint: `"2" are the people of step 2, "2:dropped" those of them who went no further`}
 	}
 	f.cell, f.stay = k-1, stay

@@ -153,7 +153,7 @@ func (r *retention) beginSince(s *query.Study, since string, zone *time.Location
 	case f.Kind == schema.Date:
 		r.dates = newDates(zone, r.begin[0], r.now)
 	case f.Kind != schema.Timestamp:
-		return query.Errorf(query.CodeType, "--since %s is a %s, neither a date nor a timestamp", since, f.Kind)
+		return query.Errorf(query.CodeType, "--since %s is of kind %s, neither a date nor a timestamp", since, f.Kind)
 	}
 	r.since = s.Field(f)
 	return nil

@@ -25,6 +25,9 @@ func (c *Compiler) List(text string, cat Catalog, env query.Env) (*query.Events,
 }
 
 func (c *compilation) list(text string) (*query.Events, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, &query.Error{Code: query.CodeSyntax, Message: "the event list is empty", Hint: "such as purchase.filter(e, e.amount > 10.0)"}
+	}
 	e, err := c.check(text+asked, func(l *elaborator, root ast.Expr) ast.Expr {
 		root, _ = l.expression(root)
 		return root

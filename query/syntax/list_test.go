@@ -31,7 +31,8 @@ func TestList(t *testing.T) {
 		"purchase.filter(e, e.amuont > 1.0)":  "",
 		"purchase.in_last(days(0))":           "above zero",
 		"purchase.filter(e, e.amount > 10.0 ": "",
-		"":                                    "",
+		"":                                    "the event list is empty",
+		"  ":                                  "the event list is empty",
 		"purchase // any":                     "",
 	} {
 		l, err := testCompiler.List(text, w, testNow)
