@@ -151,3 +151,29 @@ func ParseSpan(text string) (time.Duration, *Error) {
 	}
 	return sum, nil
 }
+
+// LookupProperty returns a property of an event type by its name, or an error that says what
+// may have been meant.
+func LookupProperty(event *schema.Event, name string) (*schema.Attribute, error) {
+	if p := event.Lookup(name); p != nil {
+		return p, nil
+	}
+	var known []string
+	for i := range event.Properties {
+		known = append(known, event.Properties[i].Name)
+	}
+	e := Errorf(CodeUnknownName, "the event %q has no property %q", event.Name, name)
+	if near := Nearest(name, known); near != "" {
+		e.Hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	return nil, e
+}
+
+// Share returns n of all as a value of a report, an absent one if there is nothing to be a
+// share of.
+func Share(n, all uint64) schema.Value {
+	if all == 0 {
+		return schema.Value{}
+	}
+	return schema.FloatValue(float64(n) / float64(all))
+}

@@ -142,7 +142,7 @@ type stepRoom struct {
 	values        []schema.Value
 }
 
-// Each calls visit once per worker, before they start, and what it returned for each chunk
+// Each calls visit once per worker, one call after the other, and what it returned for each chunk
 // that has any of the people. The answer's Unknown are those of the expression.
 func (s *Study) Each(ctx context.Context, visit func() ChunkVisitor) (Answer, error) {
 	t, err := runAll(ctx, s.view, s.who, s.Options, false, func() visitor {

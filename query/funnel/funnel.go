@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -64,13 +63,10 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 	if err != nil {
 		return query.Report{}, err
 	}
-	var mu sync.Mutex
 	total := newTally(len(f.texts))
 	var tallies []*tally
 	answer, err := s.Each(ctx, func() query.ChunkVisitor {
 		v := &visitor{funnel: f, tally: newTally(len(f.texts)), study: s, held: held{map[heldCode]int64{}, map[string]int64{}}}
-		mu.Lock()
-		defer mu.Unlock()
 		tallies = append(tallies, v.tally)
 		return v.chunk
 	})
@@ -196,13 +192,9 @@ func (f *funnel) exclude(s *query.Study, text string) error {
 func (f *funnel) hold(name string) error {
 	var kind *schema.Attribute
 	for _, l := range f.lists {
-		p := l.Event.Lookup(name)
-		if p == nil {
-			e := query.Errorf(query.CodeUnknownName, "--hold: the event %q has no property %q", l.Event.Name, name)
-			if near := query.Nearest(name, propertyNames(l.Event)); near != "" {
-				e.Hint = fmt.Sprintf("did you mean %q?", near)
-			}
-			return e
+		p, err := query.LookupProperty(l.Event, name)
+		if err != nil {
+			return fmt.Errorf("--hold: %w", err)
 		}
 		if kind != nil && (kind.Kind != p.Kind || kind.Scale != p.Scale || kind.Coded() != p.Coded()) {
 			return query.Errorf(query.CodeType, "--hold: %q is a %s of one event and a %s of another", name, kind.Kind, p.Kind)
@@ -245,13 +237,6 @@ func (h *held) of(s *query.Study, first schema.AttrID, of heldCode) int64 {
 		h.codes[of] = code
 	}
 	return code
-}
-
-func propertyNames(e *schema.Event) (out []string) {
-	for i := range e.Properties {
-		out = append(out, e.Properties[i].Name)
-	}
-	return out
 }
 
 // wanted reads the name of a cell.
@@ -389,20 +374,12 @@ func (f *funnel) table(t *tally) query.ReportTable {
 		number := strconv.Itoa(k + 1)
 		out.Rows = append(out.Rows, query.ReportRow{Cells: []string{number, number + ":dropped"}, Values: []schema.Value{
 			schema.IntValue(int64(k + 1)), schema.StringValue(text), schema.IntValue(int64(people[k])),
-			share(people[k], people[0]), share(people[k], before), schema.IntValue(int64(t.furthest[k])), average, median, p90}})
+			query.Share(people[k], people[0]), query.Share(people[k], before), schema.IntValue(int64(t.furthest[k])), average, median, p90}})
 	}
 	if last := len(f.texts) - 1; last >= 0 { // whoever is at the end has not dropped
 		out.Rows[last].Cells, out.Rows[last].Values[5] = out.Rows[last].Cells[:1], schema.IntValue(0)
 	}
 	return out
-}
-
-// share returns n of all, absent if there is nothing to be a share of.
-func share(n, all uint64) schema.Value {
-	if all == 0 {
-		return schema.Value{}
-	}
-	return schema.FloatValue(float64(n) / float64(all))
 }
 
 // spread returns the average and the nearest ranks of 50 and 90 %, absent of nothing.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/bits"
 	"strings"
-	"sync"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -55,12 +54,9 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 	if err != nil {
 		return query.Report{}, err
 	}
-	var mu sync.Mutex
 	var tallies []*visitor
 	answer, err := s.Each(ctx, func() query.ChunkVisitor {
 		v := &visitor{overlap: o, in: make([]bitmap.Set, len(o.tests))}
-		mu.Lock()
-		defer mu.Unlock()
 		tallies = append(tallies, v)
 		return v.chunk
 	})
@@ -184,32 +180,24 @@ func (o *overlap) tables(people []uint64) []query.ReportTable {
 	for i, text := range o.texts {
 		within[i] = both(i, i)
 		of.Rows = append(of.Rows, query.ReportRow{Cells: []string{in + letter(i)}, Values: []schema.Value{
-			schema.StringValue(letter(i)), schema.StringValue(text), number(within[i]), ratio(within[i], all), number(people[1<<i])}})
+			schema.StringValue(letter(i)), schema.StringValue(text), number(within[i]), query.Share(within[i], all), number(people[1<<i])}})
 	}
 	for k := range people {
 		at := (k + 1) % len(people) // those in none come last
 		parts.Rows = append(parts.Rows, query.ReportRow{Cells: []string{region(at)}, Values: []schema.Value{
-			schema.StringValue(region(at)), number(people[at]), ratio(people[at], all)}})
+			schema.StringValue(region(at)), number(people[at]), query.Share(people[at], all)}})
 	}
 	for b := range o.texts {
 		for a := range b {
 			n := both(a, b)
 			two.Rows = append(two.Rows, query.ReportRow{Values: []schema.Value{schema.StringValue(letter(a) + letter(b)), number(n),
-				ratio(n, within[a]), ratio(n, within[b]), chance(n, all, within[a], within[b])}})
+				query.Share(n, within[a]), query.Share(n, within[b]), chance(n, all, within[a], within[b])}})
 		}
 	}
 	return []query.ReportTable{of, parts, two}
 }
 
 func number(n uint64) schema.Value { return schema.IntValue(int64(n)) }
-
-// ratio returns n of all, absent if there is nothing to be a share of.
-func ratio(n, all uint64) schema.Value {
-	if all == 0 {
-		return schema.Value{}
-	}
-	return schema.FloatValue(float64(n) / float64(all))
-}
 
 // chance returns how much more often than by chance somebody is in both.
 func chance(n, all, a, b uint64) schema.Value {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/kantadb/kanta/index/schema"
@@ -70,13 +69,10 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 	if err != nil {
 		return query.Report{}, err
 	}
-	var mu sync.Mutex
 	total := newTally(r.count())
 	var tallies []*tally
 	answer, err := s.Each(ctx, func() query.ChunkVisitor {
 		v := &visitor{retention: r, tally: newTally(r.count())}
-		mu.Lock()
-		defer mu.Unlock()
 		tallies = append(tallies, v.tally)
 		return v.chunk
 	})
@@ -204,12 +200,9 @@ func (r *retention) table(t *tally) query.ReportTable {
 			if period == 0 {
 				row.Cells = append(row.Cells, r.name(cell{cohort, -1}))
 			}
-			returned, share := t.returned[cohort*r.count()+period], schema.Value{}
-			if people > 0 {
-				share = schema.FloatValue(float64(returned) / float64(people))
-			}
+			returned := t.returned[cohort*r.count()+period]
 			row.Values = []schema.Value{schema.StringValue(label), schema.IntValue(int64(people)), schema.IntValue(int64(period)),
-				schema.IntValue(int64(returned)), share, schema.BoolValue(period == r.last(cohort))}
+				schema.IntValue(int64(returned)), query.Share(returned, people), schema.BoolValue(period == r.last(cohort))}
 			out.Rows = append(out.Rows, row)
 		}
 	}

@@ -191,16 +191,8 @@ func (a *rfm) field(d int, text string) error {
 
 // property returns how a property is written in an expression.
 func (a *rfm) property(how string) (string, error) {
-	if a.list.Event.Lookup(how) == nil {
-		known := []string{"events"}
-		for i := range a.list.Event.Properties {
-			known = append(known, a.list.Event.Properties[i].Name)
-		}
-		e := query.Errorf(query.CodeUnknownName, "--frequency: the event %q has no property %q", a.list.Event.Name, how)
-		if near := query.Nearest(how, known); near != "" {
-			e.Hint = fmt.Sprintf("did you mean %q?", near)
-		}
-		return "", e
+	if _, err := query.LookupProperty(a.list.Event, how); err != nil {
+		return "", fmt.Errorf("--frequency: %w", err)
 	}
 	if schema.Usable(how) {
 		return "e." + how, nil
@@ -226,12 +218,9 @@ type part struct {
 
 // read reads the numbers of all.
 func (a *rfm) read(ctx context.Context) (*people, query.Answer, error) {
-	var mu sync.Mutex
 	var readers []*reader
 	answer, err := a.study.Each(ctx, func() query.ChunkVisitor {
 		r := &reader{rfm: a}
-		mu.Lock()
-		defer mu.Unlock()
 		readers = append(readers, r)
 		return r.chunk
 	})

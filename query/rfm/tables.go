@@ -92,11 +92,7 @@ func (a *rfm) trimmed(t query.ReportTable) query.ReportTable {
 // row makes a row of people: its name, some values, and what they come to.
 func (a *rfm) row(name string, t *total, all uint64, values ...schema.Value) query.ReportRow {
 	values = append([]schema.Value{schema.StringValue(name)}, values...)
-	share := schema.Value{}
-	if all > 0 {
-		share = schema.FloatValue(float64(t.people) / float64(all))
-	}
-	values = append(values, schema.IntValue(int64(t.people)), share)
+	values = append(values, schema.IntValue(int64(t.people)), query.Share(t.people, all))
 	if a.has > amount {
 		sum, average := a.sumOf(t)
 		values = append(values, sum, average)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -111,7 +110,7 @@ func (b *byValue) all() map[value]uint64 {
 func newSplit(s *query.Study, event *schema.Event, text string) (*split, error) {
 	out := &split{name: text}
 	if name, ok := strings.CutPrefix(text, "e."); ok {
-		p, err := property(event, name)
+		p, err := query.LookupProperty(event, name)
 		if err != nil {
 			return nil, fmt.Errorf("--by: %w", err)
 		}
@@ -130,22 +129,6 @@ func newSplit(s *query.Study, event *schema.Event, text string) (*split, error) 
 	}
 	out.field, out.kind = s.Field(field), field.Attribute
 	return out, nil
-}
-
-// property returns a property of an event.
-func property(event *schema.Event, name string) (*schema.Attribute, error) {
-	if p := event.Lookup(name); p != nil {
-		return p, nil
-	}
-	var known []string
-	for i := range event.Properties {
-		known = append(known, event.Properties[i].Name)
-	}
-	e := query.Errorf(query.CodeUnknownName, "the event %q has no property %q", event.Name, name)
-	if near := query.Nearest(name, known); near != "" {
-		e.Hint = fmt.Sprintf("did you mean %q?", near)
-	}
-	return nil, e
 }
 
 // text returns what a value is to be called.
@@ -184,12 +167,9 @@ func (t *trend) rank(ctx context.Context, s *query.Study) error {
 	if err != nil {
 		return err
 	}
-	var mu sync.Mutex
 	var all []*ranking
 	_, err = s.Each(ctx, func() query.ChunkVisitor {
 		r := &ranking{trend: t, list: list, counts: make([]byValue, len(t.by)), events: new([bitmap.ChunkSize]uint64)}
-		mu.Lock()
-		defer mu.Unlock()
 		all = append(all, r)
 		return r.chunk
 	})

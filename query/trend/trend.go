@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/kantadb/kanta/index/bitmap"
@@ -161,7 +160,7 @@ func (t *trend) prepareOf(s *query.Study, event *schema.Event, args query.Argume
 	case !t.measure.needsOf() && of != "":
 		return query.Errorf(query.CodeInvalid, "--measure %s is of nothing: leave out --of", what)
 	case t.measure == distinct:
-		p, err := property(event, strings.TrimPrefix(of, "e."))
+		p, err := query.LookupProperty(event, strings.TrimPrefix(of, "e."))
 		if err != nil {
 			return fmt.Errorf("--of: %w", err)
 		}
@@ -280,12 +279,9 @@ func (t *trend) count(ctx context.Context, s *query.Study) (*tally, query.Answer
 	if err := t.prepareEach(s, list); err != nil {
 		return nil, query.Answer{}, err
 	}
-	var mu sync.Mutex
 	var all []*tally
 	answer, err := s.Each(ctx, func() query.ChunkVisitor {
 		v := &visitor{grouper: newGrouper(t, list), tally: newTally(t), find: newFinder(t.periods)}
-		mu.Lock()
-		defer mu.Unlock()
 		all = append(all, v.tally)
 		return v.chunk
 	})
