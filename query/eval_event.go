@@ -285,8 +285,8 @@ type countIsOp struct {
 func (o *countIsOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pair, error) {
 	e := w.eventsOf(within)
 	defer e.release(e.mark())
-	counts := e.bytes.take(bitmap.ChunkSize) // by ordinal: the kernel below reads them
-	clear(counts)
+	counts := (*[bitmap.ChunkSize]uint8)(e.bytes.take(bitmap.ChunkSize)) // by ordinal: the kernel below reads them
+	clear(counts[:])
 	err := w.inParts(within, func(within *bitmap.Set) error {
 		known := func(b *FactsBlock) {
 			for i, ord := range b.Ords {
@@ -316,7 +316,7 @@ func (o *countIsOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pa
 		return pair{}, err
 	}
 	out := w.grab()
-	bitmap.BetweenU8(counts, o.lo, o.hi, out[:])
+	bitmap.BetweenU8(counts[:], o.lo, o.hi, out[:])
 	if o.lo == 0 {
 		out.And(w.live)
 	}

@@ -274,9 +274,9 @@ func (r *actReader) counts(b *timeline.Batch) []uint16 {
 	if b.Counts != nil {
 		return b.Counts
 	}
-	counts := r.selBuffer[:len(b.Starts)]
+	counts, ends := r.selBuffer[:len(b.Starts)], b.Ends[:len(b.Starts)]
 	for i, from := range b.Starts {
-		counts[i] = b.Ends[i] - from
+		counts[i] = ends[i] - from
 	}
 	return counts
 }
