@@ -325,8 +325,8 @@ func (c *Cursor) all() (bool, error) {
 }
 
 // lookShare is from how many runs of a block per profile that is looked for on each of these
-// is found by itself: halving costs about as much as looking at so many in a row.
-const lookShare = 16
+// is found by itself: that costs about as much as looking at so many in a row.
+const lookShare = 8
 
 // wanted returns those of the few that are looked for who lie from the first to the last of
 // the block's profiles.

@@ -1,6 +1,10 @@
 package timeline
 
-import "github.com/kantadb/kanta/index/schema"
+import (
+	"slices"
+
+	"github.com/kantadb/kanta/index/schema"
+)
 
 // someShare is from how many events of a block per event that is meant on each of these is
 // read by itself: a number costs about eight times as much alone as in a row.
@@ -55,8 +59,12 @@ func (b *Block) someInts(column int, sel []uint16, dst []int64) ([]int64, bool, 
 	if p == nil || err != nil {
 		return dst, false, err
 	}
-	for _, i := range sel {
-		dst = append(dst, p.min+int64(number(packed, int(i), int(p.width))*p.unit))
+	least, unit, width := p.min, p.unit, int(p.width)
+	n := len(dst)
+	dst = slices.Grow(dst, len(sel))[:n+len(sel)]
+	out := dst[n:]
+	for at, i := range sel {
+		out[at] = least + int64(number(packed, int(i), width)*unit)
 	}
 	return dst, true, nil
 }
