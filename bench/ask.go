@@ -15,6 +15,7 @@ type Answer struct {
 	Other          uint64       // of a breakdown: people beyond Rows
 	OtherValues    uint64       // and how many values those have
 	Keys           []byte       // of members, as a file of them would be
+	Lines          []string     // of an analysis, sorted
 }
 
 // Asker asks a store about the instant [Now].
@@ -88,15 +89,15 @@ func (a Asker) Profile(ctx context.Context, key string) (Answer, error) {
 	return Answer{Count: uint64(len(p.Segments)), Bytes: p.BytesRead}, err
 }
 
-// Funnel asks Q12 as a funnel, with all its steps; it counts those who come to the last.
-func (a Asker) Funnel(ctx context.Context, hours int) (Answer, error) {
+// Analysis asks an analysis; it counts its lines.
+func (a Asker) Analysis(ctx context.Context, q AnalysisQuestion) (Answer, error) {
 	o := options()
-	r, err := a.Store.Analyze(ctx, "funnel", "", query.Arguments{"step": {"view_item.in_last(days(30))", "add_to_cart", "purchase"}, "within": {fmt.Sprintf("%dh", hours)}}, &o)
+	r, err := a.Store.Analyze(ctx, q.Analysis, q.Who, q.Args, &o)
 	if err != nil {
 		return Answer{}, err
 	}
-	rows := r.Tables[0].Rows
-	return Answer{Count: uint64(rows[len(rows)-1].Values[2].Ordered()), Bytes: r.BytesRead}, nil
+	lines, err := q.Lines(r)
+	return Answer{Count: uint64(len(lines)), Unknown: r.Unknown, Bytes: r.BytesRead, Lines: lines}, err
 }
 
 // RecentEvents is how many events of a profile Q16 asks for.

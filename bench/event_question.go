@@ -18,13 +18,16 @@ type eventConstants struct {
 	cents          int64 // of Q9 and Q11
 	category       int   // of Q10
 	hours          int   // of Q12
+	scored         int   // days, of Q7
+	cohorts        int   // weeks, of Q13
+	daily          int   // days, of trend
 }
 
 // EventQuestions returns the questions about events, Q8 to Q12.
 func EventQuestions() []EventQuestion { return eventQuestions(workloadConstants()) }
 
 func workloadConstants() eventConstants {
-	return eventConstants{bought: 7, opened: 3, cents: 100 * cents, category: 7, hours: 24}
+	return eventConstants{bought: 7, opened: 3, cents: 100 * cents, category: 7, hours: 24, scored: 90, cohorts: 12, daily: eventDays}
 }
 
 // EventQuestions returns Q8 to Q12 with other constants around those of the workload, for
@@ -43,6 +46,9 @@ func (g *Generator) constants(i uint64) eventConstants {
 		cents:    50*cents + int64(s.below(2, 100*cents+1)),
 		category: int(s.below(3, categories)),
 		hours:    18 + int(s.below(4, 13)),
+		scored:   86 + int(s.below(5, 5)),
+		cohorts:  11 + int(s.below(6, 3)),
+		daily:    eventDays - int(s.below(7, 5)),
 	}
 }
 

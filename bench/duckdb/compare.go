@@ -93,8 +93,31 @@ func (c *comparison) ask(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", q.Name, err)
 		}
 	}
+	for k, q := range c.g.AnalysisQuestions(0) {
+		progress("asking " + q.Name)
+		if err := c.askAnalysis(ctx, k, q.Name); err != nil {
+			return fmt.Errorf("%s: %w", q.Name, err)
+		}
+	}
 	progress("asking Q16")
 	return c.askRecent(ctx)
+}
+
+// askAnalysis measures analysis k, with other constants each time and those of the workload
+// last.
+func (c *comparison) askAnalysis(ctx context.Context, k int, name string) error {
+	last := uint64(bench.WarmUps + c.runs - 1)
+	return c.measure(ctx, pair{
+		name,
+		func(ctx context.Context, i uint64) (bench.Answer, error) {
+			return c.kanta.Analysis(ctx, c.g.AnalysisQuestions(last - i)[k])
+		},
+		func(ctx context.Context, i uint64) (a bench.Answer, err error) {
+			a.Lines, err = c.duck.lines(ctx, c.g.AnalysisQuestions(last - i)[k].SQL)
+			a.Count = uint64(len(a.Lines))
+			return a, err
+		},
+	}, 0)
 }
 
 // comparedEvents is how many of a question's conditions are compared before, with the
@@ -255,6 +278,8 @@ func differ(kanta, duck bench.Answer) error {
 		return fmt.Errorf("kanta says %d, DuckDB %d", kanta.Count, duck.Count)
 	case !slices.Equal(kanta.Rows, duck.Rows):
 		return fmt.Errorf("kanta's rows are %v, DuckDB's %v", kanta.Rows, duck.Rows)
+	case !slices.Equal(kanta.Lines, duck.Lines):
+		return fmt.Errorf("kanta's lines are %q, DuckDB's %q", kanta.Lines, duck.Lines)
 	case !bytes.Equal(kanta.Keys, duck.Keys):
 		return fmt.Errorf("the keys differ: %d bytes of Kanta, %d of DuckDB", len(kanta.Keys), len(duck.Keys))
 	}

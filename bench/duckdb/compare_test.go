@@ -38,7 +38,7 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	rest := out.String()
-	for _, part := range []string{"DuckDB/Kanta", "Q1 ", "Q15 ids", "Q15 keys", "profile", "Q17", "MIX8", "Q8 ", "Q12 ", "Q16", "questions per second", "load events", "All answers were the same. 3000 people, 60000 events"} {
+	for _, part := range []string{"DuckDB/Kanta", "Q1 ", "Q15 ids", "Q15 keys", "profile", "Q17", "MIX8", "Q8 ", "Q12 ", "Q7 ", "Q12 funnel", "Q13 ", "trend", "Q16", "questions per second", "load events", "All answers were the same. 3000 people, 60000 events"} {
 		_, after, ok := strings.Cut(rest, part)
 		if !ok {
 			t.Fatalf("%q is missing, or not in this order, in\n%s", part, out.String())
@@ -107,4 +107,7 @@ func TestDifferences(t *testing.T) {
 	}
 	wanted("events", c.askEvents(ctx, 1, "Q9"), "kanta says")
 	wanted("recent", c.askRecent(ctx), "kanta says")
+	for k, q := range c.g.AnalysisQuestions(0)[:2] { // of purchases
+		wanted(q.Name, c.askAnalysis(ctx, k, q.Name), "kanta")
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -129,6 +130,24 @@ func (d *duck) breakdown(ctx context.Context, q bench.Question) (out []bench.Val
 		}
 		out = append(out, row)
 	}
+	return out, rows.Err()
+}
+
+// lines returns the rows of a query of one column, sorted.
+func (d *duck) lines(ctx context.Context, query string) (out []string, err error) {
+	rows, err := d.db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			return nil, err
+		}
+		out = append(out, line)
+	}
+	slices.Sort(out)
 	return out, rows.Err()
 }
 
