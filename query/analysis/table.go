@@ -10,6 +10,7 @@ import (
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/funnel"
 	"github.com/kantadb/kanta/query/overlap"
+	"github.com/kantadb/kanta/query/path"
 	"github.com/kantadb/kanta/query/retention"
 	"github.com/kantadb/kanta/query/rfm"
 	"github.com/kantadb/kanta/query/syntax"
@@ -17,7 +18,7 @@ import (
 )
 
 // All are the analyses, in the order in which they are shown.
-var All = []*query.Analysis{&trend.Analysis, &rfm.Analysis, &funnel.Analysis, &retention.Analysis, &overlap.Analysis} //tidy:constant
+var All = []*query.Analysis{&trend.Analysis, &rfm.Analysis, &funnel.Analysis, &retention.Analysis, &path.Analysis, &overlap.Analysis} //tidy:constant
 
 // MaxRepeated bounds how often a parameter is given: each is read for everybody.
 const MaxRepeated = 100
