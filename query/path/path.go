@@ -37,7 +37,7 @@ var Analysis = query.Analysis{ //tidy:constant
 		{Name: "after", Kind: query.ParameterList, Help: `what comes after these events: an event list, such as app_open or 'purchase.filter(e, e.amount > 10.0)'; or give --before`},
 		{Name: "before", Kind: query.ParameterList, Help: "what came before these events, instead"},
 		{Name: "event", Kind: query.ParameterList, Repeated: true, Help: "an event list whose events may be steps; without any, all events of every type"},
-		{Name: "label", Kind: query.ParameterText, Repeated: true, Help: "call steps by a property: NAME, or EVENT.NAME, such as page_view.page; without it by their event type"},
+		{Name: "label", Kind: query.ParameterProperty, Repeated: true, Help: "call steps by a property: NAME, or EVENT.NAME, such as page_view.page; without it by their event type"},
 		{Name: "steps", Kind: query.ParameterInt, Default: "3", Help: "how many steps, 1 to 10"},
 		{Name: "within", Kind: query.ParameterDuration, Default: "7d", Help: "the time from the chosen event to the last step, such as 90m, 24h, 7d"},
 		{Name: "gap", Kind: query.ParameterDuration, Help: "a path ends where the pause between two events is longer, such as 30m"},

@@ -136,7 +136,7 @@ func (v *visitor) read(ctx context.Context, p *query.StudyPart, i int, within *b
 				if !v.choose(who, l, at) {
 					continue
 				}
-			} else if at <= l.first || at-l.last > v.within {
+			} else if !v.near(l, at) {
 				continue
 			}
 			label := call.name
@@ -168,6 +168,9 @@ func (v *visitor) choose(who uint16, l *lane, at int64) bool {
 	}
 	return true
 }
+
+// near reports whether a time may be that of a step.
+func (v *visitor) near(l *lane, at int64) bool { return at > l.first && at-l.last <= v.within }
 
 // label returns the label of a value.
 func (v *visitor) label(call *caller, n int64) (uint32, error) {
@@ -230,15 +233,17 @@ func (v *visitor) inTotal() []uint32 {
 	return v.path
 }
 
-// sort puts events in order.
+// sort puts events in order that stand the last one first, in which they were read: of each
+// list most are in order then.
 func (v *visitor) sort(events []place) {
-	if len(events) > 16 {
+	slices.Reverse(events)
+	if len(events) > 24 {
 		slices.SortFunc(events, v.compare)
 		return
 	}
 	for i := 1; i < len(events); i++ {
 		e, k := events[i], i
-		for ; k > 0 && v.compare(events[k-1], e) > 0; k-- {
+		for ; k > 0 && (events[k-1].at > e.at || events[k-1].at == e.at && v.compare(events[k-1], e) > 0); k-- {
 			events[k] = events[k-1]
 		}
 		events[k] = e
