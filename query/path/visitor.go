@@ -199,8 +199,11 @@ func (v *visitor) person(c *query.StudyChunk, who uint16) {
 	}
 	v.sort(v.order)
 	v.sort(v.begins)
-	if !v.every { // of equal times, the one that is called by what comes first
-		v.begins = v.begins[:1]
+	if first := 0; !v.every { // of those of one time
+		if v.before {
+			first = len(v.begins) - 1
+		}
+		v.begins = v.begins[first : first+1]
 	}
 	v.prepare()
 	from := 0
