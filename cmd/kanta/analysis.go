@@ -65,6 +65,21 @@ by edges of one's own. The people of a row are the cell "r5f3", "m5", or "champi
 		bar:  "share",
 		draw: drawRFM,
 	},
+	"path": {
+		long: `What people do next after an event, or what they did before it: step by step, as a tree with
+how many go each way, and as flows from one step to the next. A path begins with an event of
+--after or --before; its steps are the events of --event, without it all events of every type,
+within --within of the first. "go doc ./query/path" has every rule.
+
+The people of a row of the tree are the cell "app_open>search>purchase"; those of a flow from
+step 1 to step 2 are "1:search>purchase".`,
+		example: `  kanta path --after app_open --within 1d
+  kanta path 'country == "FI"' --before purchase --gap 30m --count every
+  kanta path --after page_view --label page --steps 5 --top 20
+  kanta path --after add_to_cart --cell 'add_to_cart>(end)' --save-as lost`,
+		bar:  "of before",
+		draw: drawPath,
+	},
 	"retention": {
 		long: `How many of those who began in a day, week or month come back in the ones after. People
 begin with their first event of the list --first, or at their own date or time --since; they

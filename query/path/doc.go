@@ -36,8 +36,8 @@
 // The table "tree" has a row for each beginning of paths: how many there are, and what share
 // of all paths, and of those that are one step shorter. A beginning stands before those it is
 // continued by. Of each length the "top" beginnings are shown, those of the most paths whose
-// shorter ones are shown; of equal ones, those that come first in the table of the length before,
-// then by label. For each, "(other)" are all its other steps together and "(end)" the paths that
+// shorter ones are shown; of equal ones, those whose shorter one comes first in that order, then
+// by label. For each, "(other)" are all its other steps together and "(end)" the paths that
 // have no further one, so that what stands under a beginning adds up to it.
 //
 // The table "flow" has a row for each two steps that follow each other, whatever came before:
@@ -80,8 +80,8 @@
 //	1     app_open>(end)            1       25 %      25 %
 //
 // Counting every app_open there are 5 paths, for bob has another one: app_open>purchase>(end).
-// With a gap of 2 minutes anna's path ends with search, and dora's and bob's second and first
-// as well: of dora nothing follows within 2 minutes, of bob's first search nothing does.
+// With a gap of 2 minutes anna and bob go on to search and end there, after which 7 and 4
+// minutes pass; dora's path ends before her view.
 //
 // # Not yet
 //
