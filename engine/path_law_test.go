@@ -2,11 +2,13 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -365,6 +367,26 @@ func TestPathChunks(t *testing.T) {
 		t.Errorf("%d rows compared, %d sums", compared, len(sums))
 	}
 	m.pathMemory(args, len(want))
+	for looks := range int64(40) {
+		ctx := &endingContext{Context: t.Context()}
+		ctx.left.Store(looks)
+		if _, err := m.db.Analyze(ctx, "path", "", args, nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled at look %d: %v", looks, err)
+		}
+	}
+}
+
+// endingContext is cancelled when it has been looked at some times.
+type endingContext struct {
+	context.Context
+	left atomic.Int64
+}
+
+func (c *endingContext) Err() error {
+	if c.left.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return nil
 }
 
 // pathMemory makes sure that paths take memory from the store's budget, and give it back.

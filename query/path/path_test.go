@@ -2,12 +2,14 @@ package path
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -18,11 +20,16 @@ type act struct {
 	label string
 }
 
+// byLabel is the order of labels: none is the first.
+func byLabel(a, b string) int {
+	return cmp.Compare(strings.ReplaceAll(a, noneText, ""), strings.ReplaceAll(b, noneText, ""))
+}
+
 // slowly is what doc.go says of paths, word by word.
 func slowly(p *paths, acts []act) (out [][]string) {
 	chosen := len(p.sources)
 	order := func(a, b act) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.list, b.list), cmp.Compare(strings.TrimPrefix(a.label, noneText), strings.TrimPrefix(b.label, noneText)))
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.list, b.list), byLabel(a.label, b.label))
 	}
 	all := slices.Clone(acts)
 	slices.SortFunc(all, order)
@@ -70,7 +77,7 @@ func actsOf(p *paths, r *rand.Rand) (acts []act) {
 	now := int64(0)
 	for range r.IntN(40) {
 		now += r.Int64N(4)
-		acts = append(acts, act{now, r.IntN(len(p.sources) + 1), []string{"a", "a", "b", "c", noneText}[r.IntN(5)]})
+		acts = append(acts, act{now, r.IntN(len(p.sources) + 1), []string{"a", "a", "b", "c", "!", noneText}[r.IntN(6)]})
 	}
 	r.Shuffle(len(acts), func(i, k int) { acts[i], acts[k] = acts[k], acts[i] })
 	return acts
@@ -174,7 +181,7 @@ func slowTree(p *paths, all [][]string) map[string]int {
 		})
 		parent := func(cell string) string { return cell[:strings.LastIndex(cell, ">")] }
 		slices.SortFunc(best, func(a, b string) int {
-			return cmp.Or(cmp.Compare(next[b], next[a]), cmp.Compare(slices.Index(shown, parent(a)), slices.Index(shown, parent(b))), cmp.Compare(a, b))
+			return cmp.Or(cmp.Compare(next[b], next[a]), cmp.Compare(slices.Index(shown, parent(a)), slices.Index(shown, parent(b))), byLabel(a, b))
 		})
 		for _, cell := range best[min(p.top, len(best)):] {
 			rows[parent(cell)+">"+otherText] += next[cell]
@@ -202,7 +209,7 @@ func slowFlow(p *paths, all [][]string) map[string]int {
 		}
 		better := 0
 		for label, count := range n {
-			if mine := n[path[step-1]]; count > mine || count == mine && label < path[step-1] {
+			if mine := n[path[step-1]]; count > mine || count == mine && byLabel(label, path[step-1]) < 0 {
 				better++
 			}
 		}
@@ -295,5 +302,18 @@ func TestManyEvents(t *testing.T) {
 	}
 	if rows := newTables(p, total).tree.Rows; len(rows) != 3 || rows[1].Cells[0] != "a>b" || rows[1].Values[3].Ordered() != n {
 		t.Errorf("%v", rows)
+	}
+}
+
+// TestTooManyLabels: a property that names single things is refused.
+func TestTooManyLabels(t *testing.T) {
+	p := &paths{chosen: source{name: "a", property: &schema.Attribute{Name: "n", Kind: schema.Int}}}
+	v := newVisitor(p, nil)
+	v.labels.texts = append(v.labels.texts, make([]string, MaxLabels-len(v.labels.texts))...)
+	for n, fits := range []bool{true, false} {
+		label, err := v.label(&v.callers[0], int64(n)-1)
+		if fits && (label != MaxLabels || err != nil) || !fits && !errors.Is(err, &query.Error{Code: query.CodeLimit}) {
+			t.Errorf("value %d: %d, %v", n, label, err)
+		}
 	}
 }
