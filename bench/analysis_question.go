@@ -28,7 +28,7 @@ type AnalysisQuestion struct {
 // as [Generator.EventQuestions] does.
 func (g *Generator) AnalysisQuestions(i uint64) []AnalysisQuestion {
 	c := g.constants(i)
-	return []AnalysisQuestion{c.rfm(), c.funnel(), c.retention(), c.trend()}
+	return []AnalysisQuestion{c.rfm(), c.funnel(), c.retention(), c.trend(), c.path(g.events.names)}
 }
 
 // rfm is Q7.
@@ -89,6 +89,28 @@ func (c eventConstants) trend() AnalysisQuestion {
 		SQL: fmt.Sprintf(`SELECT concat_ws('|', time::DATE::VARCHAR, count(DISTINCT person)) FROM events`+
 			` WHERE event = 'app_open' AND time >= TIMESTAMP '%s' AND time < TIMESTAMP '2026-01-01' GROUP BY time::DATE`, from.Format(time.DateOnly)),
 		lines: func(b *Behaviour) []string { return b.daily(AppOpen, from.UnixMilli()) },
+	}
+}
+
+// pathSteps is how many steps the paths have that are asked for.
+const pathSteps = 3
+
+// path asks what people do after they have opened the app.
+func (c eventConstants) path(types []string) AnalysisQuestion {
+	return AnalysisQuestion{
+		Name: "path", Analysis: "path",
+		Args:  query.Arguments{"after": {fmt.Sprintf("app_open.in_last(days(%d))", c.bought)}, "steps": {fmt.Sprint(pathSteps)}, "within": {"7d"}, "top": {"100"}},
+		Table: "flow", Columns: []string{"step", "from", "to", "people"},
+		SQL: fmt.Sprintf(`WITH f AS (SELECT person, min(time) AS began FROM events WHERE %s GROUP BY person),`+
+			` s AS (SELECT f.person, event, time, list_position(['%s'], event) AS type FROM events e JOIN f ON f.person = e.person`+
+			` AND e.time > f.began AND e.time <= f.began + INTERVAL 7 DAY WHERE e.time <= TIMESTAMP '2026-01-01'),`+
+			` c AS (SELECT *, lag(event, 1, 'app_open') OVER (PARTITION BY person ORDER BY time, type) AS before FROM s),`+
+			` n AS (SELECT *, row_number() OVER (PARTITION BY person ORDER BY time, type) AS n FROM c WHERE event <> before),`+
+			` p AS (SELECT ['app_open'] || list(event ORDER BY n) AS l FROM n WHERE n <= %[3]d GROUP BY person`+
+			` UNION ALL SELECT ['app_open'] FROM f WHERE person NOT IN (SELECT person FROM n))`+
+			` SELECT concat_ws('|', k, l[k + 1], coalesce(l[k + 2], '(end)'), count(*)) FROM p, (SELECT range AS k FROM range(%[3]d)) WHERE len(l) > k GROUP BY k, l[k + 1], l[k + 2]`,
+			lastSQL("app_open", c.bought), strings.Join(types, "', '"), pathSteps),
+		lines: func(b *Behaviour) []string { return b.paths(c.bought) },
 	}
 }
 

@@ -147,3 +147,36 @@ func (b *Behaviour) daily(t EventType, from int64) []string {
 	}
 	return lines
 }
+
+// paths counts what people do after they have first opened the app in some days, by step: who
+// goes on with what, within a week. What comes again and again is one step.
+func (b *Behaviour) paths(days int) []string {
+	people := map[string]int{}
+	for p := range b.g.opt.Profiles {
+		acts := b.Of(p)
+		first := slices.IndexFunc(acts, func(e Event) bool { return e.inLast(AppOpen, days) })
+		if first < 0 {
+			continue
+		}
+		began := acts[first].Time
+		after := slices.DeleteFunc(slices.Clone(acts), func(e Event) bool { return e.Time <= began || e.Time > min(began+7*day, Now().UnixMilli()) })
+		slices.SortStableFunc(after, func(x, y Event) int {
+			return cmp.Or(cmp.Compare(x.Time, y.Time), cmp.Compare(x.Type, y.Type))
+		})
+		names, last, step := b.g.events.names, AppOpen, 0
+		for _, e := range after {
+			if e.Type != last && step < pathSteps {
+				people[fmt.Sprintf("%d|%s|%s", step, names[last], names[e.Type])]++
+				last, step = e.Type, step+1
+			}
+		}
+		if step < pathSteps {
+			people[fmt.Sprintf("%d|%s|(end)", step, names[last])]++
+		}
+	}
+	var lines []string
+	for flow, n := range people {
+		lines = append(lines, fmt.Sprintf("%s|%d", flow, n))
+	}
+	return lines
+}
