@@ -55,8 +55,8 @@
 //
 // # Memory
 //
-// Taken from the store's budget: 96 bytes for each different beginning, and for each label its
-// text and 128 bytes, on each core. While a chunk is read, 16 bytes for each event that may be
+// Taken from the store's budget: 128 bytes for each different beginning, and for each label its
+// text and some 176 bytes, on each core. While a chunk is read, 16 bytes for each event that may be
 // a step: at most 32 MiB for each core, or some of the people at a time.
 //
 // # Worked example

@@ -70,9 +70,9 @@ func (t *trie) grow() {
 	}
 }
 
-// nodeBytes is what a beginning takes: itself, the room that lists grow by, up to four slots,
-// and its number and length when all are put together.
-const nodeBytes = 2*16 + 4*4 + 8 + 1 + 39
+// nodeBytes is what a beginning takes: itself and the room that lists grow by, its slots while
+// they grow, both again where all are put together, and there its number, count and length.
+const nodeBytes = 2*(2*16+6*4) + 16
 
 // keeper takes memory for what is kept beyond chunks.
 type keeper struct {
