@@ -367,11 +367,17 @@ func TestPathChunks(t *testing.T) {
 		t.Errorf("%d rows compared, %d sums", compared, len(sums))
 	}
 	m.pathMemory(args, len(want))
+	m.pathEnds(args)
+}
+
+// pathEnds makes sure that a cancelled context ends paths wherever they are.
+func (m *actModel) pathEnds(args query.Arguments) {
+	m.t.Helper()
 	for looks := range int64(40) {
-		ctx := &endingContext{Context: t.Context()}
+		ctx := &endingContext{Context: m.t.Context()}
 		ctx.left.Store(looks)
 		if _, err := m.db.Analyze(ctx, "path", "", args, nil); !errors.Is(err, context.Canceled) {
-			t.Errorf("cancelled at look %d: %v", looks, err)
+			m.t.Errorf("cancelled at look %d: %v", looks, err)
 		}
 	}
 }
