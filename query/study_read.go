@@ -118,21 +118,28 @@ func (c *StudyChunk) reader(ctx context.Context, of *StudyField) (*fieldReader, 
 }
 
 // StudyTest is a condition that a study can ask of people.
-type StudyTest struct{ p *Prepared }
+type StudyTest struct {
+	p     *Prepared
+	found []found
+}
 
 // Test makes a condition ready.
 func (s *Study) Test(n Node) (*StudyTest, error) {
 	p, err := Prepare(s.ctx, n, s.view)
-	return &StudyTest{p}, err
+	if err != nil {
+		return nil, err
+	}
+	found, err := p.lookUp(s.ctx, s.view)
+	return &StudyTest{p, found}, err
 }
 
 // True returns for whom of a set a condition is true; it is valid until the chunk's end.
 func (c *StudyChunk) True(ctx context.Context, t *StudyTest, within bitmap.Set) (bitmap.Set, error) {
 	w := c.w
-	stats := w.stats
-	w.stats = make([]nodeStats, len(t.p.ops))
+	stats, found := w.stats, w.found
+	w.stats, w.found = make([]nodeStats, len(t.p.ops)), t.found
 	r, err := w.eval(ctx, t.p.root, w.hold(within))
-	w.stats = stats
+	w.stats, w.found = stats, found
 	if err != nil {
 		return bitmap.Set{}, err
 	}
