@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
@@ -28,7 +29,7 @@ func (n *snapshot) Analyze(ctx context.Context, name, who string, args query.Arg
 		return query.Report{}, err
 	}
 	defer release()
-	r, _, free, err := n.analyze(ctx, q, o, name, args, "")
+	r, _, free, err := n.analyze(ctx, q, &studyCompiler{n: n, q: q, o: o, who: who}, name, args, "")
 	defer free()
 	q.fill(&r.Answer)
 	return r, err
@@ -47,7 +48,7 @@ func (n *snapshot) AnalysisMembers(ctx context.Context, name, who string, args q
 		return query.Members{}, err
 	}
 	defer release()
-	r, study, free, err := n.analyze(ctx, q, &o.Options, name, args, cell)
+	r, study, free, err := n.analyze(ctx, q, &studyCompiler{n: n, q: q, o: &o.Options, who: who}, name, args, cell)
 	defer free()
 	if err != nil {
 		return query.Members{}, err
@@ -58,14 +59,18 @@ func (n *snapshot) AnalysisMembers(ctx context.Context, name, who string, args q
 }
 
 func (n *snapshot) askWho(ctx context.Context, who string, o *query.Options) (*question, func(), error) {
+	return n.ask(ctx, everybody(who), o)
+}
+
+func everybody(who string) string {
 	if who == "" {
-		who = "true"
+		return "true"
 	}
-	return n.ask(ctx, who, o)
+	return who
 }
 
 // analyze runs an analysis for a question, and returns what frees the memory that it keeps.
-func (n *snapshot) analyze(ctx context.Context, q *question, o *query.Options, name string, args query.Arguments, cell string) (query.Report, *query.Study, func(), error) {
+func (n *snapshot) analyze(ctx context.Context, q *question, c *studyCompiler, name string, args query.Arguments, cell string) (query.Report, *query.Study, func(), error) {
 	var kept []func()
 	free := func() {
 		for _, f := range slices.Backward(kept) {
@@ -79,7 +84,8 @@ func (n *snapshot) analyze(ctx context.Context, q *question, o *query.Options, n
 	if err != nil {
 		return query.Report{}, nil, free, err
 	}
-	s := query.NewStudy(ctx, q.view, q.p, &studyCompiler{n: n, q: q, o: o, env: query.Env{Now: q.options.Now}}, q.options)
+	c.env.Now = q.options.Now
+	s := query.NewStudy(ctx, q.view, q.p, c, q.options)
 	s.Reserve = func(bytes int64) error {
 		f, err := n.db.cache.Reserve(bytes, "the "+name)
 		if err == nil {
@@ -100,6 +106,7 @@ type studyCompiler struct {
 	n   *snapshot
 	q   *question
 	o   *query.Options // as they were asked with
+	who string
 	env query.Env
 }
 
@@ -141,4 +148,16 @@ func (c *studyCompiler) field(text string) (query.Field, error) {
 // Fold implements [query.StudyCompiler].
 func (c *studyCompiler) Fold(list, of string) (*query.Fold, error) {
 	return c.n.db.compiler.Fold(list, of, c.n.s.catalog(), c.env)
+}
+
+// Who implements [query.StudyCompiler].
+func (c *studyCompiler) Who() (query.Node, error) { return c.Node(everybody(c.who)) }
+
+// At implements [query.StudyCompiler].
+func (c *studyCompiler) At(now time.Time) (query.StudyCompiler, query.View) {
+	at := *c
+	o := c.q.options
+	o.Now = now
+	at.o, at.env.Now = &o, now
+	return &at, c.n.view(&o)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -21,6 +22,11 @@ type StudyCompiler interface {
 	Field(text string) (Field, error)
 	// Fold returns what "list.sum(e, of)" would be: the list and the measure of an event.
 	Fold(list, of string) (*Fold, error)
+	// Who returns the condition on the people of the study.
+	Who() (Node, error)
+	// At returns what reads texts at another instant, and the view in which what it returns
+	// is read: in the study's own view attributes with history are those of the study's now.
+	At(now time.Time) (StudyCompiler, View)
 }
 
 // Study is one run of an analysis: it hands out the people of an expression and their
