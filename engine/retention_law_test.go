@@ -60,10 +60,11 @@ func TestRetentionLaw(t *testing.T) {
 			kinds[q.by+" "+q.kind] += q.people
 			if q.since != "" {
 				kinds["since "+q.by] += q.people
+				kinds["since "+q.since+" "+q.by] += q.people
 			}
 		}
 	}
-	for _, kind := range []string{"calendar on", "calendar on-or-after", "calendar on-or-before", "rolling on", "rolling on-or-after", "rolling on-or-before", "since calendar", "since rolling"} {
+	for _, kind := range []string{"calendar on", "calendar on-or-after", "calendar on-or-before", "rolling on", "rolling on-or-after", "rolling on-or-before", "since calendar", "since birth rolling"} {
 		if kinds[kind] < 15 {
 			t.Errorf("%s: only %d people came back", kind, kinds[kind])
 		}
@@ -104,12 +105,16 @@ func (m *actModel) retention() *lawRetention {
 		_, err := m.db.Analyze(m.t.Context(), "funnel", "", query.Arguments{"step": {q.first, q.back}}, nil)
 		plain = err == nil
 	}
-	zone, err := syntax.Zone(pickOne(m, "UTC", "Europe/Rome", "America/New_York"))
+	q.since = pickOne(m, "", "", "began", "birth", "birth")
+	name := pickOne(m, "UTC", "Europe/Rome", "America/New_York")
+	if q.since == "birth" && q.by == "rolling" { // of days of another zone no expression says the same
+		name = pickOne(m, "UTC", "UTC", "Europe/Rome")
+	}
+	zone, err := syntax.Zone(name)
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	q.zone, q.now = zone, m.now.Add(-time.Duration(m.r.IntN(10*24))*time.Hour)
-	q.since = pickOne(m, "", "", "began", "birth")
 	n, days := 1+m.r.IntN(7), 1
 	if q.per == "week" {
 		days = 7
@@ -167,6 +172,9 @@ func (q *lawRetention) returned(cohort, from, to int) string {
 	switch {
 	case q.since == "began":
 		return fmt.Sprintf("%s.between(began + %s, began + %s).any()", q.back, window(from), window(to+1))
+	case q.since == "birth" && q.zone.String() == "UTC":
+		days := int(q.begin[1].Sub(q.begin[0]).Hours()) / 24
+		return fmt.Sprintf("%s.exists(e, date(e.ts, 'UTC') >= birth + days(%d) && date(e.ts, 'UTC') < birth + days(%d))", q.back, from*days, (to+1)*days)
 	case q.since == "" && from == 0 && cohort+to+2 == len(q.begin): // all that there is
 		return later
 	}

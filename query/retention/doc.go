@@ -72,8 +72,9 @@
 //
 // A worker has 18 bytes for each of the 65,536 people of a chunk, whatever their events. Since
 // a date or a time, by "calendar", of all events of a type, who came back is known by days
-// without reading events (but those of the period of the beginning, if it is a time): that
-// takes 8 KiB more for every cohort, every period and each day of the longest month.
+// without reading events (but those of the period of the beginning, if it is a time); "rolling"
+// too, since a date of a zone whose days are those of UTC: that takes 8 KiB more for every
+// cohort, every period and each day of the longest month.
 //
 // # Not yet
 //

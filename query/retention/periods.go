@@ -1,6 +1,7 @@
 package retention
 
 import (
+	"slices"
 	"sort"
 	"time"
 
@@ -118,4 +119,9 @@ func newDates(zone *time.Location, from, now int64) *dates {
 		}
 		d.begin = append(d.begin, t)
 	}
+}
+
+// areUTC reports whether all are days of UTC, by which the store knows who did what.
+func (d *dates) areUTC() bool {
+	return d != nil && !slices.ContainsFunc(d.begin, func(t int64) bool { return t%msPerDay != 0 })
 }

@@ -8,10 +8,11 @@ import (
 )
 
 // presence is the returning events of a list by period and by day, where who has any of them
-// is known without reading events. That tells of all periods but the one in which a person
-// began, and of that too if people begin with a day.
+// is known without reading events. By calendar that tells of all periods but the one in which
+// a person began, and of that too if people begin with a day. A person's own periods are told
+// by days alone, if people begin with a day of UTC.
 type presence struct {
-	periods []*query.StudyList
+	periods []*query.StudyList // by calendar
 	days    []*query.StudyList // of dates; nil: people begin at times
 }
 
@@ -19,6 +20,9 @@ type presence struct {
 func (r *retention) presence(s *query.Study, back *query.Events) (*presence, error) {
 	out := &presence{}
 	for p := range r.count() {
+		if r.length > 0 {
+			break
+		}
 		l, err := s.List(back, r.begin[p], r.begin[p+1])
 		if err != nil {
 			return nil, err
@@ -75,14 +79,12 @@ func (v *visitor) present(ctx context.Context, c *query.StudyChunk, who bitmap.S
 	for _, o := range who.AppendTo(v.ords[:0]) {
 		v.cohorts[v.of(v.begun[o])].SetBit(o)
 	}
-	err = c.EachHasAny(ctx, v.told.periods, &who, func(p int, who bitmap.Set) {
-		v.sets.periods[p].Clear()
-		v.sets.periods[p].Or(who)
-	})
-	if err != nil {
-		return err
+	if v.length > 0 {
+		err = v.ownPeriods(ctx, c, who)
+	} else {
+		err = v.calendarPeriods(ctx, c, who)
 	}
-	if err := v.inOwn(ctx, c); err != nil {
+	if err != nil {
 		return err
 	}
 	for cohort := range v.cohorts {
@@ -105,19 +107,49 @@ func (v *visitor) presentOf(c *query.StudyChunk, cohort int) {
 			k = last - i
 		}
 		came := &v.own
-		if k > 0 {
+		if k > 0 || v.length > 0 {
 			came = &v.sets.periods[cohort+k]
 		}
 		if v.kind == "on" {
 			v.cur.Clear()
 		}
-		v.cur.Or(bitmap.FromWords(came))
-		v.cur.And(bitmap.FromWords(&v.cohorts[cohort]))
+		v.cur.Or(bitmap.Set{Form: bitmap.Dense, Words: came})
+		v.cur.And(bitmap.Set{Form: bitmap.Dense, Words: &v.cohorts[cohort]})
 		v.returned[cohort*v.count()+k] += uint64(v.cur.Count())
 		if v.cell == (cell{cohort, k}) {
 			c.Put(bitmap.FromWords(&v.cur))
 		}
 	}
+}
+
+// ownPeriods finds who came back in which of their own periods, the first of which has the
+// number of the cohort. Of the days of a cohort each begins a period for those who began on
+// it: an event of a day is of a period that depends on nothing else.
+func (v *visitor) ownPeriods(ctx context.Context, c *query.StudyChunk, who bitmap.Set) error {
+	length := int(v.length / msPerDay)
+	began := v.days[:length] // by day of the cohort
+	clear(began)
+	clear(v.sets.periods)
+	for _, o := range who.AppendTo(v.ords[:0]) {
+		began[(v.begun[o]-v.dates.begin[0])/msPerDay%int64(length)].SetBit(o)
+	}
+	return c.EachHasAny(ctx, v.told.days, &who, func(day int, who bitmap.Set) {
+		for i := range min(length, day+1) {
+			v.sets.periods[(day-i)/length].Or(bitmap.And(who, bitmap.Set{Form: bitmap.Dense, Words: &began[i]}, &v.cur))
+		}
+	})
+}
+
+// calendarPeriods finds who came back in which period.
+func (v *visitor) calendarPeriods(ctx context.Context, c *query.StudyChunk, who bitmap.Set) error {
+	err := c.EachHasAny(ctx, v.told.periods, &who, func(p int, who bitmap.Set) {
+		v.sets.periods[p].Clear()
+		v.sets.periods[p].Or(who)
+	})
+	if err != nil {
+		return err
+	}
+	return v.inOwn(ctx, c)
 }
 
 // inOwn finds who came back in the period in which they began.

@@ -118,7 +118,7 @@ func prepare(s *query.Study, args query.Arguments) (*retention, error) {
 	case first != "":
 		err = r.beginWithEvent(s, args, from, to)
 	default:
-		if err = r.beginSince(s, since, zone); err == nil && r.length == 0 && r.back.IsPlain() {
+		if err = r.beginSince(s, since, zone); err == nil && r.back.IsPlain() && (r.length == 0 || r.dates.areUTC()) {
 			r.told, err = r.presence(s, back)
 		}
 	}
