@@ -24,37 +24,18 @@ const (
 )
 
 // calendar makes periods of days, weeks or months of a zone.
-func calendar(now int64, n int, per string, sundays bool, zone *time.Location) *periods {
-	day := query.LocalDay(zone, now)
-	days := make([]int64, n+1)
-	for i := range days {
-		days[i] = stepped(day, i-n+1, per, sundays)
-	}
+func calendar(now int64, n int, c query.Calendar) *periods {
 	p := &periods{}
-	for i, d := range days {
-		p.begin = append(p.begin, query.DayBegins(zone, d))
+	day := c.First(query.LocalDay(c.Zone, now))
+	for i := range n + 1 {
+		d := c.Step(day, i-n+1)
+		p.begin = append(p.begin, query.DayBegins(c.Zone, d))
 		if i < n {
-			p.labels = append(p.labels, label(d*msPerDay, per))
+			p.labels = append(p.labels, label(d*msPerDay, c.Per))
 		}
 	}
 	p.index()
 	return p
-}
-
-// stepped returns the first day of the period k after the one of a day.
-func stepped(day int64, k int, per string, sundays bool) int64 {
-	switch per {
-	case "day":
-		return day + int64(k)
-	case "week":
-		since := int64(time.Thursday) - int64(time.Monday) // 1970 began on a Thursday
-		if sundays {
-			since++
-		}
-		return day - ((day+since)%7+7)%7 + 7*int64(k)
-	}
-	t := time.UnixMilli(day * msPerDay).UTC()
-	return time.Date(t.Year(), t.Month()+time.Month(k), 1, 0, 0, 0, 0, time.UTC).UnixMilli() / msPerDay
 }
 
 // rolling makes periods of 24 hours or 7 days, the last of which ends with now. Times are

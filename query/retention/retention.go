@@ -98,7 +98,7 @@ func prepare(s *query.Study, args query.Arguments) (*retention, error) {
 	r := &retention{now: now, kind: args.One("kind")}
 	switch {
 	case args.One("by") == "calendar":
-		r.periods = calendar(now, n, per, args.One("week-start") == "sunday", zone)
+		r.periods = calendar(now, n, query.Calendar{Per: per, Zone: zone, WeekStart: weekStart(args)})
 	case per == "month":
 		return nil, &query.Error{Code: query.CodeInvalid, Message: "--by rolling: a month has no fixed length", Hint: "--per day or --per week, or --by calendar"}
 	default:
@@ -126,6 +126,13 @@ func prepare(s *query.Study, args query.Arguments) (*retention, error) {
 		return nil, err
 	}
 	return r, r.wanted(s.Cell)
+}
+
+func weekStart(args query.Arguments) time.Weekday {
+	if args.One("week-start") == "sunday" {
+		return time.Sunday
+	}
+	return time.Monday
 }
 
 func (r *retention) beginWithEvent(s *query.Study, args query.Arguments, from, to int64) error {

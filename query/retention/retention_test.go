@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/syntax"
 )
 
@@ -160,7 +161,11 @@ func ours(l *lanes, a *asked, begun time.Time, events []time.Time) (cohort int, 
 		r.lag = 0
 	}
 	if r.periods = rolling(r.now, a.n, a.per); a.by == "calendar" {
-		r.periods = calendar(r.now, a.n, a.per, a.sundays, a.zone)
+		c := query.Calendar{Per: a.per, Zone: a.zone, WeekStart: time.Monday}
+		if a.sundays {
+			c.WeekStart = time.Sunday
+		}
+		r.periods = calendar(r.now, a.n, c)
 	}
 	within := func(t time.Time) bool { return t.UnixMilli() >= r.begin[0] && t.UnixMilli() <= r.now }
 	if !within(begun) {
@@ -207,7 +212,7 @@ func TestDayAgain(t *testing.T) {
 	}
 	midnight := time.Date(2010, 11, 7, 2, 30, 0, 0, time.UTC)
 	now := midnight.Add(15 * time.Minute) // clocks there show 23:15 of the 6th, again
-	p := calendar(now.UnixMilli(), 2, "day", false, zone)
+	p := calendar(now.UnixMilli(), 2, query.Calendar{Per: "day", Zone: zone})
 	want := []int64{midnight.Add(-24 * time.Hour).UnixMilli(), midnight.UnixMilli(), midnight.Add(25 * time.Hour).UnixMilli()}
 	if !slices.Equal(p.begin, want) || !slices.Equal(p.labels, []string{"2010-11-06", "2010-11-07"}) {
 		t.Errorf("%v %v, want %v", p.labels, p.begin, want)

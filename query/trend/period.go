@@ -14,12 +14,8 @@ type period struct {
 	label    string
 }
 
-// calendar cuts time into periods of one kind. Days are local ones, as days since 1970.
-type calendar struct {
-	per       string
-	zone      *time.Location
-	weekStart time.Weekday
-}
+// calendar cuts time into periods of one kind, hours too.
+type calendar struct{ query.Calendar }
 
 const (
 	hourMS = 3_600_000
@@ -31,50 +27,26 @@ const (
 
 // offset returns local time less UTC, in ms.
 func (c *calendar) offset(t int64) int64 {
-	_, seconds := time.UnixMilli(t).In(c.zone).Zone()
+	_, seconds := time.UnixMilli(t).In(c.Zone).Zone()
 	return int64(seconds) * 1000
 }
 
 // dayOf returns the day in which a time is.
 func (c *calendar) dayOf(t int64) int64 {
-	return query.LocalDay(c.zone, t)
+	return query.LocalDay(c.Zone, t)
 }
 
 // mod is the remainder that is never negative.
 func mod(n, of int64) int64 { return (n%of + of) % of }
 
-func (c *calendar) begin(day int64) int64 { return query.DayBegins(c.zone, day) }
-
-// align returns the day with which the period begins that a day is of.
-func (c *calendar) align(day int64) int64 {
-	switch c.per {
-	case "week":
-		return day - mod(day+int64(time.Thursday)-int64(c.weekStart), 7) // 1970 began on a Thursday
-	case "month":
-		return day - int64(dateOf(day).Day()) + 1
-	}
-	return day
-}
-
-// step returns the day with which the n-th period after the one of a day begins.
-func (c *calendar) step(day int64, n int) int64 {
-	switch c.per {
-	case "week":
-		return day + 7*int64(n)
-	case "month":
-		return dateOf(day).AddDate(0, n, 0).Unix() / (24 * 3600)
-	}
-	return day + int64(n)
-}
-
-func dateOf(day int64) time.Time { return time.Unix(day*24*3600, 0).UTC() }
+func (c *calendar) begin(day int64) int64 { return query.DayBegins(c.Zone, day) }
 
 // between returns the periods of the days from first to last, whole ones; with more than
 // most there is an error.
 func (c *calendar) between(first, last int64, most int) (out []period, err error) {
-	for day := c.align(first); day <= last; day = c.step(day, 1) {
+	for day := c.First(first); day <= last; day = c.Step(day, 1) {
 		if out = c.add(out, day); len(out) > most {
-			return nil, query.Errorf(query.CodeLimit, "from %s to %s there are more than %d periods", dateOf(first).Format(time.DateOnly), dateOf(last).Format(time.DateOnly), most)
+			return nil, query.Errorf(query.CodeLimit, "from %s to %s there are more than %d periods", query.DateOf(first).Format(time.DateOnly), query.DateOf(last).Format(time.DateOnly), most)
 		}
 	}
 	return out, nil
@@ -82,7 +54,7 @@ func (c *calendar) between(first, last int64, most int) (out []period, err error
 
 // before returns the last n periods of which all but until is over at until, a time.
 func (c *calendar) before(until int64, n int) (out []period) {
-	if c.per == "hour" {
+	if c.Per == "hour" {
 		last := c.dayOf(until - 1)
 		for day := last - int64(n/shortDay) - twoDays; day <= last; day++ {
 			out = c.add(out, day)
@@ -90,7 +62,7 @@ func (c *calendar) before(until int64, n int) (out []period) {
 		out = slices.DeleteFunc(out, func(p period) bool { return p.from >= until })
 		return out[len(out)-n:]
 	}
-	for day := c.align(c.dayOf(until - 1)); len(out) < n; day = c.step(day, -1) {
+	for day := c.First(c.dayOf(until - 1)); len(out) < n; day = c.Step(day, -1) {
 		out = c.add(out, day)
 	}
 	slices.Reverse(out)
@@ -100,16 +72,16 @@ func (c *calendar) before(until int64, n int) (out []period) {
 // add appends the period that begins with a day; of hours, those of the day. A date that a
 // zone has left out has none.
 func (c *calendar) add(out []period, day int64) []period {
-	from, to := c.begin(day), c.begin(c.step(day, 1))
-	if c.per != "hour" {
+	from, to := c.begin(day), c.begin(c.Step(day, 1))
+	if c.Per != "hour" {
 		if from < to {
-			out = append(out, period{from, to, dateOf(day).Format(time.DateOnly)})
+			out = append(out, period{from, to, query.DateOf(day).Format(time.DateOnly)})
 		}
 		return out
 	}
 	for t := from; t < to; {
 		next := min(c.nextHour(t), to)
-		out = append(out, period{t, next, time.UnixMilli(t).In(c.zone).Format("2006-01-02T15:04Z07:00")})
+		out = append(out, period{t, next, time.UnixMilli(t).In(c.Zone).Format("2006-01-02T15:04Z07:00")})
 		t = next
 	}
 	return out

@@ -186,26 +186,26 @@ func (t *trend) preparePeriods(s *query.Study, args query.Arguments) error {
 	if err != nil {
 		return err
 	}
-	c := calendar{per: args.One("per"), zone: zone, weekStart: time.Monday}
+	c := calendar{query.Calendar{Per: args.One("per"), Zone: zone, WeekStart: time.Monday}}
 	if args.One("week-start") == "sunday" {
-		c.weekStart = time.Sunday
+		c.WeekStart = time.Sunday
 	}
 	t.calendar, t.back = c, t.measure.before()
-	if t.back > 0 && c.per != "day" {
-		return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("people of the %d days up to a day are of days, not of a %s", t.back+1, c.per), Hint: "leave out --per, or --measure people"}
+	if t.back > 0 && c.Per != "day" {
+		return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("people of the %d days up to a day are of days, not of a %s", t.back+1, c.Per), Hint: "leave out --per, or --measure people"}
 	}
 	until := s.Now.UnixMilli() + 1
 	last := c.dayOf(until - 1)
 	if args.One("to") != "" {
 		last = date(args, "to")
-		until = c.begin(c.step(c.align(last), 1))
+		until = c.begin(c.Step(c.First(last), 1))
 	}
 	if args.One("from") == "" {
 		t.periods = c.before(until, DefaultPeriods)
 	} else {
 		first := date(args, "from")
 		if first > last {
-			return query.Errorf(query.CodeInvalid, "from %s to %s there is no day", dateOf(first).Format(time.DateOnly), dateOf(last).Format(time.DateOnly))
+			return query.Errorf(query.CodeInvalid, "from %s to %s there is no day", query.DateOf(first).Format(time.DateOnly), query.DateOf(last).Format(time.DateOnly))
 		}
 		if t.periods, err = c.between(first, last, MaxRows); err != nil {
 			return err
@@ -299,10 +299,10 @@ func (t *trend) count(ctx context.Context, s *query.Study) (*tally, query.Answer
 // it than to read all events: the store keeps who has any on a day of UTC, and reads the
 // events of a day that a border cuts.
 func (t *trend) prepareEach(s *query.Study, all *query.StudyList) error {
-	if t.measure < people || t.measure > people28 || len(t.by) > 0 || t.calendar.per == "hour" || len(t.periods) > maxEach || !all.IsPlain() {
+	if t.measure < people || t.measure > people28 || len(t.by) > 0 || t.calendar.Per == "hour" || len(t.periods) > maxEach || !all.IsPlain() {
 		return nil
 	}
-	if t.calendar.per == "day" && slices.ContainsFunc(t.periods, func(p period) bool { return p.from%(24*hourMS) != 0 }) {
+	if t.calendar.Per == "day" && slices.ContainsFunc(t.periods, func(p period) bool { return p.from%(24*hourMS) != 0 }) {
 		return nil
 	}
 	for _, p := range t.periods {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/syntax"
 )
 
@@ -17,13 +18,13 @@ import (
 func slowPeriods(c *calendar, from, to time.Time) (out []period) {
 	begun := "" // the latest date that has begun: it does not begin again
 	for t := from; t.Before(to); t = t.Add(time.Minute) {
-		local := t.In(c.zone)
+		local := t.In(c.Zone)
 		date, begins := local.Format(time.DateOnly), false
 		if date > begun {
-			monday := (int(local.Weekday()) + 7 - int(c.weekStart)) % 7
+			monday := (int(local.Weekday()) + 7 - int(c.WeekStart)) % 7
 			day, _ := time.Parse(time.DateOnly, date)
 			label := date
-			switch c.per {
+			switch c.Per {
 			case "day", "hour":
 				begins = true
 			case "week":
@@ -37,11 +38,11 @@ func slowPeriods(c *calendar, from, to time.Time) (out []period) {
 				out = append(out, period{from: t.UnixMilli(), label: label})
 			}
 		}
-		if c.per == "hour" && begun != "" {
+		if c.Per == "hour" && begun != "" {
 			if !begins && local.Minute() == 0 {
 				out = append(out, period{from: t.UnixMilli()})
 			}
-			out[len(out)-1].label = time.UnixMilli(out[len(out)-1].from).In(c.zone).Format("2006-01-02T15:04Z07:00")
+			out[len(out)-1].label = time.UnixMilli(out[len(out)-1].from).In(c.Zone).Format("2006-01-02T15:04Z07:00")
 		}
 	}
 	for i := range out[1:] {
@@ -74,7 +75,7 @@ func TestPeriods(t *testing.T) {
 		}
 		for _, text := range days {
 			for _, per := range []string{"hour", "day", "week", "month"} {
-				c := &calendar{per: per, zone: zone, weekStart: time.Weekday(r.IntN(2))}
+				c := &calendar{query.Calendar{Per: per, Zone: zone, WeekStart: time.Weekday(r.IntN(2))}}
 				day, _ := time.Parse(time.DateOnly, text)
 				spare := map[string]int{"hour": 4, "day": 6, "week": 25, "month": 80}[per]
 				want := slowPeriods(c, day.AddDate(0, 0, -spare), day.AddDate(0, 0, spare))
@@ -91,7 +92,7 @@ func TestPeriods(t *testing.T) {
 				}
 				for _, p := range want {
 					for x := p.from; per == "day" && x < p.to; x += hourMS / 2 {
-						if day := dateOf(c.dayOf(x)).Format(time.DateOnly); day != p.label {
+						if day := query.DateOf(c.dayOf(x)).Format(time.DateOnly); day != p.label {
 							t.Fatalf("%s: %d is of %s, want %s", name, x, day, p.label)
 						}
 					}
