@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kantadb/kanta/query"
 )
@@ -21,6 +22,13 @@ func (m *actModel) overlap(name string) {
 	}
 	args = query.Arguments{"set": texts}
 	who := pickOne(m, "", m.condition())
+	args["zone"] = []string{pickOne(m, "UTC", "America/New_York")}
+	for range m.r.IntN(3) {
+		args["at"] = append(args["at"], m.now.AddDate(0, 0, -1-m.r.IntN(30)).Format(time.DateOnly))
+	}
+	if m.r.IntN(2) == 0 {
+		args["per"], args["periods"] = []string{"day"}, []string{"1"} // today
+	}
 	what := fmt.Sprintf("%s: overlap of %q: %q", name, who, texts)
 	r, err := m.db.Analyze(ctx, "overlap", who, args, nil)
 	if err != nil {
@@ -28,6 +36,9 @@ func (m *actModel) overlap(name string) {
 	}
 	if who == "" {
 		who = "true"
+	}
+	if len(r.Tables) > 3 {
+		m.overlapThen(what, who, args, r.Tables[3].Rows)
 	}
 	members := map[string][]string{} // by region
 	for _, row := range r.Tables[1].Rows {
@@ -68,5 +79,41 @@ func (m *actModel) overlap(name string) {
 				m.t.Fatalf("%s: cell in:%s is %q, want %q", what, letters, all, want)
 			}
 		}
+	}
+}
+
+// overlapThen compares a history with the members of its sets at the end of each day.
+func (m *actModel) overlapThen(what, who string, args query.Arguments, rows []query.ReportRow) {
+	m.t.Helper()
+	zone, err := time.LoadLocation(args.One("zone"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	days := slices.Clone(args["at"])
+	if args.One("per") != "" {
+		days = append(days, m.now.In(zone).Format(time.DateOnly))
+	}
+	slices.Sort(days)
+	for _, day := range slices.Compact(days) {
+		date, err := time.ParseInLocation(time.DateOnly, day, zone)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		o := query.Options{Now: date.AddDate(0, 0, 1).Add(-time.Millisecond)}
+		if o.Now.After(m.now) {
+			o.Now = m.now
+		}
+		for i, set := range args["set"] {
+			want := m.keysOf(m.db.Members(m.t.Context(), "("+who+") && ("+set+")", &query.MembersOptions{Options: o}))
+			cell := fmt.Sprintf("%s:%c", day, 'A'+i)
+			got := m.keysOf(m.db.AnalysisMembers(m.t.Context(), "overlap", who, args, cell, nil))
+			if !slices.Equal(got, want) || rows[0].Cells[0] != cell || rows[0].Values[2].Ordered() != int64(len(want)) {
+				m.t.Fatalf("%s:\n%v is %q, want %q", what, rows[0], got, want)
+			}
+			rows = rows[1:]
+		}
+	}
+	if len(rows) > 0 {
+		m.t.Fatalf("%s: %d rows too many", what, len(rows))
 	}
 }

@@ -46,9 +46,13 @@ The people of a row are the cell "2", those of them who went no further "2:dropp
 region ("AC" is in A and in C and in none of the others, "-" in none), and in each two
 together, with how much more often that is than by chance.
 
-The people of a region are the cell with its name, all of a set "in:A".`,
+The people of a region are the cell with its name, all of a set "in:A".
+
+--at, or --per and --periods, add how many were in each set at the end of some days; those
+people are the cell "2026-06-14:A".`,
 		example: `  kanta overlap --set 'plan == "premium"' --set 'purchase.in_last(days(30)).any()'
-  kanta overlap 'country == "FI"' --set 'in_segment("loyal")' --set 'in_list("fair")' --cell AB --save-as both`,
+  kanta overlap 'country == "FI"' --set 'in_segment("loyal")' --set 'in_list("fair")' --cell AB --save-as both
+  kanta overlap --set 'in_segment("loyal")' --per week --periods 12`,
 		bar: "share",
 	},
 	"rfm": {

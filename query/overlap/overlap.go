@@ -36,17 +36,23 @@ var Analysis = query.Analysis{ //tidy:constant
 	Short: "How segments and lists of people lie over each other",
 	Parameters: []query.Parameter{
 		{Name: "set", Kind: query.ParameterExpression, Repeated: true, Required: true, Help: `an expression, such as 'in_segment("loyal")' or 'plan == "premium"'; 1 to 6 of them`},
+		{Name: "at", Kind: query.ParameterDate, Repeated: true, Help: "a day: how many were in each set at its end; the table history"},
+		{Name: "per", Kind: query.ParameterChoice, Choices: []string{"day", "week", "month"}, Help: "how many were in each set at the end of each of the last --periods: day, week or month"},
+		{Name: "periods", Kind: query.ParameterInt, Help: "how many of --per, the last is that of now; 100 at most"},
+		{Name: "zone", Kind: query.ParameterZone, Default: "UTC", Help: "the time zone of days, such as Europe/Rome"},
+		{Name: "week-start", Kind: query.ParameterChoice, Choices: []string{"monday", "sunday"}, Default: "monday", Help: "monday or sunday"},
 	},
-	Tables: []query.ReportTable{sets, regions, pairs},
+	Tables: []query.ReportTable{sets, regions, pairs, history},
 	Run:    run,
 }
 
 // overlap is an overlap made ready.
 type overlap struct {
-	texts []string
-	tests []*query.StudyTest
-	cell  int  // the region whose people are wanted, one bit for each set; -1: nobody's
-	whole bool // all who are in the set of that one bit
+	texts   []string
+	tests   []*query.StudyTest
+	moments []moment // of the history
+	cell    int      // the region whose people are wanted, one bit for each set; -1: none's
+	whole   bool     // all who are in the set of that one bit
 }
 
 func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Report, error) {
@@ -69,7 +75,15 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 			people[i] += n
 		}
 	}
-	return query.Report{Analysis: name, Tables: o.tables(people[:1<<len(o.texts)]), Answer: answer}, nil
+	tables := o.tables(people[:1<<len(o.texts)])
+	if len(o.moments) > 0 {
+		past, err := o.past(ctx, s, &answer)
+		if err != nil {
+			return query.Report{}, err
+		}
+		tables = append(tables, past)
+	}
+	return query.Report{Analysis: name, Tables: tables, Answer: answer}, nil
 }
 
 func prepare(s *query.Study, args query.Arguments) (*overlap, error) {
@@ -77,7 +91,20 @@ func prepare(s *query.Study, args query.Arguments) (*overlap, error) {
 	if n := len(o.texts); n > MaxSets {
 		return nil, query.Errorf(query.CodeLimit, "an overlap has at most %d sets, this one has %d", MaxSets, n)
 	}
-	for i, text := range o.texts {
+	var err error
+	if o.tests, err = testsOf(s, o.texts); err != nil {
+		return nil, err
+	}
+	if o.moments, err = moments(s.Now, args); err != nil {
+		return nil, err
+	}
+	return o, o.wanted(s.Cell)
+}
+
+// testsOf makes the expressions ready.
+func testsOf(s *query.Study, texts []string) ([]*query.StudyTest, error) {
+	var tests []*query.StudyTest
+	for i, text := range texts {
 		n, err := s.Compiler().Node(text)
 		if err != nil {
 			return nil, fmt.Errorf("set %s: %w", letter(i), err)
@@ -86,9 +113,9 @@ func prepare(s *query.Study, args query.Arguments) (*overlap, error) {
 		if err != nil {
 			return nil, fmt.Errorf("set %s: %w", letter(i), err)
 		}
-		o.tests = append(o.tests, t)
+		tests = append(tests, t)
 	}
-	return o, o.wanted(s.Cell)
+	return tests, nil
 }
 
 func letter(i int) string { return string(rune('A' + i)) }
@@ -110,6 +137,9 @@ func region(of int) string {
 // wanted reads the name of a cell.
 func (o *overlap) wanted(cell string) error {
 	if cell == "" {
+		return nil
+	}
+	if _, _, ok := o.isHistory(cell); ok {
 		return nil
 	}
 	text, whole := strings.CutPrefix(cell, in)
