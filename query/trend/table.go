@@ -117,10 +117,7 @@ func (t *tally) result(slot int) (schema.Value, error) {
 	}
 	switch of.measure {
 	case avg:
-		if of.kind == schema.Float {
-			return schema.FloatValue(t.floats[slot].Value() / float64(n)), nil
-		}
-		return schema.FloatValue(query.Quotient(t.exact[slot], of.scale, n)), nil
+		return t.sums.Per(slot, n), nil
 	case median:
 		slices.Sort(t.lists[slot])
 		return schema.FromOrdered(of.kind, of.scale, t.lists[slot][(n+1)/2-1]), nil
@@ -133,15 +130,9 @@ func (t *tally) result(slot int) (schema.Value, error) {
 
 func (t *tally) sum(slot int) (schema.Value, error) {
 	of := t.trend
-	if of.kind == schema.Float {
-		if t.floats[slot] == nil {
-			return schema.FloatValue(0), nil
-		}
-		return schema.FloatValue(t.floats[slot].Value()), nil
-	}
-	n, ok := t.exact[slot].Int64()
+	v, ok := t.sums.Value(slot)
 	if !ok {
 		return schema.Value{}, &query.Error{Code: query.CodeLimit, Message: "the sum of " + of.cell(slot/of.groups(), slot%of.groups()) + " does not fit a " + of.kind.String(), Hint: "shorter periods, or --measure avg"}
 	}
-	return schema.FromOrdered(of.kind, of.scale, n), nil
+	return v, nil
 }

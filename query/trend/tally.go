@@ -7,7 +7,6 @@ import (
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
-	"github.com/kantadb/kanta/index/timeline"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -56,15 +55,14 @@ type tally struct {
 	events []uint64 // all of them
 	n      []uint64 // people; or of numbers, how many there are
 	ends   []int64  // min, max: the ordered form
-	exact  []timeline.Int128
-	floats []*query.FloatSum
+	sums   *query.Sums
 	lists  [][]int64 // median, p90: the ordered forms
 	sets   []map[int64]struct{}
 }
 
 // What each number that is kept beyond the chunk takes.
 const (
-	slotBytes = 8 + 8 + 16
+	slotBytes = 8 + 8 + query.SumBytes
 	listBytes = 3 * 8       // itself, the room that lists grow by, and its place when all are put together
 	setBytes  = 4 * (8 + 1) // in a map that may be a quarter full, and again when they are put together
 )
@@ -76,11 +74,7 @@ func newTally(t *trend) *tally {
 	out := &tally{trend: t, events: make([]uint64, n), n: make([]uint64, n)}
 	switch t.measure {
 	case sum, avg:
-		if t.kind == schema.Float {
-			out.floats = make([]*query.FloatSum, n)
-		} else {
-			out.exact = make([]timeline.Int128, n)
-		}
+		out.sums = query.NewSums(n, t.kind, t.scale)
 	case least, most:
 		out.ends = make([]int64, n)
 	case median, p90:
@@ -95,18 +89,8 @@ func newTally(t *trend) *tally {
 // returns how many bytes more are kept.
 func (t *tally) number(slot int32, n int64, x float64) (bytes int64) {
 	t.n[slot]++
-	if t.exact != nil {
-		t.exact[slot] = t.exact[slot].Add(n)
-		return 0
-	}
-	if t.floats != nil {
-		f := t.floats[slot]
-		if f == nil {
-			f = new(query.FloatSum)
-			t.floats[slot], bytes = f, query.FloatSumBytes
-		}
-		f.Add(x)
-		return bytes
+	if t.sums != nil {
+		return t.sums.Add(int(slot), n, x)
 	}
 	if t.trend.kind == schema.Float {
 		n = schema.OrderedFloat(x)
@@ -139,15 +123,8 @@ func (t *tally) add(o *tally) {
 		}
 		t.events[i] += o.events[i]
 		t.n[i] += o.n[i]
-	}
-	for i := range t.exact {
-		t.exact[i] = t.exact[i].Plus(o.exact[i])
-	}
-	for i, f := range o.floats {
-		if t.floats[i] == nil {
-			t.floats[i] = f
-		} else if f != nil {
-			t.floats[i].AddSum(f)
+		if t.sums != nil {
+			t.sums.AddSum(i, o.sums, i)
 		}
 	}
 	for i, list := range o.lists {
