@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,7 +55,7 @@ func TestRetentionLaw(t *testing.T) {
 			}
 			m.open()
 		}
-		for range 2 {
+		for range 4 {
 			q := m.retention()
 			q.compare(m, fmt.Sprint("step ", step))
 			kinds[q.by+" "+q.kind] += q.people
@@ -62,9 +63,13 @@ func TestRetentionLaw(t *testing.T) {
 				kinds["since "+q.by] += q.people
 				kinds["since "+q.since+" "+q.by] += q.people
 			}
+			if q.brackets != nil {
+				kinds["brackets since "+q.since] += q.people
+			}
+			kinds["sums"] += q.sums
 		}
 	}
-	for _, kind := range []string{"calendar on", "calendar on-or-after", "calendar on-or-before", "rolling on", "rolling on-or-after", "rolling on-or-before", "since calendar", "since birth rolling"} {
+	for _, kind := range []string{"calendar on", "calendar on-or-after", "calendar on-or-before", "rolling on", "rolling on-or-after", "rolling on-or-before", "since calendar", "since birth rolling", "brackets since began", "brackets since birth", "sums"} {
 		if kinds[kind] < 15 {
 			t.Errorf("%s: only %d people came back", kind, kinds[kind])
 		}
@@ -89,8 +94,11 @@ type lawRetention struct {
 	by, per, kind           string
 	zone                    *time.Location
 	now                     time.Time
-	begin                   []time.Time // of the periods, and the end of the last
-	people                  int         // that came back
+	begin                   []time.Time     // of the periods, and the end of the last
+	brackets                []time.Duration // when each begins, and the last ends; nil: none
+	amount                  bool
+	people                  int // that came back
+	sums                    int // that are not 0
 }
 
 func (m *actModel) retention() *lawRetention {
@@ -130,7 +138,30 @@ func (m *actModel) retention() *lawRetention {
 		}
 		q.begin = append(q.begin, at)
 	}
+	if m.r.IntN(3) == 0 {
+		q.brackets = []time.Duration{0}
+		for range 1 + m.r.IntN(4) {
+			length := time.Duration(1+m.r.IntN(9)) * 24 * time.Hour
+			if q.since != "birth" {
+				length += time.Duration(m.r.IntN(24)) * time.Hour
+			}
+			q.brackets = append(q.brackets, q.brackets[len(q.brackets)-1]+length)
+		}
+	}
+	q.amount = strings.HasPrefix(q.back, "buy") && (q.since == "" || m.r.IntN(2) == 0)
 	return q
+}
+
+// last returns the last period that has begun for some of a cohort.
+func (q *lawRetention) last(cohort int) int {
+	if q.brackets == nil {
+		return len(q.begin) - 2 - cohort
+	}
+	for k := len(q.brackets) - 2; ; k-- {
+		if !q.begin[cohort].Add(q.brackets[k]).After(q.now) {
+			return k
+		}
+	}
 }
 
 // between writes a window of a list.
@@ -154,7 +185,7 @@ func (q *lawRetention) began(cohort int) string {
 // "" if there is none.
 func (q *lawRetention) returned(cohort, from, to int) string {
 	later := fmt.Sprintf("%s.then(%s, days(100)).any()", q.first, q.back)
-	if q.by == "calendar" {
+	if q.by == "calendar" && q.brackets == nil {
 		start, end := q.begin[cohort], q.begin[cohort+to+1]
 		switch {
 		case from > 0:
@@ -166,16 +197,20 @@ func (q *lawRetention) returned(cohort, from, to int) string {
 		}
 		return q.first + ".then(" + between(q.back, start, end) + ", days(100)).any()"
 	}
-	window := func(k int) string {
-		return fmt.Sprintf("duration(%q)", (time.Duration(k) * q.begin[1].Sub(q.begin[0])).String())
+	since := func(k int) time.Duration {
+		if q.brackets != nil {
+			return q.brackets[k]
+		}
+		return time.Duration(k) * q.begin[1].Sub(q.begin[0])
 	}
+	window := func(k int) string { return fmt.Sprintf("duration(%q)", since(k)) }
 	switch {
 	case q.since == "began":
 		return fmt.Sprintf("%s.between(began + %s, began + %s).any()", q.back, window(from), window(to+1))
 	case q.since == "birth" && q.zone.String() == "UTC":
-		days := int(q.begin[1].Sub(q.begin[0]).Hours()) / 24
-		return fmt.Sprintf("%s.exists(e, date(e.ts, 'UTC') >= birth + days(%d) && date(e.ts, 'UTC') < birth + days(%d))", q.back, from*days, (to+1)*days)
-	case q.since == "" && from == 0 && cohort+to+2 == len(q.begin): // all that there is
+		days := func(k int) int { return int(since(k).Hours()) / 24 }
+		return fmt.Sprintf("%s.exists(e, date(e.ts, 'UTC') >= birth + days(%d) && date(e.ts, 'UTC') < birth + days(%d))", q.back, days(from), days(to+1))
+	case q.brackets == nil && q.since == "" && from == 0 && cohort+to+2 == len(q.begin): // all that there is
 		return later
 	}
 	return ""
@@ -188,6 +223,12 @@ func (q *lawRetention) compare(m *actModel, name string) {
 	if args["first"] = []string{q.first}; q.since != "" {
 		delete(args, "first")
 		args["since"] = []string{q.since}
+	}
+	for i := range max(1, len(q.brackets)) - 1 {
+		args["brackets"] = []string{strings.TrimPrefix(fmt.Sprintf("%s,%dh", args.One("brackets"), int((q.brackets[i+1]-q.brackets[i]).Hours())), ",")}
+	}
+	if q.amount {
+		args["amount"] = []string{"e.amount"}
 	}
 	what := fmt.Sprintf("%s, now %v: retention of %q %v", name, q.now, q.who, args)
 	r, err := m.db.Analyze(ctx, "retention", q.who, args, &o)
@@ -204,20 +245,14 @@ func (q *lawRetention) compare(m *actModel, name string) {
 	}
 	rows := r.Tables[0].Rows
 	for cohort := range len(q.begin) - 1 {
-		last := len(q.begin) - 2 - cohort
+		last := q.last(cohort)
 		of := "(" + q.who + ") && " + q.began(cohort)
 		for k := range last + 1 {
 			row := rows[k]
 			if k == 0 {
 				same(row.Cells[1], of, row.Values[1].Ordered())
 			}
-			from, to := k, k
-			switch q.kind {
-			case "on-or-after":
-				to = last
-			case "on-or-before":
-				from = 0
-			}
+			from, to := q.fromTo(k, last)
 			n := row.Values[3].Ordered()
 			if text := q.returned(cohort, from, to); text != "" {
 				same(row.Cells[0], of+" && "+text, n)
@@ -226,9 +261,51 @@ func (q *lawRetention) compare(m *actModel, name string) {
 				m.t.Fatalf("%s: cell %s counts %d and is %q", what, row.Cells[0], n, got)
 			}
 		}
+		q.compareAmounts(m, what, cohort, of, rows[:last+1])
 		rows = rows[last+1:]
 	}
 	if len(rows) > 0 {
 		m.t.Fatalf("%s: %d rows too many", what, len(rows))
+	}
+}
+
+// fromTo returns the periods of which each counts in the one with a number.
+func (q *lawRetention) fromTo(k, last int) (from, to int) {
+	switch q.kind {
+	case "on-or-after":
+		return k, last
+	case "on-or-before":
+		return 0, k
+	}
+	return k, k
+}
+
+// compareAmounts compares the amounts of a cohort with the sums that a trend of the same events
+// of the same people has.
+func (q *lawRetention) compareAmounts(m *actModel, what string, cohort int, of string, rows []query.ReportRow) {
+	m.t.Helper()
+	if !q.amount || q.by != "calendar" || q.since != "" || q.brackets != nil {
+		return
+	}
+	for k, row := range rows {
+		from, to := q.fromTo(k, len(rows)-1)
+		list := between(q.back, q.begin[cohort+from], q.begin[cohort+to+1])
+		if from == 0 {
+			list = q.first + ".then(" + list + ", days(100))"
+		}
+		r, err := m.db.Analyze(m.t.Context(), "trend", of, query.Arguments{"event": {list}, "measure": {"sum"}, "of": {"e.amount"}, "per": {"month"},
+			"from": {q.begin[0].AddDate(0, 0, -1).Format(time.DateOnly)}}, &query.Options{Now: q.now})
+		if err != nil {
+			m.t.Fatalf("%s: %v", what, err)
+		}
+		sum := int64(0)
+		for _, month := range r.Tables[0].Rows {
+			sum += month.Values[1].Ordered()
+		}
+		if got := row.Values[6]; got.Ordered() != sum || got.Kind() != schema.Decimal {
+			m.t.Fatalf("%s: %s is an amount of %v, want %d hundredths", what, row.Cells[0], got, sum)
+		} else if sum != 0 {
+			q.sums++
+		}
 	}
 }

@@ -106,4 +106,14 @@ func TestRetentionPicture(t *testing.T) {
 2026-02-23       0     -*
 per cent of the cohort who came back; * the period is not over
 `)
+	contains(t, c.must(append(args, "--brackets", "36h,9d", "--amount", "2.5")...), `cohort      people  to 1d 12h  to 10d 12h
+2026-02-16       8         0        █ 88*
+2026-02-23       0         -*          -*
+per cent of the cohort who came back; * the period is not over
+
+cohort      people  to 1d 12h  to 10d 12h
+2026-02-16       8      0.00        2.19*
+2026-02-23       0         -*          -*
+amount per person of the cohort; * the period is not over
+`)
 }

@@ -34,6 +34,24 @@
 //	on-or-after   who came back in period k or later, up to now
 //	on-or-before  who came back in period k or earlier
 //
+// # Brackets
+//
+// With "brackets", such as 1d,7d,30d, each person's own periods are of these lengths, one after
+// the other: [begin, begin + 1d), [begin + 1d, begin + 8d), [begin + 8d, begin + 38d). Cohorts
+// stay what they are, of a calendar or rolling. What is after the last bracket counts nowhere,
+// for on-or-after too. A cohort has those brackets that have begun for its first instant; one is
+// incomplete if it is not over at now for its last. The column until says when it ends, in time
+// since the beginning.
+//
+// # Amounts
+//
+// With "amount", a number made of an event, there are two columns more: the sum of it over the
+// returning events that are counted, by the kind those of the period, of it or later, of it or
+// earlier; and that divided by the people of the cohort, who came back or not, absent if these
+// are nobody. An event without the number, or whose arithmetic fails, adds nothing. Sums are
+// exact; one beyond its kind is an error. The first event itself is no return: for all that
+// people have spent since the beginning, let them begin at its time, --since purchase.first().ts.
+//
 // # What is counted
 //
 // The rows, one for each cohort and period that has begun for some of it at now, the oldest
@@ -68,16 +86,27 @@
 //	2026-06-08  1       1       1         100 %  true
 //	2026-06-15  1       0       0           0 %  true
 //
+// With brackets 1d,7d,30d bob's second order is in the second, a day later to the millisecond;
+// anna's are 7 days 22 hours and 12 days 23 hours later, in the second and the third:
+//
+//	2026-06-01  2       0       0           0 %  false  until  1d
+//	2026-06-01  2       1       2         100 %  true          8d
+//	2026-06-01  2       2       1          50 %  true         38d
+//
+// If an order is worth its number, 1 for a person's first, then 2, 3, 4 (of anna's first two one
+// is 1, the other 2), the amount in calendar weeks of the cohort of June 1st is bob's 2, anna's
+// 3, anna's 4; per person 1, 1.5 and 2.
+//
 // # Memory
 //
 // A worker has 18 bytes for each of the 65,536 people of a chunk, whatever their events. Since
 // a date or a time, by "calendar", of all events of a type, who came back is known by days
 // without reading events (but those of the period of the beginning, if it is a time); "rolling"
 // too, since a date of a zone whose days are those of UTC: that takes 8 KiB more for every
-// cohort, every period and each day of the longest month.
+// cohort, every period and each day of the longest month. An amount takes 16 bytes for every
+// cohort and period on each worker, of floats 600 more.
 //
 // # Not yet
 //
-// Periods of other lengths one after the other (custom brackets), money per period, and who is
-// new, back, or gone in a period (lifecycle).
+// Who is new, back, or gone in a period (lifecycle).
 package retention

@@ -115,7 +115,7 @@ func (v *visitor) presentOf(c *query.StudyChunk, cohort int) {
 		}
 		v.cur.Or(bitmap.Set{Form: bitmap.Dense, Words: came})
 		v.cur.And(bitmap.Set{Form: bitmap.Dense, Words: &v.cohorts[cohort]})
-		v.returned[cohort*v.count()+k] += uint64(v.cur.Count())
+		v.returned[cohort*v.width()+k] += uint64(v.cur.Count())
 		if v.cell == (cell{cohort, k}) {
 			c.Put(bitmap.FromWords(&v.cur))
 		}

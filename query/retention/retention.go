@@ -3,7 +3,6 @@ package retention
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -12,9 +11,9 @@ import (
 	"github.com/kantadb/kanta/query/syntax"
 )
 
-// MaxCohorts bounds the cohorts: a person's periods are the bits of a word, and the cells are
-// the square of it.
-const MaxCohorts = 64
+// MaxCohorts and MaxBrackets bound the cohorts and the periods of a person: these are the bits
+// of a word, and the cells are the product of both.
+const MaxCohorts, MaxBrackets = 64, 64
 
 const name = "retention"
 
@@ -35,6 +34,8 @@ var Analysis = query.Analysis{ //tidy:constant
 		{Name: "cohorts", Kind: query.ParameterInt, Default: "12", Help: "how many periods of beginners, the last is that of now; 64 at most"},
 		{Name: "by", Kind: query.ParameterChoice, Choices: []string{"calendar", "rolling"}, Default: "calendar", Help: "calendar: days, weeks or months of the zone; rolling: 24 hours or 7 days, counted back from now, and from each person's own beginning"},
 		{Name: "kind", Kind: query.ParameterChoice, Choices: []string{"on", "on-or-after", "on-or-before"}, Default: "on", Help: "on: who came back in the period; on-or-after: in it or later; on-or-before: in it or earlier"},
+		{Name: "brackets", Kind: query.ParameterText, Help: "each person's own periods, how long each is, one after the other, such as 1d,3d,7d,30d; at most 64"},
+		{Name: "amount", Kind: query.ParameterMeasure, Help: "columns of a sum of the returning events, and of it per person of the cohort, such as 'e.price * e.quantity'"},
 		{Name: "zone", Kind: query.ParameterZone, Default: "UTC", Help: "the time zone of days, such as Europe/Rome"},
 		{Name: "week-start", Kind: query.ParameterChoice, Choices: []string{"monday", "sunday"}, Default: "monday", Help: "the day with which calendar weeks begin"},
 	},
@@ -45,12 +46,12 @@ var Analysis = query.Analysis{ //tidy:constant
 // retention is an analysis made ready.
 type retention struct {
 	*periods
-	now    int64            // ms UTC
 	before *query.StudyList // events of the first list before all periods; whoever has one is no beginner
 	first  *query.StudyList // those within; nil: people begin with since
 	since  *query.StudyField
-	dates  *dates // since is a date; nil: it is a timestamp
-	back   *query.StudyList
+	dates  *dates           // since is a date; nil: it is a timestamp
+	back   *query.StudyList // with an amount as its measure
+	amount bool
 	same   bool      // by calendar, first and back are one list: it is read once
 	told   *presence // who comes back is known without the events; nil: it is not
 	lag    int64     // ms from the beginning to the first instant at which an event is a return
@@ -69,10 +70,10 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 	if err != nil {
 		return query.Report{}, err
 	}
-	total := newTally(r.count())
+	total := newTally(r)
 	var tallies []*tally
 	answer, err := s.Each(ctx, func() query.ChunkVisitor {
-		v := &visitor{retention: r, tally: newTally(r.count())}
+		v := &visitor{retention: r, tally: newTally(r)}
 		tallies = append(tallies, v.tally)
 		return v.chunk
 	})
@@ -82,7 +83,8 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 	for _, t := range tallies {
 		total.add(t)
 	}
-	return query.Report{Analysis: name, Tables: []query.ReportTable{r.table(total)}, Answer: answer}, nil
+	table, err := r.table(total)
+	return query.Report{Analysis: name, Tables: []query.ReportTable{table}, Answer: answer}, err
 }
 
 func prepare(s *query.Study, args query.Arguments) (*retention, error) {
@@ -94,21 +96,17 @@ func prepare(s *query.Study, args query.Arguments) (*retention, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--zone: %w", err)
 	}
-	now, per := s.Now.UnixMilli(), args.One("per")
-	r := &retention{now: now, kind: args.One("kind")}
-	switch {
-	case args.One("by") == "calendar":
-		r.periods = calendar(now, n, query.Calendar{Per: per, Zone: zone, WeekStart: weekStart(args)})
-	case per == "month":
-		return nil, &query.Error{Code: query.CodeInvalid, Message: "--by rolling: a month has no fixed length", Hint: "--per day or --per week, or --by calendar"}
-	default:
-		r.periods = rolling(now, n, per)
+	r := &retention{kind: args.One("kind")}
+	if r.periods, err = newPeriods(s.Now.UnixMilli(), n, zone, args); err != nil {
+		return nil, err
 	}
-	from, to := r.begin[0], now+1
-	back, err := list(s, args, "return")
-	if err == nil {
-		r.back, err = s.List(back, from, to)
+	if text := args.One("brackets"); text != "" {
+		r.length = 0
+		if r.brackets, err = readBrackets(text); err != nil {
+			return nil, err
+		}
 	}
+	back, err := r.prepareBack(s, args)
 	if err != nil {
 		return nil, err
 	}
@@ -116,9 +114,9 @@ func prepare(s *query.Study, args query.Arguments) (*retention, error) {
 	case (first == "") == (since == ""):
 		err = &query.Error{Code: query.CodeInvalid, Message: "retention is of people who began with an event, --first, or with a date, --since: one of the two", Hint: "such as --first purchase, or --since signup_date"}
 	case first != "":
-		err = r.beginWithEvent(s, args, from, to)
+		err = r.beginWithEvent(s, args)
 	default:
-		if err = r.beginSince(s, since, zone); err == nil && r.back.IsPlain() && (r.length == 0 || r.dates.areUTC()) {
+		if err = r.beginSince(s, since, zone); err == nil && r.isPresence() {
 			r.told, err = r.presence(s, back)
 		}
 	}
@@ -128,6 +126,44 @@ func prepare(s *query.Study, args query.Arguments) (*retention, error) {
 	return r, r.wanted(s.Cell)
 }
 
+// newPeriods makes the periods of beginners.
+func newPeriods(now int64, n int, zone *time.Location, args query.Arguments) (*periods, error) {
+	per := args.One("per")
+	switch {
+	case args.One("by") == "calendar":
+		return calendar(now, n, query.Calendar{Per: per, Zone: zone, WeekStart: weekStart(args)}), nil
+	case per == "month":
+		return nil, &query.Error{Code: query.CodeInvalid, Message: "--by rolling: a month has no fixed length", Hint: "--per day or --per week, or --by calendar"}
+	}
+	return rolling(now, n, per), nil
+}
+
+// prepareBack makes the list of returning events ready.
+func (r *retention) prepareBack(s *query.Study, args query.Arguments) (*query.Events, error) {
+	back, err := list(s, args, "return")
+	if err != nil {
+		return nil, err
+	}
+	from, to := r.begin[0], r.now+1
+	if r.amount = args.One("amount") != ""; !r.amount {
+		r.back, err = s.List(back, from, to)
+		return back, err
+	}
+	fold, err := s.Compiler().Fold(args.One("return"), args.One("amount"))
+	if err == nil {
+		r.back, err = s.Measure(fold, from, to)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--amount: %w", err)
+	}
+	return back, nil
+}
+
+// isPresence reports whether who comes back is known without the events.
+func (r *retention) isPresence() bool {
+	return r.back.IsPlain() && !r.amount && r.brackets == nil && (r.length == 0 || r.dates.areUTC())
+}
+
 func weekStart(args query.Arguments) time.Weekday {
 	if args.One("week-start") == "sunday" {
 		return time.Sunday
@@ -135,15 +171,15 @@ func weekStart(args query.Arguments) time.Weekday {
 	return time.Monday
 }
 
-func (r *retention) beginWithEvent(s *query.Study, args query.Arguments, from, to int64) error {
+func (r *retention) beginWithEvent(s *query.Study, args query.Arguments) error {
 	first, err := list(s, args, "first")
 	if err != nil {
 		return err
 	}
-	r.lag, r.same = 1, r.length == 0 && args.One("first") == args.One("return")
+	r.lag, r.same = 1, !r.areOwn() && !r.amount && args.One("first") == args.One("return")
 	always, _ := query.Every()
-	if r.before, err = s.List(first, always, from); err == nil {
-		r.first, err = s.List(first, from, to)
+	if r.before, err = s.List(first, always, r.begin[0]); err == nil {
+		r.first, err = s.List(first, r.begin[0], r.now+1)
 	}
 	return err
 }
@@ -195,24 +231,4 @@ func (r *retention) name(c cell) string {
 		return r.labels[c.cohort]
 	}
 	return r.labels[c.cohort] + ":" + strconv.Itoa(c.period)
-}
-
-// table makes the report's table.
-func (r *retention) table(t *tally) query.ReportTable {
-	out := cohorts
-	for cohort, label := range r.labels {
-		people := t.people[cohort]
-		for period := 0; period <= r.last(cohort); period++ {
-			row := query.ReportRow{Cells: []string{r.name(cell{cohort, period})}}
-			if period == 0 {
-				row.Cells = append(row.Cells, r.name(cell{cohort, -1}))
-			}
-			returned := t.returned[cohort*r.count()+period]
-			row.Values = []schema.Value{schema.StringValue(label), schema.IntValue(int64(people)), schema.IntValue(int64(period)),
-				schema.IntValue(int64(returned)), query.Share(returned, people), schema.BoolValue(period == r.last(cohort))}
-			out.Rows = append(out.Rows, row)
-		}
-	}
-	out.Rows = slices.Clip(out.Rows)
-	return out
 }

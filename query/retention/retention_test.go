@@ -20,6 +20,7 @@ type asked struct {
 	sundays bool
 	zone    *time.Location
 	since   bool
+	lengths []time.Duration // of brackets
 }
 
 // slowly is the definition of doc.go, by the calendar of the time package: the cohort of who
@@ -37,11 +38,23 @@ func slowly(a *asked, begun time.Time, events []time.Time) (ago int, counted []b
 		return -1, nil
 	}
 	in := make([]bool, ago+1)
+	if a.lengths != nil {
+		in = make([]bool, len(a.lengths))
+	}
 	for _, t := range events {
 		if t.After(a.now) || t.Before(begun) || !a.since && t.Equal(begun) {
 			continue
 		}
-		if a.by == "rolling" {
+		if a.lengths != nil {
+			k, left := 0, t.Sub(begun)
+			for k < len(in) && left >= a.lengths[k] {
+				left -= a.lengths[k]
+				k++
+			}
+			if k < len(in) {
+				in[k] = true
+			}
+		} else if a.by == "rolling" {
 			in[t.Sub(begun)/a.length()] = true
 		} else {
 			in[a.between(begun, t)] = true
@@ -84,6 +97,24 @@ func (a *asked) between(from, to time.Time) int {
 	return n
 }
 
+// anyAsked returns a random question about the days around a new year.
+func anyAsked(r *rand.Rand, zones []*time.Location) *asked {
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	a := &asked{n: 1 + r.IntN(9), per: pick("day", "week", "month"), by: pick("calendar", "rolling"), kind: pick("on", "on-or-after", "on-or-before"),
+		sundays: r.IntN(2) == 0, zone: zones[r.IntN(len(zones))], since: r.IntN(2) == 0}
+	if a.by == "rolling" && a.per == "month" {
+		a.per = "week"
+	}
+	if r.IntN(20) == 0 {
+		a.n = MaxCohorts
+	}
+	for range max(0, r.IntN(8)-4) {
+		a.lengths = append(a.lengths, time.Duration(1+r.IntN(200))*time.Hour)
+	}
+	a.now = time.Date(2011, 12, r.IntN(60), r.IntN(24), r.IntN(60), 0, r.IntN(2)*999_000_000, a.zone)
+	return a
+}
+
 // TestPeriodsOf compares the two for random people and nows, in zones whose clocks change: at
 // midnight too, and where a whole day was left out.
 func TestPeriodsOf(t *testing.T) {
@@ -98,19 +129,10 @@ func TestPeriodsOf(t *testing.T) {
 		}
 		zones = append(zones, z)
 	}
-	pick := func(of ...string) string { return of[r.IntN(len(of))] }
 	cohorts, periods, none := 0, 0, 0
 	l := new(lanes)
 	for round := range 6000 {
-		a := &asked{n: 1 + r.IntN(9), per: pick("day", "week", "month"), by: pick("calendar", "rolling"), kind: pick("on", "on-or-after", "on-or-before"),
-			sundays: r.IntN(2) == 0, zone: zones[r.IntN(len(zones))], since: r.IntN(2) == 0}
-		if a.by == "rolling" && a.per == "month" {
-			a.per = "week"
-		}
-		if r.IntN(20) == 0 {
-			a.n = MaxCohorts
-		}
-		a.now = time.Date(2011, 12, r.IntN(60), r.IntN(24), r.IntN(60), 0, r.IntN(2)*999_000_000, a.zone)
+		a := anyAsked(r, zones)
 		unit := map[string]time.Duration{"day": 24 * time.Hour, "week": 7 * 24 * time.Hour, "month": 30 * 24 * time.Hour}[a.per]
 		at := func() time.Time { // in the periods, before them or after now; or where one begins
 			t := a.now.Add(-time.Duration(r.Int64N(int64(a.n+2)*int64(unit))) + unit/4).Truncate(time.Millisecond)
@@ -135,6 +157,12 @@ func TestPeriodsOf(t *testing.T) {
 		if ago >= 0 {
 			ago = a.n - 1 - ago
 		}
+		if a.lengths != nil && cohort >= 0 && ago == cohort { // the others have begun for nobody
+			if a.kind == "on" && slices.Contains(want[len(counted):], true) {
+				t.Fatalf("round %d: %+v: only %d periods have begun", round, a, len(counted))
+			}
+			want = want[:len(counted)]
+		}
 		if cohort != ago || !slices.Equal(counted, want) {
 			t.Fatalf("round %d: %+v in %s, begun %v, events %v:\ncohort %d %v, want %d %v", round, a, a.zone, begun, events, cohort, counted, ago, want)
 		}
@@ -156,22 +184,27 @@ func TestPeriodsOf(t *testing.T) {
 
 // ours asks the visitor the same.
 func ours(l *lanes, a *asked, begun time.Time, events []time.Time) (cohort int, counted []bool) {
-	r := &retention{now: a.now.UnixMilli(), kind: a.kind, lag: 1}
+	r, now := &retention{kind: a.kind, lag: 1}, a.now.UnixMilli()
 	if a.since {
 		r.lag = 0
 	}
-	if r.periods = rolling(r.now, a.n, a.per); a.by == "calendar" {
+	if r.periods = rolling(now, a.n, a.per); a.by == "calendar" {
 		c := query.Calendar{Per: a.per, Zone: a.zone, WeekStart: time.Monday}
 		if a.sundays {
 			c.WeekStart = time.Sunday
 		}
-		r.periods = calendar(r.now, a.n, c)
+		r.periods = calendar(now, a.n, c)
+	}
+	end := int64(0)
+	for _, length := range a.lengths {
+		end += length.Milliseconds()
+		r.length, r.brackets = 0, append(r.brackets, end)
 	}
 	within := func(t time.Time) bool { return t.UnixMilli() >= r.begin[0] && t.UnixMilli() <= r.now }
 	if !within(begun) {
 		return -1, nil
 	}
-	v := &visitor{retention: r, tally: newTally(a.n), lanes: l}
+	v := &visitor{retention: r, tally: newTally(r), lanes: l}
 	l.who.Clear()
 	v.begins(7, begun.UnixMilli())
 	for _, t := range events {
@@ -180,7 +213,7 @@ func ours(l *lanes, a *asked, begun time.Time, events []time.Time) (cohort int, 
 		}
 	}
 	cohort, periods := v.periodsOf(7)
-	if a.by == "calendar" && !a.since { // the same, read once and in another order
+	if a.by == "calendar" && !a.since && a.lengths == nil { // the same, read once and in another order
 		l.who.Clear()
 		for _, t := range slices.Backward(events) {
 			if l.who.Has(7) && within(t) {
@@ -193,9 +226,9 @@ func ours(l *lanes, a *asked, begun time.Time, events []time.Time) (cohort int, 
 			return -3, nil
 		}
 	}
-	v.add1(cohort, periods)
+	v.add1(cohort, periods, r.width())
 	for k := range r.last(cohort) + 1 {
-		counted = append(counted, v.returned[cohort*a.n+k] == 1)
+		counted = append(counted, v.returned[cohort*r.width()+k] == 1)
 		periods &^= 1 << k
 	}
 	if periods != 0 {

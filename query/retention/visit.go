@@ -12,9 +12,17 @@ import (
 type tally struct {
 	people   []uint64 // by cohort
 	returned []uint64 // by cohort and period after it
+	amounts  *query.Sums
 }
 
-func newTally(n int) *tally { return &tally{make([]uint64, n), make([]uint64, n*n)} }
+func newTally(r *retention) *tally {
+	cells := r.count() * r.width()
+	t := &tally{people: make([]uint64, r.count()), returned: make([]uint64, cells)}
+	if r.amount {
+		t.amounts = query.NewSums(cells, r.back.Kind, r.back.Scale)
+	}
+	return t
+}
 
 func (t *tally) add(o *tally) {
 	for i := range t.people {
@@ -22,6 +30,9 @@ func (t *tally) add(o *tally) {
 	}
 	for i := range t.returned {
 		t.returned[i] += o.returned[i]
+		if t.amounts != nil {
+			t.amounts.AddSum(i, o.amounts, i)
+		}
 	}
 }
 
@@ -47,7 +58,7 @@ const lanesBytes = bitmap.ChunkSize*(8+8+2) + 2*bitmap.ChunkSize/8
 
 func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	if v.lanes == nil {
-		if err := c.Keep(lanesBytes); err != nil {
+		if err := c.Keep(lanesBytes + int64(len(v.returned))*query.SumBytes); err != nil {
 			return err
 		}
 		v.lanes = new(lanes)
@@ -69,7 +80,7 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	}
 	for _, o := range who.AppendTo(v.ords[:0]) {
 		cohort, periods := v.periodsOf(o)
-		v.add1(cohort, periods)
+		v.add1(cohort, periods, v.width())
 		if cohort == v.cell.cohort && (v.cell.period < 0 || periods>>v.cell.period&1 != 0) {
 			c.PutOne(o)
 		}
@@ -79,12 +90,24 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 
 // came reads the returning events of beginners.
 func (v *visitor) came(ctx context.Context, c *query.StudyChunk, who bitmap.Set) error {
-	return c.Events(ctx, v.back, &who, func(e *query.StudyEvents) error {
+	bytes := int64(0)
+	err := c.Events(ctx, v.back, &who, func(e *query.StudyEvents) error {
 		for i := range e.Len() {
 			v.comes(e.Who(i), e.Time(i))
 		}
-		return nil
+		if !v.amount {
+			return nil
+		}
+		return e.Measures(func(i int, n int64, x float64) {
+			if cohort, period := v.placeOf(e.Who(i), e.Time(i)); period >= 0 {
+				bytes += v.amounts.Add(cohort*v.width()+period, n, x)
+			}
+		})
 	})
+	if err != nil {
+		return err
+	}
+	return c.Keep(bytes)
 }
 
 // beginners finds who of a chunk begins in one of the periods.
@@ -140,17 +163,33 @@ func (v *visitor) comes(who uint16, t int64) {
 	after := t - v.begun[who]
 	switch {
 	case after < v.lag:
-	case v.length > 0:
-		v.seen[who] |= 1 << (after / v.length)
+	case v.areOwn():
+		if k := v.ownAt(after); k >= 0 {
+			v.seen[who] |= 1 << k
+		}
 	default:
 		v.seen[who] |= 1 << v.of(t)
 	}
 }
 
+// placeOf returns a beginner's cohort, and the period after it in which a returning event is;
+// -1: it is in none.
+func (v *visitor) placeOf(who uint16, t int64) (cohort, period int) {
+	begun := v.begun[who]
+	cohort = v.of(begun)
+	switch {
+	case t-begun < v.lag:
+		return cohort, -1
+	case v.areOwn():
+		return cohort, v.ownAt(t - begun)
+	}
+	return cohort, v.of(t) - cohort
+}
+
 // periodsOf returns a beginner's cohort, and by the bits from its period on where it counts.
 func (v *visitor) periodsOf(who uint16) (cohort int, periods uint64) {
 	cohort, periods = v.of(v.begun[who]), v.seen[who]
-	if v.length == 0 {
+	if !v.areOwn() {
 		periods >>= cohort
 	}
 	all := uint64(1)<<v.last(cohort)<<1 - 1
@@ -165,9 +204,9 @@ func (v *visitor) periodsOf(who uint16) (cohort int, periods uint64) {
 }
 
 // add1 counts a beginner.
-func (t *tally) add1(cohort int, periods uint64) {
+func (t *tally) add1(cohort int, periods uint64, width int) {
 	t.people[cohort]++
-	of := t.returned[cohort*len(t.people):]
+	of := t.returned[cohort*width:]
 	for ; periods != 0; periods &= periods - 1 {
 		of[bits.TrailingZeros64(periods)]++
 	}
