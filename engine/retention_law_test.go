@@ -58,6 +58,7 @@ func TestRetentionLaw(t *testing.T) {
 		for range 4 {
 			q := m.retention()
 			q.compare(m, fmt.Sprint("step ", step))
+			q.lifecycle(m, fmt.Sprint("step ", step), kinds)
 			kinds[q.by+" "+q.kind] += q.people
 			if q.since != "" {
 				kinds["since "+q.by] += q.people
@@ -69,7 +70,8 @@ func TestRetentionLaw(t *testing.T) {
 			kinds["sums"] += q.sums
 		}
 	}
-	for _, kind := range []string{"calendar on", "calendar on-or-after", "calendar on-or-before", "rolling on", "rolling on-or-after", "rolling on-or-before", "since calendar", "since birth rolling", "brackets since began", "brackets since birth", "sums"} {
+	for _, kind := range []string{"calendar on", "calendar on-or-after", "calendar on-or-before", "rolling on", "rolling on-or-after", "rolling on-or-before", "since calendar", "since birth rolling", "brackets since began", "brackets since birth", "sums",
+		"new", "returning", "resurrected", "dormant", "since new", "since returning", "since resurrected", "since dormant"} {
 		if kinds[kind] < 15 {
 			t.Errorf("%s: only %d people came back", kind, kinds[kind])
 		}
@@ -237,11 +239,7 @@ func (q *lawRetention) compare(m *actModel, name string) {
 	}
 	same := func(cell, text string, n int64) {
 		m.t.Helper()
-		want := m.keysOf(m.db.Members(ctx, text, &query.MembersOptions{Options: o}))
-		got := m.keysOf(m.db.AnalysisMembers(ctx, "retention", q.who, args, cell, &query.MembersOptions{Options: o}))
-		if !slices.Equal(got, want) || n != int64(len(want)) {
-			m.t.Fatalf("%s:\ncell %s counts %d and is %q, want %q:\n%s", what, cell, n, got, want, text)
-		}
+		q.same(m, what, args, cell, text, n)
 	}
 	rows := r.Tables[0].Rows
 	for cohort := range len(q.begin) - 1 {
@@ -306,6 +304,64 @@ func (q *lawRetention) compareAmounts(m *actModel, what string, cohort int, of s
 			m.t.Fatalf("%s: %s is an amount of %v, want %d hundredths", what, row.Cells[0], got, sum)
 		} else if sum != 0 {
 			q.sums++
+		}
+	}
+}
+
+// same compares a cell with an expression.
+func (q *lawRetention) same(m *actModel, what string, args query.Arguments, cell, text string, n int64) {
+	m.t.Helper()
+	o := &query.MembersOptions{Options: query.Options{Now: q.now}}
+	want := m.keysOf(m.db.Members(m.t.Context(), text, o))
+	got := m.keysOf(m.db.AnalysisMembers(m.t.Context(), "retention", q.who, args, cell, o))
+	if !slices.Equal(got, want) || n != int64(len(want)) {
+		m.t.Fatalf("%s:\ncell %s counts %d and is %q, want %q:\n%s", what, cell, n, got, want, text)
+	}
+}
+
+// lifecycle compares who is new, returning, resurrected and dormant with the expressions that
+// say so, and their numbers with who is active.
+func (q *lawRetention) lifecycle(m *actModel, name string, kinds map[string]int) {
+	m.t.Helper()
+	days, since := 1, ""
+	if q.per == "week" {
+		days = 7
+	}
+	before := q.begin[0].AddDate(0, 0, -days)
+	if q.by == "rolling" {
+		before = q.begin[0].Add(-time.Duration(days) * 24 * time.Hour)
+	}
+	begin := append([]time.Time{before}, q.begin...)
+	args := query.Arguments{"show": {"lifecycle"}, "return": {q.back}, "by": {q.by}, "per": {q.per}, "zone": {q.zone.String()}, "cohorts": {fmt.Sprint(len(q.begin) - 1)}}
+	if q.since != "" {
+		args["since"], since = []string{q.since}, "since "
+	}
+	what := fmt.Sprintf("%s, now %v: lifecycle of %q %v", name, q.now, q.who, args)
+	r, err := m.db.Analyze(m.t.Context(), "retention", q.who, args, &query.Options{Now: q.now})
+	if err != nil || len(r.Tables[0].Rows) != len(q.begin)-1 {
+		m.t.Fatalf("%s: %v, %v", what, r.Tables, err)
+	}
+	is := func(p int) string { // active
+		list := between(q.back, begin[p], begin[p+1])
+		switch q.since {
+		case "began":
+			return list + ".exists(e, e.ts >= began)"
+		case "birth":
+			return fmt.Sprintf("%s.exists(e, date(e.ts, %q) >= birth)", list, q.zone)
+		}
+		return list + ".any()"
+	}
+	for p := 1; p < len(q.begin); p++ {
+		began := map[string]string{"": "!" + between(q.back, time.UnixMilli(0), begin[p]) + ".any()", "began": fmt.Sprintf("began >= timestamp(%q)", instant(begin[p].UnixMilli())),
+			"birth": fmt.Sprintf("birth > date(timestamp(%q), %q)", instant(begin[p].UnixMilli()-1), q.zone)}[q.since]
+		row := r.Tables[0].Rows[p-1]
+		n := func(i int) int64 { return row.Values[i].Ordered() }
+		for i, text := range []string{is(p), is(p) + " && " + began, is(p) + " && " + is(p-1), is(p) + " && !" + is(p-1) + " && !(" + began + ")", is(p-1) + " && !" + is(p)} {
+			q.same(m, what, args, row.Cells[i], "("+q.who+") && "+text, n(i+1))
+			kinds[since+r.Tables[0].Columns[i+1].Name] += int(n(i + 1))
+		}
+		if n(1) != n(2)+n(3)+n(4) {
+			m.t.Fatalf("%s: %v: who is active is none of these, or two", what, row.Values)
 		}
 	}
 }

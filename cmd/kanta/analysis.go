@@ -90,13 +90,15 @@ begin with their first event of the list --first, or at their own date or time -
 come back with a later event of the list --return. Periods are those of the calendar of
 --zone, or with --by rolling 24 hours or 7 days back from now and from each one's beginning;
 with --brackets they are as long as it says, one after the other. --amount adds what they
-spent. "go doc ./query/retention" has every rule.
+spent. --show lifecycle tells instead who is new, returning, resurrected or dormant in each
+period. "go doc ./query/retention" has every rule.
 
 Those who began in a period are the cell "2026-06-01", those of them who are counted two
-periods later "2026-06-01:2".`,
+periods later "2026-06-01:2"; of a lifecycle "2026-06-01:new".`,
 		example: `  kanta retention --first purchase --return purchase --per month
   kanta retention 'country == "FI"' --since signup_date --return app_open --kind on-or-after
   kanta retention --first purchase --return purchase --brackets 1d,7d,30d --amount 'e.price * e.quantity'
+  kanta retention --return app_open --show lifecycle --per month
   kanta retention --first purchase --return purchase --save-as back --cell 2026-06-01:1`,
 		draw: drawRetention,
 	},

@@ -14,6 +14,9 @@ import (
 // drawRetention draws the table of cohorts as the usual triangle: a line for each cohort, a
 // column for each period, the share in per cent; and another of the amount per person.
 func drawRetention(t *query.ReportTable) (text string, ok bool) {
+	if t.Name != "cohorts" {
+		return "", false
+	}
 	var b strings.Builder
 	until, perPerson := column(t, "until"), column(t, "per person")
 	triangle(&b, t, until, func(row []schema.Value) string { return shaded(row[4], row[5].Bool()) })

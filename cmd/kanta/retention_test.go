@@ -116,4 +116,8 @@ cohort      people  to 1d 12h  to 10d 12h
 2026-02-23       0         -*          -*
 amount per person of the cohort; * the period is not over
 `)
+	contains(t, c.must("retention", "--return", "buy", "--show", "lifecycle", "--cohorts", "2"), `period      active  new  returning  resurrected  dormant  incomplete
+2026-02-16       8    8          0            0        0       false
+2026-02-23       7    0          7            0        1        true
+`)
 }

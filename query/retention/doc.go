@@ -1,5 +1,5 @@
 // Package retention is an analysis: how many of those who began in a period come back in the
-// periods after.
+// periods after, and who is new, comes back or stays away in each.
 //
 // A person begins with the first event of the list "first", or at a time of their own,
 // "since": an attribute, or any expression, that is a timestamp or a date, which stands for
@@ -63,6 +63,24 @@
 // The people of a cohort are the cell "2026-06-01", those of them who are counted in its
 // period 2 are "2026-06-01:2".
 //
+// # Lifecycle
+//
+// With "show" lifecycle there is another table: what people are in each period. Somebody is
+// active in one with an event of "return" in it, from the beginning on: at that very time too,
+// so that the first event is an act as any other. Without "first" and "since" people begin with
+// their first event of "return". Of a period
+//
+//	new          are active, and began in it
+//	returning    are active, and were active in the one before
+//	resurrected  are active, were not active in the one before, and began earlier, be it that
+//	             they never were active
+//	dormant      are not active, and were active in the one before
+//
+// So new, returning and resurrected are together the active ones. "cohorts" says how many
+// periods there are; the one before the first is read too. Rolling ones are those that end with
+// now, the same for all. The people are the cells "2026-06-01:active", "2026-06-01:new" and so
+// on.
+//
 // # Worked example
 //
 // Orders, by calendar weeks that begin on Monday, UTC, three cohorts; now is Monday, June 15th
@@ -97,6 +115,14 @@
 // is 1, the other 2), the amount in calendar weeks of the cohort of June 1st is bob's 2, anna's
 // 3, anna's 4; per person 1, 1.5 and 2.
 //
+// Lifecycles of the same orders: cleo's first is of the week before, and she stays away with
+// bob in the second.
+//
+//	period      active  new  returning  resurrected  dormant
+//	2026-06-01  3       2    1          0            0
+//	2026-06-08  2       1    1          0            2
+//	2026-06-15  3       1    2          0            0
+//
 // # Memory
 //
 // A worker has 18 bytes for each of the 65,536 people of a chunk, whatever their events. Since
@@ -104,9 +130,5 @@
 // without reading events (but those of the period of the beginning, if it is a time); "rolling"
 // too, since a date of a zone whose days are those of UTC: that takes 8 KiB more for every
 // cohort, every period and each day of the longest month. An amount takes 16 bytes for every
-// cohort and period on each worker, of floats 600 more.
-//
-// # Not yet
-//
-// Who is new, back, or gone in a period (lifecycle).
+// cohort and period on each worker, of floats 600 more; a lifecycle 16 KiB for each period.
 package retention

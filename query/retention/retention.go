@@ -36,10 +36,11 @@ var Analysis = query.Analysis{ //tidy:constant
 		{Name: "kind", Kind: query.ParameterChoice, Choices: []string{"on", "on-or-after", "on-or-before"}, Default: "on", Help: "on: who came back in the period; on-or-after: in it or later; on-or-before: in it or earlier"},
 		{Name: "brackets", Kind: query.ParameterText, Help: "each person's own periods, how long each is, one after the other, such as 1d,3d,7d,30d; at most 64"},
 		{Name: "amount", Kind: query.ParameterMeasure, Help: "columns of a sum of the returning events, and of it per person of the cohort, such as 'e.price * e.quantity'"},
+		{Name: "show", Kind: query.ParameterChoice, Choices: []string{"cohorts", "lifecycle"}, Default: "cohorts", Help: "cohorts: who comes back; lifecycle: who is new, returning, resurrected or dormant in each period"},
 		{Name: "zone", Kind: query.ParameterZone, Default: "UTC", Help: "the time zone of days, such as Europe/Rome"},
 		{Name: "week-start", Kind: query.ParameterChoice, Choices: []string{"monday", "sunday"}, Default: "monday", Help: "the day with which calendar weeks begin"},
 	},
-	Tables: []query.ReportTable{cohorts},
+	Tables: []query.ReportTable{cohorts, lifecycles},
 	Run:    run,
 }
 
@@ -66,6 +67,9 @@ type cell struct {
 }
 
 func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Report, error) {
+	if args.One("show") == "lifecycle" {
+		return runLifecycle(ctx, s, args)
+	}
 	r, err := prepare(s, args)
 	if err != nil {
 		return query.Report{}, err
@@ -88,13 +92,9 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 }
 
 func prepare(s *query.Study, args query.Arguments) (*retention, error) {
-	n, err := strconv.Atoi(args.One("cohorts"))
-	if err != nil || n > MaxCohorts {
-		return nil, &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("retention has at most %d cohorts, not %s", MaxCohorts, args.One("cohorts")), Hint: "longer periods: --per week, --per month"}
-	}
-	zone, err := syntax.Zone(args.One("zone"))
+	n, zone, err := size(args)
 	if err != nil {
-		return nil, fmt.Errorf("--zone: %w", err)
+		return nil, err
 	}
 	r := &retention{kind: args.One("kind")}
 	if r.periods, err = newPeriods(s.Now.UnixMilli(), n, zone, args); err != nil {
@@ -124,6 +124,18 @@ func prepare(s *query.Study, args query.Arguments) (*retention, error) {
 		return nil, err
 	}
 	return r, r.wanted(s.Cell)
+}
+
+// size reads how many periods there are, and of which zone.
+func size(args query.Arguments) (n int, zone *time.Location, err error) {
+	n, err = strconv.Atoi(args.One("cohorts"))
+	if err != nil || n > MaxCohorts {
+		return 0, nil, &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("retention has at most %d cohorts, not %s", MaxCohorts, args.One("cohorts")), Hint: "longer periods: --per week, --per month"}
+	}
+	if zone, err = syntax.Zone(args.One("zone")); err != nil {
+		return 0, nil, fmt.Errorf("--zone: %w", err)
+	}
+	return n, zone, nil
 }
 
 // newPeriods makes the periods of beginners.

@@ -120,8 +120,12 @@ func (v *visitor) beginners(ctx context.Context, c *query.StudyChunk) error {
 	if err != nil {
 		return err
 	}
-	rest := bitmap.AndNot(c.People, before, &v.old)
-	return c.Events(ctx, v.first, &rest, func(e *query.StudyEvents) error {
+	return v.beginAmong(ctx, c, bitmap.AndNot(c.People, before, &v.old))
+}
+
+// beginAmong finds who of some people begins, with an event, in one of the periods.
+func (v *visitor) beginAmong(ctx context.Context, c *query.StudyChunk, who bitmap.Set) error {
+	return c.Events(ctx, v.first, &who, func(e *query.StudyEvents) error {
 		for i := range e.Len() {
 			if who, t := e.Who(i), e.Time(i); v.same && v.who.Has(who) {
 				v.again(who, t)
