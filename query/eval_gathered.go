@@ -137,8 +137,9 @@ type sequenceOp struct {
 	within int64
 	lists  []*eventList
 	order  []int // in which they are read
-	whole  bool  // unknown conditions are counted: of all lists, whoever is left
-	none   bool  // a list is empty for everybody
+	near   nearby
+	whole  bool // unknown conditions are counted: of all lists, whoever is left
+	none   bool // a list is empty for everybody
 }
 
 func (s *sequenceOp) eval(ctx context.Context, w *worker, within *bitmap.Set) (pair, error) {

@@ -1,6 +1,8 @@
 package query
 
 import (
+	"math"
+
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
 )
@@ -23,15 +25,29 @@ const (
 	daysAtOnce = 32
 )
 
+// nearby says who may have events of some lists one after the other: of each step, of any of its lists.
+type nearby struct {
+	steps  [][]*eventList
+	order  []int // of the steps, by their days the first is the anchor: the rarest
+	within int64
+}
+
 // narrow returns the candidates who may match the sequence by the days of their events.
 func (s *sequenceOp) narrow(w *worker, within *bitmap.Set) (*bitmap.Set, error) {
-	cur, ok := w.cur.(EventCursor)
-	scan := &s.lists[s.order[0]].scan
-	if !ok || s.whole || s.within > nearDays*msPerDay || w.undecided(within).Count() < w.eventWork().many ||
-		scan.From < schema.MinTimestamp || scan.To > schema.MaxTimestamp || scan.To-scan.From > narrowDays*msPerDay {
+	if s.whole {
 		return within, nil
 	}
-	first, last, found := floorDay(scan.From), floorDay(scan.To-1), w.cleared()
+	return s.near.narrow(w, within)
+}
+
+func (s *nearby) narrow(w *worker, within *bitmap.Set) (*bitmap.Set, error) {
+	cur, ok := w.cur.(EventCursor)
+	from, to := s.window()
+	if !ok || s.within > nearDays*msPerDay || w.undecided(within).Count() < w.eventWork().many ||
+		from < schema.MinTimestamp || to > schema.MaxTimestamp || to-from > narrowDays*msPerDay {
+		return within, nil
+	}
+	first, last, found := floorDay(from), floorDay(to-1), w.cleared()
 	for ; first <= last; first += daysAtOnce {
 		if err := s.onDays(w, cur, first, int(min(daysAtOnce, last-first+1)), found); err != nil {
 			return within, err
@@ -40,13 +56,22 @@ func (s *sequenceOp) narrow(w *worker, within *bitmap.Set) (*bitmap.Set, error) 
 	return w.hold(bitmap.And(w.undecided(within), bitmap.FromWords(found), w.grab())), nil
 }
 
-// onDays adds to found who has an event of the list that is read first on one of n days from
-// first on, and of each other near to it.
-func (s *sequenceOp) onDays(w *worker, cur EventCursor, first int64, n int, found *bitmap.Words) error {
+// window is when the events of the anchor are.
+func (s *nearby) window() (from, to int64) {
+	from, to = math.MaxInt64, math.MinInt64
+	for _, l := range s.steps[s.order[0]] {
+		from, to = min(from, l.scan.From), max(to, l.scan.To)
+	}
+	return from, to
+}
+
+// onDays adds to found who has an event of the anchor on one of n days from first on, and of
+// each other step near to it.
+func (s *nearby) onDays(w *worker, cur EventCursor, first int64, n int, found *bitmap.Words) error {
 	near := int((s.within + msPerDay - 1) / msPerDay)
 	anchor := s.order[0]
 	here := w.days(0, n)
-	if err := cur.EventDays(s.lists[anchor].scan.Event, first, w.chunk, here); err != nil {
+	if err := s.eventDays(w, cur, anchor, first, here); err != nil {
 		return err
 	}
 	for _, i := range s.order[1:] {
@@ -55,7 +80,7 @@ func (s *sequenceOp) onDays(w *worker, cur EventCursor, first int64, n int, foun
 			from -= int64(near)
 		}
 		other := w.days(1, n+near)
-		if err := cur.EventDays(s.lists[i].scan.Event, from, w.chunk, other); err != nil {
+		if err := s.eventDays(w, cur, i, from, other); err != nil {
 			return err
 		}
 		for d := range here {
@@ -67,6 +92,16 @@ func (s *sequenceOp) onDays(w *worker, cur EventCursor, first int64, n int, foun
 	}
 	for d := range here {
 		found.Or(bitmap.FromWords(&here[d]))
+	}
+	return nil
+}
+
+// eventDays adds who has an event of a step on which day.
+func (s *nearby) eventDays(w *worker, cur EventCursor, step int, first int64, days []bitmap.Words) error {
+	for _, l := range s.steps[step] {
+		if err := cur.EventDays(l.scan.Event, first, w.chunk, days); err != nil {
+			return err
+		}
 	}
 	return nil
 }

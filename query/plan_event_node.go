@@ -111,6 +111,10 @@ func (b *planner) sequence(n *Sequence) (*op, error) {
 		o.share = min(o.share, b.anyShare(l)/10)
 	}
 	slices.SortStableFunc(s.order, func(i, j int) int { return cmp.Compare(s.lists[i].expected, s.lists[j].expected) })
+	s.near = nearby{order: s.order, within: s.within}
+	for _, l := range s.lists {
+		s.near.steps = append(s.near.steps, []*eventList{l})
+	}
 	left := 1.0 // of the people, when a list is read
 	for _, i := range s.order {
 		o.cost += b.cost(s.lists[i], costGathered*left)

@@ -221,48 +221,57 @@ func (c *StudyChunk) Trails(ctx context.Context, lists []*StudyList, values []sc
 	e := c.w.eventsOf(within)
 	defer e.release(e.mark())
 	return c.w.inParts(within, func(within *bitmap.Set) error {
-		steps, err := c.gather(ctx, lists, values, within)
-		if err != nil {
+		if err := c.gather(ctx, lists, values, within); err != nil {
 			return err
 		}
-		for from := 0; from < len(steps); {
-			to := from + 1
-			for to < len(steps) && steps[to].who == steps[from].who {
-				to++
-			}
-			if err := f(steps[from].who, steps[from:to]); err != nil {
-				return err
-			}
-			from = to
-		}
-		return nil
+		return eachTrail(c.byPerson(), f)
 	})
 }
 
-// gather returns the events of lists, of everybody in within, by person, time and list.
-func (c *StudyChunk) gather(ctx context.Context, lists []*StudyList, values []schema.AttrID, within *bitmap.Set) ([]Step, error) {
+// eachTrail calls f with the steps of each person.
+func eachTrail(steps []Step, f func(who uint16, steps []Step) error) error {
+	for from := 0; from < len(steps); {
+		to := from + 1
+		for to < len(steps) && steps[to].who == steps[from].who {
+			to++
+		}
+		if err := f(steps[from].who, steps[from:to]); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
+}
+
+// gather gathers the events of lists, of everybody in within.
+func (c *StudyChunk) gather(ctx context.Context, lists []*StudyList, values []schema.AttrID, within *bitmap.Set) error {
 	c.steps = c.steps[:0]
-	for i, l := range lists {
+	for i := range lists {
 		var of schema.AttrID
 		if values != nil {
 			of = values[i]
 		}
-		err := c.w.eachEvent(ctx, l.list, within, func(h *hits) error {
-			had := len(c.steps)
-			number, err := h.numbers(l, of)
-			if err != nil {
-				return err
-			}
-			for _, k := range h.at {
-				c.steps = append(c.steps, Step{Time: h.Times[k], Value: number(int(k)), List: int32(i), who: h.Ords[k]})
-			}
-			return c.w.events.keep((len(c.steps) - had) * stepBytes)
-		})
-		if err != nil {
-			return nil, err
+		if err := c.add(ctx, lists, i, of, within); err != nil {
+			return err
 		}
 	}
-	return c.byPerson(), nil
+	return nil
+}
+
+// add adds the events of one of some lists, with the values of a property.
+func (c *StudyChunk) add(ctx context.Context, lists []*StudyList, i int, of schema.AttrID, within *bitmap.Set) error {
+	l := lists[i]
+	return c.w.eachEvent(ctx, l.list, within, func(h *hits) error {
+		had := len(c.steps)
+		number, err := h.numbers(l, of)
+		if err != nil {
+			return err
+		}
+		for _, k := range h.at {
+			c.steps = append(c.steps, Step{Time: h.Times[k], Value: number(int(k)), List: int32(i), who: h.Ords[k]})
+		}
+		return c.w.events.keep((len(c.steps) - had) * stepBytes)
+	})
 }
 
 // byPerson sorts the steps: by the person, then each person's by time.

@@ -53,7 +53,7 @@ type funnel struct {
 	coded  bool               // the held values are codes, of a dictionary for each event type
 	step   []int              // by list: its step, from 0
 	ends   []bool             // by list: it is an exclusion after its step
-	next   *query.StudyTest   // who comes to the second step; nil: that takes their events
+	onward query.Onward       // to the second step
 	cell   int                // the step whose people are wanted, -1: nobody's
 	stay   bool               // those of them who went no further
 }
@@ -88,27 +88,27 @@ func prepare(s *query.Study, args query.Arguments) (*funnel, error) {
 	if n := len(f.texts); n < MinSteps || n > MaxSteps {
 		return nil, query.Errorf(query.CodeLimit, "a funnel has %d to %d steps, this one has %d", MinSteps, MaxSteps, n)
 	}
-	var two []*query.Events // the lists of the first two steps
 	for i, text := range f.texts {
 		for _, alternative := range splitAlternatives(text) {
-			e, err := f.add(s, alternative, i, false)
-			if err != nil {
+			if err := f.add(s, alternative, i, false); err != nil {
 				return nil, fmt.Errorf("step %d: %w", i+1, err)
 			}
-			if i < 2 {
-				two = append(two, e)
-			}
-		}
-	}
-	if len(two) == 2 && !f.any && args.One("hold") == "" {
-		var err error
-		if f.next, err = s.Test(&query.Sequence{Of: two, Within: f.within}); err != nil {
-			return nil, err
 		}
 	}
 	for _, text := range args["exclude"] {
 		if err := f.exclude(s, text); err != nil {
 			return nil, err
+		}
+	}
+	f.onward = query.Onward{Within: f.within, Whole: slices.Contains(f.ends, true)}
+	for i, k := range f.step {
+		switch {
+		case k == 0 && !f.ends[i]:
+			f.onward.First = append(f.onward.First, i)
+		case k == 1 && !f.ends[i]:
+			f.onward.Next = append(f.onward.Next, i)
+		case k == 2 && !f.onward.Whole:
+			f.onward.Then = append(f.onward.Then, i)
 		}
 	}
 	if len(f.lists) > MaxLists {
@@ -149,10 +149,10 @@ func splitAlternatives(text string) (out []string) {
 
 // add adds an event list. What is not of the first step is wanted only when an entry may be
 // under way.
-func (f *funnel) add(s *query.Study, text string, step int, ends bool) (*query.Events, error) {
+func (f *funnel) add(s *query.Study, text string, step int, ends bool) error {
 	e, err := s.Compiler().List(text)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	from, to := query.Every()
 	if step > 0 && !f.any {
@@ -165,10 +165,10 @@ func (f *funnel) add(s *query.Study, text string, step int, ends bool) (*query.E
 	}
 	l, err := s.List(e, from, to)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	f.lists, f.step, f.ends = append(f.lists, l), append(f.step, step), append(f.ends, ends)
-	return e, nil
+	return nil
 }
 
 func (f *funnel) exclude(s *query.Study, text string) error {
@@ -182,7 +182,7 @@ func (f *funnel) exclude(s *query.Study, text string) error {
 	case k < 1 || k >= len(f.texts):
 		return query.Errorf(query.CodeInvalid, "--exclude %q: there is no step after step %d of %d", text, k, len(f.texts))
 	}
-	if _, err := f.add(s, strings.TrimSpace(list), k-1, true); err != nil {
+	if err := f.add(s, strings.TrimSpace(list), k-1, true); err != nil {
 		return fmt.Errorf("--exclude after step %d: %w", k, err)
 	}
 	return nil
@@ -283,27 +283,20 @@ type visitor struct {
 // by the first alone.
 func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	within := c.People
-	if !v.any && v.values == nil {
+	trails := func(f func(who uint16, steps []query.Step) error) error {
+		return c.Trails(ctx, v.lists, v.values, &within, f)
+	}
+	isOnward := !v.any && v.values == nil
+	came := new(bitmap.Words)
+	if isOnward {
 		first, err := v.some(ctx, c, 0, within)
 		if err != nil {
 			return err
 		}
-		second := first
-		if v.next != nil {
-			second, err = c.True(ctx, v.next, first)
-		} else {
-			second, err = v.some(ctx, c, 1, first)
+		within = first
+		trails = func(f func(who uint16, steps []query.Step) error) error {
+			return c.OnwardTrails(ctx, v.lists, v.onward, &within, f)
 		}
-		if err != nil {
-			return err
-		}
-		var buf bitmap.Words
-		only := bitmap.AndNot(first, second, &buf)
-		v.furthest[0] += uint64(only.Count())
-		if v.cell == 0 {
-			c.Put(only)
-		}
-		within = second
 	}
 	if within.IsEmpty() {
 		return nil
@@ -311,13 +304,20 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	kept := 0
 	clear(v.held.codes) // there may be as many as events, and each person is in one chunk
 	clear(v.held.texts)
-	err := c.Trails(ctx, v.lists, v.values, &within, func(who uint16, steps []query.Step) error {
+	err := trails(func(who uint16, steps []query.Step) error {
+		came.SetBit(who)
 		if v.coded {
 			for i := range steps {
 				steps[i].Value = v.held.of(v.study, v.values[0], heldCode{v.values[steps[i].List], steps[i].Value})
 			}
 		}
-		if furthest := v.furthestOf(steps); furthest >= 0 {
+		furthest := 1
+		if isOnward && len(steps) == 2 && !v.onward.Whole {
+			v.path.took = append(v.path.took[:0], 0, steps[1].Time-steps[0].Time)
+		} else {
+			furthest = v.furthestOf(steps)
+		}
+		if furthest >= 0 {
 			v.furthest[furthest]++
 			for k := 1; k <= furthest; k++ {
 				v.times[k] = append(v.times[k], v.path.took[k])
@@ -329,6 +329,14 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 		}
 		return nil
 	})
+	if err == nil && isOnward {
+		var buf bitmap.Words
+		only := bitmap.AndNot(within, bitmap.FromWords(came), &buf)
+		v.furthest[0] += uint64(only.Count())
+		if v.cell == 0 {
+			c.Put(only)
+		}
+	}
 	if err == nil {
 		err = c.Keep(int64(kept) * timeBytes)
 	}
@@ -388,11 +396,33 @@ func spread(times []int64) (average, median, p90 schema.Value) {
 	if n == 0 {
 		return average, median, p90
 	}
-	slices.Sort(times)
 	high, low := int64(0), int64(0) // of the sum, in units of n: a sum may not fit
 	for _, t := range times {
 		high += t / int64(n)
 		low += t % int64(n)
 	}
-	return schema.IntValue(high + low/int64(n)), schema.IntValue(times[(n+1)/2-1]), schema.IntValue(times[(9*n+9)/10-1])
+	return schema.IntValue(high + low/int64(n)), schema.IntValue(ranked(times, (n+1)/2-1)), schema.IntValue(ranked(times, (9*n+9)/10-1))
+}
+
+// ranked returns what would be at a place if the numbers were sorted. It sorts only those
+// that are as large as that one by about a thousandth of their range.
+func ranked(numbers []int64, place int) int64 {
+	least, most := slices.Min(numbers), slices.Max(numbers)
+	part := (most-least)/1024 + 1
+	var counts [1024]int
+	for _, n := range numbers {
+		counts[(n-least)/part]++
+	}
+	at := 0
+	for ; place >= counts[at]; at++ {
+		place -= counts[at]
+	}
+	near := make([]int64, 0, counts[at])
+	for _, n := range numbers {
+		if (n-least)/part == int64(at) {
+			near = append(near, n)
+		}
+	}
+	slices.Sort(near)
+	return near[place]
 }
