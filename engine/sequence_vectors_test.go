@@ -68,17 +68,12 @@ func newVectorStore(t *testing.T, acts []vectorAct) vectorStore {
 func (s vectorStore) level(who string, steps []any, seconds int64) (level int) {
 	s.t.Helper()
 	const longest = 100 * 365 * 86400 // a duration has an end
-	var lists []string
+	lists := s.lists(steps)
 	defer func() { s.asFunnel(who, lists, min(seconds, longest), level) }()
-	for i, step := range steps {
-		condition := fmt.Sprintf("e.name == %q", fmt.Sprint(step))
-		if text, ok := step.(string); ok && (text[0] == '<' || text[0] == '>') {
-			condition = "e.n " + text
-		}
-		lists = append(lists, "step.filter(e, "+condition+")")
+	for i := range lists {
 		text := lists[0] + ".any()"
 		if i > 0 {
-			text = fmt.Sprintf("sequence(duration(\"%ds\"), [%s]).any()", min(seconds, longest), strings.Join(lists, ", "))
+			text = fmt.Sprintf("sequence(duration(\"%ds\"), [%s]).any()", min(seconds, longest), strings.Join(lists[:i+1], ", "))
 		}
 		if !s.members(text)[who] {
 			return i
@@ -93,23 +88,42 @@ func (s vectorStore) asFunnel(who string, lists []string, seconds int64, level i
 	if len(lists) < 2 {
 		return
 	}
-	args := query.Arguments{"step": lists, "within": {fmt.Sprintf("%ds", seconds)}}
+	if got := s.funnelLevel(who, lists, seconds, "sequence"); got != level {
+		s.t.Errorf("as a funnel of %q within %d s, %s comes to step %d; as sequences to step %d", lists, seconds, who, got, level)
+	}
+}
+
+// funnelLevel returns to which step of a funnel a person comes.
+func (s vectorStore) funnelLevel(who string, lists []string, seconds int64, order string) (level int) {
+	s.t.Helper()
+	args := query.Arguments{"step": lists, "within": {fmt.Sprintf("%ds", seconds)}, "order": {order}}
 	for k := range lists {
 		m, err := s.db.AnalysisMembers(s.t.Context(), "funnel", "", args, fmt.Sprint(k+1), nil)
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		came := false
 		for row, err := range m.Rows {
 			if err != nil {
 				s.t.Fatal(err)
 			}
-			came = came || row.Key == who
-		}
-		if came != (k < level) {
-			s.t.Errorf("as a funnel of %q within %d s, %s comes to step %d: %v; as sequences to step %d", lists, seconds, who, k+1, came, level)
+			if row.Key == who {
+				level = k + 1
+			}
 		}
 	}
+	return level
+}
+
+// lists writes the steps of a case as event lists.
+func (vectorStore) lists(steps []any) (lists []string) {
+	for _, step := range steps {
+		condition := fmt.Sprintf("e.name == %q", fmt.Sprint(step))
+		if text, ok := step.(string); ok && (text[0] == '<' || text[0] == '>') {
+			condition = "e.n " + text
+		}
+		lists = append(lists, "step.filter(e, "+condition+")")
+	}
+	return lists
 }
 
 func (s vectorStore) members(text string) map[string]bool {
@@ -227,35 +241,9 @@ func TestFunnelVectors(t *testing.T) {
 		"ch_ecom3": order, "ch_ecom4": order, "ch_ecom4_reentry": order,
 		"ch_increase_off": sameTime, "sr_example4_mode0": sameTime, "ch_same_step_default": oneEvent, "sr_example3_mode2": fixed,
 	}
-	var file struct {
-		Cases []struct {
-			Name   string
-			Events map[string][]struct{ T, E any } `json:"events_by_user"`
-			Steps  []any
-			Window int64
-			Levels map[string]int `json:"expected_level"`
-		}
-	}
-	readVectors(t, "window_funnel_cases.json", &file)
 	asked := 0
-	for _, c := range file.Cases {
-		var acts []vectorAct
-		for who, list := range c.Events {
-			for _, e := range list {
-				at := time.Time{}
-				switch v := e.T.(type) {
-				case float64:
-					at = time.Unix(int64(v), 0)
-				case string:
-					var err error
-					if at, err = time.Parse(time.DateTime, v); err != nil {
-						t.Fatal(err)
-					}
-				}
-				acts = append(acts, vectorAct{who, at, e.E})
-			}
-		}
-		s := newVectorStore(t, acts)
+	for _, c := range readFunnelVectors(t) {
+		s := c.store(t)
 		var others []string
 		for who, want := range c.Levels {
 			asked++
@@ -272,4 +260,80 @@ func TestFunnelVectors(t *testing.T) {
 	if asked < 80 || len(differs) > 0 {
 		t.Errorf("%d people asked about; %v are in no case", asked, differs)
 	}
+}
+
+// TestStrictFunnelVectors asks those of the cases that have the mode strict_order as funnels in
+// a strict order. There a step that is repeated is passed over unless the mode
+// strict_deduplication is on, and nothing begins anew.
+func TestStrictFunnelVectors(t *testing.T) {
+	const (
+		repeated = "a step that is repeated is passed over there, here nothing may lie between"
+		later    = "the first break ends the funnel there, here a later entry comes further"
+		passed   = "allow_reentry: another event of the first step is passed over there, here nothing may lie between"
+		twice    = "two steps of one name end the funnel there"
+	)
+	differs := map[string]string{
+		"ch_order_strict 3": repeated, "ch_order_strict 4": repeated, "ch_reentry4_off 3": repeated, "ch_reentry4_on 3": repeated,
+		"ch_reentry_off 2": later, "ch_reentry4_off 2": later, "ch_reentry4_off 5": later, "ch_reentry_dedup 2": later,
+		"ch_reentry_on 1": passed, "ch_reentry4_on 1": passed, "ch_reentry_dedup 1": passed, "ch_ecom3_reentry 1": passed, "ch_ecom3_reentry 2": passed,
+		"ch_ecom4 1": twice, "ch_ecom4 2": twice, "ch_ecom4 3": twice, "ch_ecom4_reentry 1": twice, "ch_ecom4_reentry 2": twice, "ch_ecom4_reentry 3": twice,
+	}
+	asked := 0
+	for _, c := range readFunnelVectors(t) {
+		if !slices.Contains(c.Modes, "strict_order") {
+			continue
+		}
+		s := c.store(t)
+		for who, want := range c.Levels {
+			asked++
+			name := c.Name + " " + who
+			got := s.funnelLevel(who, s.lists(c.Steps), c.Window, "strict")
+			if (got == want) != (differs[name] == "") {
+				t.Errorf("%s: %d, there %d (%s)", name, got, want, differs[name])
+			}
+			delete(differs, name)
+		}
+	}
+	if asked < 40 || len(differs) > 0 {
+		t.Errorf("%d people asked about; %v are in no case", asked, differs)
+	}
+}
+
+// funnelVector is a published case of windowFunnel.
+type funnelVector struct {
+	Name   string
+	Events map[string][]struct{ T, E any } `json:"events_by_user"`
+	Steps  []any
+	Window int64
+	Modes  []string
+	Levels map[string]int `json:"expected_level"`
+}
+
+func readFunnelVectors(t *testing.T) []funnelVector {
+	t.Helper()
+	var file struct{ Cases []funnelVector }
+	readVectors(t, "window_funnel_cases.json", &file)
+	return file.Cases
+}
+
+// store returns a store with what the people of a case did.
+func (c *funnelVector) store(t *testing.T) vectorStore {
+	t.Helper()
+	var acts []vectorAct
+	for who, list := range c.Events {
+		for _, e := range list {
+			at := time.Time{}
+			switch v := e.T.(type) {
+			case float64:
+				at = time.Unix(int64(v), 0)
+			case string:
+				var err error
+				if at, err = time.Parse(time.DateTime, v); err != nil {
+					t.Fatal(err)
+				}
+			}
+			acts = append(acts, vectorAct{who, at, e.E})
+		}
+	}
+	return newVectorStore(t, acts)
 }

@@ -32,13 +32,17 @@ type picture struct {
 // pictures are those of the analyses that have one.
 var pictures = map[string]picture{ //tidy:constant
 	"funnel": {
-		long: `How many people go from step to step, and how long it takes them: of people, not of
-visits. A step is an event list; an event of the first step begins, each next one is later,
-and all are within --within of the first. "go doc ./query/funnel" has every rule.
+		long: `How many people go from step to step, and how long it takes them. A step is an event list;
+an event of the first step begins, each next one is later, and all are within --within of the
+first. People count once, as far as they ever came; --count entries counts each time that they
+begin anew. --by splits them by an attribute, country, or a property of an event, e.channel,
+and --histogram says how many take how long. "go doc ./query/funnel" has every rule.
 
-The people of a row are the cell "2", those of them who went no further "2:dropped".`,
+The people of a row are the cell "2", those of them who went no further "2:dropped", those of
+a part of the histogram "2:1m-10m"; with --by "2|FI".`,
 		example: `  kanta funnel --step view_item --step add_to_cart --step purchase --within 24h
-  kanta funnel 'country == "FI"' --step 'search | view_item' --step purchase --save-as lost --cell 1:dropped`,
+  kanta funnel 'country == "FI"' --step 'search | view_item' --step purchase --save-as lost --cell 1:dropped
+  kanta funnel --step search --step purchase --order strict --by e.channel --histogram 1m,10m,1h`,
 		bar: "of first",
 	},
 	"overlap": {

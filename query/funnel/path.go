@@ -7,82 +7,139 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// path is the memory of looking for the furthest step of one person.
-type path struct {
+// entry is one that counts.
+type entry struct {
+	began int64
 	took  []int64 // by step, up to the furthest: from the first step, in ms
-	state []int64 // by step: the latest t1 of an entry that has come to it; none: NoValue
-	next  []int64
-	held  []query.Step
+	value int64   // that is held
 }
 
-// furthestOf returns the furthest step that an entry of a person comes to, from 0, -1 if there
-// is no entry, and sets v.path.took. steps are in order of time.
-func (v *visitor) furthestOf(steps []query.Step) int {
-	if v.values == nil {
-		furthest, _ := v.furthestHeld(steps)
-		return furthest
+// path is the memory of looking for the entries of one person.
+type path struct {
+	found []entry
+	times []int64 // of theirs
+	took  []int64 // by step: from the first step; none: NoValue
+	state []int64 // by step: the latest t1 of an entry that has come to it; none: NoValue
+	next  []int64
+	steps []query.Step // by the property that is held
+}
+
+// add adds an entry that took is of, up to the furthest step.
+func (p *path) add(began int64) {
+	from := len(p.times)
+	for _, t := range p.took {
+		if t == query.NoValue {
+			break
+		}
+		p.times = append(p.times, t)
+	}
+	p.found = append(p.found, entry{began: began, took: p.times[from:len(p.times):len(p.times)]})
+}
+
+// entriesOf returns the entries of a person that count: the first that comes furthest, or
+// all of them. steps are in order of time.
+func (v *visitor) entriesOf(steps []query.Step) []entry {
+	p := &v.path
+	p.found, p.times = p.found[:0], p.times[:0]
+	find := v.furthest
+	if v.entries {
+		find = v.every
+	}
+	if !v.held {
+		find(steps)
+		return p.found
 	}
 	// The events with one value of the held property by themselves.
-	p := &v.path
-	p.held = append(p.held[:0], steps...)
-	slices.SortStableFunc(p.held, func(a, b query.Step) int { return cmp.Compare(a.Value, b.Value) })
-	best, began := -1, int64(0)
-	var took []int64
-	for from := 0; from < len(p.held); {
+	p.steps = append(p.steps[:0], steps...)
+	slices.SortStableFunc(p.steps, func(a, b query.Step) int { return cmp.Compare(a.Value, b.Value) })
+	for from := 0; from < len(p.steps); {
 		to := from + 1
-		for to < len(p.held) && p.held[to].Value == p.held[from].Value {
+		for to < len(p.steps) && p.steps[to].Value == p.steps[from].Value {
 			to++
 		}
-		if p.held[from].Value != query.NoValue {
-			furthest, t1 := v.furthestHeld(p.held[from:to])
-			if furthest > best || furthest == best && furthest >= 0 && (t1 < began || t1 == began && sooner(p.took, took)) {
-				best, began, took = furthest, t1, append(took[:0], p.took...)
+		if had := len(p.found); p.steps[from].Value != query.NoValue {
+			find(p.steps[from:to])
+			for i := range p.found[had:] {
+				p.found[had+i].value = p.steps[from].Value
 			}
 		}
 		from = to
 	}
-	p.took = append(p.took[:0], took...)
-	return best
+	if !v.entries && len(p.found) > 1 {
+		p.found[0] = slices.MinFunc(p.found, v.better)
+		p.found = p.found[:1]
+	}
+	return p.found
 }
 
-// sooner reports whether an entry came to its furthest step before another one, which came as
-// far and began at the same time; or to the step before, and so on.
-func sooner(a, b []int64) bool {
-	for k := len(a) - 1; k >= 0; k-- {
-		if a[k] != b[k] {
-			return a[k] < b[k]
+// better compares what counts of a person: first the entry that comes further, then the one
+// that begins first, then the one that came to its furthest step first, or to the step
+// before, and so on; then the one with the first value.
+func (v *visitor) better(a, b entry) int {
+	if c := cmp.Or(cmp.Compare(len(b.took), len(a.took)), cmp.Compare(a.began, b.began)); c != 0 {
+		return c
+	}
+	for k := len(a.took) - 1; k >= 0; k-- {
+		if c := cmp.Compare(a.took[k], b.took[k]); c != 0 {
+			return c
 		}
 	}
-	return false
+	return v.compare(a.value, b.value)
 }
 
-// furthestHeld is furthestOf of events that may all be of one entry; it returns when the
-// first entry begins that comes so far.
-func (v *visitor) furthestHeld(steps []query.Step) (furthest int, began int64) {
-	if v.any {
-		return v.furthestAny(steps)
+// begins reports whether an entry may begin with an event.
+func (v *visitor) begins(s query.Step) bool {
+	return !v.ends[s.List] && (v.step[s.List] == 0 || v.order == anyOrder)
+}
+
+// furthest finds the first entry that comes furthest.
+func (v *visitor) furthest(steps []query.Step) {
+	if v.order == anyOrder {
+		v.furthestAny(steps)
+		return
 	}
 	p, n := &v.path, len(v.texts)
 	p.state, p.next = fill(p.state, n), fill(p.next, n)
-	furthest = -1
+	furthest := -1
 	for from := 0; from < len(steps); {
 		to := sameTime(steps, from)
 		furthest = max(furthest, v.advance(steps[from:to], p.state, p.next))
 		from = to
 	}
 	if furthest < 0 {
-		return furthest, 0
+		return
 	}
-	// The first entry that comes so far.
+	last := int64(query.NoValue)
 	for i, s := range steps {
-		if v.step[s.List] != 0 || v.ends[s.List] || i > 0 && steps[i-1].Time == s.Time && v.step[steps[i-1].List] == 0 && !v.ends[steps[i-1].List] {
+		if !v.begins(s) || s.Time == last {
 			continue
 		}
-		if v.entry(steps[i:], furthest) {
-			return furthest, s.Time
+		last = s.Time
+		if v.follow(steps[i:], furthest); p.took[furthest] != query.NoValue {
+			p.add(s.Time)
+			return
 		}
 	}
-	return furthest, 0
+}
+
+// every finds all entries, none of which begins before the one before has ended.
+func (v *visitor) every(steps []query.Step) {
+	for i := 0; i < len(steps); {
+		if !v.begins(steps[i]) {
+			i++
+			continue
+		}
+		var end int64
+		if v.order == anyOrder {
+			end = v.followAny(steps[i:])
+		} else {
+			end = v.follow(steps[i:], len(v.texts)-1)
+		}
+		v.path.add(steps[i].Time)
+		for i < len(steps) && steps[i].Time <= end {
+			i++
+		}
+	}
 }
 
 // fill returns n times NoValue.
@@ -115,7 +172,7 @@ func (v *visitor) advance(events []query.Step, state, next []int64) (furthest in
 	for _, e := range events {
 		k := v.step[e.List]
 		switch {
-		case v.ends[e.List]:
+		case v.ends[e.List] || k < 0:
 			continue
 		case k == 0:
 			next[0] = t
@@ -126,65 +183,65 @@ func (v *visitor) advance(events []query.Step, state, next []int64) (furthest in
 		}
 		furthest = max(furthest, k)
 	}
+	v.end(events, state, next)
+	return furthest
+}
+
+// end ends what the events of one time end, and moves next into state. It reports whether
+// anything is left.
+func (v *visitor) end(events []query.Step, state, next []int64) (left bool) {
 	for _, e := range events {
 		if v.ends[e.List] {
 			state[v.step[e.List]] = query.NoValue
 		}
 	}
 	for k, t1 := range next {
+		if v.order == strict {
+			state[k] = query.NoValue
+		}
 		state[k], next[k] = max(state[k], t1), query.NoValue
+		left = left || state[k] != query.NoValue
 	}
-	return furthest
+	return left
 }
 
-// entry follows the entry that begins with the first of the events, and reports whether it
-// comes to a step; took is when it first came to each.
-func (v *visitor) entry(steps []query.Step, furthest int) bool {
+// follow follows the entry that begins with the first of the events up to a step; took is
+// when it first came to each. It returns when the entry ends.
+func (v *visitor) follow(steps []query.Step, furthest int) (end int64) {
 	p, t1 := &v.path, steps[0].Time
-	p.state, p.took = fill(p.state, len(v.texts)), fill(p.took, furthest+1)
+	p.state, p.next, p.took = fill(p.state, len(v.texts)), fill(p.next, len(v.texts)), fill(p.took, furthest+1)
 	p.state[0], p.took[0] = t1, 0
+	come := t1 // to the step it came to last
 	for from := sameTime(steps, 0); from < len(steps) && steps[from].Time-t1 <= v.within; {
 		to := sameTime(steps, from)
-		v.follow(steps[from:to], furthest)
-		if p.took[furthest] != query.NoValue {
-			return true
+		t := steps[from].Time
+		for _, e := range steps[from:to] {
+			if k := v.step[e.List]; !v.ends[e.List] && k > 0 && p.state[k-1] != query.NoValue {
+				p.next[k] = t1
+				if k <= furthest && p.took[k] == query.NoValue {
+					p.took[k], come = t-t1, t
+				}
+			}
+		}
+		left := v.end(steps[from:to], p.state, p.next)
+		switch {
+		case p.took[furthest] != query.NoValue:
+			return t
+		case !left && v.order == strict:
+			return come
+		case !left:
+			return t
 		}
 		from = to
 	}
-	return p.took[furthest] != query.NoValue
+	return t1 + v.within
 }
 
-// follow is advance of the one entry, which does not begin again.
-func (v *visitor) follow(events []query.Step, furthest int) {
+// furthestAny is furthest of steps in any order: where most different ones lie in a window.
+func (v *visitor) furthestAny(steps []query.Step) {
 	p := &v.path
-	t1 := events[0].Time
-	for _, e := range events {
-		if k := v.step[e.List]; !v.ends[e.List] && k > 0 && p.state[k-1] != query.NoValue {
-			p.next[k] = p.state[k-1]
-			if k <= furthest && p.took[k] == query.NoValue {
-				p.took[k] = t1 - p.state[k-1]
-			}
-		}
-	}
-	for _, e := range events {
-		if v.ends[e.List] {
-			p.state[v.step[e.List]] = query.NoValue
-		}
-	}
-	for k, start := range p.next {
-		p.state[k], p.next[k] = max(p.state[k], start), query.NoValue
-	}
-}
-
-// furthestAny is furthestHeld of steps in any order: how many different ones lie in a window.
-func (v *visitor) furthestAny(steps []query.Step) (furthest int, began int64) {
-	p := &v.path
-	furthest = -1
-	count := fill(p.state, len(v.texts))
-	for i := range count {
-		count[i] = 0
-	}
-	different, to := 0, 0
+	count := append(p.state[:0], make([]int64, len(v.texts))...)
+	most, first, different, to := 0, -1, 0, 0
 	for from := range steps {
 		for ; to < len(steps) && steps[to].Time-steps[from].Time <= v.within; to++ {
 			if k := v.step[steps[to].List]; count[k] == 0 {
@@ -192,28 +249,35 @@ func (v *visitor) furthestAny(steps []query.Step) (furthest int, began int64) {
 			}
 			count[v.step[steps[to].List]]++
 		}
-		if (from == 0 || steps[from-1].Time < steps[from].Time) && different-1 > furthest {
-			furthest, began = different-1, steps[from].Time
-			v.tookAny(steps[from:to])
+		if (from == 0 || steps[from-1].Time < steps[from].Time) && different > most {
+			most, first = different, from
 		}
 		if count[v.step[steps[from].List]]--; count[v.step[steps[from].List]] == 0 {
 			different--
 		}
 	}
 	p.state = count
-	return furthest, began
+	if first >= 0 {
+		v.followAny(steps[first:])
+		p.add(steps[first].Time)
+	}
 }
 
-// tookAny sets took to when the events come to one step after the other.
-func (v *visitor) tookAny(steps []query.Step) {
-	p := &v.path
-	p.took = p.took[:0]
-	p.next = fill(p.next, len(v.texts))
+// followAny is follow of steps in any order.
+func (v *visitor) followAny(steps []query.Step) (end int64) {
+	p, t1 := &v.path, steps[0].Time
+	p.took, p.next = p.took[:0], fill(p.next, len(v.texts))
 	for _, s := range steps {
+		if s.Time-t1 > v.within || len(p.took) == len(v.texts) {
+			break
+		}
 		if k := v.step[s.List]; p.next[k] == query.NoValue {
 			p.next[k] = s.Time
-			p.took = append(p.took, s.Time-steps[0].Time)
+			p.took = append(p.took, s.Time-t1)
 		}
 	}
-	p.next = fill(p.next, len(v.texts))
+	if len(p.took) == len(v.texts) {
+		return t1 + p.took[len(p.took)-1]
+	}
+	return t1 + v.within
 }

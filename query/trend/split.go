@@ -6,18 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
-)
-
-// What stands for the values beyond the top ones, and for no value.
-const (
-	otherText = "(other)"
-	noneText  = "(none)"
 )
 
 // value tells the values of one property or attribute from each other.
@@ -270,7 +263,7 @@ func (r *ranking) chunk(ctx context.Context, c *query.StudyChunk) error {
 }
 
 // names returns what the group of each split is called, as texts and as a part of a cell's
-// name, in which nothing that somebody wrote is taken for what stands for others or none.
+// name.
 func (t *trend) names(group int) (texts, cell []string) {
 	places := make([]int, len(t.by))
 	for i := len(t.by) - 1; i >= 0; i-- {
@@ -280,16 +273,12 @@ func (t *trend) names(group int) (texts, cell []string) {
 	for i, by := range t.by {
 		switch places[i] {
 		case by.other():
-			texts, cell = append(texts, otherText), append(cell, otherText)
+			texts, cell = append(texts, query.OtherValues), append(cell, query.OtherValues)
 		case by.none():
-			texts, cell = append(texts, noneText), append(cell, noneText)
+			texts, cell = append(texts, query.NoneValue), append(cell, query.NoneValue)
 		default:
 			text := by.labels[places[i]]
-			texts = append(texts, text)
-			if strings.HasPrefix(text, "(") || strings.ContainsAny(text, `"|`) {
-				text = strconv.Quote(text)
-			}
-			cell = append(cell, text)
+			texts, cell = append(texts, text), append(cell, query.CellPart(text))
 		}
 	}
 	return texts, cell
