@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"math/rand/v2"
 	"slices"
@@ -56,7 +57,7 @@ func TestTrendLaw(t *testing.T) {
 }
 
 func lawMeasures() []string {
-	return []string{"count", "people", "people7", "sum", "avg", "min", "max", "median", "p90", "distinct"}
+	return []string{"count", "people", "people7", "stickiness", "sum", "avg", "min", "max", "median", "p90", "distinct"}
 }
 
 type trendLaw struct {
@@ -80,7 +81,7 @@ func (m *trendLaw) check(name, measure string) {
 	args := query.Arguments{"measure": {measure}, "zone": {pickOne(m.actModel, "UTC", "Europe/Rome", "America/New_York", "Asia/Kolkata")},
 		"per": {pickOne(m.actModel, "hour", "day", "day", "week", "month")}, "top": {strconv.Itoa(1 + m.r.IntN(3))}}
 	switch measure {
-	case "people7":
+	case "people7", "stickiness":
 		args["per"] = []string{"day"}
 	case "sum", "avg": // no expression says what all people's come to: the model does
 		who, text = "true", "buy"
@@ -111,6 +112,36 @@ func (m *trendLaw) check(name, measure string) {
 		m.t.Fatalf("%s: %v", what, err)
 	}
 	m.rows(what, who, args, r.Tables[0].Rows)
+	m.several(what, who, args, r.Tables[0].Rows)
+}
+
+// several compares a trend of two events with one of each.
+func (m *trendLaw) several(what, who string, args query.Arguments, rows []query.ReportRow) {
+	m.t.Helper()
+	both := maps.Clone(args)
+	both["event"] = append([]string{args.One("event") + ".in_last(days(9))"}, args["event"]...)
+	r, err := m.db.Analyze(m.t.Context(), "trend", who, both, nil)
+	if err != nil {
+		m.t.Fatalf("%s: of two events: %v", what, err)
+	}
+	for _, row := range r.Tables[0].Rows {
+		if row.Values[1].Str() != args.One("event") {
+			continue
+		}
+		if len(rows) == 0 || row.Cells[0] != "2:"+rows[0].Cells[0] || !slices.EqualFunc(slices.Delete(slices.Clone(row.Values), 1, 2), rows[0].Values, schema.Value.Equal) {
+			m.t.Fatalf("%s: of two events there is %v", what, row)
+		}
+		if m.r.IntN(20) == 0 {
+			got := m.keysOf(m.db.AnalysisMembers(m.t.Context(), "trend", who, both, row.Cells[0], nil))
+			if want := m.keysOf(m.db.AnalysisMembers(m.t.Context(), "trend", who, args, rows[0].Cells[0], nil)); !slices.Equal(got, want) {
+				m.t.Fatalf("%s: cell %s of two events is %q, want %q", what, row.Cells[0], got, want)
+			}
+		}
+		rows = rows[1:]
+	}
+	if len(rows) > 0 {
+		m.t.Fatalf("%s: of two events %v is missing", what, rows[0])
+	}
 }
 
 // rows compares a few rows and cells of a trend, and what all add up to.
@@ -132,6 +163,7 @@ func (m *trendLaw) rows(what, who string, args query.Arguments, rows []query.Rep
 			}
 			one := trendRow{fmt.Sprintf("%s: row %v", what, rows[i].Values), "(" + who + ")", args.One("event"), args.One("of"), rows[i].Values[1+len(by)+k]}
 			m.group(&one, by, rows, i)
+			month := one.who + " && " + one.list + trendBetween(from.AddDate(0, 0, -27), to) + ".any()"
 			one.list += trendBetween(from, to)
 			people := m.keysOf(m.db.Members(m.t.Context(), one.who+" && "+one.list+".any()", nil))
 			if got := m.keysOf(m.db.AnalysisMembers(m.t.Context(), "trend", who, args, cell, nil)); !slices.Equal(got, people) {
@@ -143,6 +175,9 @@ func (m *trendLaw) rows(what, who string, args query.Arguments, rows []query.Rep
 			switch measure {
 			case "people", "people7":
 				m.same(&one, one.value.Ordered() == int64(len(people)))
+			case "stickiness":
+				all := len(m.keysOf(m.db.Members(m.t.Context(), month, nil)))
+				m.same(&one, one.value.IsAbsent() == (all == 0) && (all == 0 || one.value.Float() == float64(len(people))/float64(all)))
 			case "sum", "avg":
 				m.amounts(&one, measure, from, to)
 			default:

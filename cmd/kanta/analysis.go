@@ -109,14 +109,16 @@ periods later "2026-06-01:2"; of a lifecycle "2026-06-01:new".`,
 	"trend": {
 		long: `A measure of an event over time, one row for each hour, day, week or month of a zone's
 calendar: how many events or people, or the sum, average, least, greatest, median, 90th
-percentile of a number made of each event, or how many different values a property has.
---by splits it by an attribute, country, or a property of the event, e.product. Without
---from there are 30 periods up to now. "go doc ./query/trend" has every rule.
+percentile of a number made of each event, or how many different values a property has. Of
+several events each is a trend of its own. --by splits it by an attribute, country, or a
+property of the event, e.product. Without --from there are 30 periods up to now.
+"go doc ./query/trend" has every rule.
 
 The people of a row are the cell "2026-06-13", with --by "2026-06-13|FI": those who have an
-event of the list in that period.`,
+event of the list in that period; of the second of several events "2:2026-06-13".`,
 		example: `  kanta trend --event purchase --measure people --per week --zone Europe/Rome
   kanta trend 'country == "FI"' --event purchase --measure sum --of 'e.price * e.quantity' --compare previous
+  kanta trend --event app_open --event purchase --measure stickiness
   kanta trend --event 'search.filter(e, e.results == 0)' --by e.text --top 5 --from 2026-06-01`,
 		bar: "value",
 	},

@@ -1,7 +1,9 @@
-// Package trend is an analysis: a measure of one event over time.
+// Package trend is an analysis: a measure of events over time.
 //
 // An event list is cut into periods of a calendar. What the list lets through counts, its
-// windows too; nothing after now does, so that the last period may be incomplete.
+// windows too; nothing after now does, so that the last period may be incomplete. With several
+// events each is a trend of its own, with top values of its own; their rows stand together by
+// period, and the column event says whose a row is.
 //
 // # Periods
 //
@@ -25,6 +27,7 @@
 //	count               how many there are
 //	people              of how many different people they are
 //	people7, people28   of how many the events of the 7 or 28 days up to and with the day are
+//	stickiness          the share that people of the day are of people28, absent if these are nobody
 //	sum, avg, min, max  of a number made of each event ("of")
 //	median, p90         the least number that half, or nine tenths, are not above (nearest rank)
 //	distinct            how many different values a property ("of") has
@@ -55,7 +58,8 @@
 // "2026-06-13" are the people who have an event of the list in that period (of people7 and
 // people28: in the days up to it), whatever is measured; with by, "2026-06-13|FI|(none)",
 // those who have one in that group. A value that has a " or | in it or begins with ( is
-// quoted, as Go does. With compare the second cell of a row is that of the period before.
+// quoted, as Go does. Of several events the number of the event stands in front,
+// "2:2026-06-13". With compare the second cell of a row is that of the period before.
 //
 // # Memory
 //
@@ -74,17 +78,15 @@
 //
 // From 13 June, by day in UTC:
 //
-//	period      count  people  people7  sum    avg  min   max    median  p90    distinct items
-//	2026-06-13  3      2       2        19.50  6.5  4.00  10.00  5.50    10.00  2
-//	2026-06-14  0      0       2        0.00                                    0
-//	2026-06-15  3      3       3        3.00   1.5  1.00  2.00   1.00    2.00   2
+//	period      count  people  people7  stickiness  sum    avg  min   max    median  p90    distinct items
+//	2026-06-13  3      2       2        100 %       19.50  6.5  4.00  10.00  5.50    10.00  2
+//	2026-06-14  0      0       2        0 %         0.00                                    0
+//	2026-06-15  3      3       3        100 %       3.00   1.5  1.00  2.00   1.00    2.00   2
 //
 // Bob's first purchase is the last millisecond of 13 June; in Rome, two hours ahead, it is of
 // 14 June. Anna's at midnight is of 15 June, and cleo's is now, which counts. Bob's second
 // has no amount: the average of 15 June is 3.00 / 2, the median of 1.00 and 2.00 the first.
 //
-// # Not yet
-//
-// Several events in one trend; new people against those who come back; the share of one
-// measure of another, such as people of people28 (stickiness).
+// New people and those who come back, by period, are told by the analysis retention: its
+// lifecycle.
 package trend

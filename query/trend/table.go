@@ -24,53 +24,73 @@ func (t *trend) live(total *tally) []bool {
 // cell names the people of a period and group.
 func (t *trend) cell(at, group int) string {
 	_, names := t.names(group)
-	return strings.Join(append([]string{t.periods[at].label}, names...), "|")
+	return t.mark + strings.Join(append([]string{t.periods[at].label}, names...), "|")
 }
 
-// table makes the report's table.
-func (t *trend) table(total *tally) (query.ReportTable, error) {
+// tableOf makes the report's table: of each period the rows of each event.
+func tableOf(all []*trend) (query.ReportTable, error) {
+	t := all[0]
 	out := query.ReportTable{Name: "periods", Columns: []query.ReportColumn{{Name: "period", Unit: query.UnitText}}}
+	if t.mark != "" {
+		out.Columns = append(out.Columns, query.ReportColumn{Name: "event", Unit: query.UnitText})
+	}
 	for _, by := range t.by {
 		out.Columns = append(out.Columns, query.ReportColumn{Name: by.name, Unit: query.UnitText})
 	}
-	out.Columns = append(out.Columns, query.ReportColumn{Name: "value", Unit: query.UnitNumber})
+	unit := query.UnitNumber
+	if t.measure == stickiness {
+		unit = query.UnitShare
+	}
+	out.Columns = append(out.Columns, query.ReportColumn{Name: "value", Unit: unit})
 	if t.compare {
-		out.Columns = append(out.Columns, query.ReportColumn{Name: "previous", Unit: query.UnitNumber})
+		out.Columns = append(out.Columns, query.ReportColumn{Name: "previous", Unit: unit})
 	}
 	if t.average > 0 {
-		out.Columns = append(out.Columns, query.ReportColumn{Name: "average", Unit: query.UnitNumber})
+		out.Columns = append(out.Columns, query.ReportColumn{Name: "average", Unit: unit})
 	}
-	values := make([]schema.Value, t.slots())
-	for slot := range values {
-		var err error
-		if values[slot], err = total.result(slot); err != nil {
-			return out, err
+	values, live := make([][]schema.Value, len(all)), make([][]bool, len(all))
+	for i, t := range all {
+		live[i] = t.live(t.total)
+		for slot := range t.slots() {
+			v, err := t.total.result(slot)
+			if err != nil {
+				return out, err
+			}
+			values[i] = append(values[i], v)
 		}
 	}
-	live, groups := t.live(total), t.groups()
 	for at := len(t.periods) - t.shown; at < len(t.periods); at++ {
-		for group := range groups {
-			if !live[group] {
-				continue
+		for i, t := range all {
+			for group := range t.groups() {
+				if live[i][group] {
+					out.Rows = append(out.Rows, t.row(values[i], at, group))
+				}
 			}
-			slot := at*groups + group
-			row := query.ReportRow{Cells: []string{t.cell(at, group)}, Values: []schema.Value{schema.StringValue(t.periods[at].label)}}
-			texts, _ := t.names(group)
-			for _, text := range texts {
-				row.Values = append(row.Values, schema.StringValue(text))
-			}
-			row.Values = append(row.Values, values[slot])
-			if t.compare {
-				row.Cells = append(row.Cells, t.cell(at-t.shown, group))
-				row.Values = append(row.Values, values[slot-t.shown*groups])
-			}
-			if t.average > 0 {
-				row.Values = append(row.Values, t.moving(values, at, group))
-			}
-			out.Rows = append(out.Rows, row)
 		}
 	}
 	return out, nil
+}
+
+// row returns the row of a period and group.
+func (t *trend) row(values []schema.Value, at, group int) query.ReportRow {
+	slot := at*t.groups() + group
+	row := query.ReportRow{Cells: []string{t.cell(at, group)}, Values: []schema.Value{schema.StringValue(t.periods[at].label)}}
+	if t.mark != "" {
+		row.Values = append(row.Values, schema.StringValue(t.text))
+	}
+	texts, _ := t.names(group)
+	for _, text := range texts {
+		row.Values = append(row.Values, schema.StringValue(text))
+	}
+	row.Values = append(row.Values, values[slot])
+	if t.compare {
+		row.Cells = append(row.Cells, t.cell(at-t.shown, group))
+		row.Values = append(row.Values, values[slot-t.shown*t.groups()])
+	}
+	if t.average > 0 {
+		row.Values = append(row.Values, t.moving(values, at, group))
+	}
+	return row
 }
 
 // moving returns the average of a group over the periods shown up to one; absent if there
@@ -107,6 +127,8 @@ func (t *tally) result(slot int) (schema.Value, error) {
 		return schema.IntValue(int64(t.events[slot])), nil
 	case people, people7, people28:
 		return schema.IntValue(int64(n)), nil
+	case stickiness:
+		return query.Share(t.own[slot], n), nil
 	case distinct:
 		return schema.IntValue(int64(len(t.sets[slot]))), nil
 	case sum:

@@ -18,6 +18,7 @@ const (
 	people
 	people7
 	people28
+	stickiness
 	sum
 	avg
 	least
@@ -29,7 +30,7 @@ const (
 
 // measures are their names, in that order.
 func measures() []string {
-	return []string{"count", "people", "people7", "people28", "sum", "avg", "min", "max", "median", "p90", "distinct"}
+	return []string{"count", "people", "people7", "people28", "stickiness", "sum", "avg", "min", "max", "median", "p90", "distinct"}
 }
 
 func measureOf(name string) measure { return measure(slices.Index(measures(), name)) }
@@ -42,7 +43,7 @@ func (m measure) before() int {
 	switch m {
 	case people7:
 		return 6
-	case people28:
+	case people28, stickiness:
 		return 27
 	}
 	return 0
@@ -54,6 +55,7 @@ type tally struct {
 	trend  *trend
 	events []uint64 // all of them
 	n      []uint64 // people; or of numbers, how many there are
+	own    []uint64 // stickiness: of the people those of the period itself
 	ends   []int64  // min, max: the ordered form
 	sums   *query.Sums
 	lists  [][]int64 // median, p90: the ordered forms
@@ -62,9 +64,9 @@ type tally struct {
 
 // What each number that is kept beyond the chunk takes.
 const (
-	slotBytes = 8 + 8 + query.SumBytes
-	listBytes = 3 * 8       // itself, the room that lists grow by, and its place when all are put together
-	setBytes  = 4 * (8 + 1) // in a map that may be a quarter full, and again when they are put together
+	slotBytes = 8 + 8 + query.SumBytes // a sum, or the greatest or the own people in place of it
+	listBytes = 3 * 8                  // itself, the room that lists grow by, and its place when all are put together
+	setBytes  = 4 * (8 + 1)            // in a map that may be a quarter full, and again when they are put together
 )
 
 func (t *trend) slots() int { return len(t.periods) * t.groups() }
@@ -73,6 +75,8 @@ func newTally(t *trend) *tally {
 	n := t.slots()
 	out := &tally{trend: t, events: make([]uint64, n), n: make([]uint64, n)}
 	switch t.measure {
+	case stickiness:
+		out.own = make([]uint64, n)
 	case sum, avg:
 		out.sums = query.NewSums(n, t.kind, t.scale)
 	case least, most:
@@ -123,6 +127,9 @@ func (t *tally) add(o *tally) {
 		}
 		t.events[i] += o.events[i]
 		t.n[i] += o.n[i]
+		if t.own != nil {
+			t.own[i] += o.own[i]
+		}
 		if t.sums != nil {
 			t.sums.AddSum(i, o.sums, i)
 		}
@@ -285,5 +292,8 @@ func (v *visitor) finishBack() {
 			}
 		}
 		v.n[slot] += uint64(v.all.Count())
+		if v.own != nil && v.is[slot] {
+			v.own[slot] += uint64(v.who[slot].Count())
+		}
 	}
 }

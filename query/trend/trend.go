@@ -20,6 +20,9 @@ const (
 	// more than a year of hours. For people each worker has a bitmap of 8 KiB for each.
 	MaxRows = 10_000
 
+	// MaxEvents is how many events there are in one trend: each is read for everybody.
+	MaxEvents = 10
+
 	// MaxBy is how many things numbers are split by: a table of more cannot be read.
 	MaxBy = 2
 
@@ -40,8 +43,8 @@ var Analysis = query.Analysis{ //tidy:constant
 	Name:  name,
 	Short: "A measure of an event over time: events, people, sums, averages, different values",
 	Parameters: []query.Parameter{
-		{Name: "event", Kind: query.ParameterList, Required: true, Help: `an event list, such as 'purchase.filter(e, e.amount > 10.0)'`},
-		{Name: "measure", Kind: query.ParameterChoice, Choices: measures(), Default: "count", Help: "what is measured: events (count), people, people of the 7 or 28 days up to the day, or what --of says"},
+		{Name: "event", Kind: query.ParameterList, Required: true, Repeated: true, Help: `an event list, such as 'purchase.filter(e, e.amount > 10.0)'; at most 10`},
+		{Name: "measure", Kind: query.ParameterChoice, Choices: measures(), Default: "count", Help: "what is measured: events (count), people, people of the 7 or 28 days up to the day, the share that the day's people are of those of 28 days (stickiness), or what --of says"},
 		{Name: "of", Kind: query.ParameterMeasure, Help: "of sum, avg, min, max, median and p90: a number made of an event, such as 'e.price * e.quantity'; of distinct: a property, such as e.product"},
 		{Name: "per", Kind: query.ParameterChoice, Choices: []string{"hour", "day", "week", "month"}, Default: "day", Help: "hour, day, week or month"},
 		{Name: "zone", Kind: query.ParameterZone, Default: "UTC", Help: "whose clock and calendar it is, such as Europe/Rome"},
@@ -59,6 +62,8 @@ var Analysis = query.Analysis{ //tidy:constant
 
 // trend is a trend made ready.
 type trend struct {
+	text    string // of the event
+	mark    string // in front of its cells, where there are several
 	event   *query.Events
 	fold    *query.Fold // of a measure of numbers
 	measure measure
@@ -76,41 +81,73 @@ type trend struct {
 	by  []*split
 	top int
 
-	each []*query.StudyList // by period, where people are counted by who has an event of it
+	total *tally
+	each  []*query.StudyList // by period, where people are counted by who has an event of it
 }
 
 func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Report, error) {
-	t, err := prepare(s, args)
+	all, err := prepareAll(ctx, s, args)
 	if err != nil {
 		return query.Report{}, err
 	}
-	if len(t.by) > 0 {
-		if err := t.rank(ctx, s); err != nil {
+	report := query.Report{Analysis: name}
+	for i, t := range all {
+		var answer query.Answer
+		if t.total, answer, err = t.count(ctx, s); err != nil {
 			return query.Report{}, err
 		}
+		if i > 0 {
+			answer.BytesRead += report.BytesRead
+		}
+		report.Answer = answer
 	}
-	if rows := len(t.periods) * t.groups(); rows > MaxRows {
-		return query.Report{}, &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("%d periods of %d groups are more than %d rows", len(t.periods), t.groups(), MaxRows), Hint: "longer periods, fewer of them, or a smaller --top"}
-	}
-	total, answer, err := t.count(ctx, s)
-	if err != nil {
-		return query.Report{}, err
-	}
-	table, err := t.table(total)
+	table, err := tableOf(all)
 	if err == nil && s.Cell != "" {
-		err = t.collect(ctx, s, total)
+		err = collect(ctx, s, all)
 	}
-	return query.Report{Analysis: name, Tables: []query.ReportTable{table}, Answer: answer}, err
+	report.Tables = []query.ReportTable{table}
+	return report, err
 }
 
-func prepare(s *query.Study, args query.Arguments) (*trend, error) {
-	t := &trend{measure: measureOf(args.One("measure")), compare: args.One("compare") != ""}
+// prepareAll makes a trend of each event ready.
+func prepareAll(ctx context.Context, s *query.Study, args query.Arguments) (all []*trend, err error) {
+	texts := args["event"]
+	if len(texts) > MaxEvents {
+		return nil, query.Errorf(query.CodeLimit, "a trend has at most %d events, this one has %d", MaxEvents, len(texts))
+	}
+	rows := 0
+	for i, text := range texts {
+		if slices.Contains(texts[:i], text) {
+			return nil, query.Errorf(query.CodeInvalid, "--event %s is given twice", text)
+		}
+		t, err := prepare(s, args, text)
+		if err != nil {
+			return nil, err
+		}
+		if len(texts) > 1 {
+			t.mark = strconv.Itoa(i+1) + ":"
+		}
+		if len(t.by) > 0 {
+			if err := t.rank(ctx, s); err != nil {
+				return nil, err
+			}
+		}
+		if rows += len(t.periods) * t.groups(); rows > MaxRows {
+			return nil, &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("%d periods of %d groups are more than %d rows", len(t.periods), rows/len(t.periods), MaxRows), Hint: "longer periods, fewer of them, or a smaller --top"}
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+func prepare(s *query.Study, args query.Arguments, event string) (*trend, error) {
+	t := &trend{text: event, measure: measureOf(args.One("measure")), compare: args.One("compare") != ""}
 	var err error
-	if t.event, err = s.Compiler().List(args.One("event")); err != nil {
+	if t.event, err = s.Compiler().List(event); err != nil {
 		return nil, fmt.Errorf("--event: %w", err)
 	}
-	event := s.Schema().EventByID(t.event.Event)
-	if err := t.prepareOf(s, event, args); err != nil {
+	of := s.Schema().EventByID(t.event.Event)
+	if err := t.prepareOf(s, of, args); err != nil {
 		return nil, err
 	}
 	if t.top, err = number(args, "top", MaxRows); err != nil {
@@ -126,7 +163,7 @@ func prepare(s *query.Study, args query.Arguments) (*trend, error) {
 		if slices.Contains(args["by"][:i], text) {
 			return nil, query.Errorf(query.CodeInvalid, "--by %s is given twice", text)
 		}
-		by, err := newSplit(s, event, text)
+		by, err := newSplit(s, of, text)
 		if err != nil {
 			return nil, err
 		}
@@ -166,7 +203,7 @@ func (t *trend) prepareOf(s *query.Study, event *schema.Event, args query.Argume
 		}
 		t.what = p.ID
 	case t.measure.needsOf():
-		fold, err := s.Compiler().Fold(args.One("event"), of)
+		fold, err := s.Compiler().Fold(t.text, of)
 		if err != nil {
 			return fmt.Errorf("--of: %w", err)
 		}
@@ -299,7 +336,7 @@ func (t *trend) count(ctx context.Context, s *query.Study) (*tally, query.Answer
 // it than to read all events: the store keeps who has any on a day of UTC, and reads the
 // events of a day that a border cuts.
 func (t *trend) prepareEach(s *query.Study, all *query.StudyList) error {
-	if t.measure < people || t.measure > people28 || len(t.by) > 0 || t.calendar.Per == "hour" || len(t.periods) > maxEach || !all.IsPlain() {
+	if t.measure < people || t.measure > stickiness || len(t.by) > 0 || t.calendar.Per == "hour" || len(t.periods) > maxEach || !all.IsPlain() {
 		return nil
 	}
 	if t.calendar.Per == "day" && slices.ContainsFunc(t.periods, func(p period) bool { return p.from%(24*hourMS) != 0 }) {
@@ -317,26 +354,37 @@ func (t *trend) prepareEach(s *query.Study, all *query.StudyList) error {
 
 // collect puts the people of the cell that is wanted: those who have an event of the list
 // in its period, and in its group.
-func (t *trend) collect(ctx context.Context, s *query.Study, total *tally) error {
-	live := t.live(total)
-	for slot := range t.slots() {
-		if at, group := slot/t.groups(), slot%t.groups(); at >= t.back && live[group] && t.cell(at, group) == s.Cell {
-			list, err := t.read(s, t.periods[max(0, at-t.back)].from, t.periods[at].to)
-			if err != nil {
-				return err
+func collect(ctx context.Context, s *query.Study, all []*trend) error {
+	hint := "nobody has an event then"
+	for _, t := range slices.Backward(all) {
+		live := t.live(t.total)
+		for slot := range t.slots() {
+			if at, group := slot/t.groups(), slot%t.groups(); at >= t.back && live[group] && t.cell(at, group) == s.Cell {
+				return t.put(ctx, s, at, group)
 			}
-			_, err = s.Each(ctx, func() query.ChunkVisitor {
-				g := newGrouper(t, list)
-				return func(ctx context.Context, c *query.StudyChunk) error { return g.put(ctx, c, group) }
-			})
-			return err
+		}
+		if group := slices.Index(live, true); group >= 0 {
+			hint = "such as " + strconv.Quote(t.cell(len(t.periods)-1, group))
 		}
 	}
-	hint := "nobody has an event then"
-	if group := slices.Index(live, true); group >= 0 {
-		hint = "such as " + strconv.Quote(t.cell(len(t.periods)-1, group))
-	}
 	return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("this trend has no cell %q", s.Cell), Hint: hint}
+}
+
+// put puts the people of a period and group.
+func (t *trend) put(ctx context.Context, s *query.Study, at, group int) error {
+	first := at - t.back
+	if t.measure == stickiness {
+		first = at
+	}
+	list, err := t.read(s, t.periods[first].from, t.periods[at].to)
+	if err != nil {
+		return err
+	}
+	_, err = s.Each(ctx, func() query.ChunkVisitor {
+		g := newGrouper(t, list)
+		return func(ctx context.Context, c *query.StudyChunk) error { return g.put(ctx, c, group) }
+	})
+	return err
 }
 
 // grouper tells of what group an event is. Each worker has its own.
