@@ -123,6 +123,13 @@
 //	2026-06-08  2       1    1          0            2
 //	2026-06-15  3       1    2          0            0
 //
+// # Other systems
+//
+// retention(c1, c2, ...) of ClickHouse, StarRocks and Databend asks whether c1 and ck hold of a
+// person's events, in any order; here what comes back is later. Amplitude cuts times to the hour
+// before it counts days of 24 hours from a person's beginning; here they are read to the
+// millisecond: from 17:59 to 17:00 of the next day is day 0 here and day 1 there.
+//
 // # Memory
 //
 // A worker has 18 bytes for each of the 65,536 people of a chunk, whatever their events. Since
