@@ -2,6 +2,9 @@ package query
 
 import (
 	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -73,6 +76,42 @@ func (s *Study) Keys(ctx context.Context, ordinals []uint32, f func(key []byte) 
 			}
 		}
 		cur.Release()
+	}
+	return nil
+}
+
+// Spread works on what is kept beside the chunks: it calls worker once for each goroutine
+// that the options allow, and what it returned for numbers below n, each of them once.
+func Spread(ctx context.Context, o Options, n int, worker func() func(i int) error) error {
+	workers := o.Parallelism
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	var next atomic.Int64
+	errs := make([]error, max(1, min(workers, n)))
+	work := func(err *error, f func(i int) error) {
+		for *err == nil {
+			i := int(next.Add(1) - 1)
+			if i >= n {
+				return
+			}
+			if *err = ctx.Err(); *err == nil {
+				*err = f(i)
+			}
+		}
+		next.Store(int64(n)) // the others end too
+	}
+	var group sync.WaitGroup
+	for k := range errs[1:] {
+		f := worker()
+		group.Go(func() { work(&errs[k+1], f) })
+	}
+	work(&errs[0], worker())
+	group.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strings"
 
 	"github.com/kantadb/kanta/index/schema"
@@ -124,115 +125,79 @@ func (a *rfm) readEdge(d int, parameter, text string) (*big.Rat, error) {
 }
 
 // score gives everybody the score of a dimension and returns the cut points, in ascending
-// order of the number.
+// order of the number. A score is 1 and how many cuts are below, of recencies with a minus.
 func (a *rfm) score(ctx context.Context, p *people, d int) ([]schema.Value, error) {
 	w, u := &a.ways[d], &a.units[d]
 	if w.byRank {
 		return a.ranked(ctx, p, d)
 	}
-	cuts := w.edges
-	if cuts == nil {
-		o := order{rfm: a, ctx: ctx, who: p.who}
-		at := all(len(p.who))
-		if err := o.sort(at, p.values[d], false); err != nil {
-			return nil, err
-		}
-		cuts = quantiles(len(at), a.bins, func(i int) *big.Rat { return u.exact(p.values[d][at[i]]) })
+	cuts, err := a.cuts(ctx, p, d)
+	if err != nil {
+		return nil, err
 	}
-	below := make([]int64, len(cuts)) // the greatest number on the lower side of each cut
+	isAbove := w.plus || w.edges != nil // whoever is on a cut
+	limits := make([]int64, len(cuts))
 	values := make([]schema.Value, a.bins-1)
 	for k, cut := range cuts {
-		if w.plus {
-			cut = new(big.Rat).Add(cut, big.NewRat(1, 1))
+		values[k] = value(cut)
+		if d == recency {
+			values[k], cut = a.span(cut), new(big.Rat).Neg(cut)
 		}
 		x, same := u.floor(cut)
-		if same && (w.plus || w.edges != nil) {
+		if same && isAbove != (d == recency) {
 			x--
 		}
-		below[k], values[k] = x, value(cut)
-		if d == recency {
-			values[k] = a.span(cut)
-		}
+		limits[k] = x
 	}
-	for i, x := range p.values[d] {
-		above := uint8(0)
-		for _, b := range below {
-			if x > b {
-				above++
+	return values, a.spread(ctx, len(p.parts), func() func(i int) error {
+		return func(i int) error {
+			scores := p.parts[i].scores[d]
+			for k := range scores {
+				scores[k] = 1
 			}
+			addAbove(scores, p.parts[i].values[d], limits)
+			return nil
 		}
-		p.scores[d][i] = above + 1
-		if d == recency { // the most recent is the best
-			p.scores[d][i] = uint8(a.bins) - above
+	})
+}
+
+// cuts returns the cut points of a dimension that is not scored by rank.
+func (a *rfm) cuts(ctx context.Context, p *people, d int) ([]*big.Rat, error) {
+	w, u := &a.ways[d], &a.units[d]
+	if w.edges != nil || p.count == 0 {
+		return w.edges, nil
+	}
+	var at []int
+	for k := 1; k < a.bins; k++ {
+		i := (p.count - 1) * k / a.bins
+		at = append(at, i, min(i+1, p.count-1))
+	}
+	found, err := a.statistics(ctx, p.columns(d), at)
+	if err != nil {
+		return nil, err
+	}
+	var out []*big.Rat
+	for k := 1; k < a.bins; k++ {
+		q, next := u.exact(found[2*k-2].value), u.exact(found[2*k-1].value)
+		next.Sub(next, q).Mul(next, big.NewRat(int64((p.count-1)*k%a.bins), int64(a.bins)))
+		out = append(out, q.Add(q, next))
+	}
+	if d == recency {
+		slices.Reverse(out)
+		for _, q := range out {
+			q.Neg(q)
 		}
 	}
-	return values, nil
+	if w.plus {
+		for _, q := range out {
+			q.Add(q, big.NewRat(1, 1))
+		}
+	}
+	return out, nil
 }
 
 // span returns a recency in ms, rounded down.
 func (a *rfm) span(units *big.Rat) schema.Value {
 	ms := new(big.Rat).Mul(units, new(big.Rat).SetInt64(a.round))
 	return schema.IntValue(new(big.Int).Div(ms.Num(), ms.Denom()).Int64())
-}
-
-// quantiles returns the quantiles of type 7 (Hyndman and Fan 1996, the one of R and NumPy)
-// between equal parts of n sorted numbers; nil of none.
-func quantiles(n, parts int, of func(i int) *big.Rat) (out []*big.Rat) {
-	if n == 0 {
-		return nil
-	}
-	for k := 1; k < parts; k++ {
-		at, rest := (n-1)*k/parts, int64((n-1)*k%parts)
-		q := of(at)
-		if rest > 0 {
-			step := new(big.Rat).Sub(of(at+1), q)
-			q.Add(q, step.Mul(step, big.NewRat(rest, int64(parts))))
-		}
-		out = append(out, q)
-	}
-	return out
-}
-
-// ranked scores by rank.
-func (a *rfm) ranked(ctx context.Context, p *people, d int) ([]schema.Value, error) {
-	n, u := len(p.who), &a.units[d]
-	cuts := make([]int, a.bins-1) // where the parts begin, but for the first
-	for k := range cuts {
-		cuts[k] = (k+1)*(n/a.bins) + min(k+1, n%a.bins)
-	}
-	o := order{rfm: a, ctx: ctx, who: p.who, levels: [][]int64{p.values[d]}, desc: d == recency}
-	if d == frequency && a.has > amount {
-		o.levels = append(o.levels, p.values[amount])
-	}
-	at := all(n)
-	if err := o.split(at, 0, cuts); err != nil {
-		return nil, err
-	}
-	score, next := uint8(1), 0
-	values := make([]schema.Value, len(cuts))
-	for pos, i := range at {
-		for next < len(cuts) && pos == cuts[next] {
-			score++
-			next++
-		}
-		p.scores[d][i] = score
-	}
-	for k, c := range cuts {
-		switch {
-		case c >= n:
-		case d == recency: // from the oldest: the cuts ascend the other way
-			values[len(cuts)-1-k] = a.span(u.exact(p.values[d][at[c-1]]))
-		default:
-			values[k] = value(u.exact(p.values[d][at[c]]))
-		}
-	}
-	return values, nil
-}
-
-func all(n int) []uint32 {
-	at := make([]uint32, n)
-	for i := range at {
-		at[i] = uint32(i)
-	}
-	return at
 }

@@ -78,9 +78,10 @@
 //
 // # Memory
 //
-// About 120 bytes are kept for each who is scored, taken from the store's budget; where many
-// of equal numbers and amounts are parted by rank, their keys as well. A worker has a table
-// of 2.5 MiB.
+// 30 bytes are kept for each who is scored, taken from the store's budget, and 2 MiB for each
+// worker; while people are scored by rank, 10 more for each who shares a number with others on
+// both sides of a cut. Nobody is sorted: numbers are counted in buckets, and only what is in
+// the bucket of a cut is looked at again.
 //
 // # Not yet
 //

@@ -1,15 +1,11 @@
 package rfm
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
-	"sync"
 	"time"
 
-	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -61,7 +57,7 @@ var Analysis = query.Analysis{ //tidy:constant
 
 // The dimensions.
 const (
-	recency = iota // whole units from the last event to now
+	recency = iota // whole units from the last event to now, with a minus: what is greater is better
 	frequency
 	amount
 	dimensions
@@ -70,18 +66,18 @@ const (
 // rfm is the analysis made ready.
 type rfm struct {
 	study    *query.Study
+	workers  int                                                                          // of the study's options
 	keys     func(ctx context.Context, ordinals []uint32, f func(key []byte) error) error // of the study
 	keep     func(bytes int64) error                                                      // of the study
-	list     *query.StudyList                                                             // its measure is the amount, if that is an int or a decimal
-	fields   [dimensions]*query.StudyField                                                // what events do not tell one by one: different values, sums of floats
+	dates    []date                                                                       // now
 	units    [dimensions]unit
 	ways     [dimensions]way
 	money    schema.Attribute // kind and scale of the amount
 	has      int              // how many dimensions there are: without an amount two
 	bins     int
-	now      int64
 	round    int64 // what recency is whole ones of, ms
 	segments segments
+	reach    []*query.StudyTest
 	wanted   wanted
 }
 
@@ -90,30 +86,28 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 	if err != nil {
 		return query.Report{}, err
 	}
-	p, answer, err := a.read(ctx)
+	all, answer, err := a.read(ctx)
 	if err != nil {
 		return query.Report{}, err
 	}
 	var cuts [dimensions][]schema.Value
-	var errs [dimensions]error
-	var group sync.WaitGroup
-	for d := range a.has {
-		score := func() { cuts[d], errs[d] = a.score(ctx, p, d) }
-		if s.Parallelism == 1 {
-			score()
-		} else {
-			group.Go(score)
+	for i := range all {
+		for d := range a.has {
+			of, err := a.score(ctx, all[i], d)
+			if err != nil {
+				return query.Report{}, err
+			}
+			if i == 0 {
+				cuts[d] = of
+			}
 		}
 	}
-	group.Wait()
-	if err := cmp.Or(errs[:]...); err != nil {
-		return query.Report{}, err
-	}
-	return query.Report{Analysis: name, Tables: a.tables(p, cuts), Answer: answer}, nil
+	tables, err := a.tables(ctx, all[0], cuts)
+	return query.Report{Analysis: name, Tables: tables, Answer: answer}, err
 }
 
 func prepare(s *query.Study, args query.Arguments) (*rfm, error) {
-	a := &rfm{study: s, keys: s.Keys, keep: s.Keep, has: amount, now: s.Now.UTC().Truncate(time.Millisecond).UnixMilli()}
+	a := &rfm{study: s, workers: s.Parallelism, keys: s.Keys, keep: s.Keep, has: amount}
 	round, err := args.Span("recency-unit")
 	if err != nil {
 		return nil, err
@@ -123,7 +117,7 @@ func prepare(s *query.Study, args query.Arguments) (*rfm, error) {
 	if a.bins < MinBins || a.bins > MaxBins {
 		return nil, query.Errorf(query.CodeLimit, "--bins %d: there are %d to %d scores", a.bins, MinBins, MaxBins)
 	}
-	if err := a.event(args.One("event"), args.One("frequency"), args.One("amount")); err != nil {
+	if err := a.addDate(s.Now, s.Compiler(), args); err != nil {
 		return nil, err
 	}
 	a.units[amount] = unit{float: a.money.Kind == schema.Float, scale: a.money.Scale}
@@ -142,232 +136,67 @@ func prepare(s *query.Study, args query.Arguments) (*rfm, error) {
 	return a, err
 }
 
-// event reads what is asked of each person: what the expressions of the language say.
-func (a *rfm) event(list, how, of string) error {
-	e, err := a.study.Compiler().List(list)
+// addDate adds a date at which what is asked of each person is read: what the expressions of
+// the language say.
+func (a *rfm) addDate(now time.Time, c query.StudyCompiler, args query.Arguments) error {
+	list, of := args.One("event"), args.One("amount")
+	at := date{now: now.UTC().Truncate(time.Millisecond).UnixMilli()}
+	e, err := c.List(list)
 	if err != nil {
 		return fmt.Errorf("--event: %w", err)
 	}
 	from, to := query.Every()
-	if a.list, err = a.study.List(e, from, to); err != nil {
+	if at.list, err = a.study.List(e, from, to); err != nil {
 		return fmt.Errorf("--event: %w", err)
 	}
-	if how != "events" {
-		property, err := a.property(how)
+	if how := args.One("frequency"); how != "events" {
+		property, err := readProperty(at.list.Event, how)
+		if err == nil {
+			at.fields[frequency], err = a.field(c, list+".distinct(e, "+property+")")
+		}
 		if err != nil {
 			return err
 		}
-		if err := a.field(frequency, list+".distinct(e, "+property+")"); err != nil {
-			return err
+	}
+	if of != "" {
+		sum, err := c.Fold(list, of)
+		if err != nil {
+			return fmt.Errorf("--amount: %w", err)
+		}
+		measured, err := a.study.Measure(sum, from, to)
+		if err != nil {
+			return fmt.Errorf("--amount: %w", err)
+		}
+		a.has, a.money.Kind, a.money.Scale = dimensions, measured.Kind, measured.Scale
+		if measured.Kind == schema.Float { // an exact sum needs all of them at once
+			at.fields[amount], err = a.field(c, list+".sum(e, "+of+")")
+			if err != nil {
+				return err
+			}
+		} else {
+			at.list = measured
 		}
 	}
-	if of == "" {
-		return nil
-	}
-	sum, err := a.study.Compiler().Fold(list, of)
-	if err != nil {
-		return fmt.Errorf("--amount: %w", err)
-	}
-	measured, err := a.study.Measure(sum, from, to)
-	if err != nil {
-		return fmt.Errorf("--amount: %w", err)
-	}
-	a.has, a.money.Kind, a.money.Scale = dimensions, measured.Kind, measured.Scale
-	if measured.Kind == schema.Float { // an exact sum needs all of them at once
-		return a.field(amount, list+".sum(e, "+of+")")
-	}
-	a.list = measured
+	a.dates = append(a.dates, at)
 	return nil
 }
 
-// field makes a dimension one that an expression says.
-func (a *rfm) field(d int, text string) error {
-	f, err := a.study.Compiler().Field(text)
-	if err == nil {
-		a.fields[d] = a.study.Field(f)
+// field makes ready what an expression says.
+func (a *rfm) field(c query.StudyCompiler, text string) (*query.StudyField, error) {
+	f, err := c.Field(text)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	return a.study.Field(f), nil
 }
 
-// property returns how a property is written in an expression.
-func (a *rfm) property(how string) (string, error) {
-	if _, err := query.LookupProperty(a.list.Event, how); err != nil {
+// readProperty returns how a property is written in an expression.
+func readProperty(event *schema.Event, name string) (string, error) {
+	if _, err := query.LookupProperty(event, name); err != nil {
 		return "", fmt.Errorf("--frequency: %w", err)
 	}
-	if schema.Usable(how) {
-		return "e." + how, nil
+	if schema.Usable(name) {
+		return "e." + name, nil
 	}
-	return "e[" + strconv.Quote(how) + "]", nil
-}
-
-// people are those who are scored; those of one chunk stand together and ascend.
-type people struct {
-	who    []uint32
-	values [dimensions][]int64
-	scores [dimensions][]uint8
-}
-
-// personBytes is what one of them takes: as a part of a chunk, together with all, sorted by each number.
-const personBytes = (4 + 8*dimensions) + (4 + 9*dimensions) + dimensions*(4+2*8)
-
-// part is the people of one chunk.
-type part struct {
-	unknown uint64 // their amounts are no numbers that fit
-	people
-}
-
-// read reads the numbers of all.
-func (a *rfm) read(ctx context.Context) (*people, query.Answer, error) {
-	var readers []*reader
-	answer, err := a.study.Each(ctx, func() query.ChunkVisitor {
-		r := &reader{rfm: a}
-		readers = append(readers, r)
-		return r.chunk
-	})
-	if err != nil {
-		return nil, answer, err
-	}
-	var parts []*part // in any order: what is equal is told by key at last
-	for _, r := range readers {
-		parts = append(parts, r.parts...)
-	}
-	n := 0
-	for _, p := range parts {
-		answer.Unknown += p.unknown
-		answer.Errors += p.unknown
-		n += len(p.who)
-	}
-	all := &people{who: make([]uint32, 0, n)}
-	for d := range a.has {
-		all.values[d], all.scores[d] = make([]int64, 0, n), make([]uint8, n)
-	}
-	for i, p := range parts {
-		all.who = append(all.who, p.who...)
-		for d := range a.has {
-			all.values[d] = append(all.values[d], p.values[d]...)
-		}
-		parts[i] = nil
-	}
-	return all, answer, nil
-}
-
-// reader reads the people of chunks.
-type reader struct {
-	*rfm
-	parts []*part
-	own   []acts // by person
-	met   bitmap.Words
-	ords  []uint16
-	place []int32 // by person: where in the part
-	wrong []bool  // by place: the amount is not known
-}
-
-// acts are what the events of one person come to.
-type acts struct {
-	last  int64
-	count int64
-	sum   wide
-}
-
-func (r *reader) chunk(ctx context.Context, c *query.StudyChunk) error {
-	if r.own == nil {
-		r.own, r.place = make([]acts, chunkSize), make([]int32, chunkSize)
-	}
-	clear(r.own)
-	r.met.Clear()
-	err := c.Events(ctx, r.list, &c.People, func(e *query.StudyEvents) error {
-		for i := range e.Len() {
-			own := &r.own[e.Who(i)]
-			if own.count++; own.count == 1 {
-				r.met.SetBit(e.Who(i))
-				own.last = e.Time(i)
-			}
-			own.last = max(own.last, e.Time(i))
-		}
-		if r.has == amount || r.fields[amount] != nil {
-			return nil
-		}
-		return e.Measures(func(i int, n int64, _ float64) { r.own[e.Who(i)].sum.add(n) })
-	})
-	if err != nil {
-		return err
-	}
-	set := bitmap.FromWords(&r.met)
-	r.ords = set.AppendTo(r.ords[:0])
-	n := len(r.ords)
-	if n == 0 {
-		return nil
-	}
-	if err := c.Keep(int64(n) * personBytes); err != nil {
-		return err
-	}
-	p := &part{people: people{who: make([]uint32, n)}}
-	for d := range r.has {
-		p.values[d] = make([]int64, n)
-	}
-	r.wrong = append(r.wrong[:0], make([]bool, n)...)
-	for i, o := range r.ords {
-		own := &r.own[o]
-		p.who[i], p.values[recency][i], p.values[frequency][i] = uint32(c.Number*chunkSize)+uint32(o), (r.now-own.last)/r.round, own.count
-		if r.has > amount {
-			p.values[amount][i] = int64(own.sum.low)
-			r.wrong[i] = own.sum.high != int64(own.sum.low)>>63
-		}
-	}
-	if err := r.readFields(ctx, c, p, set); err != nil {
-		return err
-	}
-	r.drop(p)
-	r.parts = append(r.parts, p)
-	return nil
-}
-
-// readFields reads what expressions say of the people of a part.
-func (r *reader) readFields(ctx context.Context, c *query.StudyChunk, p *part, who bitmap.Set) error {
-	for i, o := range r.ords {
-		r.place[o] = int32(i)
-	}
-	for d, field := range r.fields {
-		if field == nil {
-			continue
-		}
-		err := c.All(ctx, field, who, func(o uint16, v schema.Value) error {
-			i := r.place[o]
-			p.values[d][i] = v.Ordered()
-			if v.IsAbsent() || v.Kind() == schema.Float && v.Float()-v.Float() != 0 { // an infinity has no place among numbers
-				r.wrong[i] = true
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// chunkSize is how many ordinals a chunk has.
-const chunkSize = bitmap.ChunkSize
-
-// drop removes those of a part whose amount is not known.
-func (r *reader) drop(p *part) {
-	if !slices.Contains(r.wrong, true) {
-		return
-	}
-	n := 0
-	for i, wrong := range r.wrong {
-		if wrong {
-			p.unknown++
-			continue
-		}
-		p.who[n] = p.who[i]
-		for d := range r.has {
-			p.values[d][n] = p.values[d][i]
-		}
-		n++
-	}
-	p.who = p.who[:n]
-	for d := range r.has {
-		p.values[d] = p.values[d][:n]
-	}
+	return "e[" + strconv.Quote(name) + "]", nil
 }

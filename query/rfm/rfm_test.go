@@ -1,7 +1,6 @@
 package rfm
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kantadb/kanta/index/schema"
@@ -135,10 +135,13 @@ func TestScores(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
-	asked := 0 // keys
+	var asked atomic.Int64 // keys
 	for round := range 1500 {
 		n, most := r.IntN(40), 1+r.IntN(30)
-		a := &rfm{has: amount + r.IntN(2), bins: MinBins + r.IntN(MaxBins-MinBins+1)}
+		if round%500 == 0 { // more than are sorted
+			n, most = 2*fewNumbers+r.IntN(1000), 1<<r.IntN(20)
+		}
+		a := &rfm{workers: 1 + r.IntN(3), has: amount + r.IntN(2), bins: MinBins + r.IntN(MaxBins-MinBins+1)}
 		isFloat := r.IntN(3) == 0
 		a.money.Kind = schema.Decimal
 		if isFloat {
@@ -153,9 +156,9 @@ func TestScores(t *testing.T) {
 		p, all := randomPeople(r, a, n, most)
 		a.keep = func(int64) error { return nil }
 		a.keys = func(_ context.Context, who []uint32, f func([]byte) error) error {
+			asked.Add(int64(len(who)))
 			for _, o := range who {
-				asked++
-				if err := f(bytes.Clone([]byte(all[slices.Index(p.who, o)].key))); err != nil {
+				if err := f([]byte(all[o].key)); err != nil {
 					return err
 				}
 			}
@@ -167,37 +170,49 @@ func TestScores(t *testing.T) {
 				t.Fatal(err)
 			}
 			scores, cuts := slowly(a, all, d)
-			for i := range scores {
-				if scores[i] != int(p.scores[d][i]) {
-					t.Fatalf("round %d, %d bins, dimension %d, %+v: %v has score %d, want %d; cuts %v\n%v", round, a.bins, d, a.ways[d], all[i], p.scores[d][i], scores[i], cuts, all)
+			for _, x := range p.parts {
+				for k, score := range x.scores[d] {
+					if i := x.ordinal(k); scores[i] != int(score) {
+						t.Fatalf("round %d, %d bins, dimension %d, %+v: %v of %d has score %d, want %d; cuts %v", round, a.bins, d, a.ways[d], all[i], n, score, scores[i], cuts)
+					}
 				}
 			}
 			compareCuts(t, a, got, cuts, d)
 		}
 		compareTotals(t, a, p, all)
 	}
-	if asked < 300 {
-		t.Errorf("only %d keys were needed", asked)
+	if n := asked.Load(); n < 300 {
+		t.Errorf("only %d keys were needed", n)
 	}
 }
 
-// randomPeople makes people in both forms.
+// randomPeople makes people in both forms: ordinals are places in the second.
 func randomPeople(r *rand.Rand, a *rfm, n, most int) (*people, []person) {
-	p, all := new(people), make([]person, n)
-	far := int64(1) << (r.IntN(2) * 40) // numbers that are further apart than 32 bits
+	p, all := &people{count: n}, make([]person, n)
+	far := int64(1) << (r.IntN(2) * 40) // numbers that are further apart than the buckets of their counts
+	key := []string{"p%d", "%d", "customer-%07d", "customer-%024d", "%d\x00"}[r.IntN(5)]
 	for i, k := range r.Perm(n) {
-		all[i].key = fmt.Sprint("p", k)
-		p.who = append(p.who, uint32(3*i+1))
+		all[i].key = fmt.Sprintf(key, k)
+		if r.IntN(20) == 0 {
+			all[i].key += "\x00"
+		}
+		if i == 0 || r.IntN(10) == 0 {
+			p.parts = append(p.parts, new(part))
+		}
+		x := p.parts[len(p.parts)-1]
+		x.who = append(x.who, uint16(i))
 		for d := range dimensions {
-			x := r.Int64N(int64(most)) * far
+			n := r.Int64N(int64(most)) * far
 			if d == amount && a.units[d].float {
-				x = schema.OrderedFloat(float64(x/far-int64(most)/2) / 4 * math.Pow(2, float64(r.IntN(3)*60)))
+				n = schema.OrderedFloat(float64(n/far-int64(most)/2) / 4 * math.Pow(2, float64(r.IntN(3)*60)))
 			} else if d == amount {
-				x -= int64(most) / 2 * far
+				n -= int64(most) / 2 * far
 			}
-			all[i].numbers[d] = a.units[d].exact(x)
-			p.values[d] = append(p.values[d], x)
-			p.scores[d] = append(p.scores[d], 0)
+			all[i].numbers[d] = a.units[d].exact(n)
+			if d == recency {
+				n = -n
+			}
+			x.values[d], x.scores[d] = append(x.values[d], n), append(x.scores[d], 0)
 		}
 	}
 	return p, all
@@ -232,19 +247,25 @@ func compareTotals(t *testing.T, a *rfm, p *people, all []person) {
 	if a.segments, err = readSegments([]string{StandardMap}, a.bins); err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range a.tables(p, [dimensions][]schema.Value{make([]schema.Value, a.bins), make([]schema.Value, a.bins), make([]schema.Value, a.bins)}) {
+	tables, err := a.tables(t.Context(), p, [dimensions][]schema.Value{make([]schema.Value, a.bins), make([]schema.Value, a.bins), make([]schema.Value, a.bins)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
 		if table.Name == "cuts" {
 			continue
 		}
 		counted := int64(0)
 		for _, row := range table.Rows {
 			sum, count := new(big.Rat), int64(0)
-			for i := range all {
-				r, f := p.scores[recency][i], p.scores[frequency][i]
-				name := map[string]string{"cells": cellName(int(r), int(f)), "segments": a.segments.names[a.segments.of[r][f]], "amounts": amountName(int(p.scores[amount][i]))}[table.Name]
-				if name == row.Cells[0] {
-					count++
-					sum.Add(sum, all[i].numbers[amount])
+			for _, x := range p.parts {
+				for i := range x.who {
+					r, f, m := x.scores[recency][i], x.scores[frequency][i], x.scores[amount][i]
+					name := map[string]string{"cells": cellName(int(r), int(f)), "segments": a.segments.names[a.segments.of[r][f]], "amounts": amountName(int(m))}[table.Name]
+					if name == row.Cells[0] {
+						count++
+						sum.Add(sum, all[x.ordinal(i)].numbers[amount])
+					}
 				}
 			}
 			at := slices.IndexFunc(table.Columns, func(c query.ReportColumn) bool { return c.Name == "people" })
@@ -272,28 +293,70 @@ func TestGreat(t *testing.T) {
 	values := []int64{math.MinInt64, math.MinInt64, -1, 0, 1, math.MaxInt64 - 1, math.MaxInt64, math.MaxInt64, math.MaxInt64}
 	for _, w := range []way{{}, {plus: true}} {
 		a := &rfm{has: dimensions, bins: 4, ways: [dimensions]way{amount: w}}
-		p := &people{who: make([]uint32, len(values))}
-		p.values[amount], p.scores[amount] = values, make([]uint8, len(values))
+		x := &part{who: make([]uint16, len(values))}
+		x.values[amount], x.scores[amount] = values, make([]uint8, len(values))
 		all := make([]person, len(values))
 		for i, x := range values {
 			all[i].numbers[amount] = big.NewRat(x, 1)
 		}
-		if _, err := a.score(t.Context(), p, amount); err != nil {
+		if _, err := a.score(t.Context(), &people{parts: []*part{x}, count: len(values)}, amount); err != nil {
 			t.Fatal(err)
 		}
 		want, _ := slowly(a, all, amount)
 		for i := range want {
-			if int(p.scores[amount][i]) != want[i] {
-				t.Errorf("%+v: %d has score %d, want %d", w, values[i], p.scores[amount][i], want[i])
+			if int(x.scores[amount][i]) != want[i] {
+				t.Errorf("%+v: %d has score %d, want %d", w, values[i], x.scores[amount][i], want[i])
 			}
 		}
 	}
 	var sum total
 	for _, x := range values {
-		sum.add(x)
+		sum.addWide(wideOf(x))
 	}
 	if want := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(math.MaxInt64), 1), big.NewInt(3)); sum.sum().Cmp(want) != 0 {
 		t.Errorf("the sum is %v, want %v", sum.sum(), want)
+	}
+}
+
+// TestStatistics compares what stands at places of many numbers with sorting them.
+func TestStatistics(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for round := range 60 {
+		var columns [][]int64
+		var all []int64
+		var at []int
+		for len(all) <= fewNumbers+r.IntN(3*fewNumbers) {
+			own := make([]int64, r.IntN(2000))
+			for i := range own {
+				switch r.IntN(3) * (round % 3) {
+				case 0:
+					own[i] = r.Int64N(3000)
+				case 1, 4: // all over the place
+					own[i] = int64(r.Uint64())
+				default: // most of them close together
+					own[i] = math.MaxInt64 - r.Int64N(1<<r.IntN(62))
+				}
+			}
+			columns, all = append(columns, own), append(all, own...)
+		}
+		for range 1 + r.IntN(2*MaxBins) {
+			at = append(at, r.IntN(len(all)))
+		}
+		slices.Sort(at)
+		kept := int64(0)
+		a := &rfm{workers: 1 + r.IntN(4), keep: func(n int64) error { kept += n; return nil }}
+		got, err := a.statistics(t.Context(), columns, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := sortedStatistics(all, at); !slices.Equal(got, want) {
+			t.Fatalf("round %d: %v, want %v", round, got, want)
+		}
+		if round%3 > 0 && kept == 0 {
+			t.Errorf("round %d: nothing was looked at again", round)
+		}
 	}
 }
 

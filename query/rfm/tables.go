@@ -1,6 +1,7 @@
 package rfm
 
 import (
+	"context"
 	"math/big"
 	"math/bits"
 
@@ -21,51 +22,120 @@ type wide struct {
 	low  uint64
 }
 
-func (w *wide) add(x int64) {
-	var carry uint64
-	w.low, carry = bits.Add64(w.low, uint64(x), 0)
-	w.high += x>>63 + int64(carry)
-}
-
 func (w *wide) sum() *big.Int {
 	n := new(big.Int).Lsh(big.NewInt(w.high), 64)
 	return n.Add(n, new(big.Int).SetUint64(w.low))
 }
 
-// tables makes the report's tables, and puts the people who are wanted where they are.
-func (a *rfm) tables(p *people, cuts [dimensions][]schema.Value) []query.ReportTable {
-	var grid [MaxBins + 1][MaxBins + 1]total
-	var amounts [MaxBins + 1]total
-	named := make([]total, len(a.segments.names))
-	for i, who := range p.who {
-		r, f, m, x := p.scores[recency][i], p.scores[frequency][i], uint8(0), int64(0)
-		segment := a.segments.of[r][f]
-		own := [3]*total{&grid[r][f], &named[segment], &amounts[0]}
-		if a.has > amount {
-			m, x = p.scores[amount][i], p.values[amount][i]
-			own[2] = &amounts[m]
+func wideOf(x int64) wide { return wide{x >> 63, uint64(x)} }
+
+// addWide adds a sum.
+func (w *wide) addWide(o wide) {
+	var carry uint64
+	w.low, carry = bits.Add64(w.low, o.low, 0)
+	w.high += o.high + int64(carry)
+}
+
+// add adds a total.
+func (t *total) add(o *total) {
+	t.people += o.people
+	t.addWide(o.wide)
+	if o.floats != nil {
+		if t.floats == nil {
+			t.floats = new(query.FloatSum)
 		}
-		for _, t := range own {
-			t.people++
-			if a.units[amount].float {
-				if t.floats == nil {
-					t.floats = new(query.FloatSum)
-				}
-				t.floats.Add(schema.FloatFromOrdered(x))
-			} else {
-				t.add(x)
+		t.floats.AddSum(o.floats)
+	}
+}
+
+// tally is what a worker has added up, by scores; without an amount its score is 0.
+type tally struct {
+	grid    [MaxBins + 1][MaxBins + 1]total
+	amounts [MaxBins + 1]total
+}
+
+// add adds the people of a part.
+func (t *tally) add(a *rfm, p *part) {
+	rs, fs := p.scores[recency], p.scores[frequency]
+	if a.has == amount {
+		for i, r := range rs {
+			t.grid[r][fs[i]].people++
+		}
+		return
+	}
+	for i, r := range rs {
+		x := p.values[amount][i]
+		for _, own := range [2]*total{&t.grid[r][fs[i]], &t.amounts[p.scores[amount][i]]} {
+			own.people++
+			if !a.units[amount].float {
+				own.addWide(wideOf(x))
+				continue
 			}
+			if own.floats == nil {
+				own.floats = new(query.FloatSum)
+			}
+			own.floats.Add(schema.FloatFromOrdered(x))
 		}
-		if a.wanted.has(r, f, m, segment) {
-			a.study.Put(who)
+	}
+}
+
+// putWanted puts the people who are wanted where they are.
+func (a *rfm) putWanted(p *part) {
+	for i := range p.who {
+		r, f, m := p.scores[recency][i], p.scores[frequency][i], uint8(0)
+		if a.has > amount {
+			m = p.scores[amount][i]
+		}
+		if a.wanted.has(r, f, m, a.segments.of[r][f]) {
+			a.study.Put(p.ordinal(i))
+		}
+	}
+}
+
+// total adds up what people come to.
+func (a *rfm) total(ctx context.Context, p *people) (*tally, error) {
+	var each []*tally
+	err := a.spread(ctx, len(p.parts), func() func(i int) error {
+		own := new(tally)
+		each = append(each, own)
+		return func(i int) error {
+			own.add(a, p.parts[i])
+			if a.wanted != (wanted{}) {
+				a.putWanted(p.parts[i])
+			}
+			return nil
+		}
+	})
+	all := new(tally)
+	for _, own := range each {
+		for r := range own.grid {
+			for f := range own.grid[r] {
+				all.grid[r][f].add(&own.grid[r][f])
+			}
+			all.amounts[r].add(&own.amounts[r])
+		}
+	}
+	return all, err
+}
+
+// tables makes the report's tables.
+func (a *rfm) tables(ctx context.Context, p *people, cuts [dimensions][]schema.Value) ([]query.ReportTable, error) {
+	all, err := a.total(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	named := make([]total, len(a.segments.names))
+	for r := 1; r <= a.bins; r++ {
+		for f := 1; f <= a.bins; f++ {
+			named[a.segments.of[r][f]].add(&all.grid[r][f])
 		}
 	}
 	cells, segments, byAmount := a.trimmed(cellTable), a.trimmed(segmentTable), amountTable
-	n := uint64(len(p.who))
+	n := uint64(p.count)
 	for r := a.bins; r >= 1; r-- {
 		for f := a.bins; f >= 1; f-- {
 			name := cellName(r, f)
-			cells.Rows = append(cells.Rows, a.row(name, &grid[r][f], n, schema.IntValue(int64(r)), schema.IntValue(int64(f))))
+			cells.Rows = append(cells.Rows, a.row(name, &all.grid[r][f], n, schema.IntValue(int64(r)), schema.IntValue(int64(f))))
 		}
 	}
 	for i, name := range a.segments.names {
@@ -74,11 +144,11 @@ func (a *rfm) tables(p *people, cuts [dimensions][]schema.Value) []query.ReportT
 	out := []query.ReportTable{cells, segments}
 	if a.has > amount {
 		for m := a.bins; m >= 1; m-- {
-			byAmount.Rows = append(byAmount.Rows, a.row(amountName(m), &amounts[m], n))
+			byAmount.Rows = append(byAmount.Rows, a.row(amountName(m), &all.amounts[m], n))
 		}
 		out = append(out, byAmount)
 	}
-	return append(out, a.cutRows(cuts))
+	return append(out, a.cutRows(cuts)), nil
 }
 
 // trimmed returns a table without what needs an amount, if there is none.
