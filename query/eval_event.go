@@ -25,6 +25,8 @@ type hits struct {
 	at    []uint16 // their places in the block, ascending
 	isAll bool     // they are all events of the block
 	sub   *worker
+
+	chosen chosenEvents // of StudyEvents.Columns
 }
 
 func (w *worker) reader(l *eventList) *listReader {

@@ -44,6 +44,36 @@ func (e *StudyEvents) Measures(f func(i int, n int64, x float64)) error {
 	})
 }
 
+// Columns returns whose all events are and their times, and the list's measures, if each
+// event has one that is a property kept as a number; else nil.
+func (e *StudyEvents) Columns() (who []uint16, times, measures []int64) {
+	h := e.h
+	if e.l.measure != nil {
+		measures = h.ints(e.l.measure)
+	}
+	if h.isAll {
+		return h.Ords, h.Times, measures
+	}
+	c := &h.chosen
+	c.who, c.times, c.measures = c.who[:0], c.times[:0], c.measures[:0]
+	for _, k := range h.at {
+		c.who, c.times = append(c.who, h.Ords[k]), append(c.times, h.Times[k])
+	}
+	if measures == nil {
+		return c.who, c.times, nil
+	}
+	for _, k := range h.at {
+		c.measures = append(c.measures, measures[k])
+	}
+	return c.who, c.times, c.measures
+}
+
+// chosenEvents are columns of the events of a block that are in a list.
+type chosenEvents struct {
+	who             []uint16
+	times, measures []int64
+}
+
 // Measure makes ready the list of a fold, of which events from <= time < to are wanted, with
 // what is folded of each event as its measure. Its kind is an int, a decimal or a float.
 func (s *Study) Measure(f *Fold, from, to int64) (*StudyList, error) {

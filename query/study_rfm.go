@@ -54,7 +54,7 @@ func (s *Study) Keys(ctx context.Context, ordinals []uint32, f func(key []byte) 
 	cur := s.view.Cursor()
 	defer cur.Close()
 	var ords []uint16
-	strs := make([][]byte, batchSize)
+	strs := make([][]byte, min(batchSize, len(ordinals)))
 	for at := 0; at < len(ordinals); at += len(ords) {
 		if err := ctx.Err(); err != nil {
 			return err

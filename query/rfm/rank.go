@@ -3,6 +3,8 @@ package rfm
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"math"
 
 	"github.com/kantadb/kanta/index/schema"
 )
@@ -270,18 +272,14 @@ func (r *ranking) beginning(members [][]uint16, count int) (begin []byte, err er
 // say that both go on alike, for wordBytes at least, or that neither begins so.
 func word(key, begin []byte) int64 {
 	rest, ok := bytes.CutPrefix(key, begin)
-	x := uint64(0)
 	switch {
 	case ok:
-		for i := range wordBytes {
-			x <<= 8
-			if i < len(rest) {
-				x |= uint64(rest[i])
-			}
-		}
-		x = x<<8 | uint64(min(len(rest), wordBytes+1)+1) // not 0, which is the least
+		var text [wordBytes + 1]byte
+		copy(text[:wordBytes], rest)
+		text[wordBytes] = byte(min(len(rest), wordBytes+1) + 1) // no 0, which the least word has
+		return int64(binary.BigEndian.Uint64(text[:]) ^ 1<<63)
 	case bytes.Compare(key, begin) > 0:
-		x = 1<<64 - 1
+		return math.MaxInt64
 	}
-	return int64(x ^ 1<<63)
+	return math.MinInt64
 }

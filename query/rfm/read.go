@@ -157,21 +157,23 @@ func (r *reader) date(ctx context.Context, c *query.StudyChunk, at *date, reach 
 func (r *reader) events(ctx context.Context, c *query.StudyChunk, at *date) error {
 	r.met.Clear()
 	return c.Events(ctx, at.list, &c.People, func(e *query.StudyEvents) error {
-		for i := range e.Len() {
-			o, t := e.Who(i), e.Time(i)
-			own := &r.own[o]
+		who, times, measures := e.Columns()
+		for i, o := range who {
+			t, own := times[i], &r.own[o]
 			if !r.met.Has(o) {
 				r.met.SetBit(o)
-				*own = acts{last: t, count: 1}
-				continue
+				*own = acts{last: t}
 			}
 			own.count++
 			own.last = max(own.last, t)
+			if measures != nil {
+				own.sum.addWide(wideOf(measures[i]))
+			}
 		}
-		if r.has == amount || at.fields[amount] != nil {
+		if measures != nil || r.has == amount || at.fields[amount] != nil {
 			return nil
 		}
-		return e.Measures(func(i int, n int64, _ float64) { r.own[e.Who(i)].sum.addWide(wideOf(n)) })
+		return e.Measures(func(i int, n int64, _ float64) { r.own[who[i]].sum.addWide(wideOf(n)) })
 	})
 }
 
