@@ -27,7 +27,7 @@ func TestRFMLaws(t *testing.T) {
 			b.Change(c)
 		}
 	})
-	scored := 0
+	scored, moved := 0, 0
 	for step := range 40 {
 		if m.r.IntN(3) == 0 {
 			m.set(m.now.Add(time.Duration(m.r.IntN(48)) * time.Hour))
@@ -40,13 +40,20 @@ func TestRFMLaws(t *testing.T) {
 		default:
 			m.write()()
 		}
+		story := m.r // is what it is, whatever is asked
+		m.r = rand.New(rand.NewPCG(seed, uint64(step)))
 		l := rfmLaw{m, fmt.Sprint("step ", step)}
 		scored += l.edges()
-		l.parts()
+		if step%2 == 0 {
+			l.parts()
+		} else {
+			moved += l.flow()
+		}
+		m.r = story
 	}
-	t.Logf("%d people scored", scored)
-	if scored < 400 {
-		t.Errorf("only %d people were scored", scored)
+	t.Logf("%d people scored, %d went to another segment", scored, moved)
+	if scored < 200 || moved < 100 {
+		t.Errorf("only %d people were scored, only %d went to another segment", scored, moved)
 	}
 }
 
@@ -111,6 +118,8 @@ func (l *rfmLaw) edges() (scored int) {
 			same[fmt.Sprint("m", score+1)] = []string{fmt.Sprintf("%s < %d.0", sum, a1), fmt.Sprintf("%s >= %d.0 && %s < %d.0", sum, a1, sum, a2), fmt.Sprintf("%s >= %d.0", sum, a2)}[score]
 		}
 	}
+	reached := l.condition()
+	args["reach"] = []string{reached}
 	r, ok := l.ask(who, args)
 	if !ok {
 		return 0
@@ -123,6 +132,11 @@ func (l *rfmLaw) edges() (scored int) {
 			text := fmt.Sprintf("(%s) && %s.any() && %s", who, list, same[row.Cells[0]])
 			want := l.keysOf(l.db.Members(l.t.Context(), text, nil))
 			l.cell(who, args, &table, &row, want)
+			want = l.keysOf(l.db.Members(l.t.Context(), text+" && ("+reached+")", nil))
+			got := l.keysOf(l.db.AnalysisMembers(l.t.Context(), "rfm", who, args, row.Cells[1], nil))
+			if n := row.Values[len(row.Values)-2].Ordered(); !slices.Equal(got, want) || n != int64(len(want)) {
+				l.t.Fatalf("%s: rfm %q %v: cell %s has %d people, %q; want %q", l.step, who, args, row.Cells[1], n, got, want)
+			}
 			if table.Name == "segments" {
 				scored += len(want)
 			}
@@ -139,6 +153,58 @@ func (l *rfmLaw) cell(who string, args query.Arguments, table *query.ReportTable
 	if !slices.Equal(got, want) || row.Values[at].Ordered() != int64(len(want)) {
 		l.t.Fatalf("%s: rfm %q %v: cell %s has %v people, %q; want %q", l.step, who, args, row.Cells[0], row.Values[at], got, want)
 	}
+}
+
+// flow compares who has gone from segment to segment with who is in the segments at either
+// date, of which an analysis of its own tells.
+func (l *rfmLaw) flow() (moved int) {
+	l.t.Helper()
+	_, _, args := l.random()
+	for _, p := range []string{"recency-by", "frequency-by"} {
+		args[p] = []string{pickOne(l.actModel, "quantile", "quantile+1", "rank")}
+	}
+	if _, ok := l.ask("true", args); !ok {
+		return 0
+	}
+	past := l.now.Add(-time.Duration(1+l.r.IntN(900)) * time.Hour)
+	segment := map[string][2]string{} // by key: that of then and that of now
+	for i, o := range []query.Options{{Now: past}, {}} {
+		for _, name := range []string{"one", "two", "three"} {
+			for _, key := range l.keysOf(l.db.AnalysisMembers(l.t.Context(), "rfm", "true", args, name, &query.MembersOptions{Options: o})) {
+				both := segment[key]
+				both[i] = name
+				segment[key] = both
+			}
+		}
+	}
+	want := map[string][]string{}
+	for key, both := range segment {
+		for i := range both {
+			if both[i] == "" {
+				both[i] = "outside"
+			}
+		}
+		if both[0] != both[1] {
+			moved++
+		}
+		want[both[0]+">"+both[1]] = append(want[both[0]+">"+both[1]], key)
+	}
+	args["since"] = []string{past.Format(time.RFC3339Nano)}
+	r, _ := l.ask("true", args)
+	flow := r.Tables[len(r.Tables)-1]
+	if len(flow.Rows) != 15 {
+		l.t.Fatalf("%s: rfm %v: %d transitions", l.step, args, len(flow.Rows))
+	}
+	for _, row := range flow.Rows {
+		got := l.keysOf(l.db.AnalysisMembers(l.t.Context(), "rfm", "true", args, row.Cells[0], nil))
+		slices.Sort(got)
+		keys := want[row.Cells[0]]
+		slices.Sort(keys)
+		if !slices.Equal(got, keys) || row.Values[2].Ordered() != int64(len(keys)) {
+			l.t.Fatalf("%s: rfm %v: cell %s has %v people, %q; want %q", l.step, args, row.Cells[0], row.Values[2], got, keys)
+		}
+	}
+	return moved
 }
 
 // parts makes sure, however scores are told, that everybody who has an event is in one cell of

@@ -48,6 +48,7 @@ const (
 	ParameterField                           // e.NAME, a property of the event; or an attribute or expression of a person
 	ParameterDate                            // 2026-12-31
 	ParameterZone                            // a time zone by its IANA name: Europe/Rome
+	ParameterInstant                         // see ParseInstant
 )
 
 // Arguments are the texts of parameters, in the order in which they were given.
@@ -150,6 +151,16 @@ func ParseSpan(text string) (time.Duration, *Error) {
 		return 0, wrong
 	}
 	return sum, nil
+}
+
+// ParseInstant reads a time as RFC 3339 has it, or a date: its start in UTC.
+func ParseInstant(text string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, &Error{Code: CodeInvalid, Message: fmt.Sprintf("%q is no time", text), Hint: "such as 2026-01-31 or 2026-01-31T12:00:00Z"}
 }
 
 // LookupProperty returns a property of an event type by its name, or an error that says what

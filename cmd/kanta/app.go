@@ -176,10 +176,9 @@ func parseInstant(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.UTC(), nil
-		}
+	t, err := query.ParseInstant(text)
+	if err != nil {
+		return t, &usageError{fmt.Errorf("%s: %w", flag, err)}
 	}
-	return time.Time{}, &usageError{fmt.Errorf("%s %s: that is no time; write 2026-01-31 or 2026-01-31T12:00:00Z", flag, text)}
+	return t, nil
 }

@@ -92,6 +92,10 @@ func checkText(p *query.Parameter, text string) error {
 		if _, err := schema.ParseOrdered(schema.Date, 0, []byte(text), nil); err != nil {
 			return query.Errorf(query.CodeInvalid, "--%s is a date such as 2026-12-31, not %q", p.Name, text)
 		}
+	case query.ParameterInstant:
+		if _, err := query.ParseInstant(text); err != nil {
+			return fmt.Errorf("--%s: %w", p.Name, err)
+		}
 	case query.ParameterZone:
 		if _, err := syntax.Zone(text); err != nil {
 			return fmt.Errorf("--%s: %w", p.Name, err)

@@ -49,10 +49,30 @@
 //
 // The people of a row are the cell "r5f3", "m4", or the name of the segment.
 //
+// # Reach
+//
+// For each --reach, an attribute such as email_opt_in or another condition, each row of people
+// has how many of them it is true of, now, and their share of the row's people. These are the
+// cells "r5f3:email_opt_in", "m4:email_opt_in", "champions:email_opt_in".
+//
+// # Transitions
+//
+// With --since people are scored twice: now, and as at an earlier now. Then only the events up
+// to there count, a window of the list ends there, recency is told from there, and the cuts are
+// those of the people who were scored there. Who is asked about is as of now, by whatever the
+// expression says of them: of two dates it could be two crowds. So is reach.
+//
+// "transitions" counts people by the segment that they were in and the one that they are in;
+// who was not scored is outside. The share is that of all who were in the first. Who is
+// outside at both dates is not in the table: its sum is everybody who is scored at one of
+// them, the sum over "to" is the table of segments as at the earlier date, that over "from" the
+// one of now. The people of a row are the cell "champions>at risk", "outside>new".
+//
 // # Segments
 //
 // The map says which segment each cell is of: "r4-5f2-3=potential loyalists" is four cells.
-// Each is there exactly once. [StandardMap] is one of five by five: with b bins a score s is
+// Each is there exactly once. A segment has no name that cells have: no : or >, and it is not
+// outside. [StandardMap] is one of five by five: with b bins a score s is
 // looked up there as 1 + (s-1)*4/(b-1), to the nearest, a half up. A map of one's own is of
 // the grid as it is.
 //
@@ -76,14 +96,21 @@
 // r1f1. The scores 1, 2, 3 are 1, 3, 5 of the standard map, and so anna is one of the
 // champions, bob is new, cleo needs attention, dan is at risk and eve hibernates.
 //
+// Since 2026-06-01: then anna had come once, 6 days before, for 50.00; cleo twice, 6 days
+// before, for 60.00; dan was 26 days away, eve 46, bob was outside. Of four people the cuts of
+// recency are the second and the third of them, 6 and 26 days: anna and cleo had 3, dan 2, eve 1.
+// By rank the frequencies part eve, anna | dan | cleo. So anna was new (r3f1) and has become one
+// of the champions, cleo was one of them (r3f3), dan needed attention (r2f2) and is at risk, eve
+// hibernated, and bob has come from outside to the new.
+//
 // # Memory
 //
-// 30 bytes are kept for each who is scored, taken from the store's budget, and 2 MiB for each
+// 30 bytes are kept for each who is scored, at each of two dates, taken from the store's budget, and 2 MiB for each
 // worker; while people are scored by rank, 10 more for each who shares a number with others on
 // both sides of a cut. Nobody is sorted: numbers are counted in buckets, and only what is in
 // the bucket of a cut is looked at again.
 //
 // # Not yet
 //
-// Scores in expressions, and how people go from segment to segment between two dates.
+// Scores in expressions.
 package rfm

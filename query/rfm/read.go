@@ -138,8 +138,8 @@ func (r *reader) date(ctx context.Context, c *query.StudyChunk, at *date, reach 
 		return p, nil
 	}
 	p.reach = make([]uint8, len(p.who))
-	for i, test := range r.reach {
-		has, err := c.True(ctx, test, who)
+	for i := range r.reach {
+		has, err := c.True(ctx, r.reach[i].test, who)
 		if err != nil {
 			return nil, err
 		}

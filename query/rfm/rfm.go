@@ -3,6 +3,7 @@ package rfm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,6 +15,12 @@ import (
 const (
 	MinBins = 3  // fewer tell the best from the rest, which an expression does too
 	MaxBins = 10 // a grid of 10 x 10 is the largest that can be looked at
+
+	MaxReach = 3 // more columns beside the others are not looked at
+
+	// MaxFlow is how many segments there are when people go from one to another: with those
+	// who are outside each has a letter in a picture.
+	MaxFlow = 25
 )
 
 const name = "rfm"
@@ -29,6 +36,9 @@ var (
 	cutTable = query.ReportTable{Name: "cuts", Columns: []query.ReportColumn{ //tidy:constant
 		{Name: "cut", Unit: query.UnitNumber}, {Name: "recency", Unit: query.UnitDuration},
 		{Name: "frequency", Unit: query.UnitNumber}, {Name: "amount", Unit: query.UnitNumber}}}
+	flowTable = query.ReportTable{Name: "transitions", Columns: []query.ReportColumn{ //tidy:constant
+		{Name: "from", Unit: query.UnitText}, {Name: "to", Unit: query.UnitText},
+		{Name: "people", Unit: query.UnitNumber}, {Name: "share", Unit: query.UnitShare}}}
 )
 
 // measured is what is told of the people of a row; the last two need an amount.
@@ -50,8 +60,10 @@ var Analysis = query.Analysis{ //tidy:constant
 		{Name: "amount-by", Kind: query.ParameterText, Help: "how the amount is scored: quantile (as it is if not given), quantile+1, rank, or edges:50,100,250,1000"},
 		{Name: "recency-unit", Kind: query.ParameterDuration, Default: "1d", Help: "recency is told in whole ones of this"},
 		{Name: "map", Kind: query.ParameterText, Repeated: true, Default: StandardMap, Help: "which segment each cell is of: r4-5f2-3=NAME,...; every cell once"},
+		{Name: "reach", Kind: query.ParameterExpression, Repeated: true, Help: "an attribute that is true of those who can be reached, such as email_opt_in, or another condition: how many of each row it is true of; up to 3"},
+		{Name: "since", Kind: query.ParameterInstant, Help: "a date (its start in UTC) or a time before now: how people have gone since then from segment to segment"},
 	},
-	Tables: []query.ReportTable{cellTable, segmentTable, amountTable, cutTable},
+	Tables: []query.ReportTable{cellTable, segmentTable, amountTable, cutTable, flowTable},
 	Run:    run,
 }
 
@@ -69,7 +81,7 @@ type rfm struct {
 	workers  int                                                                          // of the study's options
 	keys     func(ctx context.Context, ordinals []uint32, f func(key []byte) error) error // of the study
 	keep     func(bytes int64) error                                                      // of the study
-	dates    []date                                                                       // now
+	dates    []date                                                                       // now; that of --since, if it is given
 	units    [dimensions]unit
 	ways     [dimensions]way
 	money    schema.Attribute // kind and scale of the amount
@@ -77,8 +89,14 @@ type rfm struct {
 	bins     int
 	round    int64 // what recency is whole ones of, ms
 	segments segments
-	reach    []*query.StudyTest
+	reach    []reach
 	wanted   wanted
+}
+
+// reach is a condition of which it is told of how many it is true.
+type reach struct {
+	text string
+	test *query.StudyTest
 }
 
 func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Report, error) {
@@ -86,24 +104,36 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 	if err != nil {
 		return query.Report{}, err
 	}
-	all, answer, err := a.read(ctx)
+	all, cuts, answer, err := a.scored(ctx)
 	if err != nil {
 		return query.Report{}, err
 	}
-	var cuts [dimensions][]schema.Value
+	tables, err := a.tables(ctx, all[0], cuts)
+	if err == nil && len(all) > 1 {
+		var flow query.ReportTable
+		flow, err = a.flow(ctx, all[1], all[0])
+		tables = append(tables, flow)
+	}
+	return query.Report{Analysis: name, Tables: tables, Answer: answer}, err
+}
+
+// scored reads the numbers of all and scores them, at each date. The cuts are those of now.
+func (a *rfm) scored(ctx context.Context) (all []*people, cuts [dimensions][]schema.Value, answer query.Answer, err error) {
+	if all, answer, err = a.read(ctx); err != nil {
+		return nil, cuts, answer, err
+	}
 	for i := range all {
 		for d := range a.has {
 			of, err := a.score(ctx, all[i], d)
 			if err != nil {
-				return query.Report{}, err
+				return nil, cuts, answer, err
 			}
 			if i == 0 {
 				cuts[d] = of
 			}
 		}
 	}
-	tables, err := a.tables(ctx, all[0], cuts)
-	return query.Report{Analysis: name, Tables: tables, Answer: answer}, err
+	return all, cuts, answer, nil
 }
 
 func prepare(s *query.Study, args query.Arguments) (*rfm, error) {
@@ -132,8 +162,55 @@ func prepare(s *query.Study, args query.Arguments) (*rfm, error) {
 	if a.segments, err = readSegments(args["map"], a.bins); err != nil {
 		return nil, err
 	}
+	if err := a.readReach(args["reach"]); err != nil {
+		return nil, err
+	}
+	if err := a.readSince(args.One("since"), args); err != nil {
+		return nil, err
+	}
 	a.wanted, err = a.readWanted(s.Cell)
 	return a, err
+}
+
+// readReach makes the conditions of --reach ready.
+func (a *rfm) readReach(texts []string) error {
+	if n := len(texts); n > MaxReach {
+		return query.Errorf(query.CodeLimit, "--reach is given %d times, at most %d", n, MaxReach)
+	}
+	for i, text := range texts {
+		if slices.Contains(texts[:i], text) {
+			return query.Errorf(query.CodeInvalid, "--reach %s is given twice", text)
+		}
+		n, err := a.study.Compiler().Node(text)
+		if err != nil {
+			return fmt.Errorf("--reach: %w", err)
+		}
+		test, err := a.study.Test(n)
+		if err != nil {
+			return fmt.Errorf("--reach: %w", err)
+		}
+		a.reach = append(a.reach, reach{text, test})
+	}
+	return nil
+}
+
+// readSince adds the date of --since, if it is given.
+func (a *rfm) readSince(text string, args query.Arguments) error {
+	if text == "" {
+		return nil
+	}
+	since, err := query.ParseInstant(text)
+	since = since.Truncate(time.Millisecond)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--since: %w", err)
+	case !since.Before(a.study.Now):
+		return query.Errorf(query.CodeInvalid, "--since %s is not before now, %s", text, a.study.Now.Format(time.RFC3339))
+	case len(a.segments.names) > MaxFlow:
+		return query.Errorf(query.CodeLimit, "--since: the map has %d segments to go between, at most %d", len(a.segments.names), MaxFlow)
+	}
+	c, _ := a.study.Compiler().At(since)
+	return a.addDate(since, c, args)
 }
 
 // addDate adds a date at which what is asked of each person is read: what the expressions of

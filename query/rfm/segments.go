@@ -71,7 +71,7 @@ func readMap(text string, bins int) (out segments, err error) {
 			return out, wrong("%q are no cells of a grid of %d by %d", cells, bins, bins)
 		case len(name) > MaxNameBytes:
 			return out, wrong("the name of %s is longer than %d bytes", cells, MaxNameBytes)
-		case likeCell || isAmountCell(name):
+		case likeCell || isAmountCell(name) || name == outside || strings.ContainsAny(name, ":>"):
 			return out, wrong("the segment %q is named as a cell is", name)
 		}
 		at := slices.Index(out.names, name)
@@ -132,41 +132,72 @@ func isAmountCell(text string) bool {
 	return isM && ok && !strings.Contains(digits, "-")
 }
 
+// outside is who has no score.
+const outside = "outside"
+
 // wanted is the cell whose people are wanted: the zero wanted is nobody's.
 type wanted struct {
-	r, f, m int // scores; 0: any
-	segment int // from 1
+	r, f, m  int // scores; 0: any
+	segment  int // from 1
+	reach    int // from 1: only those whom it is true of
+	from, to int // from 1: segments, behind them outside
 }
 
+// isFlow reports whether it is a cell of the transitions.
+func (w *wanted) isFlow() bool { return w.from > 0 }
+
 // readWanted reads the name of a cell.
-func (a *rfm) readWanted(cell string) (wanted, error) {
+func (a *rfm) readWanted(cell string) (out wanted, err error) {
 	if cell == "" {
 		return wanted{}, nil
 	}
-	if at := slices.Index(a.segments.names, cell); at >= 0 {
-		return wanted{segment: at + 1}, nil
+	if from, to, ok := strings.Cut(cell, ">"); ok && len(a.dates) > 1 {
+		out.from, out.to = a.readEnd(from), a.readEnd(to)
+		if out.from > 0 && out.to > 0 && (from != outside || to != outside) {
+			return out, nil
+		}
 	}
-	r, f, ok := readCells(cell, a.bins)
-	if ok && r[0] == r[1] && f[0] == f[1] && !strings.Contains(cell, "-") {
-		return wanted{r: r[0], f: f[0]}, nil
+	name := cell
+	for i := range a.reach {
+		if of, ok := strings.CutSuffix(cell, ":"+a.reach[i].text); ok {
+			name, out.reach = of, i+1
+		}
 	}
-	if isAmountCell(cell) && a.has > amount {
-		if m, ok := readRange(cell[1:], a.bins); ok {
-			return wanted{m: m[0]}, nil
+	if at := slices.Index(a.segments.names, name); at >= 0 {
+		return wanted{segment: at + 1, reach: out.reach}, nil
+	}
+	r, f, ok := readCells(name, a.bins)
+	if ok && r[0] == r[1] && f[0] == f[1] && !strings.Contains(name, "-") {
+		return wanted{r: r[0], f: f[0], reach: out.reach}, nil
+	}
+	if isAmountCell(name) && a.has > amount {
+		if m, ok := readRange(name[1:], a.bins); ok {
+			return wanted{m: m[0], reach: out.reach}, nil
 		}
 	}
 	e := query.Errorf(query.CodeInvalid, "there is no cell %q in a grid of %d by %d", cell, a.bins, a.bins)
 	if near := query.Nearest(cell, a.segments.names); near != "" {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	} else {
-		e.Hint = fmt.Sprintf(`"r5f3" are those of recency 5 and frequency 3, %q a segment; "m5" needs an amount`, a.segments.names[0])
+		first := a.segments.names[0]
+		e.Hint = fmt.Sprintf(`"r5f3" are those of recency 5 and frequency 3, %q a segment; "m5" needs an amount, "%s:NAME" a --reach NAME, "%s>outside" a --since`, first, first, first)
 	}
 	return wanted{}, e
 }
 
-// has reports whether somebody with these scores is wanted.
-func (w *wanted) has(r, f, m uint8, segment uint8) bool {
+// readEnd reads one end of a transition; 0: there is none of that name.
+func (a *rfm) readEnd(name string) int {
+	if name == outside {
+		return len(a.segments.names) + 1
+	}
+	return slices.Index(a.segments.names, name) + 1
+}
+
+// has reports whether somebody with these scores is wanted. Of reach bit i is that of number i.
+func (w *wanted) has(r, f, m, segment, reach uint8) bool {
 	switch {
+	case w.reach > 0 && reach>>(w.reach-1)&1 == 0:
+		return false
 	case w.segment > 0:
 		return w.segment == int(segment)+1
 	case w.m > 0:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/big"
 	"math/bits"
+	"slices"
 
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
@@ -14,6 +15,7 @@ type total struct {
 	people uint64
 	wide                   // of ints
 	floats *query.FloatSum // of floats
+	reach  [MaxReach]uint64
 }
 
 // wide is a sum of 128 bits, high * 2^64 + low.
@@ -40,6 +42,9 @@ func (w *wide) addWide(o wide) {
 func (t *total) add(o *total) {
 	t.people += o.people
 	t.addWide(o.wide)
+	for i, n := range o.reach {
+		t.reach[i] += n
+	}
 	if o.floats != nil {
 		if t.floats == nil {
 			t.floats = new(query.FloatSum)
@@ -57,36 +62,54 @@ type tally struct {
 // add adds the people of a part.
 func (t *tally) add(a *rfm, p *part) {
 	rs, fs := p.scores[recency], p.scores[frequency]
+	for i, reach := range p.reach {
+		for ; reach != 0; reach &= reach - 1 {
+			k := bits.TrailingZeros8(reach)
+			t.grid[rs[i]][fs[i]].reach[k]++
+			if a.has > amount {
+				t.amounts[p.scores[amount][i]].reach[k]++
+			}
+		}
+	}
 	if a.has == amount {
 		for i, r := range rs {
 			t.grid[r][fs[i]].people++
 		}
 		return
 	}
-	for i, r := range rs {
-		x := p.values[amount][i]
-		for _, own := range [2]*total{&t.grid[r][fs[i]], &t.amounts[p.scores[amount][i]]} {
-			own.people++
-			if !a.units[amount].float {
-				own.addWide(wideOf(x))
-				continue
-			}
-			if own.floats == nil {
-				own.floats = new(query.FloatSum)
-			}
-			own.floats.Add(schema.FloatFromOrdered(x))
+	for i, x := range p.values[amount] {
+		cell, own := &t.grid[rs[i]][fs[i]], &t.amounts[p.scores[amount][i]]
+		cell.people++
+		own.people++
+		if a.units[amount].float {
+			cell.addFloat(x)
+			own.addFloat(x)
+		} else {
+			cell.addWide(wideOf(x))
+			own.addWide(wideOf(x))
 		}
 	}
+}
+
+// addFloat adds a float by its ordered form.
+func (t *total) addFloat(x int64) {
+	if t.floats == nil {
+		t.floats = new(query.FloatSum)
+	}
+	t.floats.Add(schema.FloatFromOrdered(x))
 }
 
 // putWanted puts the people who are wanted where they are.
 func (a *rfm) putWanted(p *part) {
 	for i := range p.who {
-		r, f, m := p.scores[recency][i], p.scores[frequency][i], uint8(0)
+		r, f, m, reach := p.scores[recency][i], p.scores[frequency][i], uint8(0), uint8(0)
 		if a.has > amount {
 			m = p.scores[amount][i]
 		}
-		if a.wanted.has(r, f, m, a.segments.of[r][f]) {
+		if p.reach != nil {
+			reach = p.reach[i]
+		}
+		if a.wanted.has(r, f, m, a.segments.of[r][f], reach) {
 			a.study.Put(p.ordinal(i))
 		}
 	}
@@ -100,7 +123,7 @@ func (a *rfm) total(ctx context.Context, p *people) (*tally, error) {
 		each = append(each, own)
 		return func(i int) error {
 			own.add(a, p.parts[i])
-			if a.wanted != (wanted{}) {
+			if a.wanted != (wanted{}) && !a.wanted.isFlow() {
 				a.putWanted(p.parts[i])
 			}
 			return nil
@@ -130,7 +153,7 @@ func (a *rfm) tables(ctx context.Context, p *people, cuts [dimensions][]schema.V
 			named[a.segments.of[r][f]].add(&all.grid[r][f])
 		}
 	}
-	cells, segments, byAmount := a.trimmed(cellTable), a.trimmed(segmentTable), amountTable
+	cells, segments, byAmount := a.shaped(cellTable), a.shaped(segmentTable), a.shaped(amountTable)
 	n := uint64(p.count)
 	for r := a.bins; r >= 1; r-- {
 		for f := a.bins; f >= 1; f-- {
@@ -151,10 +174,16 @@ func (a *rfm) tables(ctx context.Context, p *people, cuts [dimensions][]schema.V
 	return append(out, a.cutRows(cuts)), nil
 }
 
-// trimmed returns a table without what needs an amount, if there is none.
-func (a *rfm) trimmed(t query.ReportTable) query.ReportTable {
+// shaped returns a table without what needs an amount, if there is none, and with what is
+// told of reach.
+func (a *rfm) shaped(t query.ReportTable) query.ReportTable {
+	t.Columns = slices.Clone(t.Columns)
 	if a.has == amount {
 		t.Columns = t.Columns[:len(t.Columns)-2]
+	}
+	for i := range a.reach {
+		t.Columns = append(t.Columns, query.ReportColumn{Name: "reach " + a.reach[i].text, Unit: query.UnitNumber},
+			query.ReportColumn{Name: "reach share " + a.reach[i].text, Unit: query.UnitShare})
 	}
 	return t
 }
@@ -167,7 +196,12 @@ func (a *rfm) row(name string, t *total, all uint64, values ...schema.Value) que
 		sum, average := a.sumOf(t)
 		values = append(values, sum, average)
 	}
-	return query.ReportRow{Cells: []string{name}, Values: values}
+	cells := []string{name}
+	for i := range a.reach {
+		cells = append(cells, name+":"+a.reach[i].text)
+		values = append(values, schema.IntValue(int64(t.reach[i])), query.Share(t.reach[i], t.people))
+	}
+	return query.ReportRow{Cells: cells, Values: values}
 }
 
 // sumOf returns the sum, and the average, of nobody none.
