@@ -66,10 +66,13 @@ need attention, about to sleep, at risk, cannot lose them, hibernating. "go doc 
 has every rule.
 
 A score is told by quantile (equal numbers have equal scores), rank (parts of equal size) or
-by edges of one's own. The people of a row are the cell "r5f3", "m5", or "champions".`,
+by edges of one's own. The people of a row are the cell "r5f3", "m5", or "champions", those of
+them whom --reach tells of "champions:email_opt_in". With --since DATE people are scored as
+of then, too: "champions>at risk" are those who have gone from the one to the other.`,
 		example: `  kanta rfm --event 'purchase.in_last(days(365))' --amount e.amount
   kanta rfm 'country == "FI"' --event purchase --frequency order_id --recency-by edges:30d,90d,180d,365d
-  kanta rfm --event purchase --amount e.amount --frequency-by rank --cell 'cannot lose them' --save-as call`,
+  kanta rfm --event purchase --amount e.amount --frequency-by rank --cell 'cannot lose them' --save-as call
+  kanta rfm --event 'purchase.in_last(days(90))' --reach email_opt_in --since 2026-06-01`,
 		bar:  "share",
 		draw: drawRFM,
 	},

@@ -176,13 +176,29 @@ func (a *rfm) readWanted(cell string) (out wanted, err error) {
 		}
 	}
 	e := query.Errorf(query.CodeInvalid, "there is no cell %q in a grid of %d by %d", cell, a.bins, a.bins)
-	if near := query.Nearest(cell, a.segments.names); near != "" {
+	known, first := a.segments.names, a.segments.names[0]
+	if strings.Contains(cell, ">") && len(a.dates) > 1 {
+		known = a.transitions()
+	}
+	if near := query.Nearest(cell, known); near != "" {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	} else {
-		first := a.segments.names[0]
-		e.Hint = fmt.Sprintf(`"r5f3" are those of recency 5 and frequency 3, %q a segment; "m5" needs an amount, "%s:NAME" a --reach NAME, "%s>outside" a --since`, first, first, first)
+		e.Hint = fmt.Sprintf(`"r5f3" are those of recency 5 and frequency 3, %q a segment; "m5" needs an amount, "%s:NAME" --reach NAME, "%s>outside" --since`, first, first, first)
 	}
 	return wanted{}, e
+}
+
+// transitions returns the names of all cells of segments that people may go between.
+func (a *rfm) transitions() (out []string) {
+	names := append(slices.Clone(a.segments.names), outside)
+	for _, from := range names {
+		for _, to := range names {
+			if from != outside || to != outside {
+				out = append(out, from+">"+to)
+			}
+		}
+	}
+	return out
 }
 
 // readEnd reads one end of a transition; 0: there is none of that name.
