@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +242,66 @@ func (l *rfmLaw) parts() {
 	one, err := l.db.Analyze(l.t.Context(), "rfm", who, args, &query.Options{Parallelism: 1})
 	if err != nil || fmt.Sprint(one.Tables) != fmt.Sprint(r.Tables) {
 		l.t.Fatalf("%s: rfm %q %v: one worker says %v, several %v (%v)", l.step, who, args, one.Tables, r.Tables, err)
+	}
+}
+
+// TestRFMMemory: what is kept is taken from the store's budget, to the byte, and given back;
+// an analysis that is given up says so.
+func TestRFMMemory(t *testing.T) {
+	const n = 1000
+	s := newIDSender(t)
+	s.apply(func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddEvent, Event: "see"})
+		events := b.Events(nil)
+		for i := range n {
+			events.Row(fmt.Appendf(nil, "p%d", i), []byte("see"), 90*actDay)
+		}
+	})
+	cache := s.db.cache
+	var taken []func()
+	for size := int64(1 << 40); size > 0; size /= 2 {
+		for f, err := cache.Reserve(size, "test"); err == nil; f, err = cache.Reserve(size, "test") {
+			taken = append(taken, f)
+		}
+	}
+	full := cache.Reserved()
+	for _, f := range taken {
+		f()
+	}
+	// least returns how much memory an analysis takes by one worker.
+	least := func(args query.Arguments) int64 {
+		return int64(sort.Search(8<<20, func(free int) bool {
+			release, err := cache.Reserve(full-int64(free), "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer release()
+			_, err = s.db.Analyze(t.Context(), "rfm", "", args, &query.Options{Parallelism: 1})
+			if err != nil && !errors.Is(err, &query.Error{Code: query.CodeBudget}) {
+				t.Errorf("with little memory: %v", err)
+			}
+			if after := cache.Reserved(); after != full-int64(free) {
+				t.Errorf("%d bytes are kept for good", after-full+int64(free))
+			}
+			return err == nil
+		}))
+	}
+	nobody := least(query.Arguments{"event": {"see.filter(e, false)"}}) // and a worker's table
+	once := least(query.Arguments{"event": {"see"}})
+	if nobody < 2<<20 || once-nobody != 30*n {
+		t.Errorf("%d bytes are taken to read nobody, %d more to read %d people", nobody, once-nobody, n)
+	}
+	if ranked := least(query.Arguments{"event": {"see"}, "recency-by": {"rank"}}); ranked-once != 10*n {
+		t.Errorf("%d more bytes are taken to rank them", ranked-once)
+	}
+	args := query.Arguments{"event": {"see"}, "since": {time.UnixMilli(91 * actDay).UTC().Format(time.RFC3339)}}
+	if twice := least(args); twice-once != 30*n {
+		t.Errorf("%d more bytes are taken to read them at another date", twice-once)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.db.Analyze(ctx, "rfm", "", args, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
 	}
 }
 

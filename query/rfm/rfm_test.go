@@ -3,6 +3,7 @@ package rfm
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -356,6 +357,52 @@ func TestStatistics(t *testing.T) {
 		}
 		if round%3 > 0 && kept == 0 {
 			t.Errorf("round %d: nothing was looked at again", round)
+		}
+	}
+}
+
+// TestRankEnds: ranks of people who are all alike are not told when the question is given up,
+// or memory is spent.
+func TestRankEnds(t *testing.T) {
+	const chunks, each = 40, 500
+	p := &people{count: chunks * each}
+	for c := range chunks {
+		x := &part{chunk: c}
+		for o := range each {
+			x.who = append(x.who, uint16(o))
+		}
+		x.values[recency], x.scores[recency] = make([]int64, each), make([]uint8, each)
+		p.parts = append(p.parts, x)
+	}
+	for _, workers := range []int{1, 3} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var asked atomic.Int64
+		a := &rfm{workers: workers, has: amount, bins: 5, round: 1, ways: [dimensions]way{{byRank: true}}, keep: func(int64) error { return nil }}
+		a.keys = func(_ context.Context, who []uint32, f func([]byte) error) error {
+			for _, o := range who {
+				if err := f(fmt.Appendf(nil, "%d", o)); err != nil {
+					return err
+				}
+			}
+			if asked.Add(int64(len(who))) >= 3*each {
+				cancel()
+			}
+			return nil
+		}
+		if _, err := a.score(ctx, p, recency); !errors.Is(err, context.Canceled) || asked.Load() > 10*each {
+			t.Errorf("%d workers: %v, %d keys were read", workers, err, asked.Load())
+		}
+		spent, left := errors.New("spent"), int64(0)
+		a.keep = func(n int64) error {
+			if left -= n; left < 0 {
+				return spent
+			}
+			return nil
+		}
+		for _, left = range []int64{0, 2 * chunks * each, 10*chunks*each - 1} {
+			if _, err := a.score(t.Context(), p, recency); err != spent {
+				t.Errorf("%v, not that memory is spent", err)
+			}
 		}
 	}
 }
