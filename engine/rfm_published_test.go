@@ -152,13 +152,21 @@ func TestRFMOrders(t *testing.T) {
 	db := newSales(t, sales)
 	by := "quantile+1"
 	args := query.Arguments{"event": {"buy"}, "amount": {"e.price"}, "recency-by": {by}, "frequency-by": {by}, "amount-by": {by}}
-	r, scores := scoresOf(t, db, args, query.Options{Now: time.Date(2006, 12, 31, 0, 0, 0, 0, time.UTC)})
+	o := query.Options{Now: time.Date(2006, 12, 31, 0, 0, 0, 0, time.UTC)}
+	r, scores := scoresOf(t, db, args, o)
 	if len(scores) != 995 || len(sales) != 4906 {
 		t.Errorf("%d people, %d orders", len(scores), len(sales))
 	}
-	for who, want := range map[string]string{"Abbey O'Reilly": "r3f4m3", "Add Senger": "r4f1m2", "Aden Lesch": "r3f2m3", "Aden Murphy": "r5f4m4", "Admiral Senger": "r4f3m3"} {
-		if scores[who] != want {
-			t.Errorf("%s has %s, want %s", who, scores[who], want)
+	numbers := numbersOf(t, db, o, "buy.count()")
+	for who, want := range map[string][2]string{
+		"Abbey O'Reilly": {"r3f4m3", "205 6 472.00"},
+		"Add Senger":     {"r4f1m2", "140 3 340.00"},
+		"Aden Lesch":     {"r3f2m3", "194 4 405.00"},
+		"Aden Murphy":    {"r5f4m4", "98 7 596.00"},
+		"Admiral Senger": {"r4f3m3", "132 5 448.00"},
+	} {
+		if got := [2]string{scores[who], numbers[who]}; got != want {
+			t.Errorf("%s has %s, want %s", who, got, want)
 		}
 	}
 	const day = 86_400_000
@@ -234,15 +242,25 @@ func TestRFMRetail(t *testing.T) {
 	if len(byKey) != 4340 {
 		t.Errorf("%d people", len(byKey))
 	}
-	compareNumbers(t, db, o, published)
+	numbers := numbersOf(t, db, o, "buy.distinct(e, e.invoice)")
+	for _, row := range published {
+		amount, err := strconv.ParseFloat(row["monetary"], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := numbers[key[row["customer_id"]]], fmt.Sprintf("%s %s %.2f", row["recency"], row["frequency"], amount); got != want {
+			t.Errorf("customer %s: %s, want %s", row["customer_id"], got, want)
+		}
+	}
 }
 
-// compareNumbers compares the numbers that are scored, which expressions say too.
-func compareNumbers(t *testing.T, db *DB, o query.Options, published []map[string]string) {
+// numbersOf returns the numbers that are scored, in days, times and money, which expressions
+// say too.
+func numbersOf(t *testing.T, db *DB, o query.Options, frequency string) map[string]string {
 	t.Helper()
 	b := batch.New()
 	names := []string{"last", "frequency", "amount"}
-	for i, text := range []string{"buy.last().ts", "buy.distinct(e, e.invoice)", "buy.sum(e, e.number * e.price)"} {
+	for i, text := range []string{"buy.last().ts", frequency, "buy.sum(e, e.number * e.price)"} {
 		b.Change(schema.Change{Op: schema.AddComputed, Name: names[i], Text: text})
 	}
 	raw, err := b.Encode()
@@ -262,16 +280,7 @@ func compareNumbers(t *testing.T, db *DB, o query.Options, published []map[strin
 			t.Fatal(err)
 		}
 		days := o.Now.Sub(time.UnixMilli(row.Values[0].Ordered())) / (24 * time.Hour)
-		_, who, _ := strings.Cut(row.Key, " ")
-		numbers[who] = fmt.Sprintf("%d %v %.2f", days, row.Values[1], float64(row.Values[2].Ordered())/1000)
+		numbers[row.Key] = fmt.Sprintf("%d %v %.2f", days, row.Values[1], float64(row.Values[2].Ordered())/1000)
 	}
-	for _, row := range published {
-		amount, err := strconv.ParseFloat(row["monetary"], 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := fmt.Sprintf("%s %s %.2f", row["recency"], row["frequency"], amount); numbers[row["customer_id"]] != want {
-			t.Errorf("customer %s: %s, want %s", row["customer_id"], numbers[row["customer_id"]], want)
-		}
-	}
+	return numbers
 }
