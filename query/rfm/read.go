@@ -6,6 +6,7 @@ import (
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -86,7 +87,7 @@ type reader struct {
 type acts struct {
 	last  int64
 	count int64
-	sum   wide
+	sum   timeline.Int128
 }
 
 // chunkSize is how many ordinals a chunk has.
@@ -167,13 +168,16 @@ func (r *reader) events(ctx context.Context, c *query.StudyChunk, at *date) erro
 			own.count++
 			own.last = max(own.last, t)
 			if measures != nil {
-				own.sum.addWide(wideOf(measures[i]))
+				own.sum = own.sum.Add(measures[i])
 			}
 		}
 		if measures != nil || r.has == amount || at.fields[amount] != nil {
 			return nil
 		}
-		return e.Measures(func(i int, n int64, _ float64) { r.own[who[i]].sum.addWide(wideOf(n)) })
+		return e.Measures(func(i int, n int64, _ float64) {
+			own := &r.own[who[i]]
+			own.sum = own.sum.Add(n)
+		})
 	})
 }
 
@@ -188,7 +192,7 @@ func (r *reader) readFields(ctx context.Context, c *query.StudyChunk, at *date, 
 			if own := &r.own[o]; d == frequency {
 				own.count = v.Ordered()
 			} else {
-				own.sum = wideOf(v.Ordered())
+				own.sum = timeline.Int128{}.Add(v.Ordered())
 			}
 			if v.IsAbsent() || v.Kind() == schema.Float && v.Float()-v.Float() != 0 { // an infinity has no place among numbers
 				r.wrong.SetBit(o)
@@ -206,7 +210,7 @@ func (r *reader) readFields(ctx context.Context, c *query.StudyChunk, at *date, 
 func (r *reader) part(chunk int, at *date) *part {
 	if r.has > amount {
 		for _, o := range r.ords {
-			if sum := &r.own[o].sum; *sum != wideOf(int64(sum.low)) {
+			if _, ok := r.own[o].sum.Int64(); !ok {
 				r.wrong.SetBit(o)
 			}
 		}
@@ -225,7 +229,7 @@ func (r *reader) part(chunk int, at *date) *part {
 		own := &r.own[o]
 		p.values[recency][i], p.values[frequency][i] = -(at.now-own.last)/r.round, own.count
 		if r.has > amount {
-			p.values[amount][i] = int64(own.sum.low)
+			p.values[amount][i] = int64(own.sum.Lo)
 		}
 	}
 	return p

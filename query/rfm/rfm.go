@@ -145,7 +145,7 @@ func prepare(s *query.Study, args query.Arguments) (*rfm, error) {
 	a.round = round.Milliseconds()
 	a.bins, _ = strconv.Atoi(args.One("bins")) // it was checked
 	if a.bins < MinBins || a.bins > MaxBins {
-		return nil, query.Errorf(query.CodeLimit, "--bins %d: there are %d to %d scores", a.bins, MinBins, MaxBins)
+		return nil, errBins(a.bins)
 	}
 	if err := a.addDate(s.Now, s.Compiler(), args); err != nil {
 		return nil, err
@@ -170,6 +170,10 @@ func prepare(s *query.Study, args query.Arguments) (*rfm, error) {
 	}
 	a.wanted, err = a.readWanted(s.Cell)
 	return a, err
+}
+
+func errBins(n int) error {
+	return query.Errorf(query.CodeLimit, "--bins %d: there are %d to %d scores", n, MinBins, MaxBins)
 }
 
 // readReach makes the conditions of --reach ready.

@@ -2,46 +2,26 @@ package rfm
 
 import (
 	"context"
-	"math/big"
 	"math/bits"
 	"slices"
 
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/index/timeline"
 	"github.com/kantadb/kanta/query"
 )
 
 // total is what the people of a row come to.
 type total struct {
 	people uint64
-	wide                   // of ints
+	sum    timeline.Int128 // of ints
 	floats *query.FloatSum // of floats
 	reach  [MaxReach]uint64
-}
-
-// wide is a sum of 128 bits, high * 2^64 + low.
-type wide struct {
-	high int64
-	low  uint64
-}
-
-func (w *wide) sum() *big.Int {
-	n := new(big.Int).Lsh(big.NewInt(w.high), 64)
-	return n.Add(n, new(big.Int).SetUint64(w.low))
-}
-
-func wideOf(x int64) wide { return wide{x >> 63, uint64(x)} }
-
-// addWide adds a sum.
-func (w *wide) addWide(o wide) {
-	var carry uint64
-	w.low, carry = bits.Add64(w.low, o.low, 0)
-	w.high += o.high + int64(carry)
 }
 
 // add adds a total.
 func (t *total) add(o *total) {
 	t.people += o.people
-	t.addWide(o.wide)
+	t.sum = t.sum.Plus(o.sum)
 	for i, n := range o.reach {
 		t.reach[i] += n
 	}
@@ -85,8 +65,7 @@ func (t *tally) add(a *rfm, p *part) {
 			cell.addFloat(x)
 			own.addFloat(x)
 		} else {
-			cell.addWide(wideOf(x))
-			own.addWide(wideOf(x))
+			cell.sum, own.sum = cell.sum.Add(x), own.sum.Add(x)
 		}
 	}
 }
@@ -214,15 +193,12 @@ func (a *rfm) sumOf(t *total) (sum, average schema.Value) {
 		}
 		return schema.FloatValue(x), average
 	}
-	exact := new(big.Rat).SetFrac(t.sum(), big.NewInt(pow10(a.money.Scale)))
-	if n := t.sum(); n.IsInt64() {
-		sum = schema.FromOrdered(a.money.Kind, a.money.Scale, n.Int64())
-	} else {
-		sum = value(exact)
+	sum = schema.FloatValue(query.Quotient(t.sum, a.money.Scale, 1))
+	if n, ok := t.sum.Int64(); ok {
+		sum = schema.FromOrdered(a.money.Kind, a.money.Scale, n)
 	}
 	if t.people > 0 {
-		x, _ := exact.Quo(exact, new(big.Rat).SetUint64(t.people)).Float64()
-		average = schema.FloatValue(x)
+		average = schema.FloatValue(query.Quotient(t.sum, a.money.Scale, t.people))
 	}
 	return sum, average
 }
