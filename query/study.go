@@ -146,6 +146,8 @@ type stepRoom struct {
 	fields        map[*StudyField]*fieldReader
 	ords          []uint16
 	values        []schema.Value
+	counts        valueCounts
+	fold          foldTerm
 }
 
 // Each calls visit once per worker, one call after the other, and what it returned for each chunk

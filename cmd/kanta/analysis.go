@@ -31,6 +31,21 @@ type picture struct {
 
 // pictures are those of the analyses that have one.
 var pictures = map[string]picture{ //tidy:constant
+	"compare": {
+		long: `What makes people different: every value of every attribute, every type of event, and
+averages, by how much more or less often the people of EXPR have it than those of --base,
+which is everybody if it is not given, those of EXPR among them. Columns: times, share by base
+share; difference, in points; effect, how strong it is (0.2 is small, 0.5 middling, 0.8 large),
+by which rows are ranked; p, how probable so much is by chance, against those of the base who
+are not of EXPR; adjusted p, the same with regard to how many comparisons were made: below
+0.05, at most 5 % of such rows are by chance. "go doc ./query/compare" has every rule.
+
+The people of a row are the cells "country=FI" and, of the base, "base:country=FI".`,
+		example: `  kanta compare 'plan == "premium"'
+  kanta compare 'plan == "premium"' --base 'plan == "free"' --of age --of country --ranges 10
+  kanta compare 'purchase.count() > 5' --each 1 --cell 'country=FI' --save-as finns`,
+		bar: "share",
+	},
 	"funnel": {
 		long: `How many people go from step to step, and how long it takes them. A step is an event list;
 an event of the first step begins, each next one is later, and all are within --within of the
