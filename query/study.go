@@ -146,6 +146,7 @@ type stepRoom struct {
 	fields        map[*StudyField]*fieldReader
 	ords          []uint16
 	values        []schema.Value
+	ints          []int64
 	counts        valueCounts
 	fold          foldTerm
 }

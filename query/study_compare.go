@@ -50,6 +50,7 @@ const (
 	nsRow       = 150.0 // a row is found, and counted where it is dense
 	nsRowMember = 0.7   // a member of a sparse row is looked up
 	nsGather    = 3.5   // a person's code is looked up and counted
+	nsGatherSet = 80.0  // a person's elements are
 )
 
 // Codes makes a coded attribute ready to be counted by value.
@@ -121,7 +122,11 @@ func (c *StudyChunk) CountCodes(ctx context.Context, of *StudyCodes, groups []bi
 	for _, g := range groups {
 		people += g.Count()
 	}
-	if of.rows < nsGather*float64(people) {
+	each := nsGather
+	if of.attr.Kind == schema.Set {
+		each = nsGatherSet
+	}
+	if of.rows < each*float64(people) {
 		return c.countRows(ctx, of, groups, to)
 	}
 	counts := &c.counts
@@ -180,17 +185,22 @@ func (c *StudyChunk) Present(attr schema.AttrID, within bitmap.Set) (bitmap.Set,
 	return bitmap.And(any, within, c.w.grab()), nil
 }
 
-// Ordered calls f with the ordered forms of an attribute of the people of a set, ok where
-// there is one, some of them at a time, in ascending order.
-func (c *StudyChunk) Ordered(ctx context.Context, attr schema.AttrID, within bitmap.Set, f func(n []int64, ok []bool)) error {
-	return c.w.gather.each(ctx, within, func(ords []uint16) error {
-		n, ok := c.w.gather.intsFor(len(ords))
-		if err := c.w.cur.GatherInts(attr, c.Number, ords, n, ok); err != nil {
+// Ordered calls f with the ordered forms of an attribute of some people, ok where there is
+// one, some of them at a time. Who they are ascends.
+func (c *StudyChunk) Ordered(ctx context.Context, attr schema.AttrID, who []uint16, f func(n []int64, ok []bool)) error {
+	for len(who) > 0 {
+		part := who[:min(len(who), batchSize)]
+		who = who[len(part):]
+		n, ok := c.w.gather.intsFor(len(part))
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := c.w.cur.GatherInts(attr, c.Number, part, n, ok); err != nil {
 			return err
 		}
 		f(n, ok)
-		return nil
-	})
+	}
+	return nil
 }
 
 // Counted makes an event list ready to be counted, of which events from <= time < to are
@@ -204,9 +214,9 @@ func (s *Study) Counted(e *Events, from, to int64) (*StudyList, error) {
 	return &StudyList{Event: l.view.event, list: l}, nil
 }
 
-// Counts calls f with how many events of a list each of some groups has, of those who have
+// Counts calls f for each of some groups with how many events of a list those have who have
 // any. Nobody is in two groups.
-func (c *StudyChunk) Counts(ctx context.Context, l *StudyList, groups []bitmap.Set, f func(group int, n int64)) error {
+func (c *StudyChunk) Counts(ctx context.Context, l *StudyList, groups []bitmap.Set, f func(group int, n []int64)) error {
 	if l.list.none {
 		return nil
 	}
@@ -224,9 +234,11 @@ func (c *StudyChunk) Counts(ctx context.Context, l *StudyList, groups []bitmap.S
 	st, some := e.folds[t], c.w.grab()
 	for i, g := range groups {
 		c.ords = bitmap.And(bitmap.FromWords(&st.who), g, some).AppendTo(c.ords[:0])
-		for _, o := range c.ords {
-			f(i, st.values[e.slots.of(o)])
+		c.ints = grow(c.ints, len(c.ords))
+		for k, o := range c.ords {
+			c.ints[k] = st.values[e.slots.of(o)]
 		}
+		f(i, c.ints)
 	}
 	return nil
 }

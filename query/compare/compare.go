@@ -102,7 +102,7 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 	}
 	var all []*visitor
 	answer, err := s.EachBeside(ctx, c.base, func() query.BesideVisitor {
-		v := &visitor{comparison: c, tally: newTally(c)}
+		v := &visitor{comparison: c, tally: &tally{of: make([]thingTally, len(c.things))}}
 		all = append(all, v)
 		return v.chunk
 	})
@@ -240,18 +240,6 @@ type thingTally struct {
 	some    perGroup        // who has a value, or an event
 }
 
-func newTally(c *comparison) *tally {
-	t := &tally{of: make([]thingTally, len(c.things))}
-	for i := range c.things {
-		if a := c.things[i].attr; a != nil {
-			for g := range t.of[i].numbers {
-				t.of[i].numbers[g].apart = a.Kind == schema.Float || a.Kind == schema.Timestamp
-			}
-		}
-	}
-	return t
-}
-
 func (t *tally) merge(o *tally) {
 	t.people.add(&o.people)
 	for i := range t.of {
@@ -270,7 +258,8 @@ type visitor struct {
 	*tally
 	in    [groups]bitmap.Set
 	words [groups]bitmap.Words
-	kept  int64 // bytes that are taken from the store
+	who   [groups][]uint16 // of in, once it was needed
+	kept  int64            // bytes that are taken from the store
 }
 
 func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk, base bitmap.Set) error {
@@ -279,6 +268,7 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk, base bitmap.Se
 	v.in[rest] = bitmap.AndNot(base, c.People, &v.words[rest])
 	for g, set := range v.in {
 		v.people[g] += uint64(set.Count())
+		v.who[g] = v.who[g][:0]
 	}
 	for i := range v.things {
 		if err := v.thing(ctx, c, &v.things[i], &v.of[i]); err != nil {
@@ -309,9 +299,9 @@ func (v *visitor) thing(ctx context.Context, c *query.StudyChunk, t *thing, to *
 		}
 		return c.CountCodes(ctx, t.codes, groups, to.codes[:])
 	case t.event != nil:
-		return c.Counts(ctx, t.acts, v.in[:], func(g int, n int64) {
-			to.some[g]++
-			to.numbers[g].add(n)
+		return c.Counts(ctx, t.acts, v.in[:], func(g int, n []int64) {
+			to.some[g] += uint64(len(n))
+			to.numbers[g].add(n, nil)
 		})
 	}
 	for g, set := range v.in {
@@ -329,23 +319,17 @@ func (v *visitor) thing(ctx context.Context, c *query.StudyChunk, t *thing, to *
 		n, add := &to.numbers[g], (*numbers).add
 		switch t.attr.Kind {
 		case schema.Timestamp:
-			add = (*numbers).addTime
+			add = (*numbers).addTimes
 		case schema.Float:
-			add = (*numbers).addFloat
+			add = (*numbers).addFloats
 		}
-		had := to.some[g]
-		err := c.Ordered(ctx, t.attr.ID, set, func(values []int64, ok []bool) {
-			for i, x := range values {
-				if ok[i] {
-					had++
-					add(n, x)
-				}
-			}
-		})
+		if len(v.who[g]) == 0 {
+			v.who[g] = set.AppendTo(v.who[g])
+		}
+		err := c.Ordered(ctx, t.attr.ID, v.who[g], func(values []int64, ok []bool) { to.some[g] += add(n, values, ok) })
 		if err != nil {
 			return err
 		}
-		to.some[g] = had
 	}
 	return nil
 }

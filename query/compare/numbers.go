@@ -47,34 +47,67 @@ func unsigned(n int64) uint64 { return uint64(n) ^ 1<<63 }
 // signed is its inverse.
 func signed(n uint64) int64 { return int64(n ^ 1<<63) }
 
-// add adds a number.
-func (g *numbers) add(number int64) {
-	g.count(number)
-	if g.shift > 0 {
-		g.moments.add(number, 1)
+// add adds numbers, those that are ok (nil: all), and returns how many they are.
+func (g *numbers) add(values []int64, ok []bool) (n uint64) {
+	var small moments // of numbers whose squares are of 64 bits
+	cells, first, shift := g.cells, g.first, g.shift&63
+	for i, x := range values {
+		if ok != nil && !ok[i] {
+			continue
+		}
+		n++
+		cell := unsigned(x) >> shift
+		if at := cell - first; at < uint64(len(cells)) && cell >= first {
+			cells[at]++
+		} else {
+			g.count(x)
+			cells, first, shift = g.cells, g.first, g.shift&63
+		}
+		switch {
+		case shift == 0:
+		case x == int64(int32(x)):
+			small.addSmall(x)
+		default:
+			g.moments.add(x, 1)
+		}
 	}
+	small.sum.Hi = int64(small.sum.Lo) >> 63
+	g.moments.merge(&small)
+	return n
 }
 
-// addTime adds a time in ms, whose cell is that of its day.
-func (g *numbers) addTime(ms int64) {
-	g.count(dayOf(ms))
-	g.moments.add(ms, 1)
+// addTimes adds times in ms, whose cells are those of their days.
+func (g *numbers) addTimes(values []int64, ok []bool) (n uint64) {
+	g.apart = true
+	for i, ms := range values {
+		if ok[i] {
+			n++
+			g.count(dayOf(ms))
+			g.moments.add(ms, 1)
+		}
+	}
+	return n
 }
 
-// addFloat adds a float by its ordered form.
-func (g *numbers) addFloat(ordered int64) {
-	g.count(ordered)
-	g.moments.addFloat(schema.FloatFromOrdered(ordered))
+// addFloats adds floats by their ordered forms.
+func (g *numbers) addFloats(values []int64, ok []bool) (n uint64) {
+	g.apart = true
+	for i, x := range values {
+		if ok[i] {
+			n++
+			g.count(x)
+			g.moments.addFloat(schema.FloatFromOrdered(x))
+		}
+	}
+	return n
 }
 
 // count counts a number in its cell.
 func (g *numbers) count(number int64) {
 	cell := unsigned(number) >> g.shift
-	if at := cell - g.first; at < uint64(len(g.cells)) && cell >= g.first {
-		g.cells[at]++
-		return
+	if at := cell - g.first; at >= uint64(len(g.cells)) || cell < g.first {
+		g.reach(cell, cell)
 	}
-	g.reach(cell, cell)
 	g.cells[unsigned(number)>>g.shift-g.first]++
 }
 
@@ -148,6 +181,7 @@ func (g *numbers) coarsen(shift uint8) {
 
 // merge adds others, and changes them.
 func (g *numbers) merge(o *numbers) {
+	g.apart = g.apart || o.apart
 	g.mergeCells(o)
 	g.moments.merge(&o.moments)
 }
@@ -237,6 +271,15 @@ func (m *moments) add(number int64, n uint64) {
 	m.squares[2] += high + carry
 	m.squares[1], carry = bits.Add64(m.squares[1], rest, 0)
 	m.squares[2] += carry
+}
+
+// addSmall adds a whole number of 32 bits, fewer than 2^31 of them.
+func (m *moments) addSmall(number int64) {
+	var carry uint64
+	m.n++
+	m.sum.Lo += uint64(number) // as a signed number of 64 bits; see add
+	m.squares[0], carry = bits.Add64(m.squares[0], uint64(number*number), 0)
+	m.squares[1] += carry
 }
 
 // addFloat adds a float. Its square is the sum of two floats.
