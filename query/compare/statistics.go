@@ -31,16 +31,6 @@ type sample struct {
 	mean, variance float64
 }
 
-// cohenD is the difference of two averages in standard deviations, those of both samples
-// pooled. ok is false if they do not vary.
-func cohenD(a, b sample) (d float64, ok bool) {
-	pooled := ((a.n-1)*a.variance + (b.n-1)*b.variance) / (a.n + b.n - 2)
-	if !(pooled > 0) {
-		return 0, false
-	}
-	return (a.mean - b.mean) / math.Sqrt(pooled), true
-}
-
 // normalFrom is from how many degrees of freedom on Student's distribution is taken to be
 // the normal one: at 10 million they differ by two millionths of p at 3 deviations, and where
 // they differ by a tenth, p is below 1e-300.
