@@ -144,7 +144,7 @@ type stepRoom struct {
 	steps, sorted []Step
 	ends, runs    []uint32
 	fields        map[*StudyField]*fieldReader
-	ords          []uint16
+	ords, who     []uint16
 	values        []schema.Value
 	ints          []int64
 	counts        valueCounts

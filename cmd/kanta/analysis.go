@@ -31,6 +31,19 @@ type picture struct {
 
 // pictures are those of the analyses that have one.
 var pictures = map[string]picture{ //tidy:constant
+	"breakdown": {
+		long: `People by the values of attributes, or of anything else that an expression makes of a
+person, the most frequent first: how many there are, and with --of the sum and the average of
+a number, over those who have one. Several --by make a row for each combination that
+somebody has. Of a set, a person counts once for each element. "go doc ./query/breakdown" has
+every rule.
+
+The people of a row are the cell "FI", of several --by "FI|premium|(none)", all "(all)".`,
+		example: `  kanta breakdown 'plan == "premium"' --by city --top 20
+  kanta breakdown --by country --by plan --of 'purchase.sum(e, e.amount)'
+  kanta breakdown --by 'purchase.count() > 0 ? "buyer" : "visitor"' --cell visitor --save-as visitors`,
+		bar: "share",
+	},
 	"compare": {
 		long: `What makes people different: every value of every attribute, every type of event, and
 averages, by how much more or less often the people of EXPR have it than those of --base,
@@ -220,8 +233,11 @@ func (f *analysisFlags) addParameter(a *app, c *cobra.Command, p *query.Paramete
 		f.one[p.Name] = new(string)
 		c.Flags().StringVar(f.one[p.Name], p.Name, p.Default, help)
 	}
-	if len(p.Choices) > 0 {
+	switch {
+	case len(p.Choices) > 0:
 		completeWord(c, p.Name, p.Choices...)
+	case p.Kind == query.ParameterField:
+		a.completeFlag(c, p.Name, a.attributeNames)
 	}
 }
 

@@ -329,7 +329,7 @@ func (d *demo) breakdown(ctx context.Context, s store, text, by string, top int,
 	}
 	t := d.newTable("", "#")
 	for i := range b.Rows {
-		t.add(breakdownValue(&b.Rows[i]), b.Rows[i].Count)
+		t.add(valueOrNone(b.Rows[i].Value), b.Rows[i].Count)
 	}
 	if b.OtherValues > 0 {
 		t.add(fmt.Sprintf("(%d others)", b.OtherValues), b.Other)

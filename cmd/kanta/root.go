@@ -54,7 +54,7 @@ func newRoot(a *app) *cobra.Command {
 func commands(a *app) []*cobra.Command {
 	all := []*cobra.Command{
 		newSchema(a), newLoad(a),
-		newCount(a), newMembers(a), newBreakdown(a), newPlan(a), newExplain(a), newProfile(a), newWhy(a), newTimeline(a), newValues(a),
+		newCount(a), newMembers(a), newPlan(a), newExplain(a), newProfile(a), newWhy(a), newTimeline(a), newValues(a),
 		newSegment(a), newList(a), newQuarantine(a),
 		newStats(a), newCheck(a),
 		newDemo(a), newBench(a), newLicenses(a), newVersion(a),

@@ -114,6 +114,9 @@ func properties(e *query.TimelineEvent) string {
 	return strings.Join(out, " ")
 }
 
+// none is how those without a value are named.
+const none = "(none)"
+
 // valueOrNone writes a value as breakdowns do.
 func valueOrNone(v schema.Value) string {
 	if v.IsAbsent() || v.Kind() == schema.Set && len(v.Elements()) == 0 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/breakdown"
 	"github.com/kantadb/kanta/query/compare"
 	"github.com/kantadb/kanta/query/funnel"
 	"github.com/kantadb/kanta/query/overlap"
@@ -19,7 +20,7 @@ import (
 )
 
 // All are the analyses, in the order in which they are shown.
-var All = []*query.Analysis{&trend.Analysis, &compare.Analysis, &rfm.Analysis, &funnel.Analysis, &retention.Analysis, &path.Analysis, &overlap.Analysis} //tidy:constant
+var All = []*query.Analysis{&trend.Analysis, &breakdown.Analysis, &compare.Analysis, &rfm.Analysis, &funnel.Analysis, &retention.Analysis, &path.Analysis, &overlap.Analysis} //tidy:constant
 
 // MaxRepeated bounds how often a parameter is given: each is read for everybody.
 const MaxRepeated = 100
