@@ -9,14 +9,14 @@ import (
 
 // ValueCounts counts the people of the study by the values of a field, as [BreakdownOf] does:
 // by count descending, then by value; of a set by element. Who has none is the row of the
-// absent value.
-func (s *Study) ValueCounts(ctx context.Context, by Field) ([]BreakdownRow, Answer, error) {
+// absent value. The answer counts all people.
+func (s *Study) ValueCounts(ctx context.Context, by Field) ([]BreakdownRow, Count, error) {
 	c, t, err := countValues(ctx, s.view, s.who, by, "", s.Options)
 	if err != nil {
-		return nil, Answer{}, err
+		return nil, Count{}, err
 	}
 	rows, err := c.rows(s.view)
-	return rows, t.answer(), err
+	return rows, Count{t.yes, t.answer()}, err
 }
 
 // Codes calls f with the codes of a bool or a string attribute of some people, some of them

@@ -49,23 +49,23 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 	if err != nil {
 		return query.Report{}, err
 	}
+	var total *tally
+	var answer query.Answer
 	for _, d := range b.by {
-		if err := d.rank(ctx, s, b.top); err != nil {
+		rows, people, err := s.ValueCounts(ctx, d.field)
+		if err != nil {
+			return query.Report{}, err
+		}
+		if err := d.rank(s, rows, b.top); err != nil {
+			return query.Report{}, err
+		}
+		answer = people.Answer
+		if total, err = b.known(s, rows, people.Count); err != nil {
 			return query.Report{}, err
 		}
 	}
-	var all []*visitor
-	answer, err := s.Each(ctx, func() query.ChunkVisitor {
-		v := &visitor{breakdown: b, tally: newTally(b)}
-		all = append(all, v)
-		return v.chunk
-	})
-	if err != nil {
-		return query.Report{}, err
-	}
-	total := all[0].tally
-	for _, v := range all[1:] {
-		if err := total.merge(v.tally); err != nil {
+	if total == nil {
+		if total, answer, err = b.count(ctx, s); err != nil {
 			return query.Report{}, err
 		}
 	}
@@ -74,6 +74,49 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 		err = b.collect(ctx, s, total)
 	}
 	return query.Report{Analysis: name, Tables: []query.ReportTable{table}, Answer: answer}, err
+}
+
+// known makes the tally of what was counted for the order of one thing's values, nil if that
+// does not tell all.
+func (b *breakdown) known(s *query.Study, rows []query.BreakdownRow, people uint64) (*tally, error) {
+	if len(b.by) > 1 || b.measure != nil || b.any && len(rows) > b.top {
+		return nil, nil
+	}
+	t := newTally(b)
+	t.all.people = people
+	for _, row := range rows {
+		g, err := t.group(uint64(b.by[0].of(row.Value)))
+		if err != nil {
+			return nil, err
+		}
+		g.people += row.Count
+	}
+	return t, s.Keep(t.bytes)
+}
+
+// count counts the people of all groups.
+func (b *breakdown) count(ctx context.Context, s *query.Study) (*tally, query.Answer, error) {
+	var all []*visitor
+	answer, err := s.Each(ctx, func() query.ChunkVisitor {
+		v := &visitor{breakdown: b, tally: newTally(b)}
+		all = append(all, v)
+		return v.chunk
+	})
+	if err != nil {
+		return nil, answer, err
+	}
+	total := all[0].tally
+	for _, v := range all[1:] {
+		if err := total.merge(v.tally); err != nil {
+			return nil, answer, err
+		}
+	}
+	for i := range total.groups {
+		if !b.any { // else some are in several
+			total.all.add(&total.groups[i])
+		}
+	}
+	return total, answer, nil
 }
 
 func prepare(s *query.Study, args query.Arguments) (*breakdown, error) {
@@ -124,11 +167,13 @@ func (g *group) add(o *group) {
 	g.people += o.people
 	g.n += o.n
 	g.sum = g.sum.Plus(o.sum)
-	if g.floats == nil {
-		g.floats = o.floats
-	} else if o.floats != nil {
-		g.floats.AddSum(o.floats)
+	if o.floats == nil {
+		return
 	}
+	if g.floats == nil {
+		g.floats = new(query.FloatSum)
+	}
+	g.floats.AddSum(o.floats)
 }
 
 // tally is what a worker has counted, by the number of the group.
@@ -216,12 +261,9 @@ func (d *dimension) size() int    { return len(d.values) + 2 }
 // stored reports whether it is an attribute's own values.
 func (d *dimension) stored() bool { return d.field.Formula == nil }
 
-// rank finds the top values: those of the most people, of equal ones the first in order.
-func (d *dimension) rank(ctx context.Context, s *query.Study, top int) error {
-	rows, _, err := s.ValueCounts(ctx, d.field)
-	if err != nil {
-		return err
-	}
+// rank takes the top values of all, which are those of the most people, of equal ones the first
+// in order.
+func (d *dimension) rank(s *query.Study, rows []query.BreakdownRow, top int) error {
 	d.byInt, d.byText = map[int64]int32{}, map[string]int32{}
 	for _, row := range rows {
 		if row.Value.IsAbsent() || len(d.values) == top {

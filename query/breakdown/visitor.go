@@ -47,7 +47,9 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 		return err
 	}
 	for i := range v.who {
-		v.count(&v.all, i)
+		if v.any {
+			v.count(&v.all, i)
+		}
 	}
 	bytes := v.bytes
 	v.bytes = 0
