@@ -140,6 +140,7 @@ type stepRoom struct {
 	fields        map[*StudyField]*fieldReader
 	ords          []uint16
 	values        []schema.Value
+	persons       personEvents
 }
 
 // Each calls visit once per worker, one call after the other, and what it returned for each chunk
