@@ -18,6 +18,8 @@ const personEventBytes = 24 + 16
 type personEvents struct {
 	read   []readPersonEvent
 	sorted []PersonEvent
+	who    bitmap.Words     // who has any
+	ends   []uint32         // by who: how many, then where in sorted they end; 0 between two chunks
 	texts  map[string]int64 // of one chunk: a number for each key that has no code
 	bytes  int              // of the texts of a block
 }
@@ -62,7 +64,7 @@ func (c *StudyChunk) PerPerson(ctx context.Context, l *StudyList, key, value sch
 		if err != nil {
 			return err
 		}
-		return p.each(&e.slots, within, c, f)
+		return p.each(c, f)
 	})
 }
 
@@ -160,33 +162,37 @@ func (h *hits) keys(l *StudyList, id schema.AttrID, p *personEvents) (func(k int
 }
 
 // each calls f with the events of each person.
-func (p *personEvents) each(s *slots, within *bitmap.Set, c *StudyChunk, f func(who uint16, events []PersonEvent) error) error {
-	c.ends = append(c.ends[:0], make([]uint32, s.n+1)...)
-	for i := range p.read {
-		c.ends[s.of(p.read[i].who)+1]++
+func (p *personEvents) each(c *StudyChunk, f func(who uint16, events []PersonEvent) error) error {
+	if p.ends == nil {
+		p.ends = make([]uint32, bitmap.ChunkSize)
 	}
-	for i := range s.n {
-		c.ends[i+1] += c.ends[i]
+	p.who.Clear()
+	for i := range p.read {
+		who := p.read[i].who
+		p.who.SetBit(who)
+		p.ends[who]++
+	}
+	c.ords = bitmap.Set{Form: bitmap.Dense, Words: &p.who}.AppendTo(c.ords[:0])
+	from := uint32(0)
+	for _, who := range c.ords {
+		from, p.ends[who] = from+p.ends[who], from
 	}
 	p.sorted = grow(p.sorted, len(p.read))
 	for i := range p.read {
-		at := &c.ends[s.of(p.read[i].who)]
-		p.sorted[*at] = p.read[i].PersonEvent
-		*at++
+		end := &p.ends[p.read[i].who]
+		p.sorted[*end] = p.read[i].PersonEvent
+		*end++
 	}
-	from := uint32(0)
-	c.ords = within.AppendTo(c.ords[:0])
+	from = 0
+	var err error
 	for _, who := range c.ords {
-		to := c.ends[s.of(who)]
-		if from == to {
-			continue
-		}
-		if err := f(who, p.sorted[from:to]); err != nil {
-			return err
+		to := p.ends[who]
+		if p.ends[who] = 0; err == nil {
+			err = f(who, p.sorted[from:to])
 		}
 		from = to
 	}
-	return nil
+	return err
 }
 
 // Texts calls f with each string that a dictionary has, in order of code, until it returns

@@ -225,6 +225,10 @@ type counted struct{ item, baskets uint32 }
 // everyWords is after how many words it is asked whether to go on: a millisecond's work.
 const everyWords = 1 << 18
 
+// atATime is how many places are looked at together: each is in a line of memory of its own,
+// and the processor waits for all of them at once.
+const atATime = 16
+
 func (m *miner) newCounter() *counter {
 	return &counter{miner: m, results: newResults(m), counts: make([]uint32, len(m.items.values))}
 }
@@ -286,25 +290,35 @@ func (c *counter) sizeOf(n int) int {
 // count counts with which items the set that stands at places is together often enough.
 func (c *counter) count(ctx context.Context, l *level, places []uint32) error {
 	l.next = l.next[:0]
-	for _, at := range places {
-		from := at
-		for at++; c.words[at] < begins; at++ {
-			item := c.words[at]
-			if c.counts[item] == 0 {
-				l.next = append(l.next, counted{item: item})
-			}
-			c.counts[item]++
+	words := c.words
+	for len(places) > 0 {
+		some := places[:min(len(places), atATime)]
+		places = places[len(some):]
+		var first [atATime]uint32
+		for i, at := range some {
+			first[i] = words[at+1]
 		}
-		if c.scanned += int(at - from); c.scanned >= everyWords {
+		for i, at := range some {
+			at++
+			for item := first[i]; item < begins; item = words[at] {
+				if c.counts[item] == 0 {
+					l.next = append(l.next, counted{item: item})
+				}
+				c.counts[item]++
+				at++
+			}
+			c.scanned += int(at - some[i])
+		}
+		if c.scanned >= everyWords {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			c.scanned = 0
 		}
 	}
-	kept := l.next[:0]
+	kept, least := l.next[:0], c.leastShown()
 	for _, next := range l.next {
-		if next.baskets = c.counts[next.item]; uint64(next.baskets) >= c.total.least {
+		if next.baskets = c.counts[next.item]; uint64(next.baskets) >= least {
 			kept = append(kept, next)
 		}
 		c.counts[next.item] = 0

@@ -18,7 +18,11 @@ type cutter struct {
 
 // person calls each with the baskets of a person; it sorts the events.
 func (c *cutter) person(events []query.PersonEvent) {
-	if c.key != 0 && len(events) > 1 {
+	if c.key == 0 {
+		c.basketOf(events)
+		return
+	}
+	if len(events) > 1 {
 		slices.SortFunc(events, func(a, b query.PersonEvent) int { return cmp.Compare(a.Key, b.Key) })
 	}
 	for from := 0; from < len(events); {
@@ -26,17 +30,39 @@ func (c *cutter) person(events []query.PersonEvent) {
 		for to < len(events) && c.together(events[to-1].Key, events[to].Key) {
 			to++
 		}
-		c.items = c.items[:0]
-		for _, e := range events[from:to] {
-			c.items = append(c.items, e.Value)
-		}
-		if len(c.items) > 1 {
-			slices.Sort(c.items)
-			c.items = slices.Compact(c.items)
-		}
-		c.each(c.items)
+		c.basketOf(events[from:to])
 		from = to
 	}
+}
+
+// fewItems is up to how many items are sorted as they come.
+const fewItems = 16
+
+// basketOf calls each with the items of a basket.
+func (c *cutter) basketOf(events []query.PersonEvent) {
+	c.items = c.items[:0]
+	if len(events) > fewItems {
+		for _, e := range events {
+			c.items = append(c.items, e.Value)
+		}
+		slices.Sort(c.items)
+		c.items = slices.Compact(c.items)
+		c.each(c.items)
+		return
+	}
+	for _, e := range events {
+		at := len(c.items)
+		for at > 0 && c.items[at-1] > e.Value {
+			at--
+		}
+		if at > 0 && c.items[at-1] == e.Value {
+			continue
+		}
+		c.items = append(c.items, e.Value)
+		copy(c.items[at+1:], c.items[at:])
+		c.items[at] = e.Value
+	}
+	c.each(c.items)
 }
 
 // together reports whether two events that follow each other are of one basket.
@@ -58,7 +84,6 @@ type reader struct {
 	places  places
 	baskets uint64
 	persons uint32
-	own     uint64   // baskets of the person at hand
 	counts  []uint32 // by item's place: baskets that have it
 	people  []uint32 // people who have it, if baskets are not people
 	last    []uint32 // the last of them, from 1
@@ -110,17 +135,11 @@ func (b *basket) newReader() *reader {
 
 // one counts a basket of the person at hand.
 func (r *reader) one(items []int64) {
-	r.own++
+	r.baskets++
 	first, has := len(r.words), !r.isWith
 	r.words = append(r.words, begins|r.persons)
 	for _, value := range items {
-		at := r.places.of(value)
-		for int(at) >= len(r.counts) {
-			r.counts = append(r.counts, 0)
-			if r.key != 0 {
-				r.people, r.last = append(r.people, 0), append(r.last, 0)
-			}
-		}
+		at := r.place(value)
 		r.counts[at]++
 		if r.key != 0 && r.last[at] != r.persons+1 {
 			r.last[at] = r.persons + 1
@@ -137,12 +156,28 @@ func (r *reader) one(items []int64) {
 	}
 }
 
+// place returns the place of an item, where it is counted.
+func (r *reader) place(value int64) uint32 {
+	at := r.places.of(value)
+	if int(at) >= len(r.counts) {
+		more := make([]uint32, int(at)+1-len(r.counts))
+		r.counts = append(r.counts, more...)
+		if r.key != 0 {
+			r.people, r.last = append(r.people, more...), append(r.last, more...)
+		}
+	}
+	return at
+}
+
+// person counts the baskets of a person.
+func (r *reader) person(events []query.PersonEvent) {
+	r.cutter.person(events)
+	r.persons++
+}
+
 func (r *reader) chunk(ctx context.Context, c *query.StudyChunk) error {
 	err := c.PerPerson(ctx, r.list, r.key, r.item.ID, &c.People, func(_ uint16, events []query.PersonEvent) error {
-		r.own = 0
-		r.cutter.person(events)
-		r.baskets += r.own
-		r.persons++
+		r.person(events)
 		return nil
 	})
 	if err != nil {

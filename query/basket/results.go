@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"math/big"
 	"math/bits"
 	"slices"
 	"strings"
@@ -92,6 +93,15 @@ func (b *best) cut() {
 	}
 }
 
+// least returns how many baskets a row must have to be among the first, if they are in order
+// of that.
+func (b *best) least() uint64 {
+	if !b.full {
+		return 0
+	}
+	return b.rows[b.most-1].baskets
+}
+
 // results are the sets and rules found.
 type results struct {
 	m           *miner
@@ -101,6 +111,14 @@ type results struct {
 
 func newResults(m *miner) *results {
 	return &results{m: m, best: best{most: m.top}, rules: best{most: m.top}}
+}
+
+// leastShown returns the least baskets of a set that may yet be shown, or of which a rule may.
+func (r *results) leastShown() uint64 {
+	if r.m.size > 2 || r.m.sort != byBaskets {
+		return r.m.total.least
+	}
+	return max(r.m.total.least, min(r.best.least(), r.rules.least()))
 }
 
 // take takes in a set; of a pair its rules, too, if there are no larger sets.
@@ -204,10 +222,14 @@ func (m *miner) liftOf(s *set) float64 {
 	if s.size == 2 {
 		return m.liftOfTwo(s.baskets, m.items.baskets[s.items[0]], m.items.baskets[s.items[1]])
 	}
-	x := float64(s.baskets) / float64(m.baskets)
-	for _, item := range s.all() {
-		x /= float64(m.items.baskets[item]) / float64(m.baskets)
+	up, down, all := new(big.Int).SetUint64(s.baskets), big.NewInt(1), new(big.Int).SetUint64(m.baskets)
+	for i, item := range s.all() {
+		if i > 0 {
+			up.Mul(up, all)
+		}
+		down.Mul(down, new(big.Int).SetUint64(m.items.baskets[item]))
 	}
+	x, _ := new(big.Rat).SetFrac(up, down).Float64() // equal ones are equal, however they come about
 	return x
 }
 
