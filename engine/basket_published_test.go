@@ -79,43 +79,7 @@ func compareBought(t *testing.T, db *DB, all []bought, perOrder bool, least, bas
 	if v := r.Tables[2].Rows[0].Values; v[1].Ordered() != int64(baskets) || v[2].Ordered() != int64(people) {
 		t.Errorf("%v baskets of %v people, want %d of %d", v[1], v[2], baskets, people)
 	}
-	contents, items := map[string]map[string]bool{}, map[string]int{}
-	for _, x := range all {
-		basket := x.who
-		if perOrder {
-			basket += "|" + x.order
-		}
-		if contents[basket] == nil {
-			contents[basket] = map[string]bool{}
-		}
-		if !contents[basket][x.item] {
-			contents[basket][x.item] = true
-			items[x.item]++
-		}
-	}
-	counts := map[string]int{}
-	for range 2 { // pairs, then those of three whose pairs are not too few
-		before := maps.Clone(counts)
-		for _, b := range contents {
-			own := slices.DeleteFunc(slices.Sorted(maps.Keys(b)), func(item string) bool { return items[item] < least })
-			for i, x := range own {
-				for k, y := range own[i+1:] {
-					if len(before) == 0 {
-						counts[x+" + "+y]++
-						continue
-					}
-					if before[x+" + "+y] < least {
-						continue
-					}
-					for _, z := range own[i+k+2:] {
-						if before[x+" + "+z] >= least && before[y+" + "+z] >= least {
-							counts[x+" + "+y+" + "+z]++
-						}
-					}
-				}
-			}
-		}
-	}
+	counts, items := countBought(all, perOrder, least)
 	var want []string
 	for s, n := range counts {
 		if n >= least {
@@ -141,6 +105,48 @@ func compareBought(t *testing.T, db *DB, all []bought, perOrder bool, least, bas
 		}
 	}
 	t.Logf("%d sets, %d rules", len(rows), len(r.Tables[1].Rows))
+}
+
+// countBought counts the sets of two and three items, and items.
+func countBought(all []bought, perOrder bool, least int) (counts, items map[string]int) {
+	contents := map[string]map[string]bool{}
+	items, counts = map[string]int{}, map[string]int{}
+	for _, x := range all {
+		basket := x.who
+		if perOrder {
+			basket += "|" + x.order
+		}
+		if contents[basket] == nil {
+			contents[basket] = map[string]bool{}
+		}
+		if !contents[basket][x.item] {
+			contents[basket][x.item] = true
+			items[x.item]++
+		}
+	}
+	for range 2 { // pairs, then those of three whose pairs are not too few
+		before := maps.Clone(counts)
+		for _, b := range contents {
+			own := slices.DeleteFunc(slices.Sorted(maps.Keys(b)), func(item string) bool { return items[item] < least })
+			for i, x := range own {
+				for k, y := range own[i+1:] {
+					if len(before) == 0 {
+						counts[x+" + "+y]++
+						continue
+					}
+					if before[x+" + "+y] < least {
+						continue
+					}
+					for _, z := range own[i+k+2:] {
+						if before[x+" + "+z] >= least && before[y+" + "+z] >= least {
+							counts[x+" + "+y+" + "+z]++
+						}
+					}
+				}
+			}
+		}
+	}
+	return counts, items
 }
 
 // TestBasketJourney compares the baskets of Complete Journey (84.51).
