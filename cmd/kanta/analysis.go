@@ -42,7 +42,7 @@ leaves: they have the one and not, in the same basket, the other.`,
 		example: `  kanta basket --event 'purchase.in_last(days(90))' --item product
   kanta basket 'country == "FI"' --event purchase --item product --order order_id --size 3 --min-baskets 20 --sort lift
   kanta basket --event purchase --item product --for tea --cell 'tea + !cup' --save-as offer_a_cup`,
-		bar: "support",
+		bar: "baskets",
 	},
 	"funnel": {
 		long: `How many people go from step to step, and how long it takes them: of people, not of

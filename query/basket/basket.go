@@ -41,7 +41,7 @@ var (
 		{Name: "support", Unit: query.UnitShare}, {Name: "confidence", Unit: query.UnitShare}, {Name: "lift", Unit: query.UnitNumber},
 		{Name: "leverage", Unit: query.UnitNumber}, {Name: "conviction", Unit: query.UnitNumber}}}
 	totalTable = query.ReportTable{Name: "total", Columns: []query.ReportColumn{ //tidy:constant
-		{Name: "of all"}, {Name: "baskets", Unit: query.UnitNumber}, {Name: "people", Unit: query.UnitNumber}, {Name: "items", Unit: query.UnitNumber}}}
+		{Name: "total"}, {Name: "all baskets", Unit: query.UnitNumber}, {Name: "people", Unit: query.UnitNumber}, {Name: "items", Unit: query.UnitNumber}}}
 )
 
 // Analysis is the analysis.
