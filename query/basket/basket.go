@@ -24,8 +24,8 @@ const (
 	// property of more tells events from each other, not things.
 	MaxItems = schema.MaxDictionary
 
-	// MaxSets bounds the sets that are kept where sets of more than two are asked for, about
-	// 100 MiB: as many come of thresholds that are too low, not of people's habits.
+	// MaxSets bounds the sets that are kept where sets of more than two are asked for, some
+	// 150 MiB: as many come of thresholds that are too low, not of people's habits.
 	MaxSets = 1 << 20
 )
 
@@ -117,7 +117,8 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 	if err != nil {
 		return query.Report{}, err
 	}
-	return query.Report{Analysis: name, Tables: found.tables(), Answer: answer}, nil
+	tables, err := found.tables(ctx)
+	return query.Report{Analysis: name, Tables: tables, Answer: answer}, err
 }
 
 func prepare(s *query.Study, args query.Arguments) (*basket, error) {

@@ -2,6 +2,7 @@ package basket
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math/big"
@@ -254,7 +255,10 @@ func TestBaskets(t *testing.T) {
 			t.Fatal(err)
 		}
 		var sets, rules []string
-		tables := found.tables()
+		tables, err := found.tables(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, row := range tables[0].Rows {
 			v := row.Values
 			sets = append(sets, fmt.Sprint(v[0].Str(), v[1].Ordered(), v[2].Ordered(), v[3].Float(), v[4].Float()))
@@ -324,6 +328,53 @@ func TestManySets(t *testing.T) {
 		found, err := total.mine(t.Context())
 		if !fails && (err != nil || len(found.best.rows) != 1) || fails && !(errors.Is(err, &query.Error{Code: query.CodeLimit}) && strings.Contains(err.Error(), "min-baskets")) {
 			t.Errorf("size %d: %v", size, err)
+		}
+	}
+}
+
+// endingContext ends after it was asked so many times.
+type endingContext struct {
+	context.Context
+	left int
+}
+
+func (c *endingContext) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestEnds: wherever an analysis is asked to end, it does.
+func TestEnds(t *testing.T) {
+	for left := 0; ; left++ {
+		b := &basket{study: &query.Study{}, key: 1, item: schema.Attribute{Kind: schema.Int}, least: 1, size: 3, top: 3}
+		b.study.Parallelism = 1
+		r := b.newReader()
+		for order := range int64(3000) {
+			var events []query.PersonEvent
+			for i := range int64(30) { // each item with the same others: 30,000 sets
+				events = append(events, query.PersonEvent{Key: order, Value: 30*(order%8) + i})
+			}
+			r.person(events)
+		}
+		total, err := b.newTotal([]*reader{r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := &endingContext{t.Context(), left}
+		found, err := total.mine(ctx)
+		if err == nil {
+			_, err = found.tables(ctx)
+		}
+		if ctx.left >= 0 {
+			if t.Logf("it asks %d times", left); err != nil || left < 20 {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("ended after %d questions: %v", left, err)
 		}
 	}
 }

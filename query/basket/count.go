@@ -46,7 +46,7 @@ func (t *total) mine(ctx context.Context) (*results, error) {
 	if t.isWith && t.fixed < 0 {
 		return newResults(m), nil
 	}
-	if err := m.number(); err != nil {
+	if err := m.number(ctx); err != nil {
 		return nil, err
 	}
 	var all []*counter
@@ -104,7 +104,7 @@ func (b *basket) atOnce(n int, f func(i int) error) error {
 
 // number puts the baskets of all readers one after the other, with the numbers of the items
 // that are left, and finds the places of these.
-func (m *miner) number() error {
+func (m *miner) number(ctx context.Context) error {
 	parts := make([]part, len(m.readers))
 	first := uint32(0)
 	for i, r := range m.readers {
@@ -115,10 +115,9 @@ func (m *miner) number() error {
 	for i, value := range m.items.values {
 		byValue[value] = uint32(i)
 	}
-	_ = m.atOnce(len(parts), func(i int) error {
-		m.renumber(&parts[i], byValue)
-		return nil
-	})
+	if err := m.atOnce(len(parts), func(i int) error { return m.renumber(ctx, &parts[i], byValue) }); err != nil {
+		return err
+	}
 	m.ends = make([]uint32, len(m.items.values))
 	at := uint32(0)
 	for item := range m.ends {
@@ -139,6 +138,9 @@ func (m *miner) number() error {
 		p := &parts[i]
 		copy(m.words[p.from:], p.words)
 		for k, w := range p.words {
+			if k%everyWords == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if m.isPlace(p.words, k) {
 				m.places[p.at[w]] = uint32(p.from + k)
 				p.at[w]++
@@ -159,7 +161,7 @@ type part struct {
 
 // renumber gives items and persons their numbers, those items that are left, in order, and
 // drops the baskets that have no set any more. It counts the places of each item.
-func (m *miner) renumber(p *part, byValue map[int64]uint32) {
+func (m *miner) renumber(ctx context.Context, p *part, byValue map[int64]uint32) error {
 	numbers := make([]uint32, len(p.counts))
 	for at := range numbers {
 		number, ok := byValue[p.places.value(at)]
@@ -171,8 +173,14 @@ func (m *miner) renumber(p *part, byValue map[int64]uint32) {
 	if m.fixed >= 0 {
 		least = 1
 	}
-	to := 0
+	to, ask := 0, 0
 	for from := 0; from < len(p.words); {
+		if from >= ask {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			ask = from + everyWords
+		}
 		header, first := p.words[from]+p.first, to
 		to++
 		for from++; from < len(p.words) && p.words[from] < begins; from++ {
@@ -195,6 +203,7 @@ func (m *miner) renumber(p *part, byValue map[int64]uint32) {
 			p.at[w]++
 		}
 	}
+	return nil
 }
 
 // isPlace reports whether there is an item that has a place of its own: the last of a basket
@@ -266,7 +275,9 @@ func (c *counter) expand(ctx context.Context, places []uint32) error {
 	if c.sizeOf(depth+1) >= c.size || len(l.next) == 0 {
 		return nil
 	}
-	c.split(l, places)
+	if err := c.split(l, places); err != nil {
+		return err
+	}
 	from := uint32(0)
 	for _, next := range l.next {
 		to := from + next.baskets
@@ -328,13 +339,19 @@ func (c *counter) count(ctx context.Context, l *level, places []uint32) error {
 }
 
 // split parts the places of a set by the item that follows: those of l.next, one after the other.
-func (c *counter) split(l *level, places []uint32) {
+func (c *counter) split(l *level, places []uint32) error {
 	n := uint32(0)
 	for _, next := range l.next {
 		c.counts[next.item] = n + 1 // where its next place goes, from 1
 		n += next.baskets
 	}
-	l.places = slices.Grow(l.places[:0], int(n))[:n]
+	if had := cap(l.places); had < int(n) {
+		if err := c.study.Keep(int64(int(n)-had) * placeBytes); err != nil {
+			return err
+		}
+		l.places = make([]uint32, n)
+	}
+	l.places = l.places[:n]
 	for _, at := range places {
 		for at++; c.words[at] < begins; at++ {
 			if to := &c.counts[c.words[at]]; *to > 0 {
@@ -346,6 +363,7 @@ func (c *counter) split(l *level, places []uint32) {
 	for _, next := range l.next {
 		c.counts[next.item] = 0
 	}
+	return nil
 }
 
 // found takes in a set, the prefix, that enough baskets have.
@@ -375,6 +393,9 @@ func (c *counter) found(baskets uint64) error {
 }
 
 const (
+	// placeBytes is what a place of a set takes that is gone on with.
+	placeBytes = 4
+
 	// setBytes is what one set takes that is kept, and again by its items.
 	setBytes = 3*32 + 2*(20+8)
 

@@ -54,13 +54,13 @@
 // "cup + tea" are the people who have a basket with both, "cup + !tea" those who have one
 // with the first and none with both, "(all)" those who have any. Every set of up to 5 items is
 // a cell, shown or not, and every item. An item that has a " or + in it, begins with ( or !,
-// or begins or ends with a space, is quoted, as Go does.
+// or begins or ends with a space, is quoted, as Go does, in the tables too.
 //
 // # Memory
 //
 // Of baskets that may have a set 16 bytes for each item and 16 more, and 120 for each
 // different item, on each core; where sets of more than two are asked for 152 for each set
-// that is found, of at most 1,048,576. All is taken from the store's budget. Nothing is kept
+// that is found, of at most 1,048,576, and up to 12 for each item again. All is taken from the store's budget. Nothing is kept
 // of pairs, however many there are. With "for" only baskets that have the item are kept.
 //
 // # Worked example

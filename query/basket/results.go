@@ -176,6 +176,9 @@ func (r *results) add(o *results) {
 	r.sets = append(r.sets, o.sets...)
 }
 
+// everySets is after how many sets it is asked whether to go on: some milliseconds' work.
+const everySets = 1 << 13
+
 // finish makes the rules of sets that were kept: how many baskets have all items but one is
 // known by now.
 func (r *results) finish(ctx context.Context) error {
@@ -186,12 +189,15 @@ func (r *results) finish(ctx context.Context) error {
 	}
 	baskets := make(map[[MaxSize]uint32]uint64, len(r.sets))
 	for i := range r.sets {
+		if i%everySets == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if s := &r.sets[i]; int(s.size) < r.m.size {
 			baskets[s.padded()] = s.baskets
 		}
 	}
 	for i := range r.sets {
-		if i%everyWords == 0 && ctx.Err() != nil {
+		if i%everySets == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
 		s := &r.sets[i]
@@ -268,35 +274,43 @@ func (m *miner) conviction(r *row) float64 {
 }
 
 // tables makes the tables of a report.
-func (r *results) tables() []query.ReportTable {
+func (r *results) tables(ctx context.Context) ([]query.ReportTable, error) {
 	m := r.m
-	all := float64(m.baskets)
 	sets, rules, total := setTable, ruleTable, totalTable
-	number := func(n uint64) schema.Value { return schema.IntValue(int64(n)) }
 	for i := range r.best.rows {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		s := &r.best.rows[i].set
 		text := m.textOf(s.all())
 		sets.Rows = append(sets.Rows, query.ReportRow{Cells: []string{text}, Values: []schema.Value{
-			schema.StringValue(text), number(s.baskets), number(m.peopleOf(s)), schema.FloatValue(float64(s.baskets) / all), schema.FloatValue(m.liftOf(s))}})
+			schema.StringValue(text), number(s.baskets), number(m.peopleOf(s)), query.Share(s.baskets, m.baskets), schema.FloatValue(m.liftOf(s))}})
 	}
 	for i := range r.rules.rows {
-		one := &r.rules.rows[i]
-		given := one.without(int(one.then))
-		given.baskets = one.given
-		has, people := m.textOf(given.all()), m.peopleOf(&one.set)
-		then := m.textOf([]uint32{one.items[one.then]})
-		conviction := schema.Value{}
-		if x := m.conviction(one); !math.IsInf(x, 1) {
-			conviction = schema.FloatValue(x)
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
-		rules.Rows = append(rules.Rows, query.ReportRow{Cells: []string{m.textOf(one.all()), has + and + not + then}, Values: []schema.Value{
-			schema.StringValue(has), schema.StringValue(then), number(one.baskets), number(people), number(m.peopleOf(&given) - people),
-			schema.FloatValue(float64(one.baskets) / all), schema.FloatValue(one.confidence()), schema.FloatValue(m.ruleLift(one)),
-			schema.FloatValue(m.leverage(one)), conviction}})
+		rules.Rows = append(rules.Rows, m.ruleRow(&r.rules.rows[i]))
 	}
 	total.Rows = []query.ReportRow{{Cells: []string{everybody}, Values: []schema.Value{
 		schema.StringValue(everybody), number(m.baskets), number(m.people), number(uint64(m.kinds))}}}
-	return []query.ReportTable{sets, rules, total}
+	return []query.ReportTable{sets, rules, total}, nil
+}
+
+func number(n uint64) schema.Value { return schema.IntValue(int64(n)) }
+
+func (m *miner) ruleRow(r *row) query.ReportRow {
+	given := r.without(int(r.then))
+	given.baskets = r.given
+	has, then, people := m.textOf(given.all()), m.textOf(r.items[r.then:r.then+1]), m.peopleOf(&r.set)
+	conviction := schema.Value{}
+	if x := m.conviction(r); !math.IsInf(x, 1) {
+		conviction = schema.FloatValue(x)
+	}
+	return query.ReportRow{Cells: []string{m.textOf(r.all()), has + and + not + then}, Values: []schema.Value{
+		schema.StringValue(has), schema.StringValue(then), number(r.baskets), number(people), number(m.peopleOf(&given) - people),
+		query.Share(r.baskets, m.baskets), schema.FloatValue(r.confidence()), schema.FloatValue(m.ruleLift(r)),
+		schema.FloatValue(m.leverage(r)), conviction}}
 }
 
 // textOf writes items as a cell is called.
