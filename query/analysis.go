@@ -49,6 +49,7 @@ const (
 	ParameterDate                            // 2026-12-31
 	ParameterZone                            // a time zone by its IANA name: Europe/Rome
 	ParameterInstant                         // see ParseInstant
+	ParameterNumber                          // a number, zero or more: 0.05
 )
 
 // Arguments are the texts of parameters, in the order in which they were given.
@@ -108,6 +109,12 @@ func (a Arguments) Span(name string) (time.Duration, error) {
 		return 0, err
 	}
 	return d, nil
+}
+
+// Number returns a number, 0 if it is not given.
+func (a Arguments) Number(name string) float64 {
+	x, _ := strconv.ParseFloat(a.One(name), 64) // it was checked
+	return x
 }
 
 // MaxSpan bounds a duration: a hundred years are longer than anything that is looked back at.

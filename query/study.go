@@ -149,6 +149,7 @@ type stepRoom struct {
 	ints          []int64
 	counts        valueCounts
 	fold          foldTerm
+	persons       personEvents
 }
 
 // Each calls visit once per worker, one call after the other, and what it returned for each chunk

@@ -31,6 +31,19 @@ type picture struct {
 
 // pictures are those of the analyses that have one.
 var pictures = map[string]picture{ //tidy:constant
+	"basket": {
+		long: `What people buy together: the pairs, or with --size the larger sets, of items that most
+baskets have, and rules of the kind "if tea then cup" with their confidence, lift, leverage
+and conviction. A basket is all that a person bought, or with --order one order of a person,
+or with --gap what was bought in one go. "go doc ./query/basket" has every rule.
+
+The people of a row are the cell "cup + tea"; "cup + !tea" those whom the rule from cup to tea
+leaves: they have the one and not, in the same basket, the other.`,
+		example: `  kanta basket --event 'purchase.in_last(days(90))' --item product
+  kanta basket 'country == "FI"' --event purchase --item product --order order_id --size 3 --min-baskets 20 --sort lift
+  kanta basket --event purchase --item product --for tea --cell 'tea + !cup' --save-as offer_a_cup`,
+		bar: "baskets",
+	},
 	"breakdown": {
 		long: `People by the values of attributes, or of anything else that an expression makes of a
 person, the most frequent first: how many there are, and with --of the sum and the average of

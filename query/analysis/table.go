@@ -3,11 +3,13 @@ package analysis
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/basket"
 	"github.com/kantadb/kanta/query/breakdown"
 	"github.com/kantadb/kanta/query/compare"
 	"github.com/kantadb/kanta/query/funnel"
@@ -20,7 +22,7 @@ import (
 )
 
 // All are the analyses, in the order in which they are shown.
-var All = []*query.Analysis{&trend.Analysis, &breakdown.Analysis, &compare.Analysis, &rfm.Analysis, &funnel.Analysis, &retention.Analysis, &path.Analysis, &overlap.Analysis} //tidy:constant
+var All = []*query.Analysis{&trend.Analysis, &breakdown.Analysis, &compare.Analysis, &rfm.Analysis, &funnel.Analysis, &retention.Analysis, &path.Analysis, &basket.Analysis, &overlap.Analysis} //tidy:constant
 
 // MaxRepeated bounds how often a parameter is given: each is read for everybody.
 const MaxRepeated = 100
@@ -85,6 +87,10 @@ func checkText(p *query.Parameter, text string) error {
 	case query.ParameterInt:
 		if n, err := strconv.Atoi(text); err != nil || n <= 0 {
 			return query.Errorf(query.CodeInvalid, "--%s is a whole number above zero, not %q", p.Name, text)
+		}
+	case query.ParameterNumber:
+		if x, err := strconv.ParseFloat(text, 64); err != nil || !(x >= 0 && x <= math.MaxFloat64) {
+			return query.Errorf(query.CodeInvalid, "--%s is a number such as 0.05, zero or more, not %q", p.Name, text)
 		}
 	case query.ParameterDuration:
 		if _, err := query.ParseSpan(text); err != nil {
