@@ -32,29 +32,7 @@ func slowEntry(f *funnel, first query.Step, all []query.Step) (took []int64, end
 		}
 		return took, first.Time + f.within
 	}
-	type place struct {
-		k int
-		t int64
-	}
-	reached := map[place]bool{}
-	var come func(at place)
-	come = func(at place) {
-		if reached[at] {
-			return
-		}
-		reached[at] = true
-		for _, next := range own {
-			if f.ends[next.List] || f.step[next.List] != at.k+1 || next.Time <= at.t {
-				continue
-			}
-			if !slices.ContainsFunc(own, func(x query.Step) bool {
-				return x.Time > at.t && x.Time < next.Time && (f.order == strict || f.ends[x.List] && f.step[x.List] == at.k)
-			}) {
-				come(place{at.k + 1, next.Time})
-			}
-		}
-	}
-	come(place{0, first.Time})
+	reached := slowPlaces(f, first, own)
 	for k := range n {
 		least, ok := int64(0), false
 		for at := range reached {
@@ -85,6 +63,36 @@ func slowEntry(f *funnel, first query.Step, all []query.Step) (took []int64, end
 		}
 	}
 	return took, first.Time + f.within
+}
+
+// place is to have come to a step at a time.
+type place struct {
+	k int
+	t int64
+}
+
+// slowPlaces are all that an entry comes to, by any of its events.
+func slowPlaces(f *funnel, first query.Step, own []query.Step) map[place]bool {
+	reached := map[place]bool{}
+	var come func(at place)
+	come = func(at place) {
+		if reached[at] {
+			return
+		}
+		reached[at] = true
+		for _, next := range own {
+			if f.ends[next.List] || f.step[next.List] != at.k+1 || next.Time <= at.t {
+				continue
+			}
+			if !slices.ContainsFunc(own, func(x query.Step) bool {
+				return x.Time > at.t && x.Time < next.Time && (f.order == strict || f.ends[x.List] && f.step[x.List] == at.k)
+			}) {
+				come(place{at.k + 1, next.Time})
+			}
+		}
+	}
+	come(place{0, first.Time})
+	return reached
 }
 
 // slowly is what doc.go says of the entries of one person that count.
