@@ -36,6 +36,7 @@ func TestFunnelLaw(t *testing.T) {
 		for range 3 {
 			m.write()()
 		}
+		l.busy()
 		if step%4 == 1 {
 			m.remove()
 		}
@@ -50,7 +51,7 @@ func TestFunnelLaw(t *testing.T) {
 		}
 	}
 	for _, what := range []string{"sequence people", "sequence entries", "strict people", "strict entries", "any people", "any entries", "hold", "exclude", "part", "plain strict", "plain sequence"} {
-		if l.seen[what] < 5 {
+		if l.seen[what] < 30 {
 			t.Errorf("only %d people came to the second step: %s", l.seen[what], what)
 		}
 	}
@@ -59,6 +60,22 @@ func TestFunnelLaw(t *testing.T) {
 type funnelLaw struct {
 	*actModel
 	seen map[string]int // people who came to the second step
+}
+
+// busy writes events of a few people in a few days.
+func (m *funnelLaw) busy() {
+	m.t.Helper()
+	m.apply(func(b *batch.Builder) {
+		table := b.Events([]batch.Column{{Name: "item", Kind: schema.String}})
+		for range 30 {
+			a := modelAct{key: fmt.Sprint("busy", m.r.IntN(12)), event: pickOne(m.actModel, "buy", "look"), time: m.now.UnixMilli() - 3_600_000*m.r.Int64N(100)}
+			table.Row([]byte(a.key), []byte(a.event), a.time)
+			if m.r.IntN(4) > 0 {
+				table.Str(0, fmt.Appendf(nil, "item %d", m.r.IntN(3)))
+			}
+			m.list = append(m.list, a)
+		}
+	})
 }
 
 // funnelRow is a row of the table "steps".
