@@ -19,6 +19,7 @@ type AnalysisQuestion struct {
 	Table    string   // of the report
 	Columns  []string // that are compared
 	People   string   // rows in which this column is 0 are left out; "": none is
+	First    []string // rows whose first column is none of these are left out; nil: none is
 	SQL      string   // the same for DuckDB: a query of one column, the lines
 
 	lines func(b *Behaviour) []string // the right ones, in plain Go, slowly
@@ -28,7 +29,7 @@ type AnalysisQuestion struct {
 // as [Generator.EventQuestions] does.
 func (g *Generator) AnalysisQuestions(i uint64) []AnalysisQuestion {
 	c := g.constants(i)
-	return []AnalysisQuestion{c.rfm(), c.funnel(), c.retention(), c.trend(), c.path(g.events.names)}
+	return []AnalysisQuestion{c.rfm(), c.funnel(), c.retention(), c.basket(), c.trend(), c.path(g.events.names), c.compare(g)}
 }
 
 // rfm is Q7.
@@ -92,6 +93,20 @@ func (c eventConstants) trend() AnalysisQuestion {
 	}
 }
 
+// basket is Q14.
+func (c eventConstants) basket() AnalysisQuestion {
+	const top = 50
+	return AnalysisQuestion{
+		Name: "Q14", Analysis: "basket",
+		Args:  query.Arguments{"event": {fmt.Sprintf("purchase.in_last(days(%d))", c.scored)}, "item": {"item_id"}, "top": {fmt.Sprint(top)}},
+		Table: "sets", Columns: []string{"items", "people"},
+		SQL: fmt.Sprintf(`WITH p AS (SELECT DISTINCT person, item_id FROM events WHERE %s)`+
+			` SELECT concat_ws('|', a || ' + ' || b, n) FROM (SELECT x.item_id AS a, y.item_id AS b, count(*) AS n`+
+			` FROM p x JOIN p y ON x.person = y.person AND x.item_id < y.item_id GROUP BY ALL ORDER BY n DESC, a, b LIMIT %d)`, lastSQL("purchase", c.scored), top),
+		lines: func(b *Behaviour) []string { return b.pairs(c.scored, top) },
+	}
+}
+
 // pathSteps is how many steps the paths have that are asked for.
 const pathSteps = 3
 
@@ -114,6 +129,27 @@ func (c eventConstants) path(types []string) AnalysisQuestion {
 	}
 }
 
+// compare asks what makes some people different, by all attributes. What is compared are the
+// values that they have more often than everybody, of attributes that have few.
+func (c eventConstants) compare(g *Generator) AnalysisQuestion {
+	of := []string{"gender", "plan", "os", "marital_status", "income_band", "acquisition_channel", "loyalty_tier"}
+	q := AnalysisQuestion{
+		Name: "compare", Analysis: "compare", Who: fmt.Sprintf("purchase.in_last(days(%d)).any()", c.bought),
+		Args:  query.Arguments{"each": {"10000"}, "top": {"10000"}, "min-people": {"1"}},
+		Table: "more", Columns: []string{"what", "value", "people", "base people"}, First: of,
+		SQL: fmt.Sprintf(`WITH g AS (SELECT *, rowid IN (SELECT person FROM events WHERE %s) AS s FROM people),`+
+			` u AS (UNPIVOT INCLUDE NULLS (SELECT s, %[2]s FROM g) ON %[2]s INTO NAME what VALUE value),`+
+			` n AS (SELECT count(*) AS base, count(*) FILTER (s) AS people FROM g)`+
+			` SELECT concat_ws('|', what, coalesce(value, '(none)'), count(*) FILTER (s), count(*)) FROM u GROUP BY what, value`+
+			` HAVING count(*) FILTER (s) * (SELECT base FROM n) > count(*) * (SELECT people FROM n)`, lastSQL("purchase", c.bought), strings.Join(of, ", ")),
+		lines: func(b *Behaviour) []string { return b.compared(of, c.bought) },
+	}
+	for _, a := range g.Schema() {
+		q.Args["of"] = append(q.Args["of"], a.Name)
+	}
+	return q
+}
+
 // Lines returns what a report answers.
 func (q *AnalysisQuestion) Lines(r query.Report) ([]string, error) {
 	for _, t := range r.Tables {
@@ -126,6 +162,9 @@ func (q *AnalysisQuestion) Lines(r query.Report) ([]string, error) {
 		var lines []string
 		for _, row := range t.Rows {
 			if q.People != "" && row.Values[at(q.People)].Ordered() == 0 {
+				continue
+			}
+			if q.First != nil && !slices.Contains(q.First, row.Values[0].String()) {
 				continue
 			}
 			var words []string

@@ -3,6 +3,7 @@ package bench
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -177,6 +178,73 @@ func (b *Behaviour) paths(days int) []string {
 	var lines []string
 	for flow, n := range people {
 		lines = append(lines, fmt.Sprintf("%s|%d", flow, n))
+	}
+	return lines
+}
+
+// pairs returns the two items that most people have bought both of.
+func (b *Behaviour) pairs(days, top int) []string {
+	people := map[[2]uint16]int{}
+	for p := range b.g.opt.Profiles {
+		has := map[uint16]bool{}
+		for _, e := range b.Of(p) {
+			if e.inLast(Purchase, days) {
+				has[e.Item] = true
+			}
+		}
+		for x := range has {
+			for y := range has {
+				if x < y {
+					people[[2]uint16{x, y}]++
+				}
+			}
+		}
+	}
+	all := slices.SortedFunc(maps.Keys(people), func(x, y [2]uint16) int {
+		return cmp.Or(cmp.Compare(people[y], people[x]), slices.Compare(x[:], y[:]))
+	})
+	var lines []string
+	for _, pair := range all[:min(top, len(all))] {
+		words := b.g.events.words[itemProperty]
+		lines = append(lines, fmt.Sprintf("%s + %s|%d", words[pair[0]], words[pair[1]], people[pair]))
+	}
+	return lines
+}
+
+// compared returns of some attributes the values that purchasers of some days have more often
+// than everybody: by how many of them, and by how many of all.
+func (b *Behaviour) compared(of []string, days int) []string {
+	buyers, people := 0, map[string]*[2]int{}
+	for p := range b.g.opt.Profiles {
+		bought := countLast(b.Of(p), Purchase, days) > 0
+		if bought {
+			buyers++
+		}
+		var profile Profile
+		b.g.Profile(p, &profile)
+		for a, c := range b.g.columns {
+			if !slices.Contains(of, c.name) {
+				continue
+			}
+			value := "(none)"
+			if profile.absent>>a&1 == 0 {
+				value = c.words[profile.values[a]]
+			}
+			n := people[c.name+"|"+value]
+			if n == nil {
+				n = new([2]int)
+				people[c.name+"|"+value] = n
+			}
+			if n[1]++; bought {
+				n[0]++
+			}
+		}
+	}
+	var lines []string
+	for value, n := range people {
+		if n[0]*int(b.g.opt.Profiles) > n[1]*buyers {
+			lines = append(lines, fmt.Sprintf("%s|%d|%d", value, n[0], n[1]))
+		}
 	}
 	return lines
 }

@@ -129,9 +129,11 @@ func (s wrongStore) Analyze(ctx context.Context, name, who string, args query.Ar
 	r, err := s.Store.Analyze(ctx, name, who, args, o)
 	if s.about == name {
 		for _, t := range r.Tables {
-			for i, v := range t.Rows[len(t.Rows)-1].Values {
-				if v.Kind() == schema.Int {
-					t.Rows[len(t.Rows)-1].Values[i] = schema.IntValue(v.Ordered() + 1)
+			for _, row := range t.Rows {
+				for i, v := range row.Values {
+					if v.Kind() == schema.Int {
+						row.Values[i] = schema.IntValue(v.Ordered() + 1)
+					}
 				}
 			}
 		}
@@ -162,7 +164,7 @@ func TestEventChecks(t *testing.T) {
 	if err := r.askEvents(ctx, Asker{s}); err != nil || len(r.report.Questions) != 7+len(r.g.AnalysisQuestions(0)) || slices.ContainsFunc(r.report.Questions, func(f Figure) bool { return !f.Checked }) {
 		t.Errorf("%v, %+v", err, r.report.Questions)
 	}
-	for about, name := range map[string]string{"purchase": "Q8", "100.00": "Q9", "view_item.in_last(days(14))": "Q10", "country": "Q11", "sequence": "Q12", "rfm": "Q7", "funnel": "Q12 funnel", "retention": "Q13", "trend": "trend", "path": "path", "": "Q16"} {
+	for about, name := range map[string]string{"purchase": "Q8", "100.00": "Q9", "view_item.in_last(days(14))": "Q10", "country": "Q11", "sequence": "Q12", "rfm": "Q7", "funnel": "Q12 funnel", "retention": "Q13", "basket": "Q14", "trend": "trend", "path": "path", "compare": "compare", "": "Q16"} {
 		if err := r.askEvents(ctx, Asker{wrongStore{s, about}}); err == nil || !strings.HasPrefix(err.Error(), name+": ") {
 			t.Errorf("a wrong answer to %s was not noticed: %v", name, err)
 		}

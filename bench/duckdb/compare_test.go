@@ -38,7 +38,7 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	rest := out.String()
-	for _, part := range []string{"DuckDB/Kanta", "Q1 ", "Q15 ids", "Q15 keys", "profile", "Q17", "MIX8", "Q8 ", "Q12 ", "Q7 ", "Q12 funnel", "Q13 ", "trend", "path", "Q16", "questions per second", "load events", "All answers were the same. 3000 people, 60000 events"} {
+	for _, part := range []string{"DuckDB/Kanta", "Q1 ", "Q15 ids", "Q15 keys", "profile", "Q17", "MIX8", "Q8 ", "Q12 ", "Q7 ", "Q12 funnel", "Q13 ", "Q14", "trend", "path", "compare", "Q16", "questions per second", "load events", "All answers were the same. 3000 people, 60000 events"} {
 		_, after, ok := strings.Cut(rest, part)
 		if !ok {
 			t.Fatalf("%q is missing, or not in this order, in\n%s", part, out.String())
