@@ -2,8 +2,11 @@ package query
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 )
 
@@ -41,6 +44,43 @@ func TestParseSpan(t *testing.T) {
 	for _, text := range []string{"", "7", "d", "0d", "-1d", "1.5h", "1y", "7 d", "36601d", "99999999999999999999d", "9223372036854775807ms1d", "1dd"} {
 		if d, err := ParseSpan(text); err == nil {
 			t.Errorf("%q is %v", text, d)
+		}
+	}
+}
+
+// TestSpread: each number is worked on once, and an error or the end of the context is the end.
+func TestSpread(t *testing.T) {
+	for _, n := range []int{0, 1, 2, 100} {
+		for workers := range 5 {
+			done := make([]atomic.Int32, n)
+			err := Spread(t.Context(), Options{Parallelism: workers}, n, func() func(i int) error {
+				return func(i int) error { done[i].Add(1); return nil }
+			})
+			for i := range done {
+				if err != nil || done[i].Load() != 1 {
+					t.Fatalf("%d of %d was worked on %d times (%v)", i, n, done[i].Load(), err)
+				}
+			}
+			wrong := errors.New("wrong")
+			err = Spread(t.Context(), Options{Parallelism: workers}, n, func() func(i int) error {
+				return func(i int) error {
+					if i == n/2 {
+						return wrong
+					}
+					return nil
+				}
+			})
+			if n > 0 && err != wrong {
+				t.Errorf("%d by %d workers: %v", n, workers, err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			err = Spread(ctx, Options{Parallelism: workers}, n, func() func(i int) error {
+				return func(i int) error { t.Error("it goes on"); return nil }
+			})
+			if n > 0 && !errors.Is(err, context.Canceled) {
+				t.Errorf("%d by %d workers: %v", n, workers, err)
+			}
 		}
 	}
 }

@@ -214,7 +214,7 @@ func (r *ranking) equal(columns [][]int64, members [][]uint16, value int64, coun
 // each is read once.
 const (
 	sampled   = 64 // keys that are read to know with what many begin
-	wordBytes = 7  // of a key in a word; then how many bytes follow, up to one more
+	wordBytes = 7  // of a key in a word; then how many they are
 )
 
 // words returns words of the keys of members.
@@ -268,15 +268,15 @@ func (r *ranking) beginning(members [][]uint16, count int) (begin []byte, err er
 	return begin, err
 }
 
-// word returns the word of a key: words are in the order of keys, and equal ones of two keys
-// say that both go on alike, for wordBytes at least, or that neither begins so.
+// word returns the word of a key: words are in the order of keys, and two keys with the same
+// one both go on alike, for wordBytes at least, or neither begins so.
 func word(key, begin []byte) int64 {
 	rest, ok := bytes.CutPrefix(key, begin)
 	switch {
 	case ok:
 		var text [wordBytes + 1]byte
 		copy(text[:wordBytes], rest)
-		text[wordBytes] = byte(min(len(rest), wordBytes+1) + 1) // no 0, which the least word has
+		text[wordBytes] = byte(min(len(rest), wordBytes) + 1) // no 0, which the least word has
 		return int64(binary.BigEndian.Uint64(text[:]) ^ 1<<63)
 	case bytes.Compare(key, begin) > 0:
 		return math.MaxInt64

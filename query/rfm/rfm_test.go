@@ -354,6 +354,62 @@ func TestStatistics(t *testing.T) {
 	}
 }
 
+// TestKeyOrder ranks people who are all alike, by keys that begin alike, are parts of each other
+// or have nothing in common.
+func TestKeyOrder(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	letters := []string{"\x00", "a", "b", "\xff", "same text", "some text which is longer than a word"}
+	for round := range 400 {
+		known := map[string]bool{}
+		var all []person
+		p, most := &people{parts: []*part{{}}}, 1+r.IntN(6)
+		rare := r.IntN(60)
+		for range r.IntN(600) {
+			key := ""
+			if rare > 0 && r.IntN(rare+1) > 0 { // nearly all begin so
+				key = "ac"
+			}
+			for range r.IntN(12) {
+				key += letters[r.IntN(most)]
+			}
+			if known[key] {
+				continue
+			}
+			known[key] = true
+			if len(all)%50 == 49 {
+				p.parts = append(p.parts, new(part))
+			}
+			x := p.parts[len(p.parts)-1]
+			x.who = append(x.who, uint16(len(all)))
+			x.values[recency], x.scores[recency] = append(x.values[recency], 0), append(x.scores[recency], 0)
+			all = append(all, person{key: key, numbers: [dimensions]*big.Rat{new(big.Rat)}})
+		}
+		p.count = len(all)
+		a := &rfm{workers: 1 + r.IntN(2), has: amount, bins: 3 + r.IntN(8), ways: [dimensions]way{{byRank: true}}, keep: func(int64) error { return nil }}
+		a.keys = func(_ context.Context, who []uint32, f func([]byte) error) error {
+			for _, o := range who {
+				if err := f([]byte(all[o].key)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if _, err := a.score(t.Context(), p, recency); err != nil {
+			t.Fatal(err)
+		}
+		want, _ := slowly(a, all, recency)
+		for _, x := range p.parts {
+			for i, score := range x.scores[recency] {
+				if o := x.ordinal(i); int(score) != want[o] {
+					t.Fatalf("round %d: %q of %d has score %d, want %d", round, all[o].key, len(all), score, want[o])
+				}
+			}
+		}
+	}
+}
+
 // TestRankEnds: ranks of people who are all alike are not told when the question is given up,
 // or memory is spent.
 func TestRankEnds(t *testing.T) {
