@@ -98,6 +98,9 @@ func prepareLifecycle(s *query.Study, args query.Arguments) (*lifecycle, error) 
 		err = l.beginWithEvent(s, args)
 		l.lag = 0
 	}
+	if err == nil {
+		err = l.beActive(s, back)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +114,11 @@ func (l *lifecycle) beginWithActivity(s *query.Study, back *query.Events) (err e
 		return err
 	}
 	l.first, l.same = l.back, true
+	return nil
+}
+
+// beActive makes the activity of each period ready, if who has any is known without the events.
+func (l *lifecycle) beActive(s *query.Study, back *query.Events) error {
 	for p := 0; p < l.count() && l.back.IsPlain(); p++ {
 		list, err := s.List(back, l.begin[p], l.begin[p+1])
 		if err != nil {
@@ -223,23 +231,55 @@ func (v *aging) byBeginning(ctx context.Context, c *query.StudyChunk) error {
 	if err := v.beginnings(ctx, c); err != nil {
 		return err
 	}
+	for _, o := range bitmap.FromWords(&b.who).AppendTo(b.ords[:0]) {
+		v.fresh[v.of(b.begun[o])].SetBit(o)
+	}
 	all := v.old
 	all.Or(dense(&b.who))
 	who := bitmap.FromWords(&all)
-	err := c.Events(ctx, v.back, &who, func(e *query.StudyEvents) error {
+	var err error
+	if v.activity != nil {
+		err = v.byPresence(ctx, c, who)
+	} else {
+		err = c.Events(ctx, v.back, &who, func(e *query.StudyEvents) error {
+			for i := range e.Len() {
+				if who, t := e.Who(i), e.Time(i); v.old.Has(who) || t >= b.begun[who] {
+					v.active[v.of(t)].SetBit(who)
+				}
+			}
+			return nil
+		})
+	}
+	for p := range v.fresh {
+		v.fresh[p].And(dense(&v.active[p]))
+	}
+	return err
+}
+
+// byPresence finds who is active by who has any activity in a period. It is read only for
+// those who began in it, to know whether it is later.
+func (v *aging) byPresence(ctx context.Context, c *query.StudyChunk, who bitmap.Set) error {
+	err := c.EachHasAny(ctx, v.activity, &who, func(p int, who bitmap.Set) { v.active[p].Or(who) })
+	if err != nil {
+		return err
+	}
+	var own, notYet bitmap.Words
+	for p := len(v.active) - 1; p >= 0; p-- {
+		v.active[p].AndNot(dense(&notYet))
+		notYet.Or(dense(&v.fresh[p]))
+		own.Or(bitmap.And(dense(&v.active[p]), dense(&v.fresh[p]), &v.cur))
+		v.active[p].AndNot(dense(&v.fresh[p]))
+	}
+	unread := bitmap.FromWords(&own)
+	return c.Events(ctx, v.back, &unread, func(e *query.StudyEvents) error {
 		for i := range e.Len() {
-			if who, t := e.Who(i), e.Time(i); v.old.Has(who) || t >= b.begun[who] {
+			who, t := e.Who(i), e.Time(i)
+			if begun := v.beginners.begun[who]; t >= begun && v.of(t) == v.of(begun) {
 				v.active[v.of(t)].SetBit(who)
 			}
 		}
 		return nil
 	})
-	for _, o := range bitmap.FromWords(&b.who).AppendTo(b.ords[:0]) {
-		if p := v.of(b.begun[o]); v.active[p].Has(o) {
-			v.fresh[p].SetBit(o)
-		}
-	}
-	return err
 }
 
 // beginnings finds who began before all periods, and who in one of them.
