@@ -208,7 +208,10 @@ type groups struct {
 	values []value // by number, but for 0
 	codes  map[int64]int
 	people []int32 // by who: the group of the person
+	byCode []int32 // by code of an attribute: the group; 0: it was not met yet
 	bytes  int64   // that are kept and not yet taken from the store
+
+	staying []uint64 // by group: people of the chunk who have come to the first step only
 }
 
 // valueBytes is what one value takes in a map that may be half full, and in a list.
@@ -243,12 +246,48 @@ func (v *visitor) groupPeople(ctx context.Context, c *query.StudyChunk, within b
 		v.groups.people = make([]int32, bitmap.ChunkSize)
 	}
 	clear(v.groups.people)
+	if a := &v.by.field.Attribute; v.by.field.Formula == nil && a.Coded() {
+		return v.groupCodes(ctx, c, a, c.Who(within))
+	}
 	return c.Values(ctx, v.by.field, within, func(who uint16, x schema.Value) error {
-		if !x.IsAbsent() {
-			v.groups.people[who] = int32(v.group(value{x.Ordered(), x.Str()}))
+		switch {
+		case x.IsAbsent():
+		case x.Kind() == schema.String:
+			v.groups.people[who] = int32(v.group(value{text: x.Str()}))
+		default:
+			v.groups.people[who] = int32(v.group(value{n: x.Ordered()}))
 		}
 		return nil
 	})
+}
+
+// groupCodes finds the groups of people by a coded attribute: each code is looked up once.
+func (v *visitor) groupCodes(ctx context.Context, c *query.StudyChunk, a *schema.Attribute, who []uint16) error {
+	g, at := &v.groups, 0
+	return c.Codes(ctx, a.ID, who, func(codes []uint32) {
+		for _, code := range codes {
+			if o := who[at]; code != schema.NoCode {
+				g.people[o] = v.groupOfCode(a, code)
+			}
+			at++
+		}
+	})
+}
+
+func (v *visitor) groupOfCode(a *schema.Attribute, code uint32) int32 {
+	g := &v.groups
+	if had := len(g.byCode); int(code) >= had {
+		g.byCode = append(g.byCode, make([]int32, int(code)+1-had)...)
+		g.bytes += 2 * 4 * int64(len(g.byCode)-had) // and the room that it grows by
+	}
+	if g.byCode[code] == 0 {
+		x := value{n: int64(code)}
+		if a.Kind == schema.String {
+			x = value{text: v.codes.study.Text(a.ID, int64(code))}
+		}
+		g.byCode[code] = int32(v.group(x))
+	}
+	return g.byCode[code]
 }
 
 // groupOf returns the group of an entry as to the step it has come to.

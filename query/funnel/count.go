@@ -170,19 +170,36 @@ func (v *visitor) some(ctx context.Context, c *query.StudyChunk, step int, withi
 
 // stay counts people who have come to the first step and no further.
 func (v *visitor) stay(c *query.StudyChunk, who bitmap.Set) {
-	if v.by != nil {
-		for _, o := range who.AppendTo(nil) {
-			v.entry(c, o, nil, &entry{took: []int64{0}})
+	isWanted := v.cell != nil && (v.cell.at == came || v.cell.at == dropped)
+	if v.by == nil {
+		if v.addStaying(0, uint64(who.Count())); isWanted {
+			c.Put(who)
 		}
 		return
 	}
-	n, of := uint64(who.Count()), v.of(0)
+	g := &v.groups
+	g.staying = append(g.staying[:0], make([]uint64, len(v.counts))...)
+	for _, o := range c.Who(who) {
+		group := int(g.people[o])
+		for len(g.staying) <= group {
+			g.staying = append(g.staying, 0)
+		}
+		if g.staying[group]++; isWanted && group == v.cell.group {
+			c.PutOne(o)
+		}
+	}
+	for group, n := range g.staying {
+		if n > 0 {
+			v.addStaying(group, n)
+		}
+	}
+}
+
+func (v *visitor) addStaying(group int, n uint64) {
+	of := v.of(group)
 	for _, at := range []int{came, dropped} {
 		of.entries[at] += n
 		of.people[at] += n
-		if v.cell != nil && v.cell.at == at {
-			c.Put(who)
-		}
 	}
 }
 
