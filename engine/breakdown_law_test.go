@@ -239,3 +239,46 @@ func (m lawPeople) sameBreakdown(what, who string, args query.Arguments, rows []
 		}
 	}
 }
+
+// breakdownChunks breaks people of several chunks down, and compares with a loop over all.
+func (m lawPeople) breakdownChunks() {
+	m.t.Helper()
+	for _, args := range []query.Arguments{
+		{"by": {"country", "likes"}, "of": {"wide"}},
+		{"by": {"country", "age"}, "of": {"wide"}, "top": {"40"}},
+		{"by": {"wide % 7"}, "of": {"age * 0.25"}},
+	} {
+		r, err := m.db.Analyze(m.t.Context(), "breakdown", "age < 60", args, &query.Options{Parallelism: 3})
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		var people []query.Member
+		for i := range chunkPeople {
+			if chunkAge(i) >= 60 {
+				continue
+			}
+			country, likes := schema.StringValue(chunkCountry(i)), schema.SetValue([]string{"cake", "tea"}[1-i%4/2:]...)
+			if chunkCountry(i) == "" {
+				country = schema.Value{}
+			}
+			if i%2 == 1 {
+				likes = schema.SetValue()
+			}
+			wide := schema.IntValue(chunkWide(i))
+			people = append(people, query.Member{Values: [][]schema.Value{{country, likes, wide}, {country, schema.IntValue(chunkAge(i)), wide},
+				{schema.IntValue(chunkWide(i) % 7), schema.FloatValue(float64(chunkAge(i)) / 4)}}[len(args["top"])+2*(2-len(args["by"]))]})
+		}
+		top, _ := strconv.Atoi(cmp.Or(args.One("top"), "1000"))
+		want := groupsOf(people, len(args["by"]), top)
+		rows := r.Tables[0].Rows
+		if len(rows) != len(want)+1 {
+			m.t.Fatalf("%v: %d rows, want %d", args, len(rows), len(want))
+		}
+		for _, row := range rows[:len(rows)-1] {
+			if want[row.Cells[0]] == nil {
+				m.t.Fatalf("%v: there is no group %s", args, row.Cells[0])
+			}
+			m.sameGroup(fmt.Sprint(args), row.Values[len(args["by"]):], want[row.Cells[0]])
+		}
+	}
+}

@@ -348,7 +348,7 @@ func (m lawPeople) complete(what, who, base string, r *query.Report) {
 }
 
 // The people of TestCompareChunks, by number.
-const chunkPeople = 100_000
+const chunkPeople = 330_000 // six chunks, which two workers share
 
 func chunkCountry(i int) string { return []string{"FI", "SE", "", "IT"}[i%7%4] }
 func chunkAge(i int) int64      { return int64(i) * 7919 % 101 }
@@ -364,11 +364,11 @@ func chunkLooks(i int) int {
 
 func (m lawPeople) writeChunks() {
 	m.t.Helper()
-	for from := 0; from < chunkPeople; from += chunkPeople / 4 {
+	for from := 0; from < chunkPeople; from += chunkPeople / 15 {
 		m.apply(func(b *batch.Builder) {
 			people := b.Table([]batch.Column{{Name: "country", Kind: schema.String}, {Name: "age", Kind: schema.Int}, {Name: "wide", Kind: schema.Int}, {Name: "likes", Kind: schema.Set}})
 			acts := b.Events(nil)
-			for i := from; i < from+chunkPeople/4; i++ {
+			for i := from; i < from+chunkPeople/15; i++ {
 				key := fmt.Appendf(nil, "k%06d", i)
 				people.Row(key)
 				if c := chunkCountry(i); c != "" {
@@ -388,7 +388,7 @@ func (m lawPeople) writeChunks() {
 }
 
 // TestCompareChunks compares people of several chunks on several workers, where it costs less
-// to ask for the people of a value, and compares with a loop over all.
+// to ask for the people of a value, and compares with a loop over all. It breaks them down too.
 func TestCompareChunks(t *testing.T) {
 	m := newLawPeople(t, 22)
 	defer func() { _ = m.db.Close() }()
@@ -446,5 +446,45 @@ func TestCompareChunks(t *testing.T) {
 			}
 		}
 		m.compact("chunks")
+	}
+	m.breakdownChunks()
+	m.littleMemory("compare", query.Arguments{"of": {"wide"}})
+	m.littleMemory("breakdown", query.Arguments{"by": {"wide"}, "top": {"100000"}})
+}
+
+// littleMemory makes sure that an analysis takes what it keeps from the store's budget, and
+// gives it back.
+func (m lawPeople) littleMemory(name string, args query.Arguments) {
+	m.t.Helper()
+	var taken []func()
+	for {
+		free, err := m.db.cache.Reserve(1<<20, "test")
+		if err != nil {
+			break
+		}
+		taken = append(taken, free)
+	}
+	failed := 0
+	for i, free := range taken {
+		before := m.db.cache.Reserved()
+		_, err := m.db.Analyze(m.t.Context(), name, "age < 3", args, nil)
+		if err != nil && !errors.Is(err, &query.Error{Code: query.CodeBudget}) {
+			m.t.Fatalf("%s with little memory: %v", name, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "the "+name) {
+			failed++
+		}
+		if after := m.db.cache.Reserved(); after != before {
+			m.t.Fatalf("%d bytes are kept for good by %s", after-before, name)
+		}
+		if free(); err == nil {
+			for _, free := range taken[i+1:] {
+				free()
+			}
+			break
+		}
+	}
+	if failed == 0 {
+		m.t.Errorf("%s takes no memory", name)
 	}
 }
