@@ -138,7 +138,7 @@ func (c eventConstants) compare(g *Generator) AnalysisQuestion {
 		Args:  query.Arguments{"each": {"10000"}, "top": {"10000"}, "min-people": {"1"}},
 		Table: "more", Columns: []string{"what", "value", "people", "base people"}, First: of,
 		SQL: fmt.Sprintf(`WITH g AS (SELECT *, rowid IN (SELECT person FROM events WHERE %s) AS s FROM people),`+
-			` u AS (UNPIVOT INCLUDE NULLS (SELECT s, %[2]s FROM g) ON %[2]s INTO NAME what VALUE value),`+
+			` v AS (SELECT s, %[2]s FROM g), u AS (SELECT * FROM v UNPIVOT INCLUDE NULLS (value FOR what IN (%[2]s))),`+
 			` n AS (SELECT count(*) AS base, count(*) FILTER (s) AS people FROM g)`+
 			` SELECT concat_ws('|', what, coalesce(value, '(none)'), count(*) FILTER (s), count(*)) FROM u GROUP BY what, value`+
 			` HAVING count(*) FILTER (s) * (SELECT base FROM n) > count(*) * (SELECT people FROM n)`, lastSQL("purchase", c.bought), strings.Join(of, ", ")),
