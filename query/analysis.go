@@ -18,6 +18,15 @@ type Analysis struct {
 	Parameters []Parameter
 	Tables     []ReportTable // what a report has, without rows
 	Run        func(ctx context.Context, s *Study, args Arguments) (Report, error)
+	Lends      *Lender // what it lends to expressions; nil: nothing
+}
+
+// Lender is how an analysis lends to expressions what it knows of each person. Its arguments
+// have been checked against the parameters.
+type Lender struct {
+	Fields func(args Arguments) ([]Lent, error)                                                  // what is lent follows from the arguments alone
+	Check  func(s *Study, args Arguments) error                                                  // makes everything ready that Lend does, and reads nobody
+	Lend   func(ctx context.Context, s *Study, args Arguments, to []*LentValues) (Answer, error) // to stands in the order of Fields
 }
 
 // Parameter is one thing that an analysis can be told. Flags, JSON and the wire form are

@@ -81,10 +81,12 @@ type Schema struct {
 	Attributes   []Attribute
 	Events       []Event // in ascending id order
 	Computed     []Computed
+	Lent         []Lent // what analyses lend to expressions: not stored with the schema, see [Schema.Lend]
 	ForgottenIDs uint32 // ids of acts of so many days of the calendar, from MinDate on, have been past every retention: they stay so when a type is added that keeps longer
 	byName       map[string]int
 	byID         map[AttrID]int
 	changes      []*Event // of the attributes with history
+	lentByID     map[AttrID]*Attribute
 }
 
 // New builds a schema from attributes and events in ascending id order. It indexes them
@@ -118,8 +120,12 @@ func (s *Schema) Lookup(name string) *Attribute {
 	return nil
 }
 
-// ByID returns the attribute with an id, or nil. The engine's own attributes are not in the table.
+// ByID returns the attribute with an id, or nil; what analyses lend is among them. The
+// engine's own attributes are not in the table.
 func (s *Schema) ByID(id AttrID) *Attribute {
+	if id >= FirstLent {
+		return s.lentByID[id]
+	}
 	if i, ok := s.byID[id]; ok {
 		return &s.Attributes[i]
 	}

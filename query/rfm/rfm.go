@@ -65,6 +65,7 @@ var Analysis = query.Analysis{ //tidy:constant
 	},
 	Tables: []query.ReportTable{cellTable, segmentTable, amountTable, cutTable, flowTable},
 	Run:    run,
+	Lends:  &query.Lender{Fields: fields, Check: check, Lend: lend},
 }
 
 // The dimensions.
