@@ -181,7 +181,7 @@ func (c *caseRun) valuesOf(rest, _ string) (string, error) {
 func (c *caseRun) profile(rest, _ string) (string, error) {
 	var p query.Profile
 	var err error
-	o := query.ProfileOptions{Options: c.about()}
+	o := query.ProfileOptions{Options: c.about(), Lent: true}
 	if attr, value, ok := strings.Cut(rest, " = "); ok {
 		p, err = c.ProfileBy(c.t.Context(), attr, value, &o)
 	} else {
@@ -191,7 +191,7 @@ func (c *caseRun) profile(rest, _ string) (string, error) {
 		return "", err
 	}
 	rows := [][]string{{"key", p.Key}}
-	for _, v := range slices.Concat(p.Values, p.Computed) {
+	for _, v := range slices.Concat(p.Values, p.Computed, p.Lent) {
 		rows = append(rows, []string{v.Name, shown(v.Value.String(), false)})
 	}
 	if len(p.Lists) > 0 {
@@ -264,11 +264,7 @@ func (c *caseRun) explain(expr, _ string) (string, error) {
 // are listed.
 func (c *caseRun) analyze(rest, input string) (string, error) {
 	name, who, _ := strings.Cut(rest, " ")
-	args := query.Arguments{}
-	for line := range strings.Lines(input) {
-		parameter, text, _ := strings.Cut(strings.TrimSpace(line), " ")
-		args[parameter] = append(args[parameter], text)
-	}
+	args := arguments(input)
 	o := c.about()
 	r, err := c.Analyze(c.t.Context(), name, who, args, &o)
 	if err != nil {

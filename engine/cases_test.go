@@ -173,7 +173,7 @@ func (c *caseRun) run(name, rest, input string) string {
 	commands := map[string]func(rest, input string) (string, error){
 		"schema": c.schema, "drop": c.drop, "rename": c.rename, "compute": c.compute,
 		"load": c.load, "events": c.events, "timeline": c.timeline, "delete": c.delete, "unset": c.unset, "add": c.add, "remove": c.add, "increment": c.increment,
-		"list": c.list, "segment": c.segment,
+		"list": c.list, "segment": c.segment, "define": c.define,
 		"count": c.count, "truth": c.truth, "members": c.members, "breakdown": c.breakdown, "values": c.valuesOf,
 		"profile": c.profile, "lists": c.lists, "segments": c.segments, "quarantine": c.quarantine, "error": c.failure, "explain": c.explain, "analyze": c.analyze,
 		"clock": c.setClock, "at": c.at,
@@ -450,6 +450,31 @@ func (c *caseRun) segment(rest, _ string) (string, error) {
 			b.SaveSegment(name, text)
 		}
 	})
+}
+
+// define: ANALYSIS NAME [EXPRESSION], then lines as analyze has them; drop ANALYSIS NAME
+func (c *caseRun) define(rest, input string) (string, error) {
+	return c.write(func(b *batch.Builder) {
+		if rest, ok := strings.CutPrefix(rest, "drop "); ok {
+			analysis, name, _ := strings.Cut(rest, " ")
+			b.DropDefinition(analysis, name)
+			return
+		}
+		d := &batch.Definition{Arguments: arguments(input)}
+		d.Analysis, rest, _ = strings.Cut(rest, " ")
+		d.Name, d.Who, _ = strings.Cut(rest, " ")
+		b.SaveDefinition(d)
+	})
+}
+
+// arguments reads lines of a parameter and its text.
+func arguments(input string) query.Arguments {
+	args := query.Arguments{}
+	for line := range strings.Lines(input) {
+		parameter, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		args[parameter] = append(args[parameter], text)
+	}
+	return args
 }
 
 // pretty returns an error with the place, if it has one.

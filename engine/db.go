@@ -64,7 +64,7 @@ func Open(dir string, options *Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{opt: opt, dir: dir, kv: store, compiler: syntax.NewCompiler()}
+	db := &DB{opt: opt, dir: dir, kv: store, compiler: syntax.NewCompiler(lenders()...)}
 	// A sixteenth each goes to Pebble's cache and its memtables, a quarter to the head, and
 	// what folding works in is set aside for good: it must never wait for questions.
 	db.cache = base.NewCache(store, opt.Memory/16*9-min(base.FoldMemory, opt.Memory/4))

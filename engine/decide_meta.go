@@ -22,6 +22,8 @@ type metaChanges struct {
 	dropped  []schema.AttrID
 	segments map[string]*segment // nil values are dropped
 	lists    map[string]*list
+
+	definitions map[string]definitionChange
 }
 
 // catalog is what expressions may name, as the batch being decided sees it.
@@ -139,7 +141,7 @@ func (d *decider) broken(cat *catalog) (what string, err error) {
 			return fmt.Sprintf("segment %q", name), err
 		}
 	}
-	return "", nil
+	return d.brokenDefinition(cat)
 }
 
 // keepHorizons sees to it that a change of what is kept does not bring back what may have

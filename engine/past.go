@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -72,7 +73,7 @@ func (n *snapshot) current(o *query.Options, used query.Uses) (names []string) {
 		return nil
 	}
 	for _, id := range used.Attributes {
-		if a := n.s.Schema.ByID(id); a != nil && !a.History {
+		if a := n.s.Schema.ByID(id); a != nil && !a.History && id < schema.FirstLent { // what is lent is of then
 			names = append(names, a.Name)
 		}
 	}
@@ -92,11 +93,4 @@ func (n *snapshot) currentOf(o *query.Options, p *query.Profile) []string {
 		}
 	}
 	return n.current(o, used)
-}
-
-// alsoCurrent adds names to those that the expression uses.
-func (q *question) alsoCurrent(names []string) {
-	names = append(names, q.answer.Current...)
-	slices.Sort(names)
-	q.answer.Current = slices.Compact(names)
 }

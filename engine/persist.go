@@ -80,6 +80,14 @@ func (w *writer) persistMeta(m *metaChanges, kb *kv.Batch) {
 			kb.Set(keys.List(name), kv.Seal(nil, append(b, l.note...)))
 		}
 	}
+	for _, key := range slices.Sorted(maps.Keys(m.definitions)) {
+		d := m.definitions[key]
+		if at := keys.Definition(d.Analysis, d.Name); d.dropped {
+			kb.Delete(at)
+		} else {
+			kb.Set(at, kv.Seal(nil, appendDefinition(nil, d.definition)))
+		}
+	}
 	for _, id := range m.dropped {
 		kb.DeleteRange(keys.DictOf(uint32(id)))
 	}

@@ -118,7 +118,23 @@ func (r *recovery) names() error {
 		lists[keys.Name(k)], err = readList(b)
 		return true, err
 	}))
+	definitions := map[string]*definition{}
+	err = errors.Join(err, r.db.kv.Scan(r.ctx, keys.Definitions(), func(k, v []byte) (bool, error) {
+		b, err := kv.Unseal(v)
+		if err != nil {
+			return false, err
+		}
+		analysis, name, _ := keys.ParseDefinition(k)
+		d, err := readDefinition(analysis, name, b)
+		if err == nil {
+			definitions[d.lent.String()] = d
+		}
+		return err == nil, err
+	}))
 	r.s.segments, r.w.segments, r.s.lists, r.w.lists = segments, segments, lists, lists
+	r.s.definitions, r.w.definitions = definitions, definitions
+	r.s.Schema = r.s.Schema.Lend(lentBy(definitions))
+	r.w.schema = r.s.Schema
 	return err
 }
 

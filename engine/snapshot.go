@@ -15,12 +15,13 @@ import (
 
 // snapshot is one held state. It implements query.Snapshot.
 type snapshot struct {
-	db      *DB
-	s       *state
-	expires time.Time
-	mu      sync.RWMutex // held for reading by questions under way
-	closed  bool
-	pasts   pasts
+	db       *DB
+	s        *state
+	expires  time.Time
+	mu       sync.RWMutex // held for reading by questions under way
+	closed   bool
+	pasts    pasts
+	lendings lendings
 }
 
 var _ query.Snapshot = (*snapshot)(nil)
@@ -48,6 +49,7 @@ func (n *snapshot) Close() error {
 	if !n.closed {
 		n.closed = true
 		n.pasts.forget()
+		n.lendings.forget()
 		n.s.era.release()
 	}
 	return nil
@@ -84,12 +86,10 @@ func (n *snapshot) Schema(ctx context.Context) (*schema.Schema, error) {
 
 // question is a compiled and prepared expression with what its answer must carry.
 type question struct {
-	view    query.View
-	root    query.Node
-	p       *query.Prepared
-	options query.Options
-	answer  query.Answer
-	start   time.Time
+	*reading
+	root  query.Node
+	p     *query.Prepared
+	start time.Time
 }
 
 func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*question, func(), error) {
@@ -97,13 +97,7 @@ func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*que
 	if err != nil {
 		return nil, nil, err
 	}
-	q := &question{start: time.Now()}
-	if o != nil {
-		q.options = *o
-	}
-	if q.options.Parallelism == 0 {
-		q.options.Parallelism = n.db.opt.Parallelism
-	}
+	q := &question{start: time.Now(), reading: n.read(o)}
 	free, err := n.db.cache.Reserve(n.workingMemory(q.options.Parallelism), "the question")
 	if err != nil {
 		unlock()
@@ -113,13 +107,12 @@ func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*que
 		free()
 		unlock()
 	}
-	q.options.Now = n.db.now(o)
-	q.view = n.view(o)
-	q.answer = query.Answer{Position: n.s.pos, Now: q.options.Now}
-	expr, err := n.db.compile(text, n.s, query.Env{Now: q.options.Now})
+	expr, err := n.db.compile(text, n.s, q.env())
 	if err == nil {
 		q.root = expr.Root
-		q.answer.Current = n.current(o, query.UsesOf(expr.Root))
+		err = q.uses(ctx, query.UsesOf(expr.Root))
+	}
+	if err == nil {
 		q.p, err = query.Prepare(ctx, expr.Root, q.view)
 	}
 	if err == nil {
@@ -142,7 +135,10 @@ func (n *snapshot) workingMemory(workers int) int64 {
 
 // fill completes an answer that the evaluator has begun.
 func (q *question) fill(a *query.Answer) {
-	a.Position, a.Now, a.Current, a.Elapsed = q.answer.Position, q.answer.Now, q.answer.Current, time.Since(q.start)
+	a.Position, a.Now, a.Current, a.Elapsed = q.n.s.pos, q.options.Now, q.current, time.Since(q.start)
+	for i := range q.lent {
+		a.BytesRead += q.lent[i].BytesRead
+	}
 }
 
 // Count counts the members of an expression.
@@ -192,6 +188,13 @@ func (n *snapshot) attribute(name string) (*schema.Attribute, error) {
 
 // field finds an attribute, be it computed, by name.
 func (n *snapshot) field(name string, env query.Env) (query.Field, error) {
+	if n.isLent(name) {
+		v, err := n.db.compiler.Value(&schema.Computed{Name: name, Text: name}, n.s.catalog(), env)
+		if err != nil {
+			return query.Field{}, err
+		}
+		return fieldOf(n.s.Schema, v), nil
+	}
 	if n.s.Schema.LookupComputed(name) == nil {
 		a, err := n.attribute(name)
 		if err != nil {
@@ -232,17 +235,16 @@ func (n *snapshot) Members(ctx context.Context, expr string, o *query.MembersOpt
 		return query.Members{}, err
 	}
 	defer release()
-	return n.list(q, o, func(fields []query.Field, order *query.Field, o query.MembersOptions) (query.Members, error) {
+	return n.list(ctx, q, o, func(fields []query.Field, order *query.Field, o query.MembersOptions) (query.Members, error) {
 		return query.MembersOf(ctx, q.view, q.p, fields, order, o, n.use)
 	})
 }
 
 // list resolves the names of a listing's options and makes the listing.
-func (n *snapshot) list(q *question, o *query.MembersOptions, list func(fields []query.Field, order *query.Field, o query.MembersOptions) (query.Members, error)) (query.Members, error) {
-	env := query.Env{Now: q.options.Now}
+func (n *snapshot) list(ctx context.Context, q *question, o *query.MembersOptions, list func(fields []query.Field, order *query.Field, o query.MembersOptions) (query.Members, error)) (query.Members, error) {
 	fields := make([]query.Field, len(o.Attributes))
 	for i, name := range o.Attributes {
-		f, err := n.field(name, env)
+		f, err := n.field(name, q.env())
 		if err != nil {
 			return query.Members{}, err
 		}
@@ -251,13 +253,15 @@ func (n *snapshot) list(q *question, o *query.MembersOptions, list func(fields [
 	var order *query.Field
 	shown := fields
 	if o.OrderBy != "" {
-		f, err := n.field(o.OrderBy, env)
+		f, err := n.field(o.OrderBy, q.env())
 		if err != nil {
 			return query.Members{}, err
 		}
 		order, shown = &f, append(slices.Clone(fields), f)
 	}
-	q.alsoCurrent(n.current(&o.Options, query.UsesOfFields(shown...)))
+	if err := q.uses(ctx, query.UsesOfFields(shown...)); err != nil {
+		return query.Members{}, err
+	}
 	options := *o
 	options.Options = q.options
 	m, err := list(fields, order, options)
@@ -278,11 +282,13 @@ func (n *snapshot) Breakdown(ctx context.Context, expr, attribute string, o *que
 		return query.Breakdown{}, err
 	}
 	defer release()
-	by, err := n.field(attribute, query.Env{Now: q.options.Now})
+	by, err := n.field(attribute, q.env())
 	if err != nil {
 		return query.Breakdown{}, err
 	}
-	q.alsoCurrent(n.current(&o.Options, query.UsesOfFields(by)))
+	if err := q.uses(ctx, query.UsesOfFields(by)); err != nil {
+		return query.Breakdown{}, err
+	}
 	options := *o
 	options.Options = q.options
 	b, err := query.BreakdownOf(ctx, q.view, q.p, by, options)
@@ -299,6 +305,7 @@ func (n *snapshot) Plan(ctx context.Context, expr string, o *query.Options) (que
 	defer release()
 	p, err := query.PlanOf(ctx, q.view, q.p, q.options)
 	q.fill(&p.Answer)
+	p.Lent = q.lent
 	return p, err
 }
 
@@ -377,12 +384,12 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	if o == nil {
 		o = &query.ProfileOptions{}
 	}
-	start, v := time.Now(), n.view(&o.Options)
+	start, r := time.Now(), n.read(&o.Options)
 	ordinal, err := n.ordinal(ctx, attribute, value)
 	if err != nil {
 		return query.Profile{}, err
 	}
-	p, lists, err := query.ProfileOf(ctx, v, ordinal)
+	p, lists, err := query.ProfileOf(ctx, r.view, ordinal)
 	if err != nil {
 		return p, err
 	}
@@ -392,16 +399,21 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 		}
 	}
 	slices.Sort(p.Lists)
-	p.Position, p.Now = n.s.pos, n.db.now(&o.Options)
-	p.Current = n.currentOf(&o.Options, &p)
-	env := query.Env{Now: p.Now}
-	who := query.NewPerson(v, &p, lists, env)
-	if p.Segments, err = n.segmentsOf(ctx, who, env); err != nil {
+	p.Position, p.Now = n.s.pos, r.options.Now
+	r.note(n.currentOf(&o.Options, &p))
+	who := query.NewPerson(r.view, &p, lists, r.env())
+	if p.Segments, err = n.segmentsOf(ctx, r, who); err != nil {
 		return p, err
 	}
-	if p.Computed, err = n.computedOf(ctx, who, env); err != nil {
+	if p.Computed, err = n.computedOf(ctx, r, who); err != nil {
 		return p, err
 	}
+	if o.Lent {
+		if p.Lent, err = n.lentTo(ctx, r, who); err != nil {
+			return p, err
+		}
+	}
+	p.Current = r.current
 	if o.Lifetime {
 		if p.Lifetime, err = n.lifetime(ctx, who); err != nil {
 			return p, err
@@ -413,18 +425,24 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	}
 	p.Events = recent.Events
 	p.BytesRead += recent.BytesRead
+	for i := range r.lent {
+		p.BytesRead += r.lent[i].BytesRead
+	}
 	p.Elapsed = time.Since(start)
 	return p, nil
 }
 
 // computedOf works out the computed attributes of a profile.
-func (n *snapshot) computedOf(ctx context.Context, who *query.Person, env query.Env) ([]query.AttributeValue, error) {
-	all, err := n.db.compileComputed(n.s, env)
+func (n *snapshot) computedOf(ctx context.Context, r *reading, who *query.Person) ([]query.AttributeValue, error) {
+	all, err := n.db.compileComputed(n.s, r.env())
 	if err != nil {
 		return nil, err
 	}
 	var out []query.AttributeValue
 	for _, c := range all {
+		if err := r.usesOf(ctx, who, query.UsesOfFields(query.Field{Formula: &c.Formula})); err != nil {
+			return nil, err
+		}
 		v, err := who.Work(ctx, &c.Formula)
 		if err != nil {
 			return nil, fmt.Errorf("computed attribute %q: %w", c.Attribute.Name, err)
@@ -437,8 +455,8 @@ func (n *snapshot) computedOf(ctx context.Context, who *query.Person, env query.
 }
 
 // segmentsOf names the saved segments that a profile is in.
-func (n *snapshot) segmentsOf(ctx context.Context, who *query.Person, env query.Env) ([]string, error) {
-	plans, err := n.db.compileSegments(n.s, env)
+func (n *snapshot) segmentsOf(ctx context.Context, r *reading, who *query.Person) ([]string, error) {
+	plans, err := n.db.compileSegments(n.s, r.env())
 	if err != nil {
 		return nil, err
 	}
@@ -448,7 +466,10 @@ func (n *snapshot) segmentsOf(ctx context.Context, who *query.Person, env query.
 		var t query.Truth
 		if p.expr.ReadsNow {
 			var expr *syntax.Expr
-			if expr, err = n.db.compiler.At(p.expr, n.s.catalog(), env); err == nil {
+			if expr, err = n.db.compiler.At(p.expr, n.s.catalog(), r.env()); err == nil {
+				err = r.usesOf(ctx, who, query.UsesOf(expr.Root))
+			}
+			if err == nil {
 				t, err = who.Is(ctx, expr.Root)
 			}
 		} else {

@@ -17,15 +17,16 @@ import (
 // DB.publishing. Most of it is shared with the state before.
 type state struct {
 	view.State
-	ids      *base.IDs // of events
-	pos      query.Position
-	chain    [16]byte
-	segments map[string]*segment
-	lists    map[string]*list
-	deleted  uint64 // deletions of profiles since the store was opened
-	names    uint64 // changes with schema, segments and lists: what compiled texts depend on
-	badRows  quarantineRange
-	era      *era
+	ids         *base.IDs // of events
+	pos         query.Position
+	chain       [16]byte
+	segments    map[string]*segment
+	lists       map[string]*list
+	definitions map[string]*definition // by the call that names them: rfm("orders")
+	deleted     uint64                 // deletions of profiles since the store was opened
+	names       uint64                 // changes with schema, segments and lists: what compiled texts depend on
+	badRows     quarantineRange
+	era         *era
 }
 
 // segment is a saved segment.

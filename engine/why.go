@@ -36,6 +36,7 @@ func (n *snapshot) Why(ctx context.Context, key, expr string, o *query.WhyOption
 		return query.Why{}, err
 	}
 	out := query.Why{Key: p.Key, Ordinal: q.ordinal, Answer: query.Answer{Position: n.s.pos, Now: q.env.Now, Current: n.current(&o.Options, q.expr.Reads())}}
+	out.Current = union(out.Current, q.in.current)
 	parts, err := n.db.compiler.Parts(q.expr, n.s.catalog(), q.env)
 	if err != nil {
 		return out, err
@@ -64,6 +65,7 @@ type whyQuestion struct {
 	read    uint64 // by the persons before who
 
 	env  query.Env
+	in   *reading
 	expr *syntax.Expr
 	who  *query.Person
 }
@@ -74,11 +76,12 @@ func (q *whyQuestion) move(ctx context.Context, now time.Time) (p query.Profile,
 	if q.expr, err = q.n.db.compile(q.text, q.n.s, q.env); err != nil {
 		return p, err
 	}
-	v := q.n.view(nil)
+	var o *query.Options
 	if q.past {
-		v = q.n.view(&query.Options{Now: now})
+		o = &query.Options{Now: now}
 	}
-	p, lists, err := query.ProfileOf(ctx, v, q.ordinal)
+	q.in = q.n.readAt(o, now)
+	p, lists, err := query.ProfileOf(ctx, q.in.view, q.ordinal)
 	if err != nil {
 		return p, err
 	}
@@ -86,8 +89,8 @@ func (q *whyQuestion) move(ctx context.Context, now time.Time) (p query.Profile,
 		q.read += q.who.BytesRead()
 	}
 	q.read += p.BytesRead
-	q.who = query.NewPerson(v, &p, lists, q.env)
-	return p, nil
+	q.who = query.NewPerson(q.in.view, &p, lists, q.env)
+	return p, q.in.usesOf(ctx, q.who, q.expr.Reads())
 }
 
 // part evaluates a part and all parts of it.

@@ -58,18 +58,19 @@ type writer struct {
 
 // ahead is the state as the group in the making leaves it; see state.
 type ahead struct {
-	seed     uint64
-	schema   *schema.Schema
-	dicts    map[schema.AttrID]*dict.Dict
-	segments map[string]*segment
-	lists    map[string]*list
-	badRows  quarantineRange
-	end      uint32
-	pos      query.Position
-	received int64
-	chain    [16]byte
-	names    uint64
-	deleted  uint64
+	seed        uint64
+	schema      *schema.Schema
+	dicts       map[schema.AttrID]*dict.Dict
+	segments    map[string]*segment
+	lists       map[string]*list
+	definitions map[string]*definition
+	badRows     quarantineRange
+	end         uint32
+	pos         query.Position
+	received    int64
+	chain       [16]byte
+	names       uint64
+	deleted     uint64
 }
 
 // request is one batch on its way through the writer.
@@ -158,7 +159,7 @@ func (w *writer) apply(r *request, kb *kv.Batch) bool {
 	r.result.Position = w.pos
 	w.persist(d, r, kb)
 	w.append(&d.out.outcome)
-	if m := &d.out.meta; m.schema != nil || m.segments != nil || m.lists != nil {
+	if m := &d.out.meta; m.schema != nil || m.segments != nil || m.lists != nil || m.definitions != nil {
 		w.names++
 	}
 	w.dropped = append(w.dropped, d.out.meta.dropped...)
@@ -198,6 +199,10 @@ func (d *decider) decide(b *batch.Decoded) error {
 			err = d.saveSegment(op)
 		case batch.OpSegmentDrop:
 			err = d.dropSegment(op)
+		case batch.OpDefinitionSave:
+			err = d.saveDefinition(op)
+		case batch.OpDefinitionDrop:
+			err = d.dropDefinition(op)
 		case batch.OpListPut, batch.OpListAdd, batch.OpListRemove:
 			err = d.list(op)
 		case batch.OpListNote:
@@ -221,17 +226,18 @@ func (d *decider) decide(b *batch.Decoded) error {
 
 // savepoint is what a refused batch must not have changed.
 type savepoint struct {
-	schema   *schema.Schema
-	segments map[string]*segment
-	lists    map[string]*list
-	end      uint32
-	dicts    map[schema.AttrID]*dict.Dict
-	indexes  map[schema.AttrID]*view.Index
-	units    map[schema.AttrID][]*base.Unit
+	schema      *schema.Schema
+	segments    map[string]*segment
+	lists       map[string]*list
+	definitions map[string]*definition
+	end         uint32
+	dicts       map[schema.AttrID]*dict.Dict
+	indexes     map[schema.AttrID]*view.Index
+	units       map[schema.AttrID][]*base.Unit
 }
 
 func (w *writer) save() savepoint {
-	return savepoint{w.schema, w.segments, w.lists, w.end, w.dicts, w.reading.Indexes, w.reading.Units}
+	return savepoint{w.schema, w.segments, w.lists, w.definitions, w.end, w.dicts, w.reading.Indexes, w.reading.Units}
 }
 
 func (d *decider) rollback(s savepoint) {
@@ -240,15 +246,17 @@ func (d *decider) rollback(s savepoint) {
 		w.dicts[d.added[i].attr].Truncate(int(d.added[i].code))
 	}
 	w.ids.unclaim(d.out.outcome.Claims)
-	w.segments, w.lists, w.end = s.segments, s.lists, s.end
+	w.segments, w.lists, w.definitions, w.end = s.segments, s.lists, s.definitions, s.end
 	w.schema, w.dicts = s.schema, s.dicts
 	w.reading.Schema, w.reading.Dicts, w.reading.Indexes, w.reading.Units = s.schema, s.dicts, s.indexes, s.units
 	w.cursor.Reset(&w.reading)
 	d.discard()
 }
 
-// adopt makes a schema the writer's. Attributes that are new get their dictionaries.
+// adopt makes a schema the writer's, with what definitions lend. Attributes that are new get
+// their dictionaries.
 func (w *writer) adopt(s *schema.Schema) {
+	s = s.Lend(lentBy(w.definitions))
 	w.schema = s
 	w.reading.Schema = s
 	dicts := w.dicts
@@ -364,7 +372,7 @@ func (w *writer) publication() func() {
 		s.Schema, s.Dicts, s.End = now.schema, now.dicts, now.end
 		s.pos, s.Received, s.chain, s.names = now.pos, now.received, now.chain, now.names
 		s.deleted = now.deleted
-		s.segments, s.lists, s.badRows = now.segments, now.lists, now.badRows
+		s.segments, s.lists, s.definitions, s.badRows = now.segments, now.lists, now.definitions, now.badRows
 		for id, x := range indexes {
 			if s.Indexes[id] == nil && now.has(id) {
 				s.Indexes = cloned(s.Indexes)

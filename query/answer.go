@@ -89,6 +89,7 @@ type Profile struct {
 	Ordinal  uint32
 	Values   []AttributeValue // absent ones are left out
 	Computed []AttributeValue // of the computed attributes, at Now; absent ones are left out
+	Lent     []AttributeValue // if it was asked for: what definitions of analyses say of the customer; absent ones are left out
 	Lists    []string
 	Segments []string        // the saved segments the profile is in, by name
 	Events   []TimelineEvent // the last ones up to now, the newest first

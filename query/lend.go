@@ -1,6 +1,10 @@
 package query
 
-import "github.com/kantadb/kanta/index/bitmap"
+import (
+	"time"
+
+	"github.com/kantadb/kanta/index/bitmap"
+)
 
 // What an analysis lends to expressions is a column of each person that it works out for
 // everybody at once: rfm("orders").segment. A definition, an analysis with its arguments
@@ -22,6 +26,14 @@ type LentValues struct {
 	chunks [][]uint8           // by ordinal: 0 none, else the number, or the text's code plus 1; nil: nobody of the chunk has one
 	counts [MaxLent + 1]uint64 // how many have each byte; none is not counted
 	people uint64
+}
+
+// LentCost is what it took to work out what a definition lends.
+type LentCost struct {
+	Name      string // as expressions call it: rfm("orders")
+	People    uint64 // who has what is lent
+	BytesRead uint64
+	Elapsed   time.Duration
 }
 
 // NewLentValues returns the values of a field of nobody, for so many chunks of people.

@@ -11,6 +11,7 @@ import (
 type ProfileOptions struct {
 	Options
 	Lifetime bool // what all events come to; it reads them all
+	Lent     bool // what definitions of analyses say of the customer; each is run for everybody
 	Events   int  // how many of the last events; 0: RecentEvents, less: none
 }
 

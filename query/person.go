@@ -46,6 +46,26 @@ func NewPerson(view View, p *Profile, lists []uint32, env Env) *Person {
 	return one
 }
 
+// Learn adds what analyses lend of the person, which the view must have.
+func (p *Person) Learn(lent []schema.AttrID) error {
+	cur := p.view.Cursor()
+	defer cur.Close()
+	for _, id := range lent {
+		at, known := slices.BinarySearchFunc(p.values, id, func(v personValue, id schema.AttrID) int { return cmp.Compare(v.attr, id) })
+		a := p.view.Schema().ByID(id)
+		if known || a == nil {
+			continue
+		}
+		var v [1]schema.Value
+		r := valueReader{view: p.view, attr: *a}
+		if err := r.read(cur, int(p.ordinal>>bitmap.ChunkBits), []uint16{uint16(p.ordinal)}, v[:], 1); err != nil {
+			return err
+		}
+		p.values = slices.Insert(p.values, at, personValue{id, v[0]})
+	}
+	return nil
+}
+
 // value returns the value of an attribute, which is absent if there is none.
 func (p *Person) value(id schema.AttrID) *schema.Value {
 	lo, hi := 0, len(p.values) // the first that is not before id

@@ -98,6 +98,8 @@ func named(s *schema.Schema, id schema.AttrID) string {
 	switch {
 	case err != nil:
 		return fmt.Sprintf("attribute %d", id)
+	case id >= schema.FirstLent:
+		return a.Name
 	case !bare(a.Name):
 		return of + "[" + strconv.Quote(a.Name) + "]"
 	case of == "p":

@@ -51,6 +51,7 @@ type PlanNode struct {
 type Plan struct {
 	Root  PlanNode
 	Count uint64
+	Lent  []LentCost // what analyses lend to it, and were run for
 	Answer
 }
 

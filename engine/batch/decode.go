@@ -137,6 +137,8 @@ func (d *Decoder) op(r *reader, code OpCode) {
 		op.Keys = d.keys(r, r.count(2))
 	case OpListNote:
 		op.Name, op.Text = r.name(), r.note()
+	case OpDefinitionSave, OpDefinitionDrop:
+		op.Definition = r.definition(code == OpDefinitionSave)
 	case OpQuarantined:
 		op.Name = r.optional()
 		op.Bad = r.badRows()

@@ -43,6 +43,8 @@ type Op struct {
 	Change   schema.Change // schema change
 	Bad      []BadRow      // quarantined
 	Lines    []LineRun     // origin: they have as many rows as the next op, an upsert or events
+
+	Definition *Definition // definition save, and its Analysis and Name of definition drop
 }
 
 // LineRun is rows of an op that stand on consecutive lines of their source.

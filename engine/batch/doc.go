@@ -50,6 +50,14 @@
 //	21    list note       string name, string text of at most 4 KiB, UTF-8: where the list comes
 //	                      from, such as a cell of an analysis. A list put takes it away
 //
+//	22    definition save an analysis that is saved under a name, so that expressions can name
+//	                      what it lends them; at most 16 KiB: strings analysis, name, who (an
+//	                      expression, "" for everybody), uvarint n, n times (string parameter,
+//	                      uvarint k, at least 1, k strings, its texts), the parameters ascending
+//	                      by their bytes; UTF-8. The texts are kept as they were given: a
+//	                      parameter that is not among them has its default
+//	23    definition drop strings analysis, name
+//
 //	string list: the n lengths as uvarints, then the bytes of all
 //
 //	block
@@ -147,4 +155,19 @@
 //	03 02 6f 31  3 bytes: "o1"
 //	06 61 6d 6f 75 6e 74 01 04 02 01 01 04  "amount": set, decimal, scale 2, ordered; row 2
 //	03 9e 1f 00  3 bytes: 1999 and no more
+//
+// # Worked example of a definition
+//
+// No source. The analysis rfm, of whom vip is true, with the event buy and 3 bins, is saved as
+// "orders"; "old" is dropped.
+//
+//	4b 4e 54 42 01 00 00 00  magic, version 1, no codec, not strict
+//	33 00 00 00 33 00 00 00  51 bytes raw, 51 stored
+//	a2 d9 49 c4 38 50 c0 1c  checksums of the payload and of the header
+//	00 00 00 02  no source, 2 ops
+//	16 23 03 72 66 6d 06 6f 72 64 65 72 73  a definition save of 35 bytes: "rfm", "orders"
+//	03 76 69 70 02  of "vip", 2 parameters
+//	04 62 69 6e 73 01 01 33  "bins": 1 text, "3"
+//	05 65 76 65 6e 74 01 03 62 75 79  "event": 1 text, "buy"
+//	17 08 03 72 66 6d 03 6f 6c 64  a definition drop of 8 bytes: "rfm", "old"
 package batch

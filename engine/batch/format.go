@@ -41,6 +41,9 @@ const (
 	OpEvents       OpCode = 12
 	OpOrigin       OpCode = 20
 	OpListNote     OpCode = 21
+
+	OpDefinitionSave OpCode = 22
+	OpDefinitionDrop OpCode = 23
 )
 
 // Verb says what a column of an upsert does with its cells, or what a column of events is.

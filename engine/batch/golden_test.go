@@ -61,6 +61,19 @@ func exampleEvents(t testing.TB) (Batch, plainBatch) {
 	return enc, plainBatch{ops: []plainOp{{code: OpEvents, rows: []plainRow{row("ann", "view", start), row("bob", "view", start+1500), buy}}}}
 }
 
+// exampleDefinition is the third batch of the package comment.
+func exampleDefinition(t testing.TB) (Batch, plainBatch) {
+	b := New()
+	d := Definition{Analysis: "rfm", Name: "orders", Who: "vip", Arguments: query.Arguments{"event": {"buy"}, "bins": {"3"}}}
+	b.SaveDefinition(&d)
+	b.DropDefinition("rfm", "old")
+	enc, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return enc, plainBatch{ops: []plainOp{{code: OpDefinitionSave, definition: &d}, {code: OpDefinitionDrop, definition: &Definition{Analysis: "rfm", Name: "old"}}}}
+}
+
 // docBytes returns the bytes of an example in doc.go, the lines with a tab behind its
 // heading: hexadecimal pairs up to two spaces.
 func docBytes(t testing.TB, heading string) Batch {
@@ -87,7 +100,7 @@ func docBytes(t testing.TB, heading string) Batch {
 }
 
 func TestGolden(t *testing.T) {
-	for heading, example := range map[string]func(testing.TB) (Batch, plainBatch){"Worked example": example, "Worked example of events": exampleEvents} {
+	for heading, example := range map[string]func(testing.TB) (Batch, plainBatch){"Worked example": example, "Worked example of events": exampleEvents, "Worked example of a definition": exampleDefinition} {
 		doc := docBytes(t, heading)
 		enc, want := example(t)
 		if !bytes.Equal(doc, enc) {
@@ -132,7 +145,7 @@ func TestNewerVersion(t *testing.T) {
 		t.Errorf("version 0: %v", err)
 	}
 	b := New()
-	b.appendOp(OpListNote+1, nil, 0)
+	b.appendOp(OpDefinitionDrop+1, nil, 0)
 	newer, err := b.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +158,7 @@ func TestNewerVersion(t *testing.T) {
 // TestDamage changes each byte and cuts at each length: always corrupt, but for the
 // version byte.
 func TestDamage(t *testing.T) {
-	for _, example := range []func(testing.TB) (Batch, plainBatch){example, exampleEvents} {
+	for _, example := range []func(testing.TB) (Batch, plainBatch){example, exampleEvents, exampleDefinition} {
 		enc, _ := example(t)
 		damage(t, enc)
 	}
@@ -229,6 +242,29 @@ func TestForged(t *testing.T) {
 	} {
 		if _, err := Decode(payload(p...)); code(err) != query.CodeCorrupt {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	definition := func(body ...byte) Batch {
+		body = append([]byte{1, 'r', 1, 'n', 0}, body...)
+		return payload(append([]byte{0, 0, 0, 1, 22, byte(len(body))}, body...)...)
+	}
+	if d, err := Decode(definition(2, 1, 'a', 1, 0, 1, 'b', 2, 1, 'x', 1, 'y')); err != nil || len(d.Ops[0].Definition.Arguments["b"]) != 2 {
+		t.Errorf("the good definition: %v, %v", d, err)
+	}
+	for name, b := range map[string]Batch{
+		"no texts":       definition(1, 1, 'a', 0),
+		"no name":        definition(1, 0, 1, 1, 'x'),
+		"descending":     definition(2, 1, 'b', 1, 0, 1, 'a', 1, 0),
+		"twice":          definition(2, 1, 'a', 1, 0, 1, 'a', 1, 0),
+		"not UTF-8":      definition(1, 1, 'a', 1, 1, 0xff),
+		"too many":       definition(0xff, 1, 1, 'a', 1, 0),
+		"too many texts": definition(1, 1, 'a', 0xff, 1, 0),
+		"trailing bytes": definition(0, 9),
+		"drop with more": payload(0, 0, 0, 1, 23, 5, 1, 'r', 1, 'n', 0),
+		"drop unnamed":   payload(0, 0, 0, 1, 23, 3, 1, 'r', 0),
+	} {
+		if _, err := Decode(b); code(err) != query.CodeCorrupt {
+			t.Errorf("definition, %s: %v", name, err)
 		}
 	}
 	row := []byte{1, 4, 1, 1, 'k', 0} // an upsert of one row without columns
@@ -514,6 +550,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(enc[headerSize:]), true)
 	events, _ := exampleEvents(f)
 	f.Add([]byte(events[headerSize:]), true)
+	definition, _ := exampleDefinition(f)
+	f.Add([]byte(definition[headerSize:]), true)
 	b := New()
 	for i := range 300 {
 		b.Upsert(strings.Repeat("k", 1+i%5)).Set("s", schema.StringValue(strings.Repeat("v", i%7))).Set("i", schema.SetValue("a", strings.Repeat("b", i%3))).

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
 )
 
 // The reference: a batch as plain Go values, one row after the other.
@@ -30,6 +31,7 @@ type (
 		rows       []plainRow
 		change     schema.Change
 		bad        []BadRow
+		definition *Definition
 	}
 	plainRow struct {
 		key   string
@@ -88,7 +90,7 @@ func plain(t testing.TB, d *Decoded) plainBatch {
 			origin = op
 			continue
 		}
-		q := plainOp{code: op.Code, name: op.Name, text: op.Text, change: op.Change, bad: op.Bad}
+		q := plainOp{code: op.Code, name: op.Name, text: op.Text, change: op.Change, bad: op.Bad, definition: op.Definition}
 		for k := range op.Keys.Len() {
 			q.keys = append(q.keys, string(op.Keys.At(k)))
 		}
@@ -454,11 +456,24 @@ func (m *maker) tick() {
 	m.want.ops = append(m.want.ops, plainOp{code: OpTick})
 }
 
+// definition makes a definition of an analysis; its texts are kept as they are.
+func (m *maker) definition(name string) *Definition {
+	text := func() string { return strings.ToValidUTF8(m.word(), "\ufffd") }
+	d := &Definition{Analysis: "rfm", Name: name, Who: text(), Arguments: query.Arguments{}}
+	for i := range m.rnd.IntN(4) {
+		parameter := fmt.Sprint("p", i, text())
+		for range 1 + m.rnd.IntN(3) {
+			d.Arguments[parameter] = append(d.Arguments[parameter], text())
+		}
+	}
+	return d
+}
+
 // other adds an op that is no upsert.
 func (m *maker) other() {
 	op := plainOp{code: OpCode(2 + m.rnd.IntN(10))} // delete to tick
 	if m.rnd.IntN(10) == 0 {
-		op.code = OpListNote
+		op.code = []OpCode{OpListNote, OpDefinitionSave, OpDefinitionDrop}[m.rnd.IntN(3)]
 	}
 	name := []string{"vip", "A\u030a", "one two"}[m.rnd.IntN(3)]
 	keys := m.keys()
@@ -488,6 +503,14 @@ func (m *maker) other() {
 	case OpListNote:
 		op.text = strings.ToValidUTF8(m.word(), "\ufffd")
 		m.b.ListNote(name, op.text)
+	case OpDefinitionSave:
+		op.definition = m.definition(norm.NFC.String(name))
+		loose := *op.definition
+		loose.Name = name
+		m.b.SaveDefinition(&loose)
+	case OpDefinitionDrop:
+		op.definition = &Definition{Analysis: "rfm", Name: norm.NFC.String(name)}
+		m.b.DropDefinition("rfm", name)
 	case OpQuarantined:
 		op.name = "file.csv"
 		for range 1 + m.rnd.IntN(3) {
@@ -498,7 +521,7 @@ func (m *maker) other() {
 	case OpTick:
 		m.b.Tick()
 	}
-	if op.code != OpTick && op.code != OpDelete && op.code != OpSchemaChange && op.code != OpQuarantined {
+	if op.code != OpTick && op.code != OpDelete && op.code != OpSchemaChange && op.code != OpQuarantined && op.definition == nil {
 		op.name = norm.NFC.String(name)
 	}
 	if op.code == OpDelete || op.code >= OpListPut && op.code <= OpListRemove {

@@ -44,6 +44,9 @@ func (l *Lent) Lookup(field string) *Attribute {
 // from what is saved beside it. An id follows from the name, so that it stays that of the
 // field while others come and go.
 func (s *Schema) Lend(lent []Lent) *Schema {
+	if len(lent) == 0 && len(s.Lent) == 0 {
+		return s
+	}
 	out := *s
 	out.Lent, out.lentByID = nil, nil
 	for _, l := range lent {

@@ -66,9 +66,10 @@ type Compiler struct {
 	env  atomic.Pointer[environment]
 }
 
-// NewCompiler returns a compiler.
-func NewCompiler() *Compiler {
-	b, err := newBase()
+// NewCompiler returns a compiler. Lenders are the analyses that lend to expressions, such as
+// rfm; what they lend stands in the schema.
+func NewCompiler(lenders ...string) *Compiler {
+	b, err := newBase(lenders...)
 	return &Compiler{base: b, err: err}
 }
 

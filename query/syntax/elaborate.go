@@ -300,6 +300,10 @@ func (l *elaborator) part(e, of ast.Expr, name string, dotted, test bool) (ast.E
 			return out, t, true
 		}
 	}
+	if l.isLender(of) {
+		out, t := l.lent(e, of, name, test)
+		return out, t, true
+	}
 	if !l.isEvent(of) {
 		return nil, info{}, false
 	}
@@ -365,6 +369,10 @@ func (l *elaborator) call(e ast.Expr) (ast.Expr, info) {
 		if out, t, ok := l.part(e, of, name, false, false); ok {
 			return out, t
 		}
+	}
+	if l.isLender(e) {
+		l.onlyFields(e)
+		return e, info{}
 	}
 	if !l.known(e, c) {
 		return e, info{}

@@ -43,17 +43,19 @@ func eventType(id schema.EventID) *cel.Type {
 // immutable and safe for concurrent use.
 type environment struct {
 	schema  *schema.Schema
+	lent    map[string]*schema.Attribute // by name
 	cel     *cel.Env
 	checker *checker.Env
 }
 
 // base is what does not depend on the schema.
 type base struct {
-	parser *parser.Parser
-	zones  *zones
+	parser  *parser.Parser
+	zones   *zones
+	lenders []string // the analyses that lend
 }
 
-func newBase() (*base, error) {
+func newBase(lenders ...string) (*base, error) {
 	p, err := parser.NewParser(
 		// The Pratt parser is nine times faster than the ANTLR one and reads the same
 		// language; a test runs both over the same texts.
@@ -68,7 +70,7 @@ func newBase() (*base, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &base{parser: p, zones: new(zones)}, nil
+	return &base{parser: p, zones: new(zones), lenders: lenders}, nil
 }
 
 // expandHas makes a presence test of has(p.x) and has(x); in that of has(p["any name"]),
@@ -127,7 +129,14 @@ func newEnvironment(b *base, s *schema.Schema) (*environment, error) {
 			return nil, err
 		}
 	}
-	return &environment{schema: s, cel: c, checker: chk}, nil
+	e := &environment{schema: s, lent: map[string]*schema.Attribute{}, cel: c, checker: chk}
+	for i := range s.Lent {
+		for j := range s.Lent[i].Fields {
+			a := &s.Lent[i].Fields[j].Attribute
+			e.lent[a.Name] = a
+		}
+	}
+	return e, nil
 }
 
 // functions declares what Kanta adds to CEL's standard library.
@@ -234,6 +243,11 @@ func newProvider(reg *types.Registry, s *schema.Schema) *provider {
 	for i := range s.Attributes {
 		a := &s.Attributes[i]
 		profile[a.Name] = field(a.Kind, func(of any) schema.Value { return of.(*row).values(a.ID) })
+	}
+	for i := range s.Lent {
+		for _, f := range s.Lent[i].Fields {
+			profile[lentMark+f.Name] = field(f.Kind, func(of any) schema.Value { return of.(*row).values(f.ID) })
+		}
 	}
 	for i := range s.Events {
 		v := &s.Events[i]

@@ -142,6 +142,9 @@ func (v *momentVisitor) visit(e ast.Expr) error {
 	case ast.ListKind:
 		return v.all(e.AsList().Elements()...)
 	case ast.SelectKind:
+		if isLent(e.AsSelect().FieldName()) { // it moves with everybody else's events
+			return v.underivable(e)
+		}
 		if isIdent(e.AsSelect().Operand(), "ev") {
 			return v.events(v.expr.env.schema.LookupEvent(e.AsSelect().FieldName()))
 		}

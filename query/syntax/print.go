@@ -173,7 +173,7 @@ func (p *printer) name(id schema.AttrID) string {
 		return "the lists"
 	case a == nil:
 		return "key"
-	case Bare(a.Name):
+	case Bare(a.Name), id >= schema.FirstLent:
 		return a.Name
 	case p.schema.ByID(id) == nil:
 		return "e[" + strconv.Quote(a.Name) + "]"

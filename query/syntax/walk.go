@@ -72,7 +72,7 @@ func (w *walker) field(s ast.SelectExpr) *schema.Attribute {
 	of := s.Operand()
 	switch {
 	case w.event == nil && isIdent(of, "p"):
-		return w.expr.env.schema.Lookup(s.FieldName())
+		return w.expr.env.attribute(s.FieldName())
 	case w.event == nil || !isIdent(of, itemVar) && of.ID() != w.item:
 		return nil
 	}
@@ -401,7 +401,7 @@ func (e *Expr) reads(part ast.Expr) (attrs []schema.AttrID, events []schema.Even
 	ast.PreOrderVisit(part, ast.NewExprVisitor(func(n ast.Expr) {
 		switch {
 		case n.Kind() == ast.SelectKind && isIdent(n.AsSelect().Operand(), "p"):
-			attrs = append(attrs, e.env.schema.Lookup(n.AsSelect().FieldName()).ID)
+			attrs = append(attrs, e.env.attribute(n.AsSelect().FieldName()).ID)
 		case n.Kind() == ast.SelectKind && isIdent(n.AsSelect().Operand(), "ev"):
 			events = append(events, e.env.schema.LookupEvent(n.AsSelect().FieldName()).ID)
 		case n.Kind() == ast.CallKind && n.AsCall().FunctionName() == fnList:

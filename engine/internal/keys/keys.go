@@ -14,6 +14,7 @@
 //	0x08    name                                     saved segment, sealed
 //	0x09    name                                     list, sealed
 //	0x0A    sequence 8                               quarantined row, sealed
+//	0x0B    analysis, 0x00, name                     definition of an analysis, sealed
 //	0x10    attr 4, shard 4, ^generation 8, kind 1, row 4   base, see below
 //	0x11    attr 4, ^generation 8, kind 1, page 4    key table of an attribute
 //	0x20    event 4, shard 4, ^generation 8          manifest of an event type's parts, sealed
@@ -32,7 +33,10 @@
 // 1970 plus 2^31 in 4 bytes, and its days in 1.
 package keys
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"strings"
+)
 
 // Kind says what a row of a base unit is.
 type Kind uint8
@@ -62,6 +66,7 @@ const (
 	pSegment    = 0x08
 	pList       = 0x09
 	pQuarantine = 0x0A
+	pDefinition = 0x0B
 	pBase       = 0x10
 	pTable      = 0x11
 	pActs       = 0x20
@@ -171,6 +176,22 @@ func List(name string) []byte { return append([]byte{pList}, name...) }
 
 // Lists spans the lists.
 func Lists() Span { return prefixSpan(pList) }
+
+// Definition is the key of a definition. Names have no control characters.
+func Definition(analysis, name string) []byte {
+	return append(append([]byte{pDefinition}, analysis...), "\x00"+name...)
+}
+
+// Definitions spans the definitions.
+func Definitions() Span { return prefixSpan(pDefinition) }
+
+// ParseDefinition is the inverse of [Definition].
+func ParseDefinition(k []byte) (analysis, name string, ok bool) {
+	if len(k) == 0 || k[0] != pDefinition {
+		return "", "", false
+	}
+	return strings.Cut(string(k[1:]), "\x00")
+}
 
 // Name returns the name in a key of a segment or list.
 func Name(k []byte) string { return string(k[1:]) }

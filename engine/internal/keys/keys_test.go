@@ -167,3 +167,19 @@ func TestPrefixes(t *testing.T) {
 		}
 	}
 }
+
+// TestDefinitions: an analysis and a name are told apart, and spans hold nothing else.
+func TestDefinitions(t *testing.T) {
+	for _, d := range [][2]string{{"rfm", "orders"}, {"rfm", ""}, {"rf", "morders"}, {"a", "\u00ff"}} {
+		k := Definition(d[0], d[1])
+		analysis, name, ok := ParseDefinition(k)
+		if !ok || analysis != d[0] || name != d[1] || !Definitions().has(k) || Lists().has(k) || Quarantined(0).has(k) {
+			t.Errorf("%q: %q %q %v", k, analysis, name, ok)
+		}
+	}
+	for _, k := range [][]byte{nil, List("x"), {pDefinition}} {
+		if _, _, ok := ParseDefinition(k); ok || len(k) > 1 && Definitions().has(k) {
+			t.Errorf("%q is a definition", k)
+		}
+	}
+}

@@ -40,6 +40,7 @@ type State struct {
 	Indexes  map[schema.AttrID]*Index
 	Seed     uint64 // of the hashes in the indexes
 	Past     *Past  // what attributes with history are read as; nil: as they are
+	Lent     *Lent  // what analyses lend to those who read it; nil: nothing
 }
 
 // Index finds the ordinals of a string: keys and inline attributes have one.
@@ -101,6 +102,10 @@ func (v View) Chunks() int { return (int(v.S.End) + bitmap.ChunkSize - 1) / bitm
 
 // Code returns the dictionary code of a string.
 func (v View) Code(attr schema.AttrID, s string) (uint32, bool) {
+	if l := v.S.Lent.of(attr); l != nil {
+		i := slices.Index(l.Texts, s)
+		return uint32(i), i >= 0
+	}
 	d := v.S.Dicts[attr]
 	if d == nil {
 		return 0, false
@@ -110,6 +115,9 @@ func (v View) Code(attr schema.AttrID, s string) (uint32, bool) {
 
 // Text returns the string of a dictionary code.
 func (v View) Text(attr schema.AttrID, code uint32) (string, bool) {
+	if l := v.S.Lent.of(attr); l != nil && int(code) < len(l.Texts) {
+		return l.Texts[code], true
+	}
 	d := v.S.Dicts[attr]
 	if d == nil || int(code) >= d.Len() {
 		return "", false
@@ -119,11 +127,15 @@ func (v View) Text(attr schema.AttrID, code uint32) (string, bool) {
 
 // Codes lists a dictionary.
 func (v View) Codes(attr schema.AttrID, f func(code uint32, s string) bool) {
-	if d := v.S.Dicts[attr]; d != nil {
-		for c, s := range d.Strings() {
-			if !f(uint32(c), s) {
-				return
-			}
+	var all []string
+	if l := v.S.Lent.of(attr); l != nil {
+		all = l.Texts
+	} else if d := v.S.Dicts[attr]; d != nil {
+		all = d.Strings()
+	}
+	for c, s := range all {
+		if !f(uint32(c), s) {
+			return
 		}
 	}
 }
@@ -131,6 +143,9 @@ func (v View) Codes(attr schema.AttrID, f func(code uint32, s string) bool) {
 // RowCount returns how many profiles have a code; exact if the head has nothing of the
 // attribute, and it is read as it is.
 func (v View) RowCount(attr schema.AttrID, code uint32) (n uint64, exact bool) {
+	if l := v.S.Lent.of(attr); l != nil {
+		return l.Count(lentCode(code)), true
+	}
 	for _, u := range v.S.Units[attr] {
 		if u != nil {
 			n += uint64(u.Card(code))
@@ -144,6 +159,9 @@ func (v View) RowCount(attr schema.AttrID, code uint32) (n uint64, exact bool) {
 func (v View) ExistsCount(attr schema.AttrID) (n uint64, exact bool) {
 	if attr == schema.KeyAttr {
 		attr = LiveAttr
+	}
+	if l := v.S.Lent.of(attr); l != nil {
+		return l.People(), true
 	}
 	for _, u := range v.S.Units[attr] {
 		if u != nil {
@@ -253,6 +271,9 @@ func corrected(set bitmap.Set, buf *bitmap.Words, patch func(w *bitmap.Words)) b
 
 // Row returns the profiles that have a code.
 func (c *Cursor) Row(attr schema.AttrID, code uint32, chunk int, buf *bitmap.Words) (bitmap.Set, error) {
+	if attr >= schema.FirstLent {
+		return c.lentBetween(attr, lentCode(code), lentCode(code), chunk, buf)
+	}
 	a := c.attr(attr)
 	var set bitmap.Set
 	if u := a.unit(chunk); u != nil {
@@ -284,6 +305,9 @@ func (c *Cursor) count(s bitmap.Set) {
 func (c *Cursor) Exists(attr schema.AttrID, chunk int, buf *bitmap.Words) (bitmap.Set, error) {
 	if attr == schema.KeyAttr {
 		attr = LiveAttr
+	}
+	if attr >= schema.FirstLent {
+		return c.lentBetween(attr, 1, query.MaxLent, chunk, buf)
 	}
 	a := c.attr(attr)
 	var set bitmap.Set
@@ -345,6 +369,9 @@ const probeBelow = 1000
 
 // Range returns the profiles, out of within, whose number lies in [lo, hi].
 func (c *Cursor) Range(attr schema.AttrID, lo, hi int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
+	if attr >= schema.FirstLent {
+		return c.lentRange(attr, lo, hi, chunk, within, buf)
+	}
 	a := c.attr(attr)
 	u := a.unit(chunk)
 	patched, err := c.load(a, chunk, nil)
@@ -391,6 +418,9 @@ func (c *Cursor) probe(u *base.Unit, lo, hi int64, chunk int, within *bitmap.Set
 
 // GatherCodes gathers codes.
 func (c *Cursor) GatherCodes(attr schema.AttrID, chunk int, ords []uint16, dst []uint32) error {
+	if attr >= schema.FirstLent {
+		return c.gatherLent(attr, chunk, ords, func(i int, value uint8) { dst[i] = uint32(value) - 1 }) // of none NoCode
+	}
 	a := c.attr(attr)
 	if u := a.unit(chunk); u != nil {
 		if err := u.GatherCodes(&c.scratch, chunk&chunkMask, ords, dst); err != nil {
@@ -410,6 +440,9 @@ func (c *Cursor) GatherCodes(attr schema.AttrID, chunk int, ords []uint16, dst [
 
 // GatherInts gathers numbers.
 func (c *Cursor) GatherInts(attr schema.AttrID, chunk int, ords []uint16, dst []int64, ok []bool) error {
+	if attr >= schema.FirstLent {
+		return c.gatherLent(attr, chunk, ords, func(i int, value uint8) { dst[i], ok[i] = int64(value), value > 0 })
+	}
 	a := c.attr(attr)
 	if u := a.unit(chunk); u != nil {
 		if err := u.GatherInts(&c.scratch, chunk&chunkMask, ords, dst, ok); err != nil {

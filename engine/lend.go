@@ -1,0 +1,296 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// maxLendings bounds the instants for which a snapshot keeps what analyses lend, 4 bytes a
+// person and definition: a question that compares two instants asks both again and again.
+const maxLendings = 4
+
+// lendings are what analyses lend to a snapshot's questions, by their instant.
+type lendings struct {
+	mu  sync.Mutex
+	all []*lending // the last asked comes last
+}
+
+// lending is what is lent to the questions of one instant. Nothing of it can be stale: the
+// snapshot stands still, and another instant has another one.
+type lending struct {
+	now   int64
+	past  bool // attributes with history are read as they were
+	state view.State
+	mu    sync.Mutex // of loans and columns
+	loans map[string]*loan
+	free  []func()
+	gone  bool // nobody will ask for it again
+}
+
+// loan is what one definition lends.
+type loan struct {
+	turn    chan struct{} // holds one: who works it out
+	done    bool
+	current []string // what it read of the past as it is now
+}
+
+// lending returns what is lent to questions about an instant, with the state that they read.
+func (n *snapshot) lending(s *view.State, now int64, past bool) *lending {
+	n.lendings.mu.Lock()
+	defer n.lendings.mu.Unlock()
+	all := &n.lendings.all
+	for i, l := range *all {
+		if l.now == now && l.past == past {
+			*all = append(slices.Delete(*all, i, i+1), l)
+			return l
+		}
+	}
+	if len(*all) == maxLendings {
+		(*all)[0].forget()
+		*all = slices.Delete(*all, 0, 1)
+	}
+	l := &lending{now: now, past: past, state: *s, loans: map[string]*loan{}}
+	l.state.Lent = new(view.Lent)
+	*all = append(*all, l)
+	return l
+}
+
+func (l *lendings) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, one := range l.all {
+		one.forget()
+	}
+	l.all = nil
+}
+
+// forget gives the memory back to the budget; who still reads it keeps it alive.
+func (l *lending) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, free := range l.free {
+		free()
+	}
+	l.free, l.gone = nil, true
+}
+
+// loan returns the loan of a definition, held by the caller until it gives the turn back.
+func (l *lending) loan(ctx context.Context, key string) (*loan, error) {
+	l.mu.Lock()
+	one := l.loans[key]
+	if one == nil {
+		one = &loan{turn: make(chan struct{}, 1)}
+		l.loans[key] = one
+	}
+	l.mu.Unlock()
+	select {
+	case one.turn <- struct{}{}:
+		return one, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// reading is what a question reads: a state at an instant, and what analyses lend to it.
+type reading struct {
+	n       *snapshot
+	o       *query.Options // as they were asked with
+	options query.Options  // with the instant and how many work
+	view    view.View
+	lending *lending // nil: no definition is saved
+	current []string // names of what was read of the past as it is now
+	lent    []query.LentCost
+}
+
+// read begins to read for a question.
+func (n *snapshot) read(o *query.Options) *reading { return n.readAt(o, n.db.now(o)) }
+
+// readAt is read at an instant that has been told.
+func (n *snapshot) readAt(o *query.Options, now time.Time) *reading {
+	r := &reading{n: n, o: o}
+	if o != nil {
+		r.options = *o
+	}
+	if r.options.Parallelism == 0 {
+		r.options.Parallelism = n.db.opt.Parallelism
+	}
+	r.options.Now = now
+	r.view = n.view(o)
+	if len(n.s.Schema.Lent) > 0 {
+		r.lending = n.lending(r.view.S, r.options.Now.UnixMilli(), r.view.S.Past != nil)
+		r.view = view.View{S: &r.lending.state}
+	}
+	return r
+}
+
+func (r *reading) env() query.Env { return query.Env{Now: r.options.Now} }
+
+// uses sees to it that what analyses lend is there, as far as something reads it, and notes
+// what else it reads of the past as it is now.
+func (r *reading) uses(ctx context.Context, used query.Uses) error {
+	return r.need(ctx, used, nil)
+}
+
+// need is uses within the working out of some definitions.
+func (r *reading) need(ctx context.Context, used query.Uses, within []string) error {
+	r.note(r.n.current(r.o, used))
+	for _, id := range used.Attributes {
+		by := r.view.S.Schema.LentBy(id)
+		if by == nil {
+			continue
+		}
+		key := by.String()
+		if slices.Contains(within, key) {
+			return query.Errorf(query.CodeInternal, "%s needs itself", key)
+		}
+		if err := r.lend(ctx, r.n.s.definitions[key], key, within); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// usesOf is uses of what is asked about one person, who learns what is lent.
+func (r *reading) usesOf(ctx context.Context, who *query.Person, used query.Uses) error {
+	if r.lending == nil {
+		return nil
+	}
+	var lent []schema.AttrID
+	for _, id := range used.Attributes {
+		if id >= schema.FirstLent {
+			lent = append(lent, id)
+		}
+	}
+	used.Attributes, used.Lists = lent, nil // of the rest the caller tells
+	if err := r.uses(ctx, used); err != nil {
+		return err
+	}
+	return who.Learn(lent)
+}
+
+// lentTo returns what all definitions say of a person.
+func (n *snapshot) lentTo(ctx context.Context, r *reading, who *query.Person) (out []query.AttributeValue, err error) {
+	for i := range n.s.Schema.Lent {
+		for _, f := range n.s.Schema.Lent[i].Fields {
+			if err := r.usesOf(ctx, who, query.Uses{Attributes: []schema.AttrID{f.ID}}); err != nil {
+				return nil, err
+			}
+			if v := who.Value(f.ID); !v.IsAbsent() {
+				out = append(out, query.AttributeValue{Name: f.Name, Value: v})
+			}
+		}
+	}
+	return out, nil
+}
+
+// note adds names of what is read as it is now.
+func (r *reading) note(names []string) { r.current = union(r.current, names) }
+
+// union returns the names that are in either, in order.
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// lend works out what a definition lends, if nobody has.
+func (r *reading) lend(ctx context.Context, d *definition, key string, within []string) error {
+	one, err := r.lending.loan(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer func() { <-one.turn }()
+	if !one.done {
+		if one.current, err = r.workOut(ctx, d, append(slices.Clip(within), key)); err != nil {
+			return err
+		}
+		one.done = true
+	}
+	r.note(one.current)
+	return nil
+}
+
+// workOut runs a definition's analysis and adds its columns. The memory of the run is given
+// back at its end, that of the columns with the lending.
+func (r *reading) workOut(ctx context.Context, d *definition, within []string) (current []string, err error) {
+	start, n := time.Now(), r.n
+	inner := &reading{n: n, o: r.o, options: r.options, view: r.view, lending: r.lending}
+	need := func(used query.Uses) error { return inner.need(ctx, used, within) }
+	chunks := r.view.Chunks()
+	kept, err := n.db.cache.Reserve(int64(len(d.lent.Fields)*chunks)*query.LentBytes, d.lent.String())
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			kept()
+		}
+	}()
+	working, err := n.db.cache.Reserve(n.workingMemory(r.options.Parallelism), d.lent.String())
+	if err != nil {
+		return nil, err
+	}
+	defer working()
+	expr, err := n.db.compile(d.who(), n.s, r.env())
+	if err != nil {
+		return nil, err
+	}
+	if err := need(query.UsesOf(expr.Root)); err != nil {
+		return nil, err
+	}
+	p, err := query.Prepare(ctx, expr.Root, r.view)
+	if err != nil {
+		return nil, err
+	}
+	s, free := inner.study(ctx, p, d.Who, d.lent.String(), need)
+	defer free()
+	fields, err := d.by.Fields(d.args)
+	if err != nil {
+		return nil, err
+	}
+	columns, to := map[schema.AttrID]*query.LentValues{}, make([]*query.LentValues, len(fields))
+	for i := range fields {
+		to[i] = query.NewLentValues(&fields[i], chunks)
+		columns[r.view.S.Schema.LookupLent(d.Analysis, d.Name).Fields[i].ID] = to[i]
+	}
+	answer, err := d.by.Lend(ctx, s, d.args, to)
+	if err != nil {
+		return nil, err
+	}
+	r.lending.mu.Lock()
+	defer r.lending.mu.Unlock()
+	r.lending.state.Lent.Add(columns)
+	if r.lending.gone {
+		kept()
+	} else {
+		r.lending.free = append(r.lending.free, kept)
+	}
+	r.lent = append(append(r.lent, inner.lent...), query.LentCost{Name: d.lent.String(), People: to[0].People(), BytesRead: answer.BytesRead, Elapsed: time.Since(start)})
+	return inner.current, nil
+}
+
+// study makes a study of the people of an expression; what names it in errors, need is told
+// what its texts read. Call free when what it keeps may go.
+func (r *reading) study(ctx context.Context, p *query.Prepared, who, what string, need func(query.Uses) error) (s *query.Study, free func()) {
+	c := &studyCompiler{ctx: ctx, compiler: r.n.db.compiler, cat: r.n.s.catalog(), env: r.env(), who: everybody(who), reads: need}
+	s = query.NewStudy(ctx, r.view, p, c, r.options)
+	var kept []func()
+	s.Reserve = func(bytes int64) error {
+		f, err := r.n.db.cache.Reserve(bytes, what)
+		if err == nil {
+			kept = append(kept, f)
+		}
+		return err
+	}
+	return s, func() {
+		for _, f := range slices.Backward(kept) {
+			f()
+		}
+	}
+}
