@@ -9,7 +9,7 @@ import (
 // others come and go, and while the schema changes.
 func TestLend(t *testing.T) {
 	s := New(1, 0, []Attribute{{ID: 16, Name: `rfm("a").r`, Kind: String}})
-	make := func(names ...string) (out []Lent) {
+	lend := func(names ...string) (out []Lent) {
 		for _, name := range names {
 			out = append(out, Lent{Analysis: "rfm", Name: name, Fields: []LentField{{Field: "segment", Attribute: Attribute{Kind: String}}, {Field: "r", Attribute: Attribute{Kind: Int}}}})
 		}
@@ -18,7 +18,7 @@ func TestLend(t *testing.T) {
 	if s.Lend(nil) != s {
 		t.Error("a schema without anything lent was copied")
 	}
-	one := s.Lend(make("a"))
+	one := s.Lend(lend("a"))
 	r := one.LookupLent("rfm", "a").Lookup("r")
 	if r.Name != `rfm("a").r` || r.Kind != Int || one.ByID(r.ID) != r || one.LentBy(r.ID).String() != `rfm("a")` || one.Lookup(r.Name).ID != 16 {
 		t.Errorf("%+v", r)
@@ -31,15 +31,11 @@ func TestLend(t *testing.T) {
 	if one.LookupLent("rfm", "b") != nil || one.LookupLent("funnel", "a") != nil || one.LookupLent("rfm", "a").Lookup("m") != nil || s.ByID(r.ID) != nil {
 		t.Error("something is lent that is not")
 	}
-	next, err := one.Apply(Change{Op: Add, Name: "x", Attribute: Attribute{Name: "x", Kind: Int}})
+	next, err := one.Apply(Change{Op: AddAttribute, Name: "x", Attribute: Attribute{Name: "x", Kind: Int}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	for i := range 3000 { // some ids meet
-		names = append(names, fmt.Sprint("n", i))
-	}
-	all := next.Lend(make(append(names, "a")...))
+	all := next.Lend(lend(append(meeting(lend), "a")...))
 	if got := all.LookupLent("rfm", "a").Lookup("r"); got.ID != r.ID || all.ByID(got.ID) != got {
 		t.Errorf("the id is %d, it was %d", got.ID, r.ID)
 	}
@@ -54,5 +50,18 @@ func TestLend(t *testing.T) {
 	}
 	if len(all.Lend(nil).Lent) != 0 || all.Lend(nil).ByID(r.ID) != nil {
 		t.Error("it is still lent")
+	}
+}
+
+// meeting returns two names whose fields would have one id.
+func meeting(lend func(names ...string) []Lent) []string {
+	known := map[AttrID]string{}
+	for i := 0; ; i++ {
+		name := fmt.Sprint("n", i)
+		id := New(1, 0, nil).Lend(lend(name)).Lent[0].Fields[1].ID
+		if known[id] != "" {
+			return []string{known[id], name}
+		}
+		known[id] = name
 	}
 }
