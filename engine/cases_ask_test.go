@@ -228,6 +228,19 @@ func (c *caseRun) segments(_, _ string) (string, error) {
 	return table(rows), err
 }
 
+func (c *caseRun) definitions(_, _ string) (string, error) {
+	all, err := c.Definitions(c.t.Context())
+	var rows [][]string
+	for _, d := range all {
+		row := []string{d.Analysis, d.Name, shown(d.Who, false), fmt.Sprint(d.Arguments), strings.Join(d.Fields, " ")}
+		if len(d.UsedBy) > 0 {
+			row = append(row, "used by "+strings.Join(d.UsedBy, ", "))
+		}
+		rows = append(rows, row)
+	}
+	return table(rows), err
+}
+
 func (c *caseRun) quarantine(_, _ string) (string, error) {
 	bad, err := c.Quarantine(c.t.Context(), 0, 0)
 	var rows [][]string

@@ -175,7 +175,7 @@ func (c *caseRun) run(name, rest, input string) string {
 		"load": c.load, "events": c.events, "timeline": c.timeline, "delete": c.delete, "unset": c.unset, "add": c.add, "remove": c.add, "increment": c.increment,
 		"list": c.list, "segment": c.segment, "define": c.define,
 		"count": c.count, "truth": c.truth, "members": c.members, "breakdown": c.breakdown, "values": c.valuesOf,
-		"profile": c.profile, "lists": c.lists, "segments": c.segments, "quarantine": c.quarantine, "error": c.failure, "explain": c.explain, "analyze": c.analyze,
+		"profile": c.profile, "lists": c.lists, "segments": c.segments, "definitions": c.definitions, "quarantine": c.quarantine, "error": c.failure, "explain": c.explain, "analyze": c.analyze,
 		"clock": c.setClock, "at": c.at,
 	}
 	f := commands[name]

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/analysis"
@@ -83,6 +84,65 @@ func (d *definition) reads(ctx context.Context, db *DB, v query.View, cat *catal
 		return used, err
 	}
 	return used, d.by.Check(query.NewStudy(ctx, v, nil, c, query.Options{Now: env.Now}), d.args)
+}
+
+// Definitions lists the saved analyses, by analysis and name.
+func (db *DB) Definitions(ctx context.Context) ([]query.SavedDefinition, error) {
+	return read(ctx, db, func(n *snapshot) ([]query.SavedDefinition, error) {
+		users, err := n.definitionUsers(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var out []query.SavedDefinition
+		for _, key := range slices.Sorted(maps.Keys(n.s.definitions)) {
+			d := n.s.definitions[key]
+			e := query.SavedDefinition{Analysis: d.Analysis, Name: d.Name, Who: d.Who, Arguments: d.Arguments, Saved: d.saved, UsedBy: users[key]}
+			for _, f := range n.s.Schema.LookupLent(d.Analysis, d.Name).Fields {
+				e.Fields = append(e.Fields, f.Name)
+			}
+			out = append(out, e)
+		}
+		return out, nil
+	})
+}
+
+// definitionUsers tells what names each definition, be it through segments and computed
+// attributes.
+func (n *snapshot) definitionUsers(ctx context.Context) (users map[string][]string, err error) {
+	users = map[string][]string{}
+	if len(n.s.definitions) == 0 {
+		return users, nil
+	}
+	add := func(what string, used query.Uses) {
+		for _, id := range used.Attributes {
+			if by := n.s.Schema.LentBy(id); by != nil && !slices.Contains(users[by.String()], what) {
+				users[by.String()] = append(users[by.String()], what)
+			}
+		}
+	}
+	env := query.Env{Now: n.db.now(nil)}
+	for _, key := range slices.Sorted(maps.Keys(n.s.definitions)) {
+		used, err := n.s.definitions[key].reads(ctx, n.db, view.View{S: &n.s.State}, n.s.catalog(), env)
+		if err != nil {
+			return nil, fmt.Errorf("definition %s: %w", key, err)
+		}
+		add("definition "+key, used)
+	}
+	computed, err := n.db.compileComputed(n.s, env)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range computed {
+		add(fmt.Sprintf("computed attribute %q", c.Attribute.Name), query.UsesOfFields(query.Field{Formula: &c.Formula}))
+	}
+	segments, err := n.db.compileSegments(n.s, env)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range segments.list {
+		add(fmt.Sprintf("segment %q", s.name), s.expr.Reads())
+	}
+	return users, nil
 }
 
 // isLent reports whether the name of a column is an expression of what an analysis lends.

@@ -70,6 +70,16 @@ type SavedSegment struct {
 	UsedBy     []string // the segments whose text names it
 }
 
+// SavedDefinition is an analysis with its arguments under a name that expressions may use.
+type SavedDefinition struct {
+	Analysis, Name string
+	Who            string // of whom it is; "": of everybody
+	Arguments      Arguments
+	Saved          Position
+	Fields         []string // what an expression has of it, such as rfm("orders").segment
+	UsedBy         []string // what names it: segments, computed attributes, other definitions
+}
+
 // SavedList is a named set of profiles.
 type SavedList struct {
 	Name   string

@@ -109,11 +109,16 @@ has every rule.
 A score is told by quantile (equal numbers have equal scores), rank (parts of equal size) or
 by edges of one's own. The people of a row are the cell "r5f3", "m5", or "champions", those of
 them whom --reach tells of "champions:email_opt_in". With --since DATE people are scored as
-of then, too: "champions>at risk" are those who have gone from the one to the other.`,
+of then, too: "champions>at risk" are those who have gone from the one to the other.
+
+With --define the analysis is saved, and expressions have the scores of each person, as they
+are at the instant of the question: see kanta definition.`,
 		example: `  kanta rfm --event 'purchase.in_last(days(365))' --amount e.amount
   kanta rfm 'country == "FI"' --event purchase --frequency order_id --recency-by edges:30d,90d,180d,365d
   kanta rfm --event purchase --amount e.amount --frequency-by rank --cell 'cannot lose them' --save-as call
-  kanta rfm --event 'purchase.in_last(days(90))' --reach email_opt_in --since 2026-06-01`,
+  kanta rfm --event 'purchase.in_last(days(90))' --reach email_opt_in --since 2026-06-01
+  kanta rfm --event 'purchase.in_last(days(365))' --amount e.amount --define orders
+  kanta count 'rfm("orders").segment == "champions" && rfm("orders").m >= 4'`,
 		bar:  "share",
 		draw: drawRFM,
 	},
@@ -175,6 +180,8 @@ type analysisFlags struct {
 	repeated map[string]*[]string
 	cell     string
 	saveAs   string
+	define   string // for analyses that lend
+	defined  string
 	format   string
 	output   string
 }
@@ -201,6 +208,9 @@ their keys, or put into a list with --save-as.
 			if err := f.noneEmpty(c, args); err != nil {
 				return err
 			}
+			if err := f.definitionAlone(c, an, args); err != nil {
+				return err
+			}
 			return a.withStore(func(s store) error { return f.run(c.Context(), a, s, an, who) })
 		},
 	}
@@ -214,6 +224,9 @@ their keys, or put into a list with --save-as.
 	flags.StringVarP(&f.output, "output", "o", "", "write to a file")
 	completeWord(c, "format", "table", "csv")
 	a.completeFlag(c, "save-as", a.listNames)
+	if an.Lends != nil {
+		f.addDefinition(a, c, an)
+	}
 	f.ask.add(c)
 	return c
 }
@@ -224,7 +237,7 @@ func (f *analysisFlags) noneEmpty(c *cobra.Command, args []string) error {
 	if len(args) > 0 && strings.TrimSpace(args[0]) == "" {
 		return usagef("the expression is empty; leave it out for everybody")
 	}
-	texts := map[string]*string{"cell": &f.cell, "save-as": &f.saveAs, "output": &f.output}
+	texts := map[string]*string{"cell": &f.cell, "save-as": &f.saveAs, "define": &f.define, "defined": &f.defined, "output": &f.output}
 	maps.Copy(texts, f.one)
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		if *texts[name] == "" && c.Flags().Changed(name) {
@@ -279,8 +292,18 @@ func (f *analysisFlags) run(ctx context.Context, a *app, s store, an *query.Anal
 	case f.saveAs != "" && f.cell == "":
 		return usagef("--save-as %s: the people of which --cell?", f.saveAs)
 	}
+	if f.defined != "" {
+		if who, err = f.take(ctx, a, s, an); err != nil {
+			return err
+		}
+	}
 	if _, err := analysis.Check(an, f.args()); err != nil {
 		return &usageError{err}
+	}
+	if f.define != "" {
+		if err := f.save(ctx, s, an, who); err != nil {
+			return err
+		}
 	}
 	if f.cell != "" {
 		return f.people(ctx, a, s, an, who, o)
@@ -340,12 +363,7 @@ func (f *analysisFlags) note(an *query.Analysis, who string, m *query.Members) s
 	if who != "" {
 		words = append(words, quoted(who))
 	}
-	args := f.args()
-	for i := range an.Parameters {
-		for _, text := range args[an.Parameters[i].Name] {
-			words = append(words, "--"+an.Parameters[i].Name, quoted(text))
-		}
-	}
+	words = append(words, flagWords(an, f.args())...)
 	words = append(words, "--cell", quoted(f.cell), "--now", rfc3339(m.Now))
 	return strings.Join(words, " ") + ", position " + m.Position.String()
 }

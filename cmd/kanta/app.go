@@ -63,6 +63,7 @@ type store interface {
 	Analyze(ctx context.Context, name, who string, args query.Arguments, o *query.Options) (query.Report, error)
 	AnalysisMembers(ctx context.Context, name, who string, args query.Arguments, cell string, o *query.MembersOptions) (query.Members, error)
 	Segments(ctx context.Context) ([]query.SavedSegment, error)
+	Definitions(ctx context.Context) ([]query.SavedDefinition, error)
 	Lists(ctx context.Context) ([]query.SavedList, error)
 	Quarantine(ctx context.Context, after uint64, limit int) ([]query.QuarantinedRow, error)
 	Stats(ctx context.Context) (query.Stats, error)

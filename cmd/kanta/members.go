@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -60,7 +61,7 @@ continues the listing with --cursor and is "" at its end.`,
 		},
 	}
 	flags := c.Flags()
-	flags.StringSliceVar(&f.columns, "columns", nil, "attributes to show beside the key, separated by commas")
+	flags.Var((*columnsFlag)(&f.columns), "columns", "attributes to show beside the key, separated by commas; also rfm(\"NAME\").segment")
 	flags.StringVar(&f.orderBy, "order-by", "", "the attribute to order by; those without a value come last")
 	flags.BoolVar(&f.desc, "desc", false, "descending")
 	flags.IntVar(&f.limit, "limit", 0, "how many to list (default all)")
@@ -256,4 +257,42 @@ func quoteJSON(s string) string {
 		return `""`
 	}
 	return string(text)
+}
+
+// columnsFlag is names separated by commas. A comma within quotes is part of a name: a name
+// that has one stands in double quotes, rfm("a,b").segment has them already.
+type columnsFlag []string
+
+// String implements [pflag.Value].
+func (f *columnsFlag) String() string { return strings.Join(*f, ",") }
+
+// Type implements [pflag.Value].
+func (f *columnsFlag) Type() string { return "strings" }
+
+// Set implements [pflag.Value].
+func (f *columnsFlag) Set(text string) error {
+	start, quote := 0, rune(0)
+	add := func(end int) {
+		name := text[start:end]
+		if len(name) > 1 && name[0] == '"' && name[len(name)-1] == '"' {
+			name = strings.ReplaceAll(name[1:len(name)-1], `""`, `"`)
+		}
+		*f = append(*f, name)
+	}
+	for i, c := range text {
+		switch {
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case quote == 0 && c == ',':
+			add(i)
+			start = i + 1
+		}
+	}
+	if quote == '"' {
+		return fmt.Errorf("%q: a quotation mark is missing", text)
+	}
+	add(len(text))
+	return nil
 }

@@ -44,6 +44,22 @@ func planOf(n *query.PlanNode) planJSON {
 	return j
 }
 
+// lentJSON is an analysis that was run for a plan.
+type lentJSON struct {
+	Name    string `json:"name"`
+	People  uint64 `json:"people"`
+	Bytes   uint64 `json:"bytes"`
+	Elapsed int64  `json:"elapsed_us"`
+}
+
+func lentOf(all []query.LentCost) []lentJSON {
+	out := []lentJSON{}
+	for _, l := range all {
+		out = append(out, lentJSON{l.Name, l.People, l.BytesRead, l.Elapsed.Microseconds()})
+	}
+	return out
+}
+
 func newPlan(a *app) *cobra.Command {
 	var ask questionFlags
 	c := &cobra.Command{
@@ -57,9 +73,12 @@ for their values; and how many blocks were read of what all events of 4,096 peop
 to, in their place. A part that comes of computed attributes has their names behind it.
 The question is asked once, as kanta count would.
 
+An analysis that was run for it, because the expression has rfm("name"), has a line of its own.
+
 --json: {"plan":{"label","method","estimate","chunks","skipped","bytes","events":{"parts",
 "other_parts","blocks","other_times","other_people","other_values","facts"},
-"computed":[...],"of":[...]},"count":N,"bytes_read":N,...}`,
+"computed":[...],"of":[...]},"analyses":[{"name","people","bytes","elapsed_us"}],"count":N,
+"bytes_read":N,...}`,
 		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := ask.options()
@@ -73,11 +92,12 @@ The question is asked once, as kanta count would.
 				}
 				if a.json {
 					return a.printJSON(struct {
-						Plan  planJSON `json:"plan"`
-						Count uint64   `json:"count"`
-						Bytes uint64   `json:"bytes_read"`
+						Plan  planJSON   `json:"plan"`
+						Lent  []lentJSON `json:"analyses"`
+						Count uint64     `json:"count"`
+						Bytes uint64     `json:"bytes_read"`
 						answerJSON
-					}{planOf(&p.Root), p.Count, p.BytesRead, answerOf(p.Answer)})
+					}{planOf(&p.Root), lentOf(p.Lent), p.Count, p.BytesRead, answerOf(p.Answer)})
 				}
 				if err := a.printPlan(&p); err != nil {
 					return err
@@ -100,6 +120,18 @@ func (a *app) printPlan(p *query.Plan) error {
 	walkPlan(&p.Root, 0, func(n *query.PlanNode, label string) {
 		t.add(label, n.Method, n.Estimate, n.Chunks, n.Skipped, t.bytes(int64(n.Bytes)), t.reads(n.Events))
 	})
+	if err := t.write(a.out); err != nil || len(p.Lent) == 0 {
+		return err
+	}
+	a.gap()
+	t = a.newTable("analysis", "#people", "#bytes", "#time")
+	for _, l := range p.Lent {
+		elapsed := any(l.Elapsed.Microseconds())
+		if t.terminal {
+			elapsed = l.Elapsed
+		}
+		t.add(l.Name, l.People, t.bytes(int64(l.BytesRead)), elapsed)
+	}
 	return t.write(a.out)
 }
 

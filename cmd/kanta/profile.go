@@ -15,14 +15,17 @@ import (
 func newProfile(a *app) *cobra.Command {
 	var ask questionFlags
 	var by string
+	var definitions bool
 	c := &cobra.Command{
 		Use:   "profile KEY | --by ATTRIBUTE=VALUE",
 		Short: "All that is known of one person",
 		Long: `All that is known of one person: the values, computed attributes too, the lists and the
 saved segments the person is in, what all events of each type come to, and the last events
-(kanta timeline lists all). --by names a unique attribute instead of the key.
+(kanta timeline lists all). --by names a unique attribute instead of the key. With
+--definitions there is also what saved analyses say of the person, rfm("orders").segment;
+each is run for everybody.
 
---json: {"key":"...","attributes":{"a":...},"computed":{"a":...},"lists":["..."],
+--json: {"key":"...","attributes":{"a":...},"computed":{"a":...},"definitions":{"a":...},"lists":["..."],
 "segments":["..."],"lifetime":[{"event":"...","count":N,"first":"...","last":"...",
 "properties":{"p":{"sum":...,"min":...,"max":...}}}],"events":[{"time":"...","event":"...","properties":{"p":...}}],
 "position":"E.N","now":"...",...}; a sum is null if it is too large for its kind.`,
@@ -44,7 +47,7 @@ saved segments the person is in, what all events of each type come to, and the l
 			}
 			return a.withStore(func(s store) error {
 				var p query.Profile
-				all := &query.ProfileOptions{Options: o, Lifetime: true}
+				all := &query.ProfileOptions{Options: o, Lifetime: true, Lent: definitions}
 				if by != "" {
 					p, err = s.ProfileBy(c.Context(), attribute, value, all)
 				} else {
@@ -58,6 +61,7 @@ saved segments the person is in, what all events of each type come to, and the l
 		},
 	}
 	c.Flags().StringVar(&by, "by", "", "a unique attribute and its value, as ATTRIBUTE=VALUE")
+	c.Flags().BoolVar(&definitions, "definitions", false, "also what definitions of analyses say of the person")
 	a.completeFlag(c, "by", a.uniqueNames)
 	ask.add(c)
 	return c
@@ -70,17 +74,18 @@ func (a *app) printProfile(p *query.Profile) error {
 			Key        string                     `json:"key"`
 			Attributes map[string]json.RawMessage `json:"attributes"`
 			Computed   map[string]json.RawMessage `json:"computed"`
+			Lent       map[string]json.RawMessage `json:"definitions"`
 			Lists      []string                   `json:"lists"`
 			Segments   []string                   `json:"segments"`
 			Lifetime   []lifetimeJSON             `json:"lifetime"`
 			Events     []any                      `json:"events"`
 			answerJSON
-		}{p.Key, values, computed, append([]string{}, p.Lists...), append([]string{}, p.Segments...), lifetimesOf(p.Lifetime), eventsOf(p.Events), answerOf(p.Answer)})
+		}{p.Key, values, computed, jsonValues(p.Lent), append([]string{}, p.Lists...), append([]string{}, p.Segments...), lifetimesOf(p.Lifetime), eventsOf(p.Events), answerOf(p.Answer)})
 	}
 	a.noteCurrent(p.Answer)
 	t := a.newTable("", "")
 	t.add("key", p.Key)
-	for _, v := range slices.Concat(p.Values, p.Computed) {
+	for _, v := range slices.Concat(p.Values, p.Computed, p.Lent) {
 		t.add(v.Name, v.Value.String())
 	}
 	for _, name := range p.Lists {

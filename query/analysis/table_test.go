@@ -12,7 +12,7 @@ import (
 // TestTable: what the table says of the analyses is enough to make flags and JSON of it.
 func TestTable(t *testing.T) {
 	word := regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
-	reserved := []string{"cell", "save-as", "format", "output", "now", "db", "json", "memory", "read-only", "help"} // flags of every command
+	reserved := []string{"cell", "save-as", "define", "defined", "format", "output", "now", "db", "json", "memory", "read-only", "help"} // flags of every command
 	seen := map[string]bool{}
 	for _, a := range All {
 		if seen[a.Name] || !word.MatchString(a.Name) || a.Short == "" || a.Run == nil || len(a.Tables) == 0 {

@@ -51,7 +51,7 @@ func (l *elaborator) lent(e, call ast.Expr, field string, test bool) (ast.Expr, 
 		return e, info{}
 	}
 	l.now = true
-	p := nodes{l, e}.ident("p")
+	p := nodes{l, call}.ident("p") // it stands where the call stood
 	if test {
 		return l.fac.NewPresenceTest(e.ID(), p, lentMark+a.Name), info{kind: aBool}
 	}
