@@ -27,8 +27,10 @@ func (e *environment) attribute(field string) *schema.Attribute {
 	return e.schema.Lookup(field)
 }
 
-// isLent reports whether a field of p is lent by an analysis.
-func isLent(field string) bool { return strings.HasPrefix(field, lentMark) }
+// isLent reports whether a field is one of p that an analysis lends.
+func isLent(s ast.SelectExpr) bool {
+	return isIdent(s.Operand(), "p") && strings.HasPrefix(s.FieldName(), lentMark)
+}
 
 // isLender reports whether a node is the call of an analysis: rfm("orders").
 func (l *elaborator) isLender(e ast.Expr) bool {

@@ -142,7 +142,7 @@ func (v *momentVisitor) visit(e ast.Expr) error {
 	case ast.ListKind:
 		return v.all(e.AsList().Elements()...)
 	case ast.SelectKind:
-		if isLent(e.AsSelect().FieldName()) { // it moves with everybody else's events
+		if isLent(e.AsSelect()) { // it moves with everybody else's events
 			return v.underivable(e)
 		}
 		if isIdent(e.AsSelect().Operand(), "ev") {
