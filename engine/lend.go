@@ -25,8 +25,9 @@ type lendings struct {
 // snapshot stands still, and another instant has another one.
 type lending struct {
 	now   int64
-	past  bool // attributes with history are read as they were
-	state view.State
+	past  bool        // attributes with history are read as they were
+	of    *view.State // without what is lent
+	state *view.State
 	mu    sync.Mutex // of loans and columns
 	loans map[string]*loan
 	free  []func()
@@ -40,25 +41,35 @@ type loan struct {
 	current []string // what it read of the past as it is now
 }
 
-// lending returns what is lent to questions about an instant, with the state that they read.
-func (n *snapshot) lending(s *view.State, now int64, past bool) *lending {
+// lending returns what is lent to questions about an instant, and the state that they read.
+func (n *snapshot) lending(s *view.State, now int64, past bool) (*lending, *view.State) {
 	n.lendings.mu.Lock()
 	defer n.lendings.mu.Unlock()
 	all := &n.lendings.all
 	for i, l := range *all {
 		if l.now == now && l.past == past {
 			*all = append(slices.Delete(*all, i, i+1), l)
-			return l
+			if l.of != s { // the past that it was made of has been forgotten
+				l.read(s, l.state.Lent)
+			}
+			return l, l.state
 		}
 	}
 	if len(*all) == maxLendings {
 		(*all)[0].forget()
 		*all = slices.Delete(*all, 0, 1)
 	}
-	l := &lending{now: now, past: past, state: *s, loans: map[string]*loan{}}
-	l.state.Lent = new(view.Lent)
+	l := &lending{now: now, past: past, loans: map[string]*loan{}}
+	l.read(s, new(view.Lent))
 	*all = append(*all, l)
-	return l
+	return l, l.state
+}
+
+// read makes a state the one that is read, with what is lent.
+func (l *lending) read(s *view.State, lent *view.Lent) {
+	state := *s
+	state.Lent = lent
+	l.of, l.state = s, &state
 }
 
 func (l *lendings) forget() {
@@ -123,8 +134,7 @@ func (n *snapshot) readAt(o *query.Options, now time.Time) *reading {
 	r.options.Now = now
 	r.view = n.view(o)
 	if len(n.s.Schema.Lent) > 0 {
-		r.lending = n.lending(r.view.S, r.options.Now.UnixMilli(), r.view.S.Past != nil)
-		r.view = view.View{S: &r.lending.state}
+		r.lending, r.view.S = n.lending(r.view.S, r.options.Now.UnixMilli(), r.view.S.Past != nil)
 	}
 	return r
 }
@@ -265,7 +275,7 @@ func (r *reading) workOut(ctx context.Context, d *definition, within []string) (
 	}
 	r.lending.mu.Lock()
 	defer r.lending.mu.Unlock()
-	r.lending.state.Lent.Add(columns)
+	r.view.S.Lent.Add(columns)
 	if r.lending.gone {
 		kept()
 	} else {

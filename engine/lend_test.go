@@ -142,7 +142,7 @@ func TestLendingEnds(t *testing.T) {
 	defer func() { _ = n.Close() }()
 	o := &query.Options{Now: time.UnixMilli(200 * actDay).UTC()}
 	s := &n.s.State
-	l := n.lending(s, o.Now.UnixMilli(), false)
+	l, _ := n.lending(s, o.Now.UnixMilli(), false)
 	held, err := l.loan(t.Context(), `rfm("looks")`) // somebody else is at it
 	if err != nil {
 		t.Fatal(err)

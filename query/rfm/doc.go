@@ -103,14 +103,20 @@
 // of the champions, cleo was one of them (r3f3), dan needed attention (r2f2) and is at risk, eve
 // hibernated, and bob has come from outside to the new.
 //
+// # In expressions
+//
+// A definition, the analysis with its arguments and of whom it is, is saved under a name. Then
+// rfm("name").segment is the segment of a person, rfm("name").r, .f and .m are the scores, at
+// the instant of the question: the people of the cell "r5f3" are those for whom
+// rfm("name").r == 5 && rfm("name").f == 3. Who is not scored has none of them. What it reaches
+// and since when are of its report only.
+//
 // # Memory
 //
 // 30 bytes are kept for each who is scored, at each of two dates, taken from the store's budget, and 2 MiB for each
 // worker; while people are scored by rank, 10 more for each who shares a number with others on
 // both sides of a cut. Nobody is sorted: numbers are counted in buckets, and only what is in
 // the bucket of a cut is looked at again.
-//
-// # Not yet
-//
-// Scores in expressions.
+// What expressions have is one byte for each person of a chunk and field, while the snapshot is
+// held.
 package rfm

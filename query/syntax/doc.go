@@ -57,6 +57,8 @@
 //	in_segment("name")                  the condition saved under the name,      as that one
 //	                                    as if its text stood here in brackets
 //	in_list("name")                     the profile is in the list               false
+//	rfm("name").segment                 what a saved analysis says of the        unknown
+//	rfm("name").r                       profile, see below; has() too            false
 //
 // Strings stand in "..." or '...', with CEL's escapes and raw strings; they are brought
 // to Unicode's NFC, as stored ones are. // starts a comment.
@@ -169,6 +171,16 @@
 //
 // A listing shows a duration as duration("...") reads it, and an average as a float; a float
 // that is no number, and a date or an instant outside of the years 1 to 9999, as no value.
+//
+// # Definitions of analyses
+//
+// An analysis that is saved under a name lends expressions what it says of each profile:
+// rfm("orders").segment is a string, rfm("orders").r, .f and .m are ints (.m only if it has an
+// amount); rfm("orders")["r"] is the same. They are read as attributes are, in every construct
+// above, and are those of the analysis asked at the question's now, over all profiles that the
+// definition is of. Who is not scored has none: has(rfm("orders").r) is false, a comparison
+// unknown. Definitions, segments and computed attributes may name one another, but not in a
+// circle. A text that names one always depends on now; when it changes cannot be said.
 //
 // # What becomes of it
 //
