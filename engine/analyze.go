@@ -75,7 +75,7 @@ func (n *snapshot) analyze(ctx context.Context, q *question, who, name string, a
 	if err != nil {
 		return query.Report{}, nil, func() {}, err
 	}
-	s, free := q.study(ctx, q.p, who, "the "+name, func(used query.Uses) error { return q.uses(ctx, used) })
+	s, free := q.study(ctx, q.p, who, "the "+name)
 	if cell != "" {
 		s.Collect(cell)
 	}

@@ -65,22 +65,19 @@ func lentBy(all map[string]*definition) (out []schema.Lent) {
 	return out
 }
 
-// who is of whom it is.
-func (d *definition) who() string {
-	if d.Who == "" {
-		return "true"
-	}
-	return d.Who
-}
-
 // reads compiles all texts of a definition over a catalog, as a run of it does, and returns
 // what they read of people.
 func (d *definition) reads(ctx context.Context, db *DB, v query.View, cat *catalog, env query.Env) (used query.Uses, err error) {
-	c := &studyCompiler{ctx: ctx, compiler: db.compiler, cat: cat, env: env, reads: func(u query.Uses) error {
+	c := &studyCompiler{compiler: db.compiler, cat: cat, env: env, who: everybody(d.Who), reads: func(u query.Uses) error {
 		used.Attributes, used.Lists = append(used.Attributes, u.Attributes...), append(used.Lists, u.Lists...)
 		return nil
 	}}
-	if _, err := c.Node(d.who()); err != nil {
+	c.at = func(now time.Time) (query.StudyCompiler, query.View) {
+		at := *c
+		at.env.Now = now
+		return &at, v
+	}
+	if _, err := c.Who(); err != nil {
 		return used, err
 	}
 	return used, d.by.Check(query.NewStudy(ctx, v, nil, c, query.Options{Now: env.Now}), d.args)
@@ -286,7 +283,6 @@ var _ query.StudyCompiler = (*studyCompiler)(nil)
 
 // studyCompiler reads the texts of an analysis over a catalog at an instant.
 type studyCompiler struct {
-	ctx      context.Context // of the analysis
 	compiler *syntax.Compiler
 	cat      *catalog
 	env      query.Env

@@ -117,6 +117,8 @@ type reading struct {
 	lending *lending // nil: no definition is saved
 	current []string // names of what was read of the past as it is now
 	lent    []query.LentCost
+	within  []string // definitions that are being worked out by it
+	outer   *reading // for which it reads; nil: it is that of a question
 }
 
 // read begins to read for a question.
@@ -141,14 +143,18 @@ func (n *snapshot) readAt(o *query.Options, now time.Time) *reading {
 
 func (r *reading) env() query.Env { return query.Env{Now: r.options.Now} }
 
+// at reads for the same question at another instant.
+func (r *reading) at(now time.Time) *reading {
+	o := r.options
+	o.Now = now
+	at := r.n.readAt(&o, now)
+	at.within, at.outer = r.within, r
+	return at
+}
+
 // uses sees to it that what analyses lend is there, as far as something reads it, and notes
 // what else it reads of the past as it is now.
 func (r *reading) uses(ctx context.Context, used query.Uses) error {
-	return r.need(ctx, used, nil)
-}
-
-// need is uses within the working out of some definitions.
-func (r *reading) need(ctx context.Context, used query.Uses, within []string) error {
 	r.note(r.n.current(r.o, used))
 	for _, id := range used.Attributes {
 		by := r.view.S.Schema.LentBy(id)
@@ -156,10 +162,10 @@ func (r *reading) need(ctx context.Context, used query.Uses, within []string) er
 			continue
 		}
 		key := by.String()
-		if slices.Contains(within, key) {
+		if slices.Contains(r.within, key) {
 			return query.Errorf(query.CodeInternal, "%s needs itself", key)
 		}
-		if err := r.lend(ctx, r.n.s.definitions[key], key, within); err != nil {
+		if err := r.lend(ctx, r.n.s.definitions[key], key); err != nil {
 			return err
 		}
 	}
@@ -200,7 +206,11 @@ func (n *snapshot) lentTo(ctx context.Context, r *reading, who *query.Person) (o
 }
 
 // note adds names of what is read as it is now.
-func (r *reading) note(names []string) { r.current = union(r.current, names) }
+func (r *reading) note(names []string) {
+	for ; r != nil; r = r.outer {
+		r.current = union(r.current, names)
+	}
+}
 
 // union returns the names that are in either, in order.
 func union(a, b []string) []string {
@@ -210,17 +220,18 @@ func union(a, b []string) []string {
 }
 
 // lend works out what a definition lends, if nobody has.
-func (r *reading) lend(ctx context.Context, d *definition, key string, within []string) error {
+func (r *reading) lend(ctx context.Context, d *definition, key string) error {
 	one, err := r.lending.loan(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer func() { <-one.turn }()
 	if !one.done {
-		if one.current, err = r.workOut(ctx, d, append(slices.Clip(within), key)); err != nil {
+		inner := &reading{n: r.n, o: r.o, options: r.options, view: r.view, lending: r.lending, within: append(slices.Clip(r.within), key), outer: r}
+		if err := inner.workOut(ctx, d); err != nil {
 			return err
 		}
-		one.done = true
+		one.done, one.current = true, inner.current
 	}
 	r.note(one.current)
 	return nil
@@ -228,68 +239,82 @@ func (r *reading) lend(ctx context.Context, d *definition, key string, within []
 
 // workOut runs a definition's analysis and adds its columns. The memory of the run is given
 // back at its end, that of the columns with the lending.
-func (r *reading) workOut(ctx context.Context, d *definition, within []string) (current []string, err error) {
-	start, n := time.Now(), r.n
-	inner := &reading{n: n, o: r.o, options: r.options, view: r.view, lending: r.lending}
-	need := func(used query.Uses) error { return inner.need(ctx, used, within) }
-	chunks := r.view.Chunks()
-	kept, err := n.db.cache.Reserve(int64(len(d.lent.Fields)*chunks)*query.LentBytes, d.lent.String())
+func (r *reading) workOut(ctx context.Context, d *definition) (err error) {
+	start, cache := time.Now(), r.n.db.cache
+	kept, err := cache.Reserve(int64(len(d.lent.Fields)*r.view.Chunks())*query.LentBytes, d.lent.String())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() {
 		if err != nil {
 			kept()
 		}
 	}()
-	working, err := n.db.cache.Reserve(n.workingMemory(r.options.Parallelism), d.lent.String())
+	working, err := cache.Reserve(r.n.workingMemory(r.options.Parallelism), d.lent.String())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer working()
-	expr, err := n.db.compile(d.who(), n.s, r.env())
+	expr, err := r.n.db.compile(everybody(d.Who), r.n.s, r.env())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := need(query.UsesOf(expr.Root)); err != nil {
-		return nil, err
+	if err := r.uses(ctx, query.UsesOf(expr.Root)); err != nil {
+		return err
 	}
 	p, err := query.Prepare(ctx, expr.Root, r.view)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s, free := inner.study(ctx, p, d.Who, d.lent.String(), need)
+	s, free := r.study(ctx, p, d.Who, d.lent.String())
 	defer free()
-	fields, err := d.by.Fields(d.args)
+	columns, to, err := r.columns(d)
 	if err != nil {
-		return nil, err
-	}
-	columns, to := map[schema.AttrID]*query.LentValues{}, make([]*query.LentValues, len(fields))
-	for i := range fields {
-		to[i] = query.NewLentValues(&fields[i], chunks)
-		columns[r.view.S.Schema.LookupLent(d.Analysis, d.Name).Fields[i].ID] = to[i]
+		return err
 	}
 	answer, err := d.by.Lend(ctx, s, d.args, to)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r.lending.mu.Lock()
-	defer r.lending.mu.Unlock()
-	r.view.S.Lent.Add(columns)
-	if r.lending.gone {
-		kept()
-	} else {
-		r.lending.free = append(r.lending.free, kept)
+	r.lending.add(r.view.S.Lent, columns, kept)
+	cost := query.LentCost{Name: d.lent.String(), People: to[0].People(), BytesRead: answer.BytesRead, Elapsed: time.Since(start)}
+	for o := r.outer; o != nil; o = o.outer {
+		o.lent = append(o.lent, cost)
 	}
-	r.lent = append(append(r.lent, inner.lent...), query.LentCost{Name: d.lent.String(), People: to[0].People(), BytesRead: answer.BytesRead, Elapsed: time.Since(start)})
-	return inner.current, nil
+	return nil
 }
 
-// study makes a study of the people of an expression; what names it in errors, need is told
-// what its texts read. Call free when what it keeps may go.
-func (r *reading) study(ctx context.Context, p *query.Prepared, who, what string, need func(query.Uses) error) (s *query.Study, free func()) {
-	c := &studyCompiler{ctx: ctx, compiler: r.n.db.compiler, cat: r.n.s.catalog(), env: r.env(), who: everybody(who), reads: need}
-	s = query.NewStudy(ctx, r.view, p, c, r.options)
+// columns makes the columns of a definition, of nobody, in the order of its fields too.
+func (r *reading) columns(d *definition) (map[schema.AttrID]*query.LentValues, []*query.LentValues, error) {
+	fields, err := d.by.Fields(d.args)
+	if err != nil {
+		return nil, nil, err
+	}
+	lent := r.view.S.Schema.LookupLent(d.Analysis, d.Name)
+	columns, all := map[schema.AttrID]*query.LentValues{}, make([]*query.LentValues, len(fields))
+	for i := range fields {
+		all[i] = query.NewLentValues(&fields[i], r.view.Chunks())
+		columns[lent.Fields[i].ID] = all[i]
+	}
+	return columns, all, nil
+}
+
+// add adds columns, whose memory goes with the lending.
+func (l *lending) add(to *view.Lent, columns map[schema.AttrID]*query.LentValues, free func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	to.Add(columns)
+	if l.gone {
+		free()
+	} else {
+		l.free = append(l.free, free)
+	}
+}
+
+// study makes a study of the people of an expression, p is that prepared; what names it in
+// errors. Call free when what it keeps may go.
+func (r *reading) study(ctx context.Context, p *query.Prepared, who, what string) (s *query.Study, free func()) {
+	s = query.NewStudy(ctx, r.view, p, r.compiler(ctx, who), r.options)
 	var kept []func()
 	s.Reserve = func(bytes int64) error {
 		f, err := r.n.db.cache.Reserve(bytes, what)
@@ -303,4 +328,14 @@ func (r *reading) study(ctx context.Context, p *query.Prepared, who, what string
 			f()
 		}
 	}
+}
+
+// compiler returns what reads the texts of an analysis.
+func (r *reading) compiler(ctx context.Context, who string) *studyCompiler {
+	return &studyCompiler{compiler: r.n.db.compiler, cat: r.n.s.catalog(), env: r.env(), who: everybody(who),
+		reads: func(used query.Uses) error { return r.uses(ctx, used) },
+		at: func(now time.Time) (query.StudyCompiler, query.View) {
+			at := r.at(now)
+			return at.compiler(ctx, who), at.view
+		}}
 }
