@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -323,4 +324,33 @@ func (l *definitionLaw) segment(s *state, people map[string]map[schema.EventID][
 		}
 	}
 	l.apply(func(b *batch.Builder) { b.DropSegment("lent") })
+}
+
+// TestStoredDefinition: what is stored of a definition is read as it was written; what cannot be
+// is damage, and what this version does not know comes from a newer one.
+func TestStoredDefinition(t *testing.T) {
+	of := batch.Definition{Analysis: "rfm", Name: "orders", Who: "vip", Arguments: query.Arguments{"event": {"buy"}, "bins": {"3"}}}
+	d, err := newDefinition(&of, query.Position{Epoch: 2, Applied: 300})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := appendDefinition(nil, d)
+	got, err := readDefinition("rfm", "orders", stored)
+	if err != nil || fmt.Sprintf("%+v", got.Definition) != fmt.Sprintf("%+v", of) || got.saved != d.saved || fmt.Sprint(got.args) != fmt.Sprint(d.args) || len(got.lent.Fields) != 3 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for n := range stored {
+		if _, err := readDefinition("rfm", "orders", stored[:n]); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+			t.Errorf("cut at %d: %v", n, err)
+		}
+	}
+	for _, analysis := range []string{"nonsense", "trend"} {
+		if _, err := readDefinition(analysis, "orders", stored); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
+			t.Errorf("%s: %v", analysis, err)
+		}
+	}
+	of.Arguments["later"] = []string{"x"}
+	if _, err := readDefinition("rfm", "orders", of.AppendArguments(appendPosition(nil, d.saved))); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
+		t.Errorf("a parameter of a later version: %v", err)
+	}
 }

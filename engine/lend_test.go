@@ -16,8 +16,8 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// lendStore has 40 people of whom i has looked i times in the last i days, and the definition
-// rfm("looks").
+// lendStore has 40 people of whom i has looked i times, every other day, every other one a vip
+// since just now, and the definition rfm("looks") of all but those who are known to be none.
 func lendStore(t *testing.T, o *Options) *DB {
 	t.Helper()
 	o.FS, o.Clock = vfs.NewMem(), func() time.Time { return time.UnixMilli(200 * actDay).UTC() }
@@ -34,7 +34,11 @@ func lendStore(t *testing.T, o *Options) *DB {
 				events.Row(fmt.Appendf(nil, "k%02d", i), []byte("look"), int64(200-2*day)*actDay)
 			}
 		}
-		b.SaveDefinition(&batch.Definition{Analysis: "rfm", Name: "looks", Arguments: query.Arguments{"event": {"look"}}})
+		b.Change(schema.Change{Op: schema.AddAttribute, Name: "vip", Attribute: schema.Attribute{Name: "vip", Kind: schema.Bool, History: true}})
+		for i := range 40 {
+			b.Upsert(fmt.Sprintf("k%02d", i)).Set("vip", schema.BoolValue(i%2 == 0))
+		}
+		b.SaveDefinition(&batch.Definition{Analysis: "rfm", Name: "looks", Who: "!has(p.vip) || vip", Arguments: query.Arguments{"event": {"look"}}})
 	})
 	return db
 }
@@ -96,6 +100,20 @@ func TestLendings(t *testing.T) {
 		})
 	}
 	group.Wait()
+	for i := range maxPasts { // so many that those before are forgotten
+		if _, err := n.Count(t.Context(), "vip", at(10+i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, lent := range want {
+		c, err := n.Count(t.Context(), looks+" && !has(p.vip)", at(i))
+		if i == 0 {
+			lent = 0 // by now it is known of all
+		}
+		if err != nil || c.Count != lent {
+			t.Errorf("at %d there are %d (%v), want %d", i, c.Count, err, lent)
+		}
+	}
 	if len(n.lendings.all) != maxLendings || db.cache.Reserved() == reserved {
 		t.Errorf("%d instants are kept, and %d bytes", len(n.lendings.all), db.cache.Reserved()-reserved)
 	}
