@@ -59,8 +59,9 @@
 //
 // With --since people are scored twice: now, and as at an earlier now. Then only the events up
 // to there count, a window of the list ends there, recency is told from there, and the cuts are
-// those of the people who were scored there. Who is asked about is as of now, by whatever the
-// expression says of them: of two dates it could be two crowds. So is reach.
+// those of the people who were scored there. What is past its retention by now is missing
+// there, too. Who is asked about is as of now, by whatever the expression says of them: of two
+// dates it could be two crowds. So is reach.
 //
 // "transitions" counts people by the segment that they were in and the one that they are in;
 // who was not scored is outside. The share is that of all who were in the first. Who is

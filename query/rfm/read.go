@@ -227,7 +227,11 @@ func (r *reader) part(chunk int, at *date) *part {
 	}
 	for i, o := range r.ords {
 		own := &r.own[o]
-		p.values[recency][i], p.values[frequency][i] = -(at.now-own.last)/r.round, own.count
+		ago := own.last - at.now
+		if r.round > 1 { // to divide takes longer than the rest
+			ago /= r.round
+		}
+		p.values[recency][i], p.values[frequency][i] = ago, own.count
 		if r.has > amount {
 			p.values[amount][i] = int64(own.sum.Lo)
 		}

@@ -140,7 +140,7 @@ func TestScores(t *testing.T) {
 	for round := range 1500 {
 		n, most := r.IntN(40), 1+r.IntN(30)
 		if round%500 == 0 { // more than are sorted
-			n, most = 2*fewNumbers+r.IntN(1000), 1<<r.IntN(20)
+			n, most = fewNumbers+1+r.IntN(1000), 1<<r.IntN(20)
 		}
 		a := &rfm{workers: 1 + r.IntN(3), has: amount + r.IntN(2), bins: MinBins + r.IntN(MaxBins-MinBins+1)}
 		isFloat := r.IntN(3) == 0
