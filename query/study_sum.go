@@ -29,6 +29,15 @@ func NewSums(n int, kind schema.Kind, scale uint8) *Sums {
 	return s
 }
 
+// More adds a place, a sum of 0.
+func (s *Sums) More() {
+	if s.exact != nil {
+		s.exact = append(s.exact, timeline.Int128{})
+	} else {
+		s.floats = append(s.floats, nil)
+	}
+}
+
 // Add adds a number, as [StudyEvents.Measures] gives it, and returns how many bytes more
 // that takes.
 func (s *Sums) Add(place int, n int64, x float64) (bytes int64) {

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/kantadb/kanta/index/schema"
-	"github.com/kantadb/kanta/index/timeline"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -83,38 +82,36 @@ func (b *breakdown) known(s *query.Study, rows []query.BreakdownRow, people uint
 		return nil, nil
 	}
 	t := newTally(b)
-	t.all.people = people
+	t.people[all] = people
 	for _, row := range rows {
-		g, err := t.group(uint64(b.by[0].of(row.Value)))
+		place, err := t.group(uint64(b.by[0].of(row.Value)))
 		if err != nil {
 			return nil, err
 		}
-		g.people += row.Count
+		t.people[place] += row.Count
 	}
 	return t, s.Keep(t.bytes)
 }
 
 // count counts the people of all groups.
 func (b *breakdown) count(ctx context.Context, s *query.Study) (*tally, query.Answer, error) {
-	var all []*visitor
+	var tallies []*visitor
 	answer, err := s.Each(ctx, func() query.ChunkVisitor {
 		v := &visitor{breakdown: b, tally: newTally(b)}
-		all = append(all, v)
+		tallies = append(tallies, v)
 		return v.chunk
 	})
 	if err != nil {
 		return nil, answer, err
 	}
-	total := all[0].tally
-	for _, v := range all[1:] {
+	total := tallies[0].tally
+	for _, v := range tallies[1:] {
 		if err := total.merge(v.tally); err != nil {
 			return nil, answer, err
 		}
 	}
-	for i := range total.groups {
-		if !b.any { // else some are in several
-			total.all.add(&total.groups[i])
-		}
+	for place := 1; place < len(total.people) && !b.any; place++ { // else some are in several
+		total.add(all, total, place)
 	}
 	return total, answer, nil
 }
@@ -152,86 +149,92 @@ func prepare(s *query.Study, args query.Arguments) (*breakdown, error) {
 	return b, nil
 }
 
-// group is what was counted of a group of people.
-type group struct {
-	people uint64
-	n      uint64 // who has a number
-	sum    timeline.Int128
-	floats *query.FloatSum // of floats, once there is one
-}
-
-// groupBytes is what one takes, with its place.
-const groupBytes = 2*40 + 4*(8+4)
-
-func (g *group) add(o *group) {
-	g.people += o.people
-	g.n += o.n
-	g.sum = g.sum.Plus(o.sum)
-	if o.floats == nil {
-		return
-	}
-	if g.floats == nil {
-		g.floats = new(query.FloatSum)
-	}
-	g.floats.AddSum(o.floats)
-}
-
-// tally is what a worker has counted, by the number of the group.
+// tally is what a worker has counted, by the place of a group; the first is everybody's.
 type tally struct {
-	at     map[uint64]int32
-	few    []int32 // in place of at, where there are few numbers: one more than the place, 0: none
+	at     map[uint64]int32 // the place by the group's number
+	few    []int32          // in place of at, where there are few numbers; 0: none
 	number []uint64
-	groups []group
-	all    group
-	bytes  int64 // that are kept, and not yet taken from the store
+	people []uint64
+	n      []uint64    // who has a number
+	sums   *query.Sums // nil: nothing is added up
+	bytes  int64       // that are kept, and not yet taken from the store
 }
+
+// all is the place of everybody.
+const all = 0
+
+// groupBytes is what a group takes, with its place and the room that lists grow by.
+const groupBytes = 2*(3*8+query.SumBytes) + 4*(8+4)
 
 // maxFew is up to how many numbers groups are found without hashing: 256 KiB.
 const maxFew = 1 << 16
 
 func newTally(b *breakdown) *tally {
+	t := &tally{number: []uint64{0}, people: []uint64{0}, n: []uint64{0}}
+	if b.measure != nil {
+		t.sums = query.NewSums(1, b.measure.Kind, b.measure.Scale)
+	}
 	n := uint64(1)
 	for _, d := range b.by {
 		n *= uint64(d.size()) // of three, less than 2^51
 	}
 	if n > maxFew {
-		return &tally{at: map[uint64]int32{}}
+		t.at = map[uint64]int32{}
+	} else {
+		t.few, t.bytes = make([]int32, n), 4*int64(n)
 	}
-	return &tally{few: make([]int32, n), bytes: 4 * int64(n)}
+	return t
 }
 
-// group returns the one with a number.
-func (t *tally) group(number uint64) (*group, error) {
+// group returns the place of the group with a number.
+func (t *tally) group(number uint64) (int, error) {
 	if t.few != nil {
-		if at := t.few[number]; at > 0 {
-			return &t.groups[at-1], nil
+		if place := t.few[number]; place > 0 {
+			return int(place), nil
 		}
-	} else if at, ok := t.at[number]; ok {
-		return &t.groups[at], nil
+	} else if place, ok := t.at[number]; ok {
+		return int(place), nil
 	}
-	if len(t.groups) == MaxRows {
-		return nil, &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("there are more than %d groups of people", MaxRows), Hint: "fewer --by, or a smaller --top"}
+	place := len(t.number)
+	if place > MaxRows {
+		return 0, &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("there are more than %d groups of people", MaxRows), Hint: "fewer --by, or a smaller --top"}
 	}
-	if t.number, t.groups = append(t.number, number), append(t.groups, group{}); t.few != nil {
-		t.few[number] = int32(len(t.groups))
+	if t.few != nil {
+		t.few[number] = int32(place)
 	} else {
-		t.at[number] = int32(len(t.groups) - 1)
+		t.at[number] = int32(place)
+	}
+	t.number, t.people, t.n = append(t.number, number), append(t.people, 0), append(t.n, 0)
+	if t.sums != nil {
+		t.sums.More()
 	}
 	t.bytes += groupBytes
-	return &t.groups[len(t.groups)-1], nil
+	return place, nil
 }
 
 // merge adds what another worker has counted.
 func (t *tally) merge(o *tally) error {
-	for i := range o.groups {
-		g, err := t.group(o.number[i])
+	t.add(all, o, all)
+	for at, number := range o.number {
+		if at == all {
+			continue
+		}
+		place, err := t.group(number)
 		if err != nil {
 			return err
 		}
-		g.add(&o.groups[i])
+		t.add(place, o, at)
 	}
-	t.all.add(&o.all)
 	return nil
+}
+
+// add adds a group of a tally to one of this.
+func (t *tally) add(place int, o *tally, at int) {
+	t.people[place] += o.people[at]
+	t.n[place] += o.n[at]
+	if t.sums != nil {
+		t.sums.AddSum(place, o.sums, at)
+	}
 }
 
 // What stands for the values beyond the top ones, for no value, and for everybody.

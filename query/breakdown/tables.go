@@ -25,64 +25,52 @@ func (b *breakdown) names(number uint64) (texts []string, cell string) {
 
 // order returns the numbers of the groups that have anybody, in the order of rows: by the
 // first of the values, then by the next.
-func (b *breakdown) order(t *tally) []uint64 { return slices.Sorted(slices.Values(t.number)) }
+func (b *breakdown) order(t *tally) []uint64 { return slices.Sorted(slices.Values(t.number[1:])) }
 
 // table makes the report's table; its last row is of all people.
 func (b *breakdown) table(t *tally) (query.ReportTable, error) {
 	out := query.ReportTable{Name: "groups"}
-	all := make([]string, len(b.by))
+	last := make([]string, len(b.by))
 	for i, d := range b.by {
-		all[i] = allCell
+		last[i] = allCell
 		out.Columns = append(out.Columns, query.ReportColumn{Name: d.name})
 	}
 	out.Columns = append(out.Columns, query.ReportColumn{Name: "people", Unit: query.UnitNumber}, query.ReportColumn{Name: "share", Unit: query.UnitShare})
 	if b.measure != nil {
 		out.Columns = append(out.Columns, query.ReportColumn{Name: "sum", Unit: query.UnitNumber}, query.ReportColumn{Name: "average", Unit: query.UnitNumber})
 	}
-	add := func(g *group, texts []string, cell string) error {
+	add := func(place int, texts []string, cell string) error {
 		row := query.ReportRow{Cells: []string{cell}}
 		for _, text := range texts {
 			row.Values = append(row.Values, schema.StringValue(text))
 		}
-		numbers, err := b.numbers(g, t.all.people, cell)
+		numbers, err := b.numbers(t, place, cell)
 		row.Values = append(row.Values, numbers...)
 		out.Rows = append(out.Rows, row)
 		return err
 	}
 	for _, number := range b.order(t) {
-		g, err := t.group(number)
+		place, err := t.group(number)
 		if err != nil {
 			return out, err
 		}
 		texts, cell := b.names(number)
-		if err := add(g, texts, cell); err != nil {
+		if err := add(place, texts, cell); err != nil {
 			return out, err
 		}
 	}
-	return out, add(&t.all, all, allCell)
+	return out, add(all, last, allCell)
 }
 
 // numbers are those of a group.
-func (b *breakdown) numbers(g *group, all uint64, cell string) ([]schema.Value, error) {
-	out := []schema.Value{schema.IntValue(int64(g.people)), query.Share(g.people, all)}
+func (b *breakdown) numbers(t *tally, place int, cell string) ([]schema.Value, error) {
+	out := []schema.Value{schema.IntValue(int64(t.people[place])), query.Share(t.people[place], t.people[all])}
 	if b.measure == nil {
 		return out, nil
 	}
-	average := schema.Value{}
-	if b.measure.Kind == schema.Float {
-		sum := 0.0
-		if g.floats != nil {
-			sum = g.floats.Value()
-			average = schema.FloatValue(sum / float64(g.n))
-		}
-		return append(out, schema.FloatValue(sum), average), nil
-	}
-	sum, ok := g.sum.Int64()
+	sum, ok := t.sums.Value(place)
 	if !ok {
 		return nil, &query.Error{Code: query.CodeLimit, Message: "the sum of " + cell + " is beyond the range of " + b.measure.Kind.String(), Hint: "make it smaller, such as of thousands"}
 	}
-	if g.n > 0 {
-		average = schema.FloatValue(query.Quotient(g.sum, b.measure.Scale, g.n))
-	}
-	return append(out, schema.FromOrdered(b.measure.Kind, b.measure.Scale, sum), average), nil
+	return append(out, sum, t.sums.Per(place, t.n[place])), nil
 }

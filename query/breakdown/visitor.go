@@ -37,9 +37,9 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 		return err
 	}
 	err := v.each(func(i int, number uint64) error {
-		g, err := v.group(number)
+		place, err := v.group(number)
 		if err == nil {
-			v.count(g, i)
+			v.count(place, i)
 		}
 		return err
 	})
@@ -48,7 +48,7 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	}
 	for i := range v.who {
 		if v.any {
-			v.count(&v.all, i)
+			v.count(all, i)
 		}
 	}
 	bytes := v.bytes
@@ -57,21 +57,17 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 }
 
 // count counts a person.
-func (v *visitor) count(g *group, i int) {
-	g.people++
+func (v *visitor) count(place, i int) {
+	v.people[place]++
 	if v.measure == nil || !v.has[i] {
 		return
 	}
-	g.n++
-	if v.measure.Kind != schema.Float {
-		g.sum = g.sum.Add(v.values[i])
-		return
+	v.n[place]++
+	x := 0.0
+	if v.measure.Kind == schema.Float {
+		x = schema.FloatFromOrdered(v.values[i])
 	}
-	if g.floats == nil {
-		g.floats = new(query.FloatSum)
-		v.bytes += query.FloatSumBytes
-	}
-	g.floats.Add(schema.FloatFromOrdered(v.values[i]))
+	v.bytes += v.sums.Add(place, v.values[i], x)
 }
 
 // each calls f with the groups that each person is in.
@@ -229,23 +225,23 @@ func (v *visitor) readNumbers(ctx context.Context, c *query.StudyChunk) error {
 
 // collect puts the people of the cell that is wanted.
 func (b *breakdown) collect(ctx context.Context, s *query.Study, total *tally) error {
-	wanted, all := uint64(0), s.Cell == allCell
-	if !all {
-		at := slices.IndexFunc(total.number, func(number uint64) bool { _, cell := b.names(number); return cell == s.Cell })
+	wanted, everybody := uint64(0), s.Cell == allCell
+	if !everybody {
+		at := slices.IndexFunc(total.number[1:], func(number uint64) bool { _, cell := b.names(number); return cell == s.Cell })
 		if at < 0 {
 			hint := "nobody is in any"
-			if len(total.number) > 0 {
+			if len(total.number) > 1 {
 				_, cell := b.names(b.order(total)[0])
 				hint = "such as " + cell
 			}
 			return &query.Error{Code: query.CodeInvalid, Message: "this breakdown has no cell " + quote(s.Cell), Hint: hint}
 		}
-		wanted = total.number[at]
+		wanted = total.number[1+at]
 	}
 	_, err := s.Each(ctx, func() query.ChunkVisitor {
 		v := &visitor{breakdown: b}
 		return func(ctx context.Context, c *query.StudyChunk) error {
-			if all {
+			if everybody {
 				c.Put(c.People)
 				return nil
 			}
