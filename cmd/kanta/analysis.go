@@ -70,7 +70,7 @@ The people of a row are the cells "country=FI" and, of the base, "base:country=F
 		example: `  kanta compare 'plan == "premium"'
   kanta compare 'plan == "premium"' --base 'plan == "free"' --of age --of country --ranges 10
   kanta compare 'purchase.count() > 5' --each 1 --cell 'country=FI' --save-as finns`,
-		bar: "share",
+		draw: drawCompare,
 	},
 	"funnel": {
 		long: `How many people go from step to step, and how long it takes them. A step is an event list;

@@ -123,10 +123,12 @@ func TestFloats(t *testing.T) {
 			values = append(values, x)
 			parts[r.IntN(3)].addFloats([]int64{schema.OrderedFloat(x)}, []bool{true})
 		}
-		var m moments
+		all := new(numbers)
 		for i := range parts {
-			m.merge(&parts[i].moments)
+			all.merge(&parts[i])
 		}
+		all.coarsen(all.shift + 1) // what the cells have is no number of theirs
+		m := all.moments
 		mean, squares := 0.0, 0.0
 		for _, x := range values {
 			mean += x / float64(len(values))
@@ -138,6 +140,21 @@ func TestFloats(t *testing.T) {
 		if want := squares / float64(len(values)-1); math.Abs(m.variance()-want) > 1e-9*want || math.Abs(got-mean) > 1e-9*math.Abs(mean)+1e-12*math.Sqrt(want) {
 			t.Fatalf("%v: %v and %v, want %v and %v", values, got, m.variance(), mean, want)
 		}
+	}
+}
+
+// TestCarry: a sum of squares carries through all its words.
+func TestCarry(t *testing.T) {
+	for _, n := range []uint64{1, 2} {
+		m := moments{squares: [3]uint64{math.MaxUint64, math.MaxUint64, 5}}
+		if m.add(1, n); m.squares != [3]uint64{n - 1, 0, 6} {
+			t.Errorf("%d ones more: %v", n, m.squares)
+		}
+	}
+	m := moments{squares: [3]uint64{math.MaxUint64, math.MaxUint64, 5}}
+	m.addSmall(0)
+	if m.merge(&moments{squares: [3]uint64{1, 0, 1}}); m.squares != [3]uint64{0, 0, 7} {
+		t.Errorf("merged: %v", m.squares)
 	}
 }
 
