@@ -113,7 +113,7 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 	for _, v := range all[1:] {
 		total.merge(v.tally)
 	}
-	found, err := c.compare(s, total)
+	found, err := c.compare(ctx, s, total)
 	if err != nil {
 		return query.Report{}, err
 	}

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"slices"
 	"strings"
@@ -52,12 +53,15 @@ type found struct {
 }
 
 // compare makes the comparisons of what was counted.
-func (c *comparison) compare(s *query.Study, t *tally) (*found, error) {
+func (c *comparison) compare(ctx context.Context, s *query.Study, t *tally) (*found, error) {
 	f := &found{}
 	if t.people.segment() == 0 || t.people[rest] == 0 {
 		return f, nil
 	}
 	for i := range c.things {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		had := len(f.values)
 		c.valuesOf(i, t, f)
 		if err := s.Keep(valueBytes * int64(len(f.values)-had)); err != nil {
