@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"math/rand/v2"
 	"slices"
@@ -287,7 +288,20 @@ func TestBaskets(t *testing.T) {
 
 // TestCells: the name of a cell is read as it is written.
 func TestCells(t *testing.T) {
-	for _, items := range [][]string{{"tea"}, {"tea", "cup"}, {"a b", " c"}, {`"`, "+", "!", "(all)", ""}, {"x +", "y", "+ z"}, {"!x", `"y"`, "a\nb"}, {"(x", "y)", "x - y"}} {
+	lists := [][]string{{"tea"}, {"tea", "cup"}, {"a b", " c"}, {`"`, "+", "!", "(all)", ""}, {"x +", "y", "+ z"}, {"!x", `"y"`, "a\nb"}, {"(x", "y)", "x - y"}}
+	r := rand.New(rand.NewPCG(1, 1))
+	for range 2000 {
+		var items []string
+		for range 1 + r.IntN(4) {
+			item := make([]byte, r.IntN(6))
+			for i := range item {
+				item[i] = `"+!( )ab\`[r.IntN(9)]
+			}
+			items = append(items, string(item))
+		}
+		lists = append(lists, items)
+	}
+	for _, items := range lists {
 		var texts []string
 		for _, item := range items {
 			texts = append(texts, quoted(item))
@@ -375,6 +389,22 @@ func TestEnds(t *testing.T) {
 		}
 		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("ended after %d questions: %v", left, err)
+		}
+	}
+}
+
+// TestLeast: a set is shown if the support that is shown of it is not below the threshold.
+func TestLeast(t *testing.T) {
+	for all := uint64(1); all < 200; all++ {
+		for n := range all + 1 {
+			b := basket{support: float64(n) / float64(all)}
+			if got := b.leastOf(all); got != n {
+				t.Fatalf("support %v of %d is at least %d, want %d", b.support, all, got, n)
+			}
+			b.support = math.Nextafter(b.support, 2)
+			if got := b.leastOf(all); got != n+1 {
+				t.Fatalf("support %v of %d is at least %d, want %d", b.support, all, got, n+1)
+			}
 		}
 	}
 }
