@@ -24,7 +24,7 @@ import (
 // flags and JSON are made of the table of all analyses.
 type picture struct {
 	long, example string
-	bar           string // the column that is drawn: a share of 1, else of the largest; "": none
+	bar           string // the column that is drawn, one of several joined by "|": a share of 1, else of the largest; "": none
 
 	draw func(t *query.ReportTable) (text string, ok bool) // draws some tables another way; nil: none
 }
@@ -84,7 +84,7 @@ a part of the histogram "2:1m-10m"; with --by "2|FI".`,
 		example: `  kanta funnel --step view_item --step add_to_cart --step purchase --within 24h
   kanta funnel 'country == "FI"' --step 'search | view_item' --step purchase --save-as lost --cell 1:dropped
   kanta funnel --step search --step purchase --order strict --by e.channel --histogram 1m,10m,1h`,
-		bar: "of first",
+		bar: "of first|of step",
 	},
 	"overlap": {
 		long: `How up to six sets of people lie over each other: how many are in each, in each exclusive
@@ -469,7 +469,7 @@ func (a *app) writeReport(r *query.Report, w io.Writer, terminal bool) error {
 			if c.Unit != query.UnitText {
 				name = "#" + name
 			}
-			if c.Name == pictures[r.Analysis].bar && c.Unit != query.UnitText {
+			if slices.Contains(strings.Split(pictures[r.Analysis].bar, "|"), c.Name) && c.Unit != query.UnitText {
 				bar = k
 			}
 			head = append(head, name)
@@ -531,6 +531,8 @@ func longDuration(d time.Duration) string {
 		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
 	case d >= time.Minute:
 		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
+	case d == 0:
+		return "0 s"
 	}
 	return shortDuration(d)
 }
