@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"slices"
 
 	"github.com/kantadb/kanta/index/bitmap"
 )
@@ -152,15 +153,17 @@ func (o *onward) addFirst(ctx context.Context, list int, within *bitmap.Set) err
 // follower looks what follows the events of one person.
 type follower struct {
 	times  []int64 // ascending
-	at     int     // of the first time after before
-	before int64   // that was looked at last
+	begun  bool
+	at     int   // of the first time after before
+	before int64 // that was looked at last
 }
 
 // isFollowed reports whether one of the times is after t and at most within after it. It goes
 // on from where it was: nearly always t ascends.
 func (f *follower) isFollowed(t, within int64) bool {
-	if t < f.before {
-		f.at = 0
+	if !f.begun || t < f.before {
+		f.at, _ = slices.BinarySearch(f.times, t+1)
+		f.begun = true
 	}
 	f.before = t
 	for f.at < len(f.times) && f.times[f.at] <= t {
@@ -206,10 +209,7 @@ func (o *onward) eachShort(f func(who uint16, steps []Step) error) error {
 	for _, who := range bitmap.AndNot(bitmap.FromWords(o.goes), bitmap.FromWords(o.far), &buf).AppendTo(nil) {
 		first, next := o.first[o.w.events.slots.of(who)], o.next.of(who)
 		trail[0] = Step{Time: first, Value: NoValue, List: int32(o.First[0]), who: who}
-		after := 0
-		for next[after] <= first {
-			after++
-		}
+		after, _ := slices.BinarySearch(next, first+1)
 		trail[1] = Step{Time: next[after], Value: NoValue, List: int32(o.Next[0]), who: who}
 		if err := f(who, trail[:]); err != nil {
 			return err

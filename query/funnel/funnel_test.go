@@ -225,6 +225,26 @@ func TestEntries(t *testing.T) {
 	}
 }
 
+// TestManyEvents: what it takes grows as the events of one person do, not as their square.
+func TestManyEvents(t *testing.T) {
+	const n = 300_000
+	for o := range anyOrder + 1 {
+		for _, entries := range []bool{false, true} {
+			f := &funnel{texts: make([]string, 2), within: n / 2, order: o, entries: entries, step: []int{0, 1}, ends: []bool{false, false}}
+			var steps []query.Step
+			for i := range int64(n) {
+				steps = append(steps, query.Step{Time: i})
+			}
+			steps = append(steps, query.Step{Time: n, List: 1})
+			v := &visitor{funnel: f}
+			found := v.entriesOf(steps)
+			if last := found[len(found)-1]; len(last.took) != 2 {
+				t.Errorf("order %d, entries %v: %d entries, the last %v", o, entries, len(found), last)
+			}
+		}
+	}
+}
+
 func TestSpread(t *testing.T) {
 	for _, x := range []struct {
 		times                []int64

@@ -100,10 +100,12 @@ func (v *visitor) furthest(steps []query.Step) {
 	}
 	p, n := &v.path, len(v.texts)
 	p.state, p.next = fill(p.state, n), fill(p.next, n)
-	furthest := -1
+	furthest, came := -1, int64(0) // when somebody came so far first
 	for from := 0; from < len(steps); {
 		to := sameTime(steps, from)
-		furthest = max(furthest, v.advance(steps[from:to], p.state, p.next))
+		if k := v.advance(steps[from:to], p.state, p.next); k > furthest {
+			furthest, came = k, steps[from].Time
+		}
 		from = to
 	}
 	if furthest < 0 {
@@ -111,7 +113,7 @@ func (v *visitor) furthest(steps []query.Step) {
 	}
 	last := int64(query.NoValue)
 	for i, s := range steps {
-		if !v.begins(s) || s.Time == last {
+		if !v.begins(s) || s.Time == last || s.Time < came-v.within { // what began before had ended by then
 			continue
 		}
 		last = s.Time
