@@ -273,8 +273,7 @@ func (v *aging) byPresence(ctx context.Context, c *query.StudyChunk, who bitmap.
 	unread := bitmap.FromWords(&own)
 	return c.Events(ctx, v.back, &unread, func(e *query.StudyEvents) error {
 		for i := range e.Len() {
-			who, t := e.Who(i), e.Time(i)
-			if begun := v.beginners.begun[who]; t >= begun && v.of(t) == v.of(begun) {
+			if who, t := e.Who(i), e.Time(i); t >= v.beginners.begun[who] {
 				v.active[v.of(t)].SetBit(who)
 			}
 		}
