@@ -147,7 +147,7 @@ func (r *reading) env() query.Env { return query.Env{Now: r.options.Now} }
 func (r *reading) at(now time.Time) *reading {
 	o := r.options
 	o.Now = now
-	at := r.n.readAt(&o, now)
+	at := r.n.read(&o)
 	at.within, at.outer = r.within, r
 	return at
 }
