@@ -148,7 +148,7 @@ type stepRoom struct {
 	values        []schema.Value
 	ints          []int64
 	counts        valueCounts
-	fold          foldTerm
+	acts          []uint32 // by person: of how many events; all 0 between lists
 	persons       personEvents
 }
 

@@ -226,19 +226,37 @@ func (c *StudyChunk) Counts(ctx context.Context, l *StudyList, groups []bitmap.S
 	}
 	e := c.w.eventsOf(&all)
 	defer e.release(e.mark())
-	t := &c.fold
-	*t = foldTerm{op: FoldCount, list: l.list}
-	if err := t.run(ctx, c.w, &all); err != nil {
+	if c.acts == nil {
+		c.acts = make([]uint32, bitmap.ChunkSize)
+	}
+	who, some := c.w.cleared(), c.w.grab()
+	err := c.w.inParts(&all, func(within *bitmap.Set) error { // memory runs out before the first event, if it does
+		return c.w.eachEvent(ctx, l.list, within, func(h *hits) error {
+			for _, k := range h.at {
+				o, n := h.Ords[k], uint32(1)
+				if h.Counts != nil {
+					n = uint32(h.Counts[k])
+				}
+				who.SetBit(o)
+				c.acts[o] += n
+			}
+			return nil
+		})
+	})
+	if err != nil {
 		return err
 	}
-	st, some := e.folds[t], c.w.grab()
 	for i, g := range groups {
-		c.ords = bitmap.And(bitmap.FromWords(&st.who), g, some).AppendTo(c.ords[:0])
+		c.ords = bitmap.And(bitmap.FromWords(who), g, some).AppendTo(c.ords[:0])
 		c.ints = grow(c.ints, len(c.ords))
 		for k, o := range c.ords {
-			c.ints[k] = st.values[e.slots.of(o)]
+			c.ints[k] = int64(c.acts[o])
 		}
 		f(i, c.ints)
+	}
+	c.ords = bitmap.FromWords(who).AppendTo(c.ords[:0])
+	for _, o := range c.ords {
+		c.acts[o] = 0 // for the next list
 	}
 	return nil
 }
