@@ -246,6 +246,9 @@ func TestBaskets(t *testing.T) {
 			to := readers[r.IntN(len(readers))]
 			r.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 			to.person(events)
+			if r.IntN(4) == 0 {
+				to.settle() // the next is of another chunk
+			}
 		}
 		total, err := s.newTotal(readers)
 		if err != nil {

@@ -19,7 +19,8 @@ const dropped = begins - 1
 // Of each item it knows the places in all baskets where it stands. To count the pairs of an
 // item it goes to each of these places and reads on: the items that follow it in the basket,
 // which are those with a greater number, each have a counter. So every pair is counted once, in
-// counters that fit the first cache, and nothing is kept of it. A pair that enough baskets
+// counters that fit the first cache, and nothing is kept of it: a counter for each pair, or
+// pairs put into buckets, would take memory by the pairs, of which many baskets have many. A pair that enough baskets
 // have is gone on with in the same way, from the places of its second item (LCM, Uno and
 // others 2004: "occurrence deliver").
 type miner struct {
@@ -130,23 +131,27 @@ func (m *miner) number(ctx context.Context) error {
 	size := 0
 	for i := range parts {
 		parts[i].from = size
-		size += len(parts[i].words)
+		size += parts[i].kept
 	}
 	m.words = make([]uint32, size+1)
 	m.words[size] = begins
 	return m.atOnce(len(parts), func(i int) error {
 		p := &parts[i]
-		copy(m.words[p.from:], p.words)
-		for k, w := range p.words {
-			if k%everyWords == 0 && ctx.Err() != nil {
-				return ctx.Err()
+		from := p.from
+		for _, slab := range p.slabs {
+			if err := ctx.Err(); err != nil {
+				return err
 			}
-			if m.isPlace(p.words, k) {
-				m.places[p.at[w]] = uint32(p.from + k)
-				p.at[w]++
+			copy(m.words[from:], slab)
+			for k, w := range slab {
+				if m.isPlace(slab, k) {
+					m.places[p.at[w]] = uint32(from + k)
+					p.at[w]++
+				}
 			}
+			from += len(slab)
 		}
-		p.words = nil
+		p.slabs = nil
 		return nil
 	})
 }
@@ -169,41 +174,47 @@ func (m *miner) renumber(ctx context.Context, p *part, byValue map[int64]uint32)
 			numbers[at] = dropped
 		}
 	}
+	p.at, p.kept = make([]uint32, len(m.items.values)), 0
+	for i, slab := range p.slabs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p.slabs[i] = m.renumberSlab(p, slab, numbers)
+		p.kept += len(p.slabs[i])
+	}
+	return nil
+}
+
+// renumberSlab is renumber for the baskets of one chunk.
+func (m *miner) renumberSlab(p *part, words, numbers []uint32) []uint32 {
 	least := 2
 	if m.fixed >= 0 {
 		least = 1
 	}
-	to, ask := 0, 0
-	for from := 0; from < len(p.words); {
-		if from >= ask {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			ask = from + everyWords
-		}
-		header, first := p.words[from]+p.first, to
+	to := 0
+	for from := 0; from < len(words); {
+		header, first := words[from]+p.first, to
 		to++
-		for from++; from < len(p.words) && p.words[from] < begins; from++ {
-			if n := numbers[p.words[from]]; n != dropped {
-				p.words[to] = n
+		for from++; from < len(words) && words[from] < begins; from++ {
+			if n := numbers[words[from]]; n != dropped {
+				words[to] = n
 				to++
 			}
 		}
-		own := p.words[first+1 : to]
-		if p.words[first] = header; len(own) < least {
+		own := words[first+1 : to]
+		if words[first] = header; len(own) < least {
 			to = first
 			continue
 		}
 		slices.Sort(own)
 	}
-	p.words = p.words[:to]
-	p.at = make([]uint32, len(m.items.values))
-	for k, w := range p.words {
-		if m.isPlace(p.words, k) {
+	words = words[:to]
+	for k, w := range words {
+		if m.isPlace(words, k) {
 			p.at[w]++
 		}
 	}
-	return nil
+	return words
 }
 
 // isPlace reports whether there is an item that has a place of its own: the last of a basket

@@ -58,7 +58,7 @@
 //
 // # Memory
 //
-// Of baskets that may have a set 16 bytes for each item and 16 more, and 120 for each
+// Of baskets that may have a set 12 bytes for each item and 12 more, and 128 for each
 // different item, on each core; where sets of more than two are asked for 152 for each set
 // that is found, of at most 1,048,576, and up to 12 for each item again. All is taken from the store's budget. Nothing is kept
 // of pairs, however many there are. With "for" only baskets that have the item are kept.

@@ -84,18 +84,20 @@ type reader struct {
 	places  places
 	baskets uint64
 	persons uint32
-	counts  []uint32 // by item's place: baskets that have it
-	people  []uint32 // people who have it, if baskets are not people
-	last    []uint32 // the last of them, from 1
-	words   []uint32 // the baskets that may have a set
-	bytes   int64    // taken from the store
+	counts  []uint32   // by item's place: baskets that have it
+	people  []uint32   // people who have it, if baskets are not people
+	last    []uint32   // the last of them, from 1
+	words   []uint32   // the baskets of the chunk at hand that may have a set
+	slabs   [][]uint32 // those of each chunk before
+	kept    int        // words in them
+	bytes   int64      // taken from the store
 }
 
-// What a reader keeps of each item and each word: itself, the room that lists grow by, and
-// what the words come to once they are numbered: themselves again, and the places of items.
+// What a reader keeps of each item, itself, the room that lists grow by and what all readers'
+// come to; and of each word: itself, itself again among those of all, and its place there.
 const (
 	itemBytes = 2*(4+4+4+8+4) + 2*(8+16+16)
-	wordBytes = 4 * (2 + 1 + 1)
+	wordBytes = 3 * 4
 )
 
 // places number the items that one reader has met.
@@ -136,28 +138,27 @@ func (b *basket) newReader() *reader {
 // one counts a basket of the person at hand.
 func (r *reader) one(items []int64) {
 	r.baskets++
+	if len(items) == 1 && !r.isWith { // most are: there is nothing to keep
+		r.count(items[0])
+		return
+	}
 	first, has := len(r.words), !r.isWith
 	r.words = append(r.words, begins|r.persons)
 	for _, value := range items {
-		at := r.place(value)
-		r.counts[at]++
-		if r.key != 0 && r.last[at] != r.persons+1 {
-			r.last[at] = r.persons + 1
-			r.people[at]++
-		}
+		at := r.count(value)
 		if r.isWith && value == r.with {
 			has = true
 		} else {
 			r.words = append(r.words, at)
 		}
 	}
-	if words := len(r.words) - first; !has || words < 2 || words < 3 && !r.isWith {
-		r.words = r.words[:first] // it has no two items, or not the one that sets are for
+	if !has || len(r.words)-first < 2 {
+		r.words = r.words[:first] // it has not the item that sets are for, or nothing else
 	}
 }
 
-// place returns the place of an item, where it is counted.
-func (r *reader) place(value int64) uint32 {
+// count counts an item of a basket and returns its place.
+func (r *reader) count(value int64) uint32 {
 	at := r.places.of(value)
 	if int(at) >= len(r.counts) {
 		more := make([]uint32, int(at)+1-len(r.counts))
@@ -165,6 +166,11 @@ func (r *reader) place(value int64) uint32 {
 		if r.key != 0 {
 			r.people, r.last = append(r.people, more...), append(r.last, more...)
 		}
+	}
+	r.counts[at]++
+	if r.key != 0 && r.last[at] != r.persons+1 {
+		r.last[at] = r.persons + 1
+		r.people[at]++
 	}
 	return at
 }
@@ -186,10 +192,20 @@ func (r *reader) chunk(ctx context.Context, c *query.StudyChunk) error {
 	if len(r.places.values) > MaxItems {
 		return r.tooManyItems()
 	}
-	bytes := int64(cap(r.counts))*itemBytes + int64(cap(r.words))*wordBytes
+	r.settle()
+	bytes := int64(cap(r.counts))*itemBytes + int64(cap(r.words))*wordBytes/3 + int64(r.kept)*wordBytes
 	err = c.Keep(bytes - r.bytes)
 	r.bytes = bytes
 	return err
+}
+
+// settle puts the words of a chunk away.
+func (r *reader) settle() {
+	if len(r.words) > 0 {
+		r.slabs = append(r.slabs, slices.Clone(r.words))
+		r.kept += len(r.words)
+		r.words = r.words[:0]
+	}
 }
 
 func (b *basket) tooManyItems() error {
@@ -230,7 +246,8 @@ func (b *basket) newTotal(readers []*reader) (*total, error) {
 	for _, r := range readers {
 		t.baskets += r.baskets
 		t.people += uint64(r.persons)
-		words += len(r.words)
+		r.settle()
+		words += r.kept
 		for at, n := range r.counts {
 			if n > 0 {
 				counts[r.places.value(at)] += uint64(n)
