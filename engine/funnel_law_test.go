@@ -361,3 +361,101 @@ func TestFunnelCells(t *testing.T) {
 		}
 	}
 }
+
+// TestFunnelChunks asks for people of several chunks, of whom days tell who may go on, on
+// several workers, and compares with a loop over all events; and with little memory.
+func TestFunnelChunks(t *testing.T) {
+	const n, hours = 100_000, 24
+	m := &actModel{t: t, r: rand.New(rand.NewPCG(7, 1))}
+	m.set(time.UnixMilli(100*actDay + 12345).UTC())
+	var err error
+	if m.db, err = Open("store", &Options{FS: vfs.NewMem(), Clock: m.clock}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.db.Close() }()
+	m.apply(func(b *batch.Builder) {
+		for _, c := range eventChanges() {
+			b.Change(c)
+		}
+	})
+	own := map[string][]modelAct{}
+	for range 5 {
+		m.apply(func(b *batch.Builder) {
+			table := b.Events([]batch.Column{{Name: "item", Kind: schema.String}})
+			for range 40_000 {
+				a := modelAct{key: fmt.Sprint("k", m.r.IntN(n)), event: pickOne(m, "buy", "look"), time: 90*actDay + m.r.Int64N(9*actDay)}
+				table.Row([]byte(a.key), []byte(a.event), a.time)
+				own[a.key] = append(own[a.key], a)
+			}
+		})
+	}
+	if err := m.db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	people, took := [2]int64{}, int64(0)
+	for _, acts := range own {
+		slices.SortFunc(acts, func(a, b modelAct) int { return int(a.time - b.time) })
+		began, came := false, false
+		for _, first := range acts {
+			if first.event != "look" || came {
+				continue
+			}
+			began = true
+			var at int64
+			if at, came = plainSecond(acts, first, "sequence", hours*3_600_000); came {
+				took += at - first.time
+			}
+		}
+		for k, is := range []bool{began, came} {
+			if is {
+				people[k]++
+			}
+		}
+	}
+	l := funnelLaw{actModel: m}
+	args := query.Arguments{"step": {"look.in_last(days(20))", "buy"}, "within": {fmt.Sprintf("%dh", hours)}}
+	for _, by := range []string{"", "e.item", "look.count()"} {
+		if args["by"] = nil; by != "" {
+			args["by"] = []string{by}
+		}
+		r, err := m.db.Analyze(t.Context(), "funnel", "", args, &query.Options{Parallelism: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, average := [2]int64{}, int64(0)
+		for i, row := range l.rows(&r) {
+			got[i%2] += row.people
+			average = row.average.Ordered()
+		}
+		if got != people || by != "look.count()" && average != took/people[1] {
+			t.Errorf("by %q: %d people in %d ms, the events say %d in %d", by, got, average, people, took/people[1])
+		}
+	}
+	l.outOfMemory(query.Arguments{"step": {"look", "buy"}, "by": {"look.first().ts"}}) // nearly everybody is a group
+}
+
+// outOfMemory makes sure that a funnel takes what it keeps from the store's budget, and gives
+// it back.
+func (m *funnelLaw) outOfMemory(args query.Arguments) {
+	m.t.Helper()
+	var taken []func()
+	for {
+		free, err := m.db.cache.Reserve(1<<20, "test")
+		if err != nil {
+			break
+		}
+		taken = append(taken, free)
+	}
+	taken[0]() // for the question; the groups take more
+	for _, free := range taken[1:] {
+		defer free()
+	}
+	before := m.db.cache.Reserved()
+	_, err := m.db.Analyze(m.t.Context(), "funnel", "", args, nil)
+	if !errors.Is(err, &query.Error{Code: query.CodeBudget}) || !strings.Contains(err.Error(), "the funnel") {
+		m.t.Errorf("with little memory: %v", err)
+	}
+	if after := m.db.cache.Reserved(); after != before {
+		m.t.Errorf("%d bytes are kept for good", after-before)
+	}
+}
