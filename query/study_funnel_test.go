@@ -20,19 +20,8 @@ func TestOnwardTrails(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	goes, short, far := 0, 0, 0
 	for round := range 400 {
-		profiles := map[uint32]*memProfile{}
 		types := memEventTypes()
-		for o := range uint32(30) {
-			p := &memProfile{key: fmt.Sprint(o), events: map[schema.EventID][]memAct{}}
-			at := memNow - r.Int64N(5*msPerDay)
-			for range r.IntN(12) {
-				e := types[r.IntN(len(types))].ID
-				p.events[e] = append(p.events[e], memAct{time: at})
-				at += []int64{0, 1, 1000, r.Int64N(msPerDay), -r.Int64N(msPerDay)}[r.IntN(5)]
-			}
-			profiles[o] = p
-		}
-		v := newMemView(memSchema(), profiles, 1, true, uint64(round))
+		v := newMemView(memSchema(), someWithActs(r), 1, true, uint64(round))
 		who, err := Prepare(t.Context(), &Const{Value: True}, v)
 		if err != nil {
 			t.Fatal(err)
@@ -96,6 +85,22 @@ func TestOnwardTrails(t *testing.T) {
 	if goes < 1000 || short < 300 || far < 300 {
 		t.Errorf("%d go on, %d of them to two events, %d further: the test tests too little", goes, short, far)
 	}
+}
+
+// someWithActs makes people with events of the last days, some of them at one time.
+func someWithActs(r *rand.Rand) map[uint32]*memProfile {
+	profiles, types := map[uint32]*memProfile{}, memEventTypes()
+	for o := range uint32(30) {
+		p := &memProfile{key: fmt.Sprint(o), events: map[schema.EventID][]memAct{}}
+		at := memNow - r.Int64N(5*msPerDay)
+		for range r.IntN(12) {
+			e := types[r.IntN(len(types))].ID
+			p.events[e] = append(p.events[e], memAct{time: at})
+			at += []int64{0, 1, 1000, r.Int64N(msPerDay), -r.Int64N(msPerDay)}[r.IntN(5)]
+		}
+		profiles[o] = p
+	}
+	return profiles
 }
 
 // placesOnward calls the lists of a step by the first of them, and each event once.
