@@ -17,10 +17,9 @@ import (
 func TestOnwardTrails(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 1))
+	r, types := rand.New(rand.NewPCG(seed, 1)), memEventTypes()
 	goes, short, far := 0, 0, 0
 	for round := range 400 {
-		types := memEventTypes()
 		v := newMemView(memSchema(), someWithActs(r), 1, true, uint64(round))
 		who, err := Prepare(t.Context(), &Const{Value: True}, v)
 		if err != nil {
@@ -36,8 +35,7 @@ func TestOnwardTrails(t *testing.T) {
 			if place != nil {
 				*place = append(*place, i)
 			}
-			from := []int64{math.MinInt64, memNow - 3*msPerDay}[r.IntN(2)]
-			l, err := s.List(&Events{Event: types[r.IntN(len(types))].ID, From: from, To: memNow + 1}, math.MinInt64, math.MaxInt64)
+			l, err := s.List(&Events{Event: types[r.IntN(len(types))].ID, From: []int64{math.MinInt64, memNow - 3*msPerDay}[r.IntN(2)], To: memNow + 1}, math.MinInt64, math.MaxInt64)
 			if err != nil {
 				t.Fatal(err)
 			}
