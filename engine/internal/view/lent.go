@@ -78,20 +78,37 @@ func (c *Cursor) lentRange(id schema.AttrID, lo, hi int64, chunk int, within *bi
 	return bitmap.And(s, *within, buf), nil
 }
 
-// gatherLent calls f with the byte of each of some people.
-func (c *Cursor) gatherLent(id schema.AttrID, chunk int, ords []uint16, f func(i int, value uint8)) error {
+// lentCodes is GatherCodes of a lent text.
+func (c *Cursor) lentCodes(id schema.AttrID, chunk int, ords []uint16, dst []uint32) error {
 	v, err := c.lent(id)
 	if err != nil {
 		return err
 	}
-	values := v.Chunk(chunk)
 	c.bytes += uint64(len(ords))
+	values := v.Chunk(chunk)
 	for i, o := range ords {
-		if values == nil {
-			f(i, 0)
-		} else {
-			f(i, values[o])
+		dst[i] = schema.NoCode
+		if values != nil {
+			dst[i] = uint32(values[o]) - 1 // of none NoCode
 		}
+	}
+	return nil
+}
+
+// lentInts is GatherInts of a lent number.
+func (c *Cursor) lentInts(id schema.AttrID, chunk int, ords []uint16, dst []int64, ok []bool) error {
+	v, err := c.lent(id)
+	if err != nil {
+		return err
+	}
+	c.bytes += uint64(len(ords))
+	values := v.Chunk(chunk)
+	if values == nil {
+		clear(ok[:len(ords)])
+		return nil
+	}
+	for i, o := range ords {
+		dst[i], ok[i] = int64(values[o]), values[o] > 0
 	}
 	return nil
 }

@@ -419,7 +419,7 @@ func (c *Cursor) probe(u *base.Unit, lo, hi int64, chunk int, within *bitmap.Set
 // GatherCodes gathers codes.
 func (c *Cursor) GatherCodes(attr schema.AttrID, chunk int, ords []uint16, dst []uint32) error {
 	if attr >= schema.FirstLent {
-		return c.gatherLent(attr, chunk, ords, func(i int, value uint8) { dst[i] = uint32(value) - 1 }) // of none NoCode
+		return c.lentCodes(attr, chunk, ords, dst)
 	}
 	a := c.attr(attr)
 	if u := a.unit(chunk); u != nil {
@@ -441,7 +441,7 @@ func (c *Cursor) GatherCodes(attr schema.AttrID, chunk int, ords []uint16, dst [
 // GatherInts gathers numbers.
 func (c *Cursor) GatherInts(attr schema.AttrID, chunk int, ords []uint16, dst []int64, ok []bool) error {
 	if attr >= schema.FirstLent {
-		return c.gatherLent(attr, chunk, ords, func(i int, value uint8) { dst[i], ok[i] = int64(value), value > 0 })
+		return c.lentInts(attr, chunk, ords, dst, ok)
 	}
 	a := c.attr(attr)
 	if u := a.unit(chunk); u != nil {
