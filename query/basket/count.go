@@ -20,9 +20,9 @@ const dropped = begins - 1
 // item it goes to each of these places and reads on: the items that follow it in the basket,
 // which are those with a greater number, each have a counter. So every pair is counted once, in
 // counters that fit the first cache, and nothing is kept of it: a counter for each pair, or
-// pairs put into buckets, would take memory by the pairs, of which many baskets have many. A pair that enough baskets
-// have is gone on with in the same way, from the places of its second item (LCM, Uno and
-// others 2004: "occurrence deliver").
+// pairs put into buckets, would take memory by the pairs, and a large basket has many. A pair
+// that enough baskets have is gone on with in the same way, from the places of its second item
+// (LCM, Uno and others 2004: "occurrence deliver").
 type miner struct {
 	*total
 	words  []uint32 // all baskets: a word that begins one, then its items, ascending; at the end one that begins
