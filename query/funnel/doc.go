@@ -100,8 +100,8 @@
 // Where people are counted, and neither split by a property nor one is held, only events of
 // those are read who come to the second step.
 //
-// With by of values beyond the top ones, entries are counted twice; so is everything when the
-// people of a cell are asked for.
+// With by, all values are counted before the top ones are known, 114 bytes each and the rows of
+// a group; then entries, and the people of a cell, are counted once more.
 //
 // # Not yet
 //
