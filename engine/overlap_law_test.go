@@ -66,14 +66,14 @@ func (m *actModel) overlap(name string) {
 		if slices.Sort(want); !slices.Equal(got, want) {
 			m.t.Fatalf("%s: in %q are %q, want %q", what, letters, got, want)
 		}
-		for _, x := range []struct{ table, column int }{{0, 2}, {2, 1}} {
+		for _, x := range []struct{ table, column int }{{0, 2}, {2, 1}} { // sets and pairs
 			for _, row := range r.Tables[x.table].Rows {
 				if row.Values[0].Str() == letters && row.Values[x.column].Ordered() != int64(len(want)) {
 					m.t.Fatalf("%s: %v, want %q", what, row.Values, want)
 				}
 			}
 		}
-		if len(letters) == 1 {
+		if letters != "" {
 			all := m.keysOf(m.db.AnalysisMembers(ctx, "overlap", who, args, "in:"+letters, nil))
 			if slices.Sort(all); !slices.Equal(all, want) {
 				m.t.Fatalf("%s: cell in:%s is %q, want %q", what, letters, all, want)

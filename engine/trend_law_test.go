@@ -57,7 +57,7 @@ func TestTrendLaw(t *testing.T) {
 }
 
 func lawMeasures() []string {
-	return []string{"count", "people", "people7", "stickiness", "sum", "avg", "min", "max", "median", "p90", "distinct"}
+	return []string{"count", "people", "people7", "stickiness", "sum", "avg", "min", "max", "p10", "p25", "median", "p75", "p90", "p95", "p99", "distinct"}
 }
 
 type trendLaw struct {
@@ -86,7 +86,7 @@ func (m *trendLaw) check(name, measure string) {
 	case "sum", "avg": // no expression says what all people's come to: the model does
 		who, text = "true", "buy"
 		args["of"] = []string{pickOne(m.actModel, "e.amount", "e.amount * 2", "e.amount * 0.5")}
-	case "min", "max", "median", "p90":
+	case "min", "max", "p10", "p25", "median", "p75", "p90", "p95", "p99":
 		for event == "look" {
 			text, event = m.events()
 		}
@@ -395,7 +395,7 @@ func (m *trendLaw) value(one *trendRow, measure string) {
 		m.same(one, n == 0 && one.value.IsAbsent())
 		return
 	}
-	rank := map[string]int64{"min": 1, "max": n, "median": (n + 1) / 2, "p90": (9*n + 9) / 10}[measure]
+	rank := map[string]int64{"min": 1, "max": n, "p10": (n + 9) / 10, "p25": (n + 3) / 4, "median": (n + 1) / 2, "p75": (3*n + 3) / 4, "p90": (9*n + 9) / 10, "p95": (19*n + 19) / 20, "p99": (99*n + 99) / 100}[measure]
 	m.same(one, filtered(one.of+" < "+one.value.String()) < rank && filtered(one.of+" <= "+one.value.String()) >= rank)
 }
 

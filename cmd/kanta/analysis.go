@@ -91,7 +91,8 @@ a part of the histogram "2:1m-10m"; with --by "2|FI".`,
 region ("AC" is in A and in C and in none of the others, "-" in none), and in each two
 together, with how much more often that is than by chance.
 
-The people of a region are the cell with its name, all of a set "in:A".
+The people of a region are the cell with its name, all of a set "in:A", of two
+"in:AB".
 
 --at, or --per and --periods, add how many were in each set at the end of some days; those
 people are the cell "2026-06-14:A".`,
@@ -157,7 +158,7 @@ periods later "2026-06-01:2"; of a lifecycle "2026-06-01:new".`,
 	},
 	"trend": {
 		long: `A measure of an event over time, one row for each hour, day, week or month of a zone's
-calendar: how many events or people, or the sum, average, least, greatest, median, 90th
+calendar: how many events or people, or the sum, average, least, greatest, median or another
 percentile of a number made of each event, or how many different values a property has. Of
 several events each is a trend of its own. --by splits it by an attribute, country, or a
 property of the event, e.product. Without --from there are 30 periods up to now.

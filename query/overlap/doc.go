@@ -13,7 +13,7 @@
 //
 // The table "pairs" has a row for each two: people in both, whatever else they are in; share of
 // the first and of the second; and how much more often than by chance, shared * all / (first *
-// second), 1 being as often.
+// second), 1 being as often. Its people are the cell "in:AB"; so those of any combination.
 //
 // # Worked example
 //

@@ -3,7 +3,6 @@ package overlap
 import (
 	"context"
 	"fmt"
-	"math/bits"
 	"strings"
 
 	"github.com/kantadb/kanta/index/bitmap"
@@ -52,7 +51,7 @@ type overlap struct {
 	tests   []*query.StudyTest
 	moments []moment // of the history
 	cell    int      // the region whose people are wanted, one bit for each set; -1: none's
-	whole   bool     // all who are in the set of that one bit
+	whole   bool     // all who are in its sets, whatever else they are in
 }
 
 func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Report, error) {
@@ -144,12 +143,12 @@ func (o *overlap) wanted(cell string) error {
 	}
 	text, whole := strings.CutPrefix(cell, in)
 	for of := range 1 << len(o.texts) {
-		if region(of) == text && (!whole || bits.OnesCount(uint(of)) == 1) {
+		if region(of) == text && (!whole || of != 0) {
 			o.cell, o.whole = of, whole
 			return nil
 		}
 	}
-	return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("an overlap of %d sets has no cell %q", len(o.texts), cell), Hint: `"A" are those in A alone, "AB" those in A and B and no other, "in:A" all in A, "-" those in none`}
+	return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("an overlap of %d sets has no cell %q", len(o.texts), cell), Hint: `"A" are those in A alone, "AB" those in A and B and no other, "in:A" all in A, "in:AB" all in both, "-" those in none`}
 }
 
 // visitor counts the people of chunks.
@@ -167,9 +166,6 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 			return err
 		}
 	}
-	if v.whole {
-		c.Put(v.in[bits.TrailingZeros(uint(v.cell))])
-	}
 	v.at = c
 	v.split(c.People, 0, 0)
 	return nil
@@ -182,7 +178,7 @@ func (v *visitor) split(who bitmap.Set, i, of int) {
 		return
 	case i == len(v.in):
 		v.people[of] += uint64(who.Count())
-		if of == v.cell && !v.whole {
+		if of == v.cell || v.whole && of&v.cell == v.cell {
 			v.at.Put(who)
 		}
 		return
@@ -220,7 +216,7 @@ func (o *overlap) tables(people []uint64) []query.ReportTable {
 	for b := range o.texts {
 		for a := range b {
 			n := both(a, b)
-			two.Rows = append(two.Rows, query.ReportRow{Values: []schema.Value{schema.StringValue(letter(a) + letter(b)), number(n),
+			two.Rows = append(two.Rows, query.ReportRow{Cells: []string{in + letter(a) + letter(b)}, Values: []schema.Value{schema.StringValue(letter(a) + letter(b)), number(n),
 				query.Share(n, within[a]), query.Share(n, within[b]), chance(n, all, within[a], within[b])}})
 		}
 	}

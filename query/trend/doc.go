@@ -29,7 +29,8 @@
 //	people7, people28   of how many the events of the 7 or 28 days up to and with the day are
 //	stickiness          the share that people of the day are of people28, absent if these are nobody
 //	sum, avg, min, max  of a number made of each event ("of")
-//	median, p90         the least number that half, or nine tenths, are not above (nearest rank)
+//	median, p10 to p99  percentiles, the least number that half, or 10, 25, 75, 90, 95, 99 of a
+//	                    hundred, are not above (nearest rank)
 //	distinct            how many different values a property ("of") has
 //
 // An event without the number or the property does not count; nor does one whose arithmetic
@@ -64,7 +65,7 @@
 // # Memory
 //
 // Taken from the store's budget: 32 bytes for each period and group, of people 8 KiB more; of
-// median and p90 24 bytes for each number, of distinct 36 for each value of a row, of a sum
+// percentiles 24 bytes for each number, of distinct 36 for each value of a row, of a sum
 // of floats 600 for each row; all on each core. With by the values are counted first, 66 bytes
 // each and those of strings that have no code; then everything is read again.
 //

@@ -137,15 +137,12 @@ func (t *tally) result(slot int) (schema.Value, error) {
 	if n == 0 {
 		return schema.Value{}, nil
 	}
-	switch of.measure {
-	case avg:
+	if of.measure == avg {
 		return t.sums.Per(slot, n), nil
-	case median:
+	}
+	if part := of.measure.percent(); part > 0 {
 		slices.Sort(t.lists[slot])
-		return schema.FromOrdered(of.kind, of.scale, t.lists[slot][(n+1)/2-1]), nil
-	case p90:
-		slices.Sort(t.lists[slot])
-		return schema.FromOrdered(of.kind, of.scale, t.lists[slot][(9*n+9)/10-1]), nil
+		return schema.FromOrdered(of.kind, of.scale, t.lists[slot][(part*n+99)/100-1]), nil
 	}
 	return schema.FromOrdered(of.kind, of.scale, t.ends[slot]), nil
 }

@@ -23,20 +23,33 @@ const (
 	avg
 	least
 	most
+	p10
+	p25
 	median
+	p75
 	p90
+	p95
+	p99
 	distinct
 )
 
 // measures are their names, in that order.
 func measures() []string {
-	return []string{"count", "people", "people7", "people28", "stickiness", "sum", "avg", "min", "max", "median", "p90", "distinct"}
+	return []string{"count", "people", "people7", "people28", "stickiness", "sum", "avg", "min", "max", "p10", "p25", "median", "p75", "p90", "p95", "p99", "distinct"}
 }
 
 func measureOf(name string) measure { return measure(slices.Index(measures(), name)) }
 
 // needsOf reports whether it is a measure of something.
 func (m measure) needsOf() bool { return m >= sum }
+
+// percent returns of a percentile how much of the numbers it is not below; 0: it is none.
+func (m measure) percent() uint64 {
+	if m < p10 || m > p99 {
+		return 0
+	}
+	return [...]uint64{10, 25, 50, 75, 90, 95, 99}[m-p10]
+}
 
 // before returns how many periods before its own a measure is about.
 func (m measure) before() int {
@@ -58,7 +71,7 @@ type tally struct {
 	own    []uint64 // stickiness: of the people those of the period itself
 	ends   []int64  // min, max: the ordered form
 	sums   *query.Sums
-	lists  [][]int64 // median, p90: the ordered forms
+	lists  [][]int64 // of a percentile: the ordered forms
 	sets   []map[int64]struct{}
 }
 
@@ -81,7 +94,7 @@ func newTally(t *trend) *tally {
 		out.sums = query.NewSums(n, t.kind, t.scale)
 	case least, most:
 		out.ends = make([]int64, n)
-	case median, p90:
+	case p10, p25, median, p75, p90, p95, p99:
 		out.lists = make([][]int64, n)
 	case distinct:
 		out.sets = make([]map[int64]struct{}, n)

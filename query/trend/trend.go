@@ -45,7 +45,7 @@ var Analysis = query.Analysis{ //tidy:constant
 	Parameters: []query.Parameter{
 		{Name: "event", Kind: query.ParameterList, Required: true, Repeated: true, Help: `an event list, such as 'purchase.filter(e, e.amount > 10.0)'; at most 10`},
 		{Name: "measure", Kind: query.ParameterChoice, Choices: measures(), Default: "count", Help: "what is measured: events (count), people, people of the 7 or 28 days up to the day, the share that the day's people are of those of 28 days (stickiness), or what --of says"},
-		{Name: "of", Kind: query.ParameterMeasure, Help: "of sum, avg, min, max, median and p90: a number made of an event, such as 'e.price * e.quantity'; of distinct: a property, such as e.product"},
+		{Name: "of", Kind: query.ParameterMeasure, Help: "of sum, avg, min, max and percentiles: a number made of an event, such as 'e.price * e.quantity'; of distinct: a property, such as e.product"},
 		{Name: "per", Kind: query.ParameterChoice, Choices: []string{"hour", "day", "week", "month"}, Default: "day", Help: "hour, day, week or month"},
 		{Name: "zone", Kind: query.ParameterZone, Default: "UTC", Help: "whose clock and calendar it is, such as Europe/Rome"},
 		{Name: "week-start", Kind: query.ParameterChoice, Choices: []string{"monday", "sunday"}, Default: "monday", Help: "monday or sunday"},

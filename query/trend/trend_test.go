@@ -210,8 +210,9 @@ func slowResult(of *trend, ints []int64, floats []float64) (v schema.Value, ok b
 			wanted = n
 		case median:
 			share, wanted = 2*share, n
-		case p90:
-			share, wanted = 10*share, 9*n
+		default:
+			percent := map[measure]int{p10: 10, p25: 25, p75: 75, p90: 90, p95: 95, p99: 99}[of.measure]
+			share, wanted = 100*share, percent*n
 		}
 		if share >= wanted {
 			return schema.FromOrdered(of.kind, of.scale, x), true
