@@ -68,6 +68,10 @@ func newStore(t *testing.T, p *people, number int, segments map[string]string) *
 	s.batch.Delete(s.keysOf(p.gone)...)
 	s.apply()
 	s.upserts(p.n-p.reborn, p.n, s.before)
+	for _, l := range s.people.lists { // a list of nobody is one, too
+		s.batch.ListPut(l.Name)
+	}
+	s.apply()
 	s.putLists(s.listed)
 	if err := s.Compact(t.Context()); err != nil {
 		t.Fatal(err)
