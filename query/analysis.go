@@ -39,6 +39,7 @@ type Parameter struct {
 	Default  string   // what it is if it is not given
 	Choices  []string // of a ParameterChoice
 	Help     string
+	Beside   bool // it adds to the report, and changes nothing of what the analysis lends
 }
 
 // ParameterKind says how the text of an argument is read.

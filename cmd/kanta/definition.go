@@ -201,24 +201,30 @@ func (f *analysisFlags) definitionAlone(c *cobra.Command, an *query.Analysis, ar
 		return usagef("--defined %s: it says of whom it is; leave the expression and --define out", f.defined)
 	}
 	for i := range an.Parameters {
-		if c.Flags().Changed(an.Parameters[i].Name) {
-			return usagef("--defined %s: it says what --%s is; leave that out", f.defined, an.Parameters[i].Name)
+		if p := &an.Parameters[i]; c.Flags().Changed(p.Name) && !p.Beside {
+			return usagef("--defined %s: it says what --%s is; leave that out", f.defined, p.Name)
 		}
 	}
 	return nil
 }
 
-// take takes the arguments from a saved analysis, and returns of whom it is.
+// take takes the arguments from a saved analysis, and returns of whom it is. What may stand
+// beside them and was given stays.
 func (f *analysisFlags) take(ctx context.Context, a *app, s store, an *query.Analysis) (who string, err error) {
 	d, err := a.findDefinition(ctx, s, an.Name, f.defined)
 	if err != nil {
 		return "", err
 	}
-	for name, v := range f.one {
-		*v = d.Arguments.One(name)
-	}
-	for name, v := range f.repeated {
-		*v = d.Arguments[name]
+	given := f.args()
+	for i := range an.Parameters {
+		p := &an.Parameters[i]
+		switch of := f.one[p.Name]; {
+		case p.Beside && len(given[p.Name]) > 0:
+		case of != nil:
+			*of = d.Arguments.One(p.Name)
+		default:
+			*f.repeated[p.Name] = d.Arguments[p.Name]
+		}
 	}
 	return d.Who, nil
 }

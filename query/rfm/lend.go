@@ -26,7 +26,7 @@ func fields(args query.Arguments) ([]query.Lent, error) {
 	return out, nil
 }
 
-// perPerson leaves out what says nothing of a single person.
+// perPerson leaves out what says nothing of a single person: the parameters beside.
 func perPerson(args query.Arguments) query.Arguments {
 	args = maps.Clone(args)
 	delete(args, "reach")
