@@ -218,9 +218,7 @@ func (n *snapshot) field(name string, env query.Env) (query.Field, error) {
 
 func unknownName(what, name string, known []string) error {
 	e := &query.Error{Code: query.CodeUnknownName, Message: fmt.Sprintf("there is no %s %q", what, name)}
-	if near := query.Nearest(name, known); near != "" {
-		e.Hint = fmt.Sprintf("did you mean %q?", near)
-	}
+	e.Hint = query.DidYouMean(name, known)
 	return e
 }
 

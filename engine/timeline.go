@@ -100,11 +100,7 @@ func (n *snapshot) unknownEvent(name string) error {
 	for i := range n.s.Schema.Events {
 		known = append(known, n.s.Schema.Events[i].Name)
 	}
-	e := query.Errorf(query.CodeUnknownName, "there is no event %q", name)
-	if near := query.Nearest(name, known); near != "" {
-		e.Hint = "did you mean " + near + "?"
-	}
-	return e
+	return unknownName("event", name, known)
 }
 
 // Timeline lists the events of the profile with a key and the changes of its attributes

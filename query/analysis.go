@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -127,6 +128,29 @@ func (a Arguments) Number(name string) float64 {
 	return x
 }
 
+// Int returns a whole number above zero that is at most most, 0 if it is not given.
+func (a Arguments) Int(name string, most int) (int, error) {
+	text := a.One(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n > most {
+		return 0, Errorf(CodeLimit, "--%s %s: the most is %d", name, text, most)
+	}
+	return n, nil
+}
+
+// Different refuses a text that is given twice.
+func (a Arguments) Different(name string) error {
+	for i, text := range a[name] {
+		if slices.Contains(a[name][:i], text) {
+			return Errorf(CodeInvalid, "--%s %s is given twice", name, text)
+		}
+	}
+	return nil
+}
+
 // MaxSpan bounds a duration: a hundred years are longer than anything that is looked back at.
 const MaxSpan = 100 * 366 * 24 * time.Hour
 
@@ -191,11 +215,12 @@ func LookupProperty(event *schema.Event, name string) (*schema.Attribute, error)
 		known = append(known, event.Properties[i].Name)
 	}
 	e := Errorf(CodeUnknownName, "the event %q has no property %q", event.Name, name)
-	if near := Nearest(name, known); near != "" {
-		e.Hint = fmt.Sprintf("did you mean %q?", near)
-	}
+	e.Hint = DidYouMean(name, known)
 	return nil, e
 }
+
+// CountValue returns a number of people, of events, as a value of a report.
+func CountValue(n uint64) schema.Value { return schema.IntValue(int64(n)) }
 
 // Share returns n of all as a value of a report, an absent one if there is nothing to be a
 // share of.

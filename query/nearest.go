@@ -1,13 +1,23 @@
 package query
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
 
-// Nearest returns the known name most like a name that is not known, "" if none is
+// DidYouMean returns the hint of an error about a name that is not known, "" if no known one is
+// near.
+func DidYouMean(name string, known []string) string {
+	if near := nearest(name, known); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return ""
+}
+
+// nearest returns the known name most like a name that is not known, "" if none is
 // near: at most a third of its letters may differ.
-func Nearest(name string, known []string) string {
+func nearest(name string, known []string) string {
 	best, at := "", len([]rune(name))/3+1
 	for _, k := range slices.Sorted(slices.Values(known)) {
 		if d := editDistance(strings.ToLower(name), strings.ToLower(k), at); d < at {

@@ -8,7 +8,7 @@ func TestNearest(t *testing.T) {
 		"aeg": "age", "agee": "age", "ag": "", "cuntry": "country", "COUNTRY": "country", "contry": "country", "order totla": "Order total",
 		"uber": "über", "xyz": "", "": "", "pl": "", "plna": "plan", "lpan": "plan", "country_of_birth": "",
 	} {
-		if got := Nearest(name, known); got != want {
+		if got := nearest(name, known); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)
 		}
 	}

@@ -9,6 +9,15 @@ type Calendar struct {
 	WeekStart time.Weekday
 }
 
+// Calendar returns that of the parameters "per" and "week-start", in a zone.
+func (a Arguments) Calendar(zone *time.Location) Calendar {
+	c := Calendar{Per: a.One("per"), Zone: zone, WeekStart: time.Monday}
+	if a.One("week-start") == "sunday" {
+		c.WeekStart = time.Sunday
+	}
+	return c
+}
+
 // First returns the day with which the period begins that a day is of.
 func (c *Calendar) First(day int64) int64 {
 	switch c.Per {

@@ -163,6 +163,15 @@ func (s *Study) Test(n Node) (*StudyTest, error) {
 	return &StudyTest{p, found}, err
 }
 
+// Condition makes the condition ready that a text says.
+func (s *Study) Condition(text string) (*StudyTest, error) {
+	n, err := s.compiler.Node(text)
+	if err != nil {
+		return nil, err
+	}
+	return s.Test(n)
+}
+
 // True returns for whom of a set a condition is true; it is valid until the chunk's end.
 func (c *StudyChunk) True(ctx context.Context, t *StudyTest, within bitmap.Set) (bitmap.Set, error) {
 	w := c.w

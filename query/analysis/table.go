@@ -114,8 +114,6 @@ func checkText(p *query.Parameter, text string) error {
 
 func unknown(message, name string, known []string) error {
 	e := query.Errorf(query.CodeInvalid, "%s", message)
-	if near := query.Nearest(name, known); near != "" {
-		e.Hint = fmt.Sprintf("did you mean %q?", near)
-	}
+	e.Hint = query.DidYouMean(name, known)
 	return e
 }

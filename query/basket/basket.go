@@ -186,13 +186,13 @@ func (b *basket) readItem(args query.Arguments) error {
 // readNumbers reads the limits and thresholds.
 func (b *basket) readNumbers(args query.Arguments) error {
 	b.size, _ = strconv.Atoi(args.One("size")) // these were checked
-	b.top, _ = strconv.Atoi(args.One("top"))
 	b.least, _ = strconv.ParseUint(args.One("min-baskets"), 10, 64)
-	switch {
-	case b.size < 2 || b.size > MaxSize:
+	if b.size < 2 || b.size > MaxSize {
 		return query.Errorf(query.CodeLimit, "--size %d: a set has 2 to %d items", b.size, MaxSize)
-	case b.top > MaxTop:
-		return query.Errorf(query.CodeLimit, "--top %d: the most is %d", b.top, MaxTop)
+	}
+	var err error
+	if b.top, err = args.Int("top", MaxTop); err != nil {
+		return err
 	}
 	for _, name := range []string{"min-support", "min-confidence"} {
 		if x := args.Number(name); x > 1 {

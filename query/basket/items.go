@@ -41,9 +41,7 @@ func (b *basket) parseItem(text string) (int64, error) {
 		known = append(known, text)
 		return true
 	})
-	if near := query.Nearest(text, known); near != "" {
-		e.Hint = fmt.Sprintf("did you mean %q?", near)
-	}
+	e.Hint = query.DidYouMean(text, known)
 	return 0, e
 }
 

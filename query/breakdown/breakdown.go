@@ -3,7 +3,6 @@ package breakdown
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -119,16 +118,16 @@ func (b *breakdown) count(ctx context.Context, s *query.Study) (*tally, query.An
 func prepare(s *query.Study, args query.Arguments) (*breakdown, error) {
 	b := &breakdown{}
 	var err error
-	if b.top, err = strconv.Atoi(args.One("top")); err != nil || b.top > MaxRows {
-		return nil, query.Errorf(query.CodeLimit, "--top %s: the most is %d", args.One("top"), MaxRows)
+	if b.top, err = args.Int("top", MaxRows); err != nil {
+		return nil, err
 	}
 	if len(args["by"]) > MaxBy {
 		return nil, query.Errorf(query.CodeLimit, "people are broken down by at most %d, not by %d", MaxBy, len(args["by"]))
 	}
-	for i, text := range args["by"] {
-		if slices.Contains(args["by"][:i], text) {
-			return nil, query.Errorf(query.CodeInvalid, "--by %s is given twice", text)
-		}
+	if err := args.Different("by"); err != nil {
+		return nil, err
+	}
+	for _, text := range args["by"] {
 		f, err := s.Compiler().Field(text)
 		if err != nil {
 			return nil, fmt.Errorf("--by: %w", err)

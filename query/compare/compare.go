@@ -3,8 +3,7 @@ package compare
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
+	"math"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -128,11 +127,8 @@ func run(ctx context.Context, s *query.Study, args query.Arguments) (query.Repor
 func prepare(s *query.Study, args query.Arguments) (*comparison, error) {
 	c := &comparison{within: args.One("within")}
 	if text := args.One("base"); text != "" {
-		n, err := s.Compiler().Node(text)
-		if err == nil {
-			c.base, err = s.Test(n)
-		}
-		if err != nil {
+		var err error
+		if c.base, err = s.Condition(text); err != nil {
 			return nil, fmt.Errorf("--base: %w", err)
 		}
 	}
@@ -141,17 +137,19 @@ func prepare(s *query.Study, args query.Arguments) (*comparison, error) {
 		most int
 		to   *int
 	}{{"ranges", MaxRanges, &c.ranges}, {"each", MaxTop, &c.each}, {"top", MaxTop, &c.top}} {
-		n, err := strconv.Atoi(args.One(p.name))
-		if err != nil || n > p.most {
-			return nil, query.Errorf(query.CodeLimit, "--%s %s: the most is %d", p.name, args.One(p.name), p.most)
+		var err error
+		if *p.to, err = args.Int(p.name, p.most); err != nil {
+			return nil, err
 		}
-		*p.to = n
 	}
-	least, err := strconv.ParseUint(args.One("min-people"), 10, 64)
+	least, err := args.Int("min-people", math.MaxInt)
 	if err != nil {
-		return nil, query.Errorf(query.CodeInvalid, "--min-people is a whole number above zero, not %q", args.One("min-people"))
+		return nil, err
 	}
-	c.minPeople = least
+	c.minPeople = uint64(least)
+	if err := args.Different("of"); err != nil {
+		return nil, err
+	}
 	within, err := args.Span("within")
 	if err != nil {
 		return nil, err
@@ -173,10 +171,7 @@ func (c *comparison) prepareThings(s *query.Study, names []string, window query.
 			all = append(all, schema.Events[i].Name)
 		}
 	}
-	for i, name := range all {
-		if slices.Contains(all[:i], name) {
-			return query.Errorf(query.CodeInvalid, "--of %s is given twice", name)
-		}
+	for _, name := range all {
 		t := thing{name: name}
 		var err error
 		if a := schema.Lookup(name); a != nil {
@@ -207,9 +202,7 @@ func unknown(s *schema.Schema, name string) error {
 		known = append(known, s.Events[i].Name)
 	}
 	e := &query.Error{Code: query.CodeUnknownName, Message: fmt.Sprintf("--of: there is no attribute and no type of event %q", name)}
-	if near := query.Nearest(name, known); near != "" {
-		e.Hint = fmt.Sprintf("did you mean %q?", near)
-	}
+	e.Hint = query.DidYouMean(name, known)
 	return e
 }
 

@@ -128,9 +128,7 @@ func (s *split) find(label string, groups []*counts) (int, error) {
 			known = append(known, s.cellPart(group))
 		}
 	}
-	if near := query.Nearest(label, known); near != "" {
-		e.Hint = fmt.Sprintf("did you mean %q?", near)
-	} else if len(known) > 0 {
+	if e.Hint = query.DidYouMean(label, known); e.Hint == "" && len(known) > 0 {
 		e.Hint = fmt.Sprintf("such as %q", known[0])
 	}
 	return 0, e

@@ -75,10 +75,7 @@ func asked(today int64, zone *time.Location, args query.Arguments) (days []int64
 	case args.One("per") == "":
 		return nil, &query.Error{Code: query.CodeInvalid, Message: "--periods " + periods + ": of what?", Hint: "such as --per week"}
 	}
-	c := query.Calendar{Per: args.One("per"), Zone: zone, WeekStart: time.Monday}
-	if args.One("week-start") == "sunday" {
-		c.WeekStart = time.Sunday
-	}
+	c := args.Calendar(zone)
 	days = append(days, today)
 	for i := range n - 1 {
 		days = append(days, c.Step(c.First(today), -i)-1)

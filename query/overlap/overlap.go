@@ -104,11 +104,7 @@ func prepare(s *query.Study, args query.Arguments) (*overlap, error) {
 func testsOf(s *query.Study, texts []string) ([]*query.StudyTest, error) {
 	var tests []*query.StudyTest
 	for i, text := range texts {
-		n, err := s.Compiler().Node(text)
-		if err != nil {
-			return nil, fmt.Errorf("set %s: %w", letter(i), err)
-		}
-		t, err := s.Test(n)
+		t, err := s.Condition(text)
 		if err != nil {
 			return nil, fmt.Errorf("set %s: %w", letter(i), err)
 		}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
-	"strconv"
 
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
@@ -117,10 +115,10 @@ func prepare(s *query.Study, args query.Arguments) (*paths, error) {
 		return nil, &query.Error{Code: query.CodeInvalid, Message: "what comes after which events?", Hint: "such as --after app_open, or --before purchase"}
 	}
 	var err error
-	if p.steps, err = number(args, "steps", MaxSteps); err != nil {
+	if p.steps, err = args.Int("steps", MaxSteps); err != nil {
 		return nil, err
 	}
-	if p.top, err = number(args, "top", MaxTop); err != nil {
+	if p.top, err = args.Int("top", MaxTop); err != nil {
 		return nil, err
 	}
 	within, err := args.Span("within")
@@ -138,19 +136,13 @@ func prepare(s *query.Study, args query.Arguments) (*paths, error) {
 	if err := p.prepareChosen(s, text); err != nil {
 		return nil, err
 	}
+	if err := args.Different("event"); err != nil {
+		return nil, err
+	}
 	if err := p.prepareSteps(s, args["event"]); err != nil {
 		return nil, err
 	}
 	return p, p.prepareLabels(args["label"])
-}
-
-// number reads an argument.
-func number(args query.Arguments, name string, most int) (int, error) {
-	n, err := strconv.Atoi(args.One(name))
-	if err != nil || n > most {
-		return 0, query.Errorf(query.CodeLimit, "--%s %s: the most is %d", name, args.One(name), most)
-	}
-	return n, nil
 }
 
 // prepareChosen makes the chosen events ready.
@@ -197,10 +189,7 @@ func (p *paths) prepareSteps(s *query.Study, texts []string) error {
 		}
 		return nil
 	}
-	for i, text := range texts {
-		if slices.Contains(texts[:i], text) {
-			return query.Errorf(query.CodeInvalid, "--event %s is given twice", text)
-		}
+	for _, text := range texts {
 		e, err := s.Compiler().List(text)
 		if err == nil {
 			err = add(e, text)
@@ -242,9 +231,7 @@ func (p *paths) prepareLabels(names []string) error {
 		}
 		if !found {
 			err := query.Errorf(query.CodeUnknownName, "--label: no event of the path has a property %q", name)
-			if near := query.Nearest(name, known); near != "" {
-				err.Hint = fmt.Sprintf("did you mean %q?", near)
-			}
+			err.Hint = query.DidYouMean(name, known)
 			return err
 		}
 	}

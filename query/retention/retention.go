@@ -143,7 +143,7 @@ func newPeriods(now int64, n int, zone *time.Location, args query.Arguments) (*p
 	per := args.One("per")
 	switch {
 	case args.One("by") == "calendar":
-		return calendar(now, n, query.Calendar{Per: per, Zone: zone, WeekStart: weekStart(args)}), nil
+		return calendar(now, n, args.Calendar(zone)), nil
 	case per == "month":
 		return nil, &query.Error{Code: query.CodeInvalid, Message: "--by rolling: a month has no fixed length", Hint: "--per day or --per week, or --by calendar"}
 	}
@@ -174,13 +174,6 @@ func (r *retention) prepareBack(s *query.Study, args query.Arguments) (*query.Ev
 // isPresence reports whether who comes back is known without the events.
 func (r *retention) isPresence() bool {
 	return r.back.IsPlain() && !r.amount && r.brackets == nil && (r.length == 0 || r.dates.areUTC())
-}
-
-func weekStart(args query.Arguments) time.Weekday {
-	if args.One("week-start") == "sunday" {
-		return time.Sunday
-	}
-	return time.Monday
 }
 
 func (r *retention) beginWithEvent(s *query.Study, args query.Arguments) error {

@@ -3,7 +3,6 @@ package rfm
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -163,7 +162,7 @@ func prepare(s *query.Study, args query.Arguments) (*rfm, error) {
 	if a.segments, err = readSegments(args["map"], a.bins); err != nil {
 		return nil, err
 	}
-	if err := a.readReach(args["reach"]); err != nil {
+	if err := a.readReach(args); err != nil {
 		return nil, err
 	}
 	if err := a.readSince(args.One("since"), args); err != nil {
@@ -178,19 +177,16 @@ func errBins(n int) error {
 }
 
 // readReach makes the conditions of --reach ready.
-func (a *rfm) readReach(texts []string) error {
+func (a *rfm) readReach(args query.Arguments) error {
+	texts := args["reach"]
 	if n := len(texts); n > MaxReach {
 		return query.Errorf(query.CodeLimit, "--reach is given %d times, at most %d", n, MaxReach)
 	}
-	for i, text := range texts {
-		if slices.Contains(texts[:i], text) {
-			return query.Errorf(query.CodeInvalid, "--reach %s is given twice", text)
-		}
-		n, err := a.study.Compiler().Node(text)
-		if err != nil {
-			return fmt.Errorf("--reach: %w", err)
-		}
-		test, err := a.study.Test(n)
+	if err := args.Different("reach"); err != nil {
+		return err
+	}
+	for _, text := range texts {
+		test, err := a.study.Condition(text)
 		if err != nil {
 			return fmt.Errorf("--reach: %w", err)
 		}

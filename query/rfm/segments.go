@@ -180,9 +180,7 @@ func (a *rfm) readWanted(cell string) (out wanted, err error) {
 	if strings.Contains(cell, ">") && len(a.dates) > 1 {
 		known = a.transitions()
 	}
-	if near := query.Nearest(cell, known); near != "" {
-		e.Hint = fmt.Sprintf("did you mean %q?", near)
-	} else {
+	if e.Hint = query.DidYouMean(cell, known); e.Hint == "" {
 		e.Hint = fmt.Sprintf(`"r5f3" are those of recency 5 and frequency 3, %q a segment; "m5" needs an amount, "%s:NAME" --reach NAME, "%s>outside" --since`, first, first, first)
 	}
 	return wanted{}, e

@@ -530,7 +530,7 @@ func (l *elaborator) checkText(c ast.CallExpr) {
 		}
 		if s, ok := text(1); ok {
 			if _, err := l.zones.find(s); err != nil {
-				l.fail(c.Args()[1], query.CodeUnknownName, didYouMean(s, l.zones.names()), "%s", err)
+				l.fail(c.Args()[1], query.CodeUnknownName, query.DidYouMean(s, l.zones.names()), "%s", err)
 			}
 		}
 	case "timestamp":
@@ -563,13 +563,13 @@ func (l *elaborator) named(e ast.Expr, c ast.CallExpr) (ast.Expr, info) {
 	if fn == "in_list" {
 		internal = fnList
 		if _, ok := l.cat.List(name); !ok {
-			l.fail(arg, query.CodeUnknownName, didYouMean(name, l.cat.ListNames()), "there is no list %q", name)
+			l.fail(arg, query.CodeUnknownName, query.DidYouMean(name, l.cat.ListNames()), "there is no list %q", name)
 			return e, info{}
 		}
 		l.uses.Lists = appendName(l.uses.Lists, name)
 	} else {
 		if _, ok := l.cat.Segment(name); !ok {
-			l.fail(arg, query.CodeUnknownName, didYouMean(name, l.cat.SegmentNames()), "there is no segment %q", name)
+			l.fail(arg, query.CodeUnknownName, query.DidYouMean(name, l.cat.SegmentNames()), "there is no segment %q", name)
 			return e, info{}
 		}
 		l.uses.Segments = appendName(l.uses.Segments, name)

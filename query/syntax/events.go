@@ -112,7 +112,7 @@ func (l *elaborator) events(e, ev ast.Expr, name string, test bool) (ast.Expr, i
 	v := l.sch.LookupEvent(name)
 	switch {
 	case v == nil:
-		l.fail(e, query.CodeUnknownName, didYouMean(name, l.eventNames()), "there is no event %q", name)
+		l.fail(e, query.CodeUnknownName, query.DidYouMean(name, l.eventNames()), "there is no event %q", name)
 		return e, info{}
 	case test:
 		l.hasEvent(e)
@@ -154,7 +154,7 @@ func (l *elaborator) property(e, of ast.Expr, v *schema.Event, name string, dott
 		for i := range v.Properties {
 			names = append(names, v.Properties[i].Name)
 		}
-		hint := didYouMean(name, names)
+		hint := query.DidYouMean(name, names)
 		if name == "ts" {
 			hint = "the time has no brackets: e.ts"
 		}
@@ -254,7 +254,7 @@ func (l *elaborator) zone(c ast.CallExpr, i int, v *verb) ast.Expr {
 	name := string(out.AsLiteral().(types.String))
 	zone, err := l.zones.find(name)
 	if err != nil {
-		l.fail(c.Args()[i], query.CodeUnknownName, didYouMean(name, l.zones.names()), "%s", err)
+		l.fail(c.Args()[i], query.CodeUnknownName, query.DidYouMean(name, l.zones.names()), "%s", err)
 		return out
 	}
 	v.zone, v.clock.Zone = zone, zone

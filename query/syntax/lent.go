@@ -49,7 +49,7 @@ func (l *elaborator) lent(e, call ast.Expr, field string, test bool) (ast.Expr, 
 	}
 	a := by.Lookup(field)
 	if a == nil {
-		l.fail(e, query.CodeUnknownName, didYouMean(field, lentFields(by)), "%s has no %s; it has %s", by, field, strings.Join(lentFields(by), ", "))
+		l.fail(e, query.CodeUnknownName, query.DidYouMean(field, lentFields(by)), "%s has no %s; it has %s", by, field, strings.Join(lentFields(by), ", "))
 		return e, info{}
 	}
 	l.now = true
@@ -81,7 +81,7 @@ func (l *elaborator) definition(call ast.Expr) *schema.Lent {
 				known = append(known, l.sch.Lent[i].Name)
 			}
 		}
-		hint := didYouMean(string(name), known)
+		hint := query.DidYouMean(string(name), known)
 		if hint == "" {
 			hint = fmt.Sprintf("kanta %s ... --define %q saves one", analysis, string(name))
 		}

@@ -100,7 +100,7 @@ func (l *elaborator) known(e ast.Expr, c ast.CallExpr) bool {
 				return false
 			}
 		}
-		hint := didYouMean(name, functionNames())
+		hint := query.DidYouMean(name, functionNames())
 		if h := spelling(name); h != "" {
 			hint = h
 		}
@@ -135,7 +135,7 @@ func (l *elaborator) unknownName(e ast.Expr, name string) {
 	if bare {
 		names = append(names, l.eventNames()...)
 	}
-	hint := didYouMean(name, names)
+	hint := query.DidYouMean(name, names)
 	if f, ok := signatureOf(name); ok && hint == "" {
 		hint = "the function is written " + f.use
 	}
@@ -165,14 +165,6 @@ func spelling(word string) string {
 		return `text tests: name.startsWith("x"), name.contains("x"), name.matches("re")`
 	case "between":
 		return "write x >= 1 && x <= 5"
-	}
-	return ""
-}
-
-// didYouMean names the candidate nearest to a name, "" if none is near.
-func didYouMean(name string, candidates []string) string {
-	if near := query.Nearest(name, candidates); near != "" {
-		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return ""
 }

@@ -14,7 +14,7 @@ func Zone(name string) (*time.Location, error) {
 	l, err := z.find(name)
 	if err != nil {
 		e := query.Errorf(query.CodeUnknownName, "%w", err)
-		e.Hint = didYouMean(name, z.names())
+		e.Hint = query.DidYouMean(name, z.names())
 		return nil, e
 	}
 	return l, nil

@@ -115,11 +115,11 @@ func prepareAll(ctx context.Context, s *query.Study, args query.Arguments) (all 
 	if len(texts) > MaxEvents {
 		return nil, query.Errorf(query.CodeLimit, "a trend has at most %d events, this one has %d", MaxEvents, len(texts))
 	}
+	if err := args.Different("event"); err != nil {
+		return nil, err
+	}
 	rows := 0
 	for i, text := range texts {
-		if slices.Contains(texts[:i], text) {
-			return nil, query.Errorf(query.CodeInvalid, "--event %s is given twice", text)
-		}
 		t, err := prepare(s, args, text)
 		if err != nil {
 			return nil, err
@@ -150,19 +150,19 @@ func prepare(s *query.Study, args query.Arguments, event string) (*trend, error)
 	if err := t.prepareOf(s, of, args); err != nil {
 		return nil, err
 	}
-	if t.top, err = number(args, "top", MaxRows); err != nil {
+	if t.top, err = args.Int("top", MaxRows); err != nil {
 		return nil, err
 	}
-	if t.average, err = number(args, "average", MaxAverage); err != nil {
+	if t.average, err = args.Int("average", MaxAverage); err != nil {
 		return nil, err
 	}
 	if len(args["by"]) > MaxBy {
 		return nil, query.Errorf(query.CodeLimit, "a trend is split by at most %d, this one by %d", MaxBy, len(args["by"]))
 	}
-	for i, text := range args["by"] {
-		if slices.Contains(args["by"][:i], text) {
-			return nil, query.Errorf(query.CodeInvalid, "--by %s is given twice", text)
-		}
+	if err := args.Different("by"); err != nil {
+		return nil, err
+	}
+	for _, text := range args["by"] {
 		by, err := newSplit(s, of, text)
 		if err != nil {
 			return nil, err
@@ -173,19 +173,6 @@ func prepare(s *query.Study, args query.Arguments, event string) (*trend, error)
 		return nil, err
 	}
 	return t, t.preparePeriods(s, args)
-}
-
-// number reads an argument, 0 if it is not given.
-func number(args query.Arguments, name string, most int) (int, error) {
-	text := args.One(name)
-	if text == "" {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n > most {
-		return 0, query.Errorf(query.CodeLimit, "--%s %s: the most is %d", name, text, most)
-	}
-	return n, nil
 }
 
 // prepareOf reads what is measured.
@@ -223,10 +210,7 @@ func (t *trend) preparePeriods(s *query.Study, args query.Arguments) error {
 	if err != nil {
 		return err
 	}
-	c := calendar{query.Calendar{Per: args.One("per"), Zone: zone, WeekStart: time.Monday}}
-	if args.One("week-start") == "sunday" {
-		c.WeekStart = time.Sunday
-	}
+	c := calendar{args.Calendar(zone)}
 	t.calendar, t.back = c, t.measure.before()
 	if t.back > 0 && c.Per != "day" {
 		return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("people of the %d days up to a day are of days, not of a %s", t.back+1, c.Per), Hint: "leave out --per, or --measure people"}
