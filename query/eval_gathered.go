@@ -99,11 +99,13 @@ func (g *gathered) scatter() {
 }
 
 // of returns a profile's numbers.
-func (g *gathered) of(o uint16) []int64 {
+func (g *gathered) of(o uint16) []int64 { return g.ofSlot(o, g.slots.of(o)) }
+
+// ofSlot is of for who knows the slot.
+func (g *gathered) ofSlot(o uint16, slot int) []int64 {
 	if !g.who.Has(o) {
 		return nil
 	}
-	slot := g.slots.of(o)
 	return g.sorted[g.from[slot]:][:g.count[slot]]
 }
 

@@ -126,29 +126,45 @@ func (o *onward) addTimes(ctx context.Context, l *StudyList, within *bitmap.Set,
 // but for the first one.
 func (o *onward) addFirst(ctx context.Context, list int, within *bitmap.Set) error {
 	return o.w.eachEvent(ctx, o.lists[list].list, within, func(h *hits) error {
-		had, last := len(o.steps), -1
-		var next, then follower
-		var goes bool
-		var first *int64
-		for _, k := range h.at {
-			who, t := h.Ords[k], h.Times[k]
-			if int(who) != last {
-				last, goes, first = int(who), o.goes.Has(who), &o.first[o.w.events.slots.of(who)]
-				next, then = follower{times: o.next.of(who)}, follower{times: o.then.of(who)}
+		had := len(o.steps)
+		for at := h.at; len(at) > 0; {
+			n, who := 1, h.Ords[at[0]]
+			for n < len(at) && h.Ords[at[n]] == who {
+				n++
 			}
-			is := next.isFollowed(t, o.Within)
-			if is && (!goes || t < *first) {
-				o.goes.SetBit(who)
-				goes, *first = true, t
-			}
-			if o.Whole || is && then.isFollowed(t, o.Within) {
-				o.far.SetBit(who)
-				o.steps = append(o.steps, Step{Time: t, Value: NoValue, List: int32(list), who: who})
-			}
+			o.addFirstOf(h, list, at[:n])
+			at = at[n:]
 		}
 		return o.w.events.keep((len(o.steps) - had) * stepBytes)
 	})
 }
+
+// addFirstOf is addFirst for one person's events that lie together in a block. Of most people
+// the first ones tell all that is wanted.
+func (o *onward) addFirstOf(h *hits, list int, at []uint16) {
+	who := h.Ords[at[0]]
+	slot := o.w.events.slots.of(who)
+	goes, first := o.goes.Has(who), &o.first[slot]
+	next, then := follower{times: o.next.ofSlot(who, slot)}, follower{times: o.then.ofSlot(who, slot)}
+	for _, k := range at {
+		t := h.Times[k]
+		is := next.isFollowed(t, o.Within)
+		if is && (!goes || t < *first) {
+			o.goes.SetBit(who)
+			goes, *first = true, t
+		}
+		switch {
+		case o.Whole || is && then.isFollowed(t, o.Within):
+			o.far.SetBit(who)
+			o.steps = append(o.steps, Step{Time: t, Value: NoValue, List: int32(list), who: who})
+		case h.Sorted && (next.isOver(t) || goes && *first <= t && then.isOver(t)):
+			return
+		}
+	}
+}
+
+// fewTimes are found quicker one by one than by bisection.
+const fewTimes = 8
 
 // follower looks what follows the events of one person.
 type follower struct {
@@ -158,13 +174,18 @@ type follower struct {
 	before int64 // that was looked at last
 }
 
+// isOver reports whether nothing is after t.
+func (f *follower) isOver(t int64) bool {
+	return len(f.times) == 0 || f.times[len(f.times)-1] <= t
+}
+
 // isFollowed reports whether one of the times is after t and at most within after it. It goes
 // on from where it was: nearly always t ascends.
 func (f *follower) isFollowed(t, within int64) bool {
-	if !f.begun || t < f.before {
+	if t < f.before || !f.begun && len(f.times) > fewTimes {
 		f.at, _ = slices.BinarySearch(f.times, t+1)
-		f.begun = true
 	}
+	f.begun = true
 	f.before = t
 	for f.at < len(f.times) && f.times[f.at] <= t {
 		f.at++
@@ -207,7 +228,8 @@ func (o *onward) eachShort(f func(who uint16, steps []Step) error) error {
 	var buf bitmap.Words
 	var trail [2]Step
 	for _, who := range bitmap.AndNot(bitmap.FromWords(o.goes), bitmap.FromWords(o.far), &buf).AppendTo(nil) {
-		first, next := o.first[o.w.events.slots.of(who)], o.next.of(who)
+		slot := o.w.events.slots.of(who)
+		first, next := o.first[slot], o.next.ofSlot(who, slot)
 		trail[0] = Step{Time: first, Value: NoValue, List: int32(o.First[0]), who: who}
 		after, _ := slices.BinarySearch(next, first+1)
 		trail[1] = Step{Time: next[after], Value: NoValue, List: int32(o.Next[0]), who: who}
