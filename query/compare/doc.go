@@ -54,8 +54,9 @@
 //	        with (v + w)^2 / (v^2/(n-1) + w^2/(m-1)) degrees of freedom, where v and w are the
 //	        variances of samples, divided by n and m (Welch, Biometrika 34, 1947)
 //
-// Effect and p are absent where a group has fewer than two numbers, or nothing varies. Sums
-// and sums of squares are exact; of floats they are rounded once.
+// Effect and p are absent where a group has fewer than two numbers, nothing varies, or a sum or
+// the squares are beyond all floats. Sums and sums of squares are exact; of floats they are
+// rounded once.
 //
 // # Many comparisons
 //

@@ -312,14 +312,16 @@ func (m *moments) merge(o *moments) {
 	m.floats[1].AddSum(&o.floats[1])
 }
 
-// mean returns the average, exactly but for floats.
-func (m *moments) mean() *big.Rat {
+// mean returns the average of whole numbers, exactly.
+func (m *moments) mean() *big.Rat { return new(big.Rat).SetFrac(m.total(), whole(m.n)) }
+
+// average returns the average as a float: infinite where a sum of floats is.
+func (m *moments) average() float64 {
 	if m.floats != nil {
-		r := new(big.Rat)
-		r.SetFloat64(m.floats[0].Value())
-		return r.Quo(r, new(big.Rat).SetFrac(whole(m.n), big.NewInt(1)))
+		return m.floats[0].Value() / float64(m.n)
 	}
-	return new(big.Rat).SetFrac(m.total(), whole(m.n))
+	x, _ := m.mean().Float64()
+	return x
 }
 
 func whole(n uint64) *big.Int { return new(big.Int).SetUint64(n) }
@@ -330,13 +332,14 @@ func (m *moments) total() *big.Int {
 }
 
 // variance returns the variance of a sample: what squares differ from the square of the sum,
-// divided by one less than there are. There are at least two.
+// divided by one less than there are; infinite where a sum is of floats. There are at least two.
 func (m *moments) variance() float64 {
 	n := new(big.Rat).SetInt(whole(m.n))
 	sum, squares := new(big.Rat), new(big.Rat)
 	if m.floats != nil {
-		sum.SetFloat64(m.floats[0].Value())
-		squares.SetFloat64(m.floats[1].Value())
+		if sum.SetFloat64(m.floats[0].Value()) == nil || squares.SetFloat64(m.floats[1].Value()) == nil {
+			return math.Inf(1)
+		}
 	} else {
 		sum.SetInt(m.total())
 		all := new(big.Int)

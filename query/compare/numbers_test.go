@@ -136,10 +136,43 @@ func TestFloats(t *testing.T) {
 		for _, x := range values {
 			squares += (x - mean) * (x - mean)
 		}
-		got, _ := m.mean().Float64()
+		got := m.average()
 		if want := squares / float64(len(values)-1); math.Abs(m.variance()-want) > 1e-9*want || math.Abs(got-mean) > 1e-9*math.Abs(mean)+1e-12*math.Sqrt(want) {
 			t.Fatalf("%v: %v and %v, want %v and %v", values, got, m.variance(), mean, want)
 		}
+	}
+}
+
+// TestHugeFloats: what is beyond all floats is infinite, and not 0.
+func TestHugeFloats(t *testing.T) {
+	of := func(values ...float64) moments {
+		var n numbers
+		for _, x := range values {
+			n.addFloats([]int64{schema.OrderedFloat(x)}, []bool{true})
+		}
+		return n.moments
+	}
+	for _, c := range []struct {
+		of                moments
+		average, variance float64
+	}{
+		{of(math.MaxFloat64, math.MaxFloat64), math.Inf(1), math.Inf(1)},
+		{of(-math.MaxFloat64, -math.MaxFloat64), math.Inf(-1), math.Inf(1)},
+		{of(1e200, -1e200), 0, math.Inf(1)},
+		{of(1e150, -1e150), 0, 2e300},
+	} {
+		if a, v := c.of.average(), c.of.variance(); a != c.average || v != c.variance && !(math.Abs(v/c.variance-1) < 1e-9) {
+			t.Errorf("average %v, variance %v, want %v and %v", a, v, c.average, c.variance)
+		}
+	}
+	huge := thingTally{}
+	for g, values := range [groups][]int64{{schema.OrderedFloat(1e200), schema.OrderedFloat(2e200)}, {}, {0, schema.OrderedFloat(3e200)}} {
+		huge.numbers[g].addFloats(values, []bool{true, true})
+	}
+	var f found
+	f.addAverage(&comparison{}, 0, false, &huge, perGroup{2, 0, 2})
+	if len(f.averages) != 1 || f.averages[0].isVaried {
+		t.Errorf("%+v", f.averages)
 	}
 }
 

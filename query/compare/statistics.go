@@ -41,7 +41,8 @@ const normalFrom = 1e7
 func welch(a, b sample) float64 {
 	va, vb := a.variance/a.n, b.variance/b.n
 	t := math.Abs(a.mean-b.mean) / math.Sqrt(va+vb)
-	freedom := (va + vb) * (va + vb) / (va*va/(a.n-1) + vb*vb/(b.n-1))
+	va, vb = va/(va+vb), vb/(va+vb) // whose squares are numbers, whatever is measured, and in which unit
+	freedom := 1 / (va*va/(a.n-1) + vb*vb/(b.n-1))
 	if freedom >= normalFrom {
 		return math.Erfc(t / math.Sqrt2)
 	}

@@ -59,6 +59,15 @@ func TestWelch(t *testing.T) {
 		if got := welch(c.a, c.b); math.Abs(got-c.p) > 5e-6 {
 			t.Errorf("p is %v, want %v", got, c.p)
 		}
+		for _, unit := range []float64{1e-120, 1e120} { // in which unit things are measured says nothing
+			a, b := c.a, c.b
+			for _, s := range []*sample{&a, &b} {
+				s.mean, s.variance = s.mean*unit, s.variance*unit*unit
+			}
+			if got := welch(a, b); !(math.Abs(got-c.p) <= 5e-6) {
+				t.Errorf("in units of %v p is %v, want %v", 1/unit, got, c.p)
+			}
+		}
 	}
 }
 

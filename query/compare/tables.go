@@ -104,6 +104,9 @@ func (c *comparison) averageCells(a *average) []string {
 
 // average returns an average as its column has it: of dates and times one of them, rounded down.
 func (t *thing) average(m *moments) schema.Value {
+	if m.floats != nil {
+		return schema.FloatValue(m.average())
+	}
 	mean := m.mean()
 	if t.attr != nil && (t.attr.Kind == schema.Date || t.attr.Kind == schema.Timestamp) {
 		down := new(big.Int).Div(mean.Num(), mean.Denom()) // Euclid's: the denominator is above zero

@@ -211,7 +211,7 @@ func (f *found) addAverage(c *comparison, i int, everybody bool, of *thingTally,
 	}
 	if a.segment.n > 1 && parts[rest].n > 1 {
 		segment, others, base := a.segment.sample(), parts[rest].sample(), a.base.sample()
-		if segment.variance+others.variance > 0 && base.variance > 0 {
+		if varies(segment.variance+others.variance) && varies(base.variance) {
 			a.isVaried, a.p = true, welch(segment, others)
 			a.effect = (segment.mean - base.mean) / math.Sqrt(base.variance)
 		}
@@ -219,10 +219,10 @@ func (f *found) addAverage(c *comparison, i int, everybody bool, of *thingTally,
 	f.averages = append(f.averages, a)
 }
 
-func (m *moments) sample() sample {
-	mean, _ := m.mean().Float64()
-	return sample{float64(m.n), mean, m.variance()}
-}
+// varies reports whether there is a variance, and it is a number.
+func varies(variance float64) bool { return variance > 0 && !math.IsInf(variance, 1) }
+
+func (m *moments) sample() sample { return sample{float64(m.n), m.average(), m.variance()} }
 
 // text is what a value is called.
 func (c *comparison) text(s *query.Study, v *value) string {
