@@ -196,7 +196,7 @@ func (t *tally) group(number uint64) (int, error) {
 	}
 	place := len(t.number)
 	if place > MaxRows {
-		return 0, &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("there are more than %d groups of people", MaxRows), Hint: "fewer --by, or a smaller --top"}
+		return 0, tooManyGroups()
 	}
 	if t.few != nil {
 		t.few[number] = int32(place)
@@ -209,6 +209,10 @@ func (t *tally) group(number uint64) (int, error) {
 	}
 	t.bytes += groupBytes
 	return place, nil
+}
+
+func tooManyGroups() error {
+	return &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("there are more than %d groups of people", MaxRows), Hint: "fewer --by, or a smaller --top"}
 }
 
 // merge adds what another worker has counted.

@@ -89,6 +89,9 @@ func (v *visitor) each(f func(i int, number uint64) error) error {
 		for k, d := range v.by {
 			own := v.places[k].of(i)
 			n := len(v.in)
+			if n*len(own) > MaxRows { // each is a group
+				return tooManyGroups()
+			}
 			for _, number := range v.in[:n] {
 				for _, p := range own {
 					v.in = append(v.in, number*uint64(d.size())+uint64(p))
