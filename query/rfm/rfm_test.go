@@ -478,3 +478,21 @@ func TestStandardMap(t *testing.T) {
 		t.Errorf("%q are not ten", five.names)
 	}
 }
+
+// TestReachCells: a cell is of the condition that stands behind the first colon, whatever
+// colons there are in it.
+func TestReachCells(t *testing.T) {
+	segments, err := readSegments([]string{"r1-3f1-3=all"}, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &rfm{bins: 3, has: amount, segments: segments, reach: []reach{{text: "old ? rich:vip"}, {text: "vip"}, {text: "rich:vip"}}}
+	for cell, want := range map[string]wanted{
+		"all": {segment: 1}, "r3f2": {r: 3, f: 2}, "all:vip": {segment: 1, reach: 2}, "r3f2:rich:vip": {r: 3, f: 2, reach: 3},
+		"r3f2:old ? rich:vip": {r: 3, f: 2, reach: 1}, "all:old": {}, "all:": {}, "all:vip:vip": {}, ":vip": {},
+	} {
+		if got, err := a.readWanted(cell); got != want || (err == nil) != (want != wanted{}) {
+			t.Errorf("cell %q: %+v, want %+v (%v)", cell, got, want, err)
+		}
+	}
+}

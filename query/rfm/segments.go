@@ -157,11 +157,9 @@ func (a *rfm) readWanted(cell string) (out wanted, err error) {
 			return out, nil
 		}
 	}
-	name := cell
-	for i := range a.reach {
-		if of, ok := strings.CutSuffix(cell, ":"+a.reach[i].text); ok {
-			name, out.reach = of, i+1
-		}
+	name, text, isReach := strings.Cut(cell, ":") // which no name has
+	if out.reach = 1 + slices.IndexFunc(a.reach, func(r reach) bool { return r.text == text }); isReach && out.reach == 0 {
+		name = cell
 	}
 	if at := slices.Index(a.segments.names, name); at >= 0 {
 		return wanted{segment: at + 1, reach: out.reach}, nil
