@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,13 +15,12 @@ import (
 func (m *actModel) overlap(name string) {
 	m.t.Helper()
 	ctx := m.t.Context()
-	var args query.Arguments
 	n := 1 + m.r.IntN(4)
 	texts := make([]string, n)
 	for i := range texts {
 		texts[i] = m.condition()
 	}
-	args = query.Arguments{"set": texts}
+	args := query.Arguments{"set": texts}
 	who := pickOne(m, "", m.condition())
 	args["zone"] = []string{pickOne(m, "UTC", "America/New_York")}
 	for range m.r.IntN(3) {
@@ -40,6 +40,7 @@ func (m *actModel) overlap(name string) {
 	if len(r.Tables) > 3 {
 		m.overlapThen(what, who, args, r.Tables[3].Rows)
 	}
+	m.noOverlap(what, who, args)
 	members := map[string][]string{} // by region
 	for _, row := range r.Tables[1].Rows {
 		cell := row.Cells[0]
@@ -78,6 +79,16 @@ func (m *actModel) overlap(name string) {
 			if slices.Sort(all); !slices.Equal(all, want) {
 				m.t.Fatalf("%s: cell in:%s is %q, want %q", what, letters, all, want)
 			}
+		}
+	}
+}
+
+// noOverlap asks for cells that there are not.
+func (m *actModel) noOverlap(what, who string, args query.Arguments) {
+	m.t.Helper()
+	for _, cell := range []string{"in:-", "in:", "AA", "BA", "F", args.One("at") + ":F"} {
+		if _, err := m.db.AnalysisMembers(m.t.Context(), "overlap", who, args, cell, nil); !errors.Is(err, &query.Error{Code: query.CodeInvalid}) {
+			m.t.Fatalf("%s: cell %q: %v", what, cell, err)
 		}
 	}
 }

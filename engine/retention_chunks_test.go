@@ -104,7 +104,17 @@ func TestRetentionChunks(t *testing.T) {
 		return 1 << 62
 	})
 	b.littleMemory()
-	rows := b.analyze("overlap", query.Arguments{"set": {"buy.in_last(days(3)).count() >= 2", "birth > date(\"1970-04-01\")"}, "per": {"day"}, "periods": {"4"}})
+	args := query.Arguments{"set": {"buy.in_last(days(3)).count() >= 2", "birth > date(\"1970-04-01\")"}}
+	now, err := b.db.Analyze(t.Context(), "overlap", "", args, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args["per"], args["periods"] = []string{"day"}, []string{"4"}
+	then, err := b.db.Analyze(t.Context(), "overlap", "", args, nil)
+	if err != nil || then.BytesRead < 3*now.BytesRead || now.BytesRead == 0 {
+		t.Errorf("overlap: %d bytes are read, and with a history %d (%v)", now.BytesRead, then.BytesRead, err)
+	}
+	rows := b.analyze("overlap", args)
 	for i, row := range rows[:len(rows)-2] { // of the days before today
 		end, want := (97+int64(i/2)+1)*actDay, 0
 		for _, list := range b.bought {
