@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -147,6 +148,41 @@ func TestLendingOnce(t *testing.T) {
 	if p, err = n.Plan(t.Context(), "look.any()", nil); err != nil || len(p.Lent) != 0 {
 		t.Errorf("of something else: %+v, %v", p, err)
 	}
+}
+
+// TestLoanWaits: who waits for what another works out stops when his question is cancelled,
+// and the one behind him gets his turn.
+func TestLoanWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lending{loans: map[string]*loan{}}
+		held, err := l.loan(t.Context(), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := l.loan(ctx, "x")
+			first <- err
+		}()
+		go func() {
+			_, err := l.loan(t.Context(), "x")
+			second <- err
+		}()
+		synctest.Wait()
+		if len(first)+len(second) > 0 {
+			t.Error("somebody has not waited")
+		}
+		cancel()
+		synctest.Wait()
+		if len(second) > 0 || !errors.Is(<-first, context.Canceled) {
+			t.Error("not the one who was cancelled has ended")
+		}
+		<-held.turn
+		if err := <-second; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestLendingEnds: who stops waiting leaves nothing behind, and without memory it is said.

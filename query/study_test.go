@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 )
 
 // TestByTime: steps of runs in any order come out as a stable sort has them.
@@ -83,4 +84,25 @@ func TestSpread(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSpreadEnds: once one has failed, the others finish what they are at, and begin nothing.
+func TestSpreadEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wrong := errors.New("wrong")
+		var done atomic.Int32
+		err := Spread(t.Context(), Options{Parallelism: 2}, 100, func() func(i int) error {
+			return func(i int) error {
+				if i == 0 {
+					return wrong
+				}
+				synctest.Wait() // until the other one has ended
+				done.Add(1)
+				return nil
+			}
+		})
+		if n := done.Load(); err != wrong || n > 1 {
+			t.Errorf("%v, and %d more were worked on", err, n)
+		}
+	})
 }
