@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,7 +97,7 @@ func grid(t *query.ReportTable, column int) string {
 		r, f, v := row.Values[1].Ordered(), row.Values[2].Ordered(), row.Values[column]
 		shade := 0
 		if size := gridSize(v); size > 0 {
-			shade = 1 + min(3, int(4*size/most))
+			shade = 1 + min(3, int(4*(size/most)))
 		}
 		line := &lines[bins-int(r)]
 		if *line == nil {
@@ -115,13 +116,13 @@ func grid(t *query.ReportTable, column int) string {
 	return out.String() + "\n"
 }
 
-// gridSize returns a number as it is shaded.
+// gridSize returns a number as it is shaded, which is finite.
 func gridSize(v schema.Value) float64 {
 	switch v.Kind() {
 	case schema.Int:
 		return float64(v.Ordered())
 	case schema.Float:
-		return v.Float()
+		return min(v.Float(), math.MaxFloat64)
 	}
 	return 0
 }
