@@ -175,14 +175,14 @@ func (c *StudyChunk) countRows(ctx context.Context, of *StudyCodes, groups []bit
 	return nil
 }
 
-// Present returns who of within has a value of an attribute; the set is valid until the
-// chunk's end.
-func (c *StudyChunk) Present(attr schema.AttrID, within bitmap.Set) (bitmap.Set, error) {
+// Present returns how many of within have a value of an attribute.
+func (c *StudyChunk) Present(attr schema.AttrID, within bitmap.Set) (int, error) {
+	defer c.w.release(c.w.used)
 	any, err := c.w.cur.Exists(attr, c.Number, c.w.grab())
 	if err != nil {
-		return any, err
+		return 0, err
 	}
-	return bitmap.And(any, within, c.w.grab()), nil
+	return bitmap.CountAnd([]bitmap.Set{any, within}, c.w.grab()), nil
 }
 
 // Ordered calls f with the ordered forms of an attribute of some people, ok where there is
@@ -220,6 +220,7 @@ func (c *StudyChunk) Counts(ctx context.Context, l *StudyList, groups []bitmap.S
 	if l.list.none {
 		return nil
 	}
+	defer c.w.release(c.w.used)
 	all := bitmap.Set{}
 	for _, g := range groups {
 		all = bitmap.Or(all, g, c.w.grab())

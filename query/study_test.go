@@ -4,11 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
 )
 
 // TestByTime: steps of runs in any order come out as a stable sort has them.
@@ -105,4 +109,50 @@ func TestSpreadEnds(t *testing.T) {
 			t.Errorf("%v, and %d more were worked on", err, n)
 		}
 	})
+}
+
+// TestStudyBuffers: however many lists and attributes are counted, a worker needs no more
+// buffers for them.
+func TestStudyBuffers(t *testing.T) {
+	profiles := map[uint32]*memProfile{}
+	for o := range uint32(6) {
+		p := &memProfile{key: string(rune('a' + o)), values: actValues{}, events: map[schema.EventID][]memAct{}}
+		for i := range int64(o) {
+			p.events[eOpen] = append(p.events[eOpen], memAct{time: i})
+		}
+		profiles[o] = p
+	}
+	v := newMemView(memSchema(), profiles, 1, true, 3)
+	who, err := Prepare(t.Context(), &Const{Value: True}, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewStudy(t.Context(), v, who, nil, Options{Parallelism: 1})
+	l, err := s.Counted(ever(eOpen), math.MinInt64, math.MaxInt64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Each(t.Context(), func() ChunkVisitor {
+		return func(ctx context.Context, c *StudyChunk) error {
+			used := c.w.used
+			groups := []bitmap.Set{bitmap.FromArray([]uint16{0, 3, 5}), bitmap.FromArray([]uint16{1, 2})}
+			for range 3 {
+				got := make([][]int64, 2)
+				err := c.Counts(ctx, l, groups, func(group int, n []int64) { got[group] = slices.Clone(n) })
+				if err != nil || !slices.Equal(got[0], []int64{3, 5}) || !slices.Equal(got[1], []int64{1, 2}) {
+					t.Errorf("%v, %v", got, err)
+				}
+				if n, err := c.Present(schema.KeyAttr, groups[0]); err != nil || n != 3 {
+					t.Errorf("%d have a key, %v", n, err)
+				}
+			}
+			if c.w.used != used {
+				t.Errorf("%d buffers are in use, before %d", c.w.used, used)
+			}
+			return nil
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -306,7 +306,7 @@ func (v *visitor) thing(ctx context.Context, c *query.StudyChunk, t *thing, to *
 			if err != nil {
 				return err
 			}
-			to.some[g] += uint64(some.Count())
+			to.some[g] += uint64(some)
 			continue
 		}
 		n, add := &to.numbers[g], (*numbers).add
