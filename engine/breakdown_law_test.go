@@ -43,7 +43,7 @@ func (m lawPeople) breakdown(name string) int {
 	by := []string{"country", "member", "likes", "email", "age", "spent", "score", "born", "seen", "buy.count()", `member ? "yes" : "no"`, "age * 2", "buy.last().item", "wide < 0"}
 	m.r.Shuffle(len(by), func(i, j int) { by[i], by[j] = by[j], by[i] })
 	args := query.Arguments{"by": by[:1+m.r.IntN(3)], "top": {strconv.Itoa(1 + m.r.IntN(6))}}
-	of := pickOne(m.actModel, "", "age", "wide", "spent", "score", "buy.sum(e, e.amount)", "buy.count()", "spent * 2", "score * 0.5")
+	of := pickOne(m.actModel, "", "age", "wide", "spent", "score", "buy.sum(e, e.amount)", "buy.count()", "spent * 2", "score * 0.5", "member ? 1 : 2")
 	if of != "" {
 		args["of"] = []string{of}
 	}

@@ -35,3 +35,29 @@ func TestTooManyGroups(t *testing.T) {
 		}
 	}
 }
+
+// TestMaxRows: as many groups are found as there may be, by lists and by hashing.
+func TestMaxRows(t *testing.T) {
+	for _, values := range []int{MaxRows / 4, 200} { // of the second there are fewer numbers than MaxRows
+		b := &breakdown{by: []*dimension{{values: make([]schema.Value, values)}, {values: make([]schema.Value, 200)}}}
+		all := newTally(b)
+		if (all.few != nil) != (values == 200) {
+			t.Fatal("groups are found the other way")
+		}
+		n := min(uint64(b.by[0].size()*b.by[1].size()), MaxRows)
+		for range 2 {
+			for number := range n {
+				if place, err := all.group(number); err != nil || place != int(number)+1 {
+					t.Fatalf("group %d is at %d (%v)", number, place, err)
+				}
+			}
+		}
+		e := (*query.Error)(nil)
+		if n < MaxRows {
+			continue
+		}
+		if _, err := all.group(MaxRows); !errors.As(err, &e) || e.Code != query.CodeLimit {
+			t.Errorf("one more: %v", err)
+		}
+	}
+}
