@@ -57,14 +57,18 @@ func (s *Sums) float(place int) (f *FloatSum, bytes int64) {
 	return s.floats[place], bytes
 }
 
-// AddSum adds a sum of others of the same kind.
-func (s *Sums) AddSum(place int, o *Sums, other int) {
+// AddSum adds a sum of others of the same kind, and returns how many bytes more that takes.
+func (s *Sums) AddSum(place int, o *Sums, other int) (bytes int64) {
 	if s.exact != nil {
 		s.exact[place] = s.exact[place].Plus(o.exact[other])
-	} else if o.floats[other] != nil {
-		f, _ := s.float(place)
-		f.AddSum(o.floats[other])
+		return 0
 	}
+	if o.floats[other] == nil {
+		return 0
+	}
+	f, bytes := s.float(place)
+	f.AddSum(o.floats[other])
+	return bytes
 }
 
 // Value returns a sum; ok is false if it does not fit its kind.

@@ -112,7 +112,7 @@ func (b *breakdown) count(ctx context.Context, s *query.Study) (*tally, query.An
 	for place := 1; place < len(total.people) && !b.any; place++ { // else some are in several
 		total.add(all, total, place)
 	}
-	return total, answer, nil
+	return total, answer, s.Keep(total.bytes) // of the groups that others have met
 }
 
 func prepare(s *query.Study, args query.Arguments) (*breakdown, error) {
@@ -236,7 +236,7 @@ func (t *tally) add(place int, o *tally, at int) {
 	t.people[place] += o.people[at]
 	t.n[place] += o.n[at]
 	if t.sums != nil {
-		t.sums.AddSum(place, o.sums, at)
+		t.bytes += t.sums.AddSum(place, o.sums, at)
 	}
 }
 

@@ -61,3 +61,23 @@ func TestMaxRows(t *testing.T) {
 		}
 	}
 }
+
+// TestMergeBytes: what a tally takes on by another's groups is told, as by its own.
+func TestMergeBytes(t *testing.T) {
+	b := &breakdown{by: []*dimension{{values: make([]schema.Value, 10)}}, measure: &query.StudyField{Field: query.Field{Attribute: schema.Attribute{Kind: schema.Float}}}}
+	counted := func(numbers ...uint64) *tally {
+		v := &visitor{breakdown: b, tally: newTally(b), has: []bool{true}, values: []int64{schema.OrderedFloat(0.5)}}
+		for _, number := range numbers {
+			place, err := v.group(number)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.count(place, 0)
+		}
+		return v.tally
+	}
+	one, other, both := counted(1, 2, 3), counted(3, 4), counted(1, 2, 3, 4)
+	if err := one.merge(other); err != nil || one.bytes != both.bytes || both.bytes < 4*(groupBytes+query.FloatSumBytes) {
+		t.Errorf("%d bytes, want %d (%v)", one.bytes, both.bytes, err)
+	}
+}
