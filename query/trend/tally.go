@@ -191,7 +191,9 @@ func (v *visitor) chunk(ctx context.Context, c *query.StudyChunk) error {
 	if err != nil {
 		return err
 	}
-	v.finish()
+	if err := v.finish(ctx); err != nil {
+		return err
+	}
 	err = c.Keep(v.bytes)
 	v.bytes = 0
 	return err
@@ -279,25 +281,33 @@ func (v *visitor) whoOf(slot int32) *bitmap.Words {
 }
 
 // finish counts the people of the chunk.
-func (v *visitor) finish() {
+func (v *visitor) finish(ctx context.Context) error {
 	if v.back == 0 {
 		for _, slot := range v.used {
 			v.n[slot] += uint64(v.who[slot].Count())
 		}
-	} else {
-		v.finishBack()
+	} else if err := v.finishBack(ctx); err != nil {
+		return err
 	}
 	for _, slot := range v.used {
 		v.who[slot].Clear()
 		v.is[slot] = false
 	}
 	v.used = v.used[:0]
+	return nil
 }
 
+// checkEach is after how many rows of several days it is asked whether to go on: some
+// milliseconds' work.
+const checkEach = 256
+
 // finishBack counts the people of the periods before, too.
-func (v *visitor) finishBack() {
+func (v *visitor) finishBack(ctx context.Context) error {
 	groups := v.groups()
 	for slot := v.back * groups; slot < len(v.who) && len(v.used) > 0; slot++ {
+		if slot%checkEach == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		v.all.Clear()
 		for at := slot - v.back*groups; at <= slot; at += groups {
 			if v.is[at] {
@@ -309,4 +319,5 @@ func (v *visitor) finishBack() {
 			v.own[slot] += uint64(v.who[slot].Count())
 		}
 	}
+	return nil
 }

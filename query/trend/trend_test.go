@@ -1,6 +1,8 @@
 package trend
 
 import (
+	"context"
+	"errors"
 	"math/big"
 	"math/rand/v2"
 	"slices"
@@ -8,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/syntax"
@@ -219,6 +222,24 @@ func slowResult(of *trend, ints []int64, floats []float64) (v schema.Value, ok b
 		}
 	}
 	return v, false
+}
+
+// TestCancelledRows: of many rows of several days each, the chunk at hand is not counted to the
+// end once nobody wants it.
+func TestCancelledRows(t *testing.T) {
+	of := &trend{measure: people28, periods: make([]period, 2000), back: 27}
+	v := &visitor{grouper: &grouper{trend: of}, tally: newTally(of), who: make([]*bitmap.Words, 2000), is: make([]bool, 2000)}
+	for slot := range int32(2000) {
+		v.whoOf(slot).SetBit(uint16(slot))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := v.finish(ctx); !errors.Is(err, context.Canceled) || v.n[1999] > 0 {
+		t.Errorf("%d people of the last row, %v", v.n[1999], err)
+	}
+	if err := v.finish(t.Context()); err != nil || v.n[1999] != 28 {
+		t.Errorf("%d people of the last row, %v", v.n[1999], err)
+	}
 }
 
 // TestTop compares the values that are shown with a sorted list of all.
