@@ -212,7 +212,8 @@ type Step struct {
 	who   uint16
 }
 
-// NoValue is the value of a step without one.
+// NoValue is the value of a step without one. The least int that there is, -2^63, is taken for
+// none, too.
 const NoValue = math.MinInt64
 
 // stepBytes is what a trail keeps of an event.
