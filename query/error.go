@@ -3,6 +3,7 @@ package query
 import (
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -86,6 +87,18 @@ func (e *Error) Place() (line, col int) {
 // prettyRunes is how much of a line Pretty shows, a third of it before the place.
 const prettyRunes = 150
 
+// oneColumn returns what is shown for a character of the source, which may move no cursor: what
+// follows stays over its place.
+func oneColumn(r rune) rune {
+	switch {
+	case r == '\t':
+		return ' '
+	case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
+		return utf8.RuneError
+	}
+	return r
+}
+
 // Pretty returns the error with the source line, or of a long one what is around, and carets
 // under the place.
 func (e *Error) Pretty() string {
@@ -100,7 +113,7 @@ func (e *Error) Pretty() string {
 		to = start + i
 	}
 	carets := max(1, utf8.RuneCountInString(e.Source[start:min(end, to)]))
-	line, at := []rune(strings.ReplaceAll(e.Source[from:to], "\t", " ")), utf8.RuneCountInString(e.Source[from:start])
+	line, at := []rune(strings.Map(oneColumn, e.Source[from:to])), utf8.RuneCountInString(e.Source[from:start])
 	if first := max(0, min(at-prettyRunes/3, len(line)-prettyRunes)); len(line) > prettyRunes {
 		line, at = line[first:first+prettyRunes], at-first
 	}

@@ -289,9 +289,9 @@ func (f *analysisFlags) run(ctx context.Context, a *app, s store, an *query.Anal
 	case err != nil:
 		return err
 	case f.format != "table" && f.format != "csv":
-		return usagef("--format %s: it is table or csv", f.format)
+		return usagef("--format is table or csv, not %q", f.format)
 	case f.saveAs != "" && f.cell == "":
-		return usagef("--save-as %s: the people of which --cell?", f.saveAs)
+		return usagef("--save-as %q: the people of which --cell?", f.saveAs)
 	}
 	if f.defined != "" {
 		if who, err = f.take(ctx, a, s, an); err != nil {

@@ -198,11 +198,11 @@ func (f *analysisFlags) definitionAlone(c *cobra.Command, an *query.Analysis, ar
 		return nil
 	}
 	if len(args) > 0 || f.define != "" {
-		return usagef("--defined %s: it says of whom it is; leave the expression and --define out", f.defined)
+		return usagef("--defined %q: it says of whom it is; leave the expression and --define out", f.defined)
 	}
 	for i := range an.Parameters {
 		if p := &an.Parameters[i]; c.Flags().Changed(p.Name) && !p.Beside {
-			return usagef("--defined %s: it says what --%s is; leave that out", f.defined, p.Name)
+			return usagef("--defined %q: it says what --%s is; leave that out", f.defined, p.Name)
 		}
 	}
 	return nil

@@ -144,10 +144,24 @@ func (a *app) printError(err error) {
 	if isQuery && strings.Contains(text, q.Error()) {
 		text = strings.Replace(text, q.Error(), q.Pretty(), 1)
 	}
-	fmt.Fprintf(a.err, "kanta: %s\n", text)
+	for line := range strings.Lines("kanta: " + text) {
+		fmt.Fprintln(a.err, printable(shownOf(strings.TrimSuffix(line, "\n"))))
+	}
 	if word == "usage" {
 		fmt.Fprintln(a.err, "Run kanta help, or the command with --help.")
 	}
+}
+
+// maxErrorLine is how much is shown of a line of an error, its start and its end: between them
+// may be all that somebody gave.
+const maxErrorLine = 1000
+
+// shownOf shortens a line.
+func shownOf(line string) string {
+	if len(line) <= maxErrorLine {
+		return line
+	}
+	return line[:maxErrorLine/2] + " ... " + line[len(line)-maxErrorLine/2:]
 }
 
 // withoutDetails returns an error's text with the part that a query.Error gives as place and hint taken out.

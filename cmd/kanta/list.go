@@ -193,7 +193,7 @@ func (a *app) printListChanged(r *listChanged) error {
 		return err
 	}
 	if len(r.Examples) > 0 {
-		fmt.Fprintf(a.err, "nobody has the keys %s\n", shorten(r.Examples))
+		fmt.Fprintf(a.err, "nobody has the keys %s\n", printable(shorten(r.Examples)))
 	}
 	return nil
 }

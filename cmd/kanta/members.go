@@ -84,7 +84,7 @@ func (f *membersFlags) options() (*query.MembersOptions, error) {
 	switch f.format {
 	case "table", "csv", "ndjson":
 	default:
-		return nil, usagef("--format %s: it is table, csv or ndjson", f.format)
+		return nil, usagef("--format is table, csv or ndjson, not %q", f.format)
 	}
 	if f.after != "" && f.cursor != "" {
 		return nil, usagef("--after and --cursor both say where to continue: give one of them")

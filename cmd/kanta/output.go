@@ -34,7 +34,7 @@ func (a *app) newTable(head ...string) *table {
 	t := &table{terminal: a.outTerminal}
 	for _, h := range head {
 		name, number := strings.CutPrefix(h, "#")
-		t.head, t.right = append(t.head, name), append(t.right, number)
+		t.head, t.right = append(t.head, printable(name)), append(t.right, number)
 	}
 	return t
 }

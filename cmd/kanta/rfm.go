@@ -34,7 +34,7 @@ func drawRFM(t *query.ReportTable) (string, bool) {
 		case c.Name == "average":
 			out.WriteString("\naverage amount\n" + grid(t, k))
 		case isReach:
-			out.WriteString("\nshare of whom is true: " + reached + "\n" + grid(t, k))
+			out.WriteString("\nshare of whom is true: " + printable(reached) + "\n" + grid(t, k))
 		}
 	}
 	return out.String(), true
@@ -47,7 +47,7 @@ func drawTransitions(t *query.ReportTable) string {
 	people := map[string]int64{}
 	cells := map[[2]string]string{}
 	for _, row := range t.Rows {
-		from, to, n := row.Values[0].String(), row.Values[1].String(), row.Values[2].Ordered()
+		from, to, n := printable(row.Values[0].String()), printable(row.Values[1].String()), row.Values[2].Ordered()
 		if !slices.Contains(names, from) {
 			names = append(names, from)
 		}
