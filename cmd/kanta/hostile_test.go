@@ -67,3 +67,17 @@ func TestNoControlCharacters(t *testing.T) {
 		}
 	}
 }
+
+// TestInfiniteAmounts: what is beyond all numbers has a place in a picture.
+func TestInfiniteAmounts(t *testing.T) {
+	c := hostileStore(t)
+	for _, line := range [][]string{
+		{"rfm", "--event", "buy", "--amount", "1e308", "--bins", "3"},
+		{"rfm", "--event", "buy", "--amount", "double(e.x) * -2e307", "--bins", "3"},
+		{"breakdown", "--by", "ok", "--of", "1e308"},
+		{"trend", "--event", "buy", "--measure", "sum", "--of", "1e308", "--average", "2", "--compare", "previous"},
+		{"retention", "--first", "buy", "--return", "buy", "--amount", "1e308"},
+	} {
+		contains(t, c.must(line...), "unknown")
+	}
+}
