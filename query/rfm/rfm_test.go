@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -493,6 +494,15 @@ func TestReachCells(t *testing.T) {
 	} {
 		if got, err := a.readWanted(cell); got != want || (err == nil) != (want != wanted{}) {
 			t.Errorf("cell %q: %+v, want %+v (%v)", cell, got, want, err)
+		}
+	}
+}
+
+// TestSegmentNames: what cannot be shown, or stand in an expression, is no name.
+func TestSegmentNames(t *testing.T) {
+	for _, name := range []string{"\x1b[31m", "a\tb", "\u0085", "\xff", strings.Repeat("x", 129)} {
+		if _, err := readSegments([]string{"r1-5f1-5=" + name}, 5); !errors.Is(err, &query.Error{Code: query.CodeInvalid}) {
+			t.Errorf("%.20q is a name: %v", name, err)
 		}
 	}
 }

@@ -1,11 +1,13 @@
 package rfm
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -17,9 +19,6 @@ const StandardMap = "r5f4-5=champions,r3-4f4-5=loyal,r4-5f2-3=potential loyalist
 
 // standardBins is the grid of the standard map.
 const standardBins = 5
-
-// MaxNameBytes bounds the name of a segment, as that of anything else that is shown.
-const MaxNameBytes = 128
 
 // segments say which segment a cell is of.
 type segments struct {
@@ -58,6 +57,7 @@ func readMap(text string, bins int) (out segments, err error) {
 		e.Hint = "such as r4-5f2-3=potential loyalists,r5f1=new"
 		return e
 	}
+	var bad *schema.ChangeError
 	var known [MaxBins + 1][MaxBins + 1]bool
 	for part := range strings.SplitSeq(text, ",") {
 		cells, name, ok := strings.Cut(strings.TrimSpace(part), "=")
@@ -69,8 +69,8 @@ func readMap(text string, bins int) (out segments, err error) {
 			return out, wrong("%q names no segment", part)
 		case !isCell:
 			return out, wrong("%q are no cells of a grid of %d by %d", cells, bins, bins)
-		case len(name) > MaxNameBytes:
-			return out, wrong("the name of %s is longer than %d bytes", cells, MaxNameBytes)
+		case errors.As(schema.CheckName(name), &bad):
+			return out, wrong("the segment of %s: %s", cells, bad.Problem)
 		case likeCell || isAmountCell(name) || name == outside || strings.ContainsAny(name, ":>"):
 			return out, wrong("the segment %q is named as a cell is", name)
 		}
