@@ -185,12 +185,15 @@ func (b *basket) readItem(args query.Arguments) error {
 
 // readNumbers reads the limits and thresholds.
 func (b *basket) readNumbers(args query.Arguments) error {
-	b.size, _ = strconv.Atoi(args.One("size")) // these were checked
-	b.least, _ = strconv.ParseUint(args.One("min-baskets"), 10, 64)
+	b.size, _ = strconv.Atoi(args.One("size")) // it was checked
+	least, err := args.Int("min-baskets", math.MaxInt)
+	if err != nil {
+		return err
+	}
+	b.least = uint64(least)
 	if b.size < 2 || b.size > MaxSize {
 		return query.Errorf(query.CodeLimit, "--size %d: a set has 2 to %d items", b.size, MaxSize)
 	}
-	var err error
 	if b.top, err = args.Int("top", MaxTop); err != nil {
 		return err
 	}
