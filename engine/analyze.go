@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/analysis"
 )
@@ -77,7 +79,7 @@ func (n *snapshot) analyze(ctx context.Context, q *question, who, name string, a
 	}
 	s, free := q.study(ctx, q.p, who, "the "+name)
 	if cell != "" {
-		s.Collect(cell)
+		s.Collect(norm.NFC.String(cell))
 	}
 	r, err := a.Run(ctx, s, args)
 	return r, s, free, err

@@ -40,7 +40,8 @@ type Parameter struct {
 	Default  string   // what it is if it is not given
 	Choices  []string // of a ParameterChoice
 	Help     string
-	Beside   bool // it adds to the report, and changes nothing of what the analysis lends
+	With     []string // what it says something of: without any of these it would do nothing
+	Beside   bool     // it adds to the report, and changes nothing of what the analysis lends
 }
 
 // ParameterKind says how the text of an argument is read.
@@ -194,10 +195,10 @@ func ParseSpan(text string) (time.Duration, *Error) {
 	return sum, nil
 }
 
-// ParseInstant reads a time as RFC 3339 has it, or a date: its start in UTC.
+// ParseInstant reads a time of the years 1 to 9999 as RFC 3339 has it, or a date: its start in UTC.
 func ParseInstant(text string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
+		if t, err := time.Parse(layout, text); err == nil && t.UTC().Year() >= 1 && t.UTC().Year() <= 9999 {
 			return t.UTC(), nil
 		}
 	}

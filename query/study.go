@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -109,7 +110,12 @@ func (l *StudyList) Read(id schema.AttrID) error {
 		return err
 	}
 	if a.Kind == schema.Set || a.Inline() {
-		return &Error{Code: CodeType, Message: "property " + a.Name + " of " + l.Event.Name + " is not kept as a number or a code"}
+		e := Errorf(CodeType, "the property %q of %q is a %s, which is not kept as a number or a code", a.Name, l.Event.Name, a.Kind)
+		if a.Inline() {
+			e.Message = fmt.Sprintf("the property %q of %q is kept inline, not as a code", a.Name, l.Event.Name)
+			e.Hint = `a property of few values is declared with storage = "dictionary"`
+		}
+		return e
 	}
 	return l.list.need(id)
 }

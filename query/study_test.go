@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -154,5 +155,19 @@ func TestStudyBuffers(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestParseInstant: all years have four digits, wherever it is.
+func TestParseInstant(t *testing.T) {
+	for text, want := range map[string]string{"2026-01-31": "2026-01-31T00:00:00Z", "0001-01-01": "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z": "9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00-01:00": "0001-01-01T01:00:00Z"} {
+		if got, err := ParseInstant(text); err != nil || got.Format(time.RFC3339Nano) != want {
+			t.Errorf("%s is %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "0000-01-01", "0000-12-31T23:59:59Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "10000-01-01", "-2026-01-01", "2026-02-30", "2026-1-1", " 2026-01-01", "yesterday"} {
+		if got, err := ParseInstant(text); err == nil {
+			t.Errorf("%q is %v", text, got)
+		}
 	}
 }

@@ -81,3 +81,14 @@ func TestInfiniteAmounts(t *testing.T) {
 		contains(t, c.must(line...), "unknown")
 	}
 }
+
+// TestComposed: texts that look the same are the same, however they came.
+func TestComposed(t *testing.T) {
+	c := hostileStore(t)
+	const composed, apart = "caf\u00e9", "cafe\u0301"
+	c.must("load", "profiles", c.file("more.csv", "id,city\n4,"+apart+"\n"), "--key", "id")
+	contains(t, c.must("breakdown", "--by", "city", "--cell", apart), "4")
+	c.must("rfm", "--event", "buy", "--map", "r1-5f1-5="+apart, "--define", "orders")
+	contains(t, c.must("count", `rfm("orders").segment == "`+composed+`"`), "3")
+	contains(t, c.must("rfm", "--defined", "orders", "--cell", apart), "1", "2", "3")
+}

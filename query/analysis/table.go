@@ -1,11 +1,16 @@
 package analysis
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
@@ -39,9 +44,9 @@ func Lookup(name string) (*query.Analysis, error) {
 	return nil, unknown(fmt.Sprintf("there is no analysis %q", name), name, names)
 }
 
-// Check returns the arguments with the defaults of those that are missing. It refuses what
-// the analysis does not know, and what cannot be read; the texts of event lists and
-// properties are for the analysis to look at.
+// Check returns the arguments in Unicode's NFC, as all that is stored, with the defaults of those
+// that are missing. It refuses what the analysis does not know, and what cannot be read; the
+// texts of event lists and properties are for the analysis to look at.
 func Check(a *query.Analysis, args query.Arguments) (query.Arguments, error) {
 	var names []string
 	for i := range a.Parameters {
@@ -69,23 +74,39 @@ func Check(a *query.Analysis, args query.Arguments) (query.Arguments, error) {
 			return nil, query.Errorf(query.CodeInvalid, "%s: --%s is given %d times", a.Name, p.Name, len(given))
 		}
 		for _, text := range given {
+			text = norm.NFC.String(text)
 			if err := checkText(p, text); err != nil {
 				return nil, err
 			}
+			out[p.Name] = append(out[p.Name], text)
 		}
-		out[p.Name] = given
 	}
-	return out, nil
+	return out, checkWith(a, out)
+}
+
+// checkWith refuses what would do nothing, as what it says something of is not given.
+func checkWith(a *query.Analysis, args query.Arguments) error {
+	for i := range a.Parameters {
+		p := &a.Parameters[i]
+		isGiven := func(name string) bool { return len(args[name]) > 0 }
+		if len(p.With) > 0 && isGiven(p.Name) && args.One(p.Name) != p.Default && !slices.ContainsFunc(p.With, isGiven) {
+			return query.Errorf(query.CodeInvalid, "--%s does nothing without --%s", p.Name, strings.Join(p.With, " or --"))
+		}
+	}
+	return nil
 }
 
 func checkText(p *query.Parameter, text string) error {
+	if !utf8.ValidString(text) {
+		return query.Errorf(query.CodeInvalid, "--%s is not UTF-8", p.Name)
+	}
 	switch p.Kind {
 	case query.ParameterChoice:
 		if !slices.Contains(p.Choices, text) {
 			return unknown(fmt.Sprintf("--%s is one of %q, not %q", p.Name, p.Choices, text), text, p.Choices)
 		}
 	case query.ParameterInt:
-		if n, err := strconv.Atoi(text); err != nil || n <= 0 {
+		if n, err := strconv.Atoi(text); err != nil && !errors.Is(err, strconv.ErrRange) || n <= 0 {
 			return query.Errorf(query.CodeInvalid, "--%s is a whole number above zero, not %q", p.Name, text)
 		}
 	case query.ParameterNumber:

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/query/rfm"
 )
 
 // TestTable: what the table says of the analyses is enough to make flags and JSON of it.
@@ -31,6 +32,11 @@ func TestTable(t *testing.T) {
 			names[p.Name] = true
 			if (p.Kind == query.ParameterChoice) != (len(p.Choices) > 0) {
 				t.Errorf("%s: the choices of --%s are %q", a.Name, p.Name, p.Choices)
+			}
+			for _, with := range p.With {
+				if !slices.ContainsFunc(a.Parameters, func(o query.Parameter) bool { return o.Name == with }) {
+					t.Errorf("%s: --%s belongs to --%s, which is no parameter", a.Name, p.Name, with)
+				}
 			}
 			if p.Required {
 				required[p.Name] = []string{"x"}
@@ -67,5 +73,18 @@ func TestTable(t *testing.T) {
 		if _, err := Lookup(name); !errors.Is(err, &query.Error{Code: query.CodeInvalid}) {
 			t.Errorf("%q: %v", name, err)
 		}
+	}
+}
+
+// TestArguments: texts are as stored ones are.
+func TestArguments(t *testing.T) {
+	args := query.Arguments{"event": {"buy"}, "map": {"r1-5f1-5=caf\u0065\u0301"}}
+	got, err := Check(&rfm.Analysis, args)
+	if err != nil || got.One("map") != "r1-5f1-5=caf\u00e9" || args.One("map") == got.One("map") {
+		t.Errorf("%q of %q, %v", got.One("map"), args.One("map"), err)
+	}
+	args["map"] = []string{"r1-5f1-5=\xff"}
+	if _, err := Check(&rfm.Analysis, args); err == nil || err.Error() != "--map is not UTF-8" {
+		t.Errorf("bytes that are no text: %v", err)
 	}
 }

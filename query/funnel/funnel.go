@@ -52,7 +52,7 @@ var Analysis = query.Analysis{ //tidy:constant
 		{Name: "count", Kind: query.ParameterChoice, Choices: []string{"people", "entries"}, Default: "people", Help: "people: each once, as far as they ever came; entries: each time that somebody begins anew"},
 		{Name: "by", Kind: query.ParameterField, Help: "split by an attribute, such as country, or by a property of an event, such as e.channel"},
 		{Name: "touch", Kind: query.ParameterChoice, Choices: []string{"first", "last", "step"}, Default: "first", Help: "whose property --by e.NAME is: of the event of the first step, of the last one come to, or of each step"},
-		{Name: "top", Kind: query.ParameterInt, Default: "10", Help: "how many values of --by are shown, those of the most people at the first step; the others add up to (other)"},
+		{Name: "top", Kind: query.ParameterInt, Default: "10", With: []string{"by"}, Help: "how many values of --by are shown, those of the most people at the first step; the others add up to (other)"},
 		{Name: "histogram", Kind: query.ParameterText, Help: "how many people take how long: 10 (parts of --within that are equal), or the borders of parts, 1m,10m,1h"},
 	},
 	Tables: []query.ReportTable{steps, times},

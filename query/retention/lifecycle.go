@@ -68,8 +68,8 @@ func runLifecycle(ctx context.Context, s *query.Study, args query.Arguments) (qu
 }
 
 func prepareLifecycle(s *query.Study, args query.Arguments) (*lifecycle, error) {
-	for _, other := range []string{"brackets", "amount"} {
-		if args.One(other) != "" {
+	for _, other := range []string{"brackets", "amount", "kind"} {
+		if text := args.One(other); text != "" && text != kindOn {
 			return nil, query.Errorf(query.CodeInvalid, "--show lifecycle has no --%s: leave it out", other)
 		}
 	}

@@ -110,7 +110,7 @@ func (v *visitor) presentOf(c *query.StudyChunk, cohort int) {
 		if k > 0 || v.length > 0 {
 			came = &v.sets.periods[cohort+k]
 		}
-		if v.kind == "on" {
+		if v.kind == kindOn {
 			v.cur.Clear()
 		}
 		v.cur.Or(bitmap.Set{Form: bitmap.Dense, Words: came})

@@ -17,6 +17,9 @@ const MaxCohorts, MaxBrackets = 64, 64
 
 const name = "retention"
 
+// kindOn is what is counted if nobody says.
+const kindOn = "on"
+
 // cohorts is the report's table.
 var cohorts = query.ReportTable{Name: "cohorts", Columns: []query.ReportColumn{ //tidy:constant
 	{Name: "cohort", Unit: query.UnitText}, {Name: "people", Unit: query.UnitNumber}, {Name: "period", Unit: query.UnitNumber},
@@ -33,7 +36,7 @@ var Analysis = query.Analysis{ //tidy:constant
 		{Name: "per", Kind: query.ParameterChoice, Choices: []string{"day", "week", "month"}, Default: "week", Help: "day, week or month: how long a period is"},
 		{Name: "cohorts", Kind: query.ParameterInt, Default: "12", Help: "how many periods of beginners, the last is that of now; 64 at most"},
 		{Name: "by", Kind: query.ParameterChoice, Choices: []string{"calendar", "rolling"}, Default: "calendar", Help: "calendar: days, weeks or months of the zone; rolling: 24 hours or 7 days, counted back from now, and from each person's own beginning"},
-		{Name: "kind", Kind: query.ParameterChoice, Choices: []string{"on", "on-or-after", "on-or-before"}, Default: "on", Help: "on: who came back in the period; on-or-after: in it or later; on-or-before: in it or earlier"},
+		{Name: "kind", Kind: query.ParameterChoice, Choices: []string{kindOn, "on-or-after", "on-or-before"}, Default: kindOn, Help: "on: who came back in the period; on-or-after: in it or later; on-or-before: in it or earlier"},
 		{Name: "brackets", Kind: query.ParameterText, Help: "each person's own periods, how long each is, one after the other, such as 1d,3d,7d,30d; at most 64"},
 		{Name: "amount", Kind: query.ParameterMeasure, Help: "columns of a sum of the returning events, and of it per person of the cohort, such as 'e.price * e.quantity'"},
 		{Name: "show", Kind: query.ParameterChoice, Choices: []string{"cohorts", "lifecycle"}, Default: "cohorts", Help: "cohorts: who comes back; lifecycle: who is new, returning, resurrected or dormant in each period"},

@@ -151,7 +151,7 @@ func (t *tally) sum(slot int) (schema.Value, error) {
 	of := t.trend
 	v, ok := t.sums.Value(slot)
 	if !ok {
-		return schema.Value{}, &query.Error{Code: query.CodeLimit, Message: "the sum of " + of.cell(slot/of.groups(), slot%of.groups()) + " does not fit a " + of.kind.String(), Hint: "shorter periods, or --measure avg"}
+		return schema.Value{}, &query.Error{Code: query.CodeLimit, Message: "the sum of " + of.cell(slot/of.groups(), slot%of.groups()) + " is beyond the range of " + of.kind.String(), Hint: "shorter periods, or --measure avg"}
 	}
 	return v, nil
 }

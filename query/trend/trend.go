@@ -52,7 +52,7 @@ var Analysis = query.Analysis{ //tidy:constant
 		{Name: "from", Kind: query.ParameterDate, Help: "a date in the first period; without it there are 30 periods"},
 		{Name: "to", Kind: query.ParameterDate, Help: "a date in the last period; without it that is the one of now"},
 		{Name: "by", Kind: query.ParameterField, Repeated: true, Help: "split by an attribute, such as country, or by a property of the event, such as e.product; at most 2"},
-		{Name: "top", Kind: query.ParameterInt, Default: "10", Help: "how many values of --by are shown, those of the most events; the others add up to (other)"},
+		{Name: "top", Kind: query.ParameterInt, Default: "10", With: []string{"by"}, Help: "how many values of --by are shown, those of the most events; the others add up to (other)"},
 		{Name: "compare", Kind: query.ParameterChoice, Choices: []string{"previous"}, Help: "previous: a column of what it was as many periods before"},
 		{Name: "average", Kind: query.ParameterInt, Help: "a column of the moving average over so many periods"},
 	},
