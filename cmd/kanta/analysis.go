@@ -206,7 +206,7 @@ their keys, or put into a list with --save-as.
 		Args:    rangeArgs(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			who := strings.Join(args, "")
-			if err := f.noneEmpty(c, args); err != nil {
+			if err := f.checkTexts(c, args); err != nil {
 				return err
 			}
 			if err := f.definitionAlone(c, an, args); err != nil {
@@ -232,9 +232,10 @@ their keys, or put into a list with --save-as.
 	return c
 }
 
-// noneEmpty refuses what was given as an empty text, such as a variable of the shell that is
-// not set: an analysis of everybody would be the answer to another question.
-func (f *analysisFlags) noneEmpty(c *cobra.Command, args []string) error {
+// checkTexts refuses what was given as an empty text, such as a variable of the shell that is
+// not set: an analysis of everybody would be the answer to another question; and what cannot
+// be a name.
+func (f *analysisFlags) checkTexts(c *cobra.Command, args []string) error {
 	if len(args) > 0 && strings.TrimSpace(args[0]) == "" {
 		return usagef("the expression is empty; leave it out for everybody")
 	}
@@ -243,6 +244,11 @@ func (f *analysisFlags) noneEmpty(c *cobra.Command, args []string) error {
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		if *texts[name] == "" && c.Flags().Changed(name) {
 			return usagef("--%s is empty", name)
+		}
+	}
+	for _, name := range []string{"save-as", "define"} {
+		if err := checkName("--"+name, *texts[name]); *texts[name] != "" && err != nil {
+			return err
 		}
 	}
 	return nil
@@ -301,16 +307,14 @@ func (f *analysisFlags) run(ctx context.Context, a *app, s store, an *query.Anal
 	if _, err := analysis.Check(an, f.args()); err != nil {
 		return &usageError{err}
 	}
-	if f.define != "" {
-		if err := f.save(ctx, s, an, who); err != nil {
-			return err
-		}
-	}
 	if f.cell != "" {
 		return f.people(ctx, a, s, an, who, o)
 	}
 	r, err := s.Analyze(ctx, an.Name, who, f.args(), &o)
 	if err != nil {
+		return err
+	}
+	if err := f.save(ctx, s, an, who); err != nil {
 		return err
 	}
 	return a.toOutput(f.output, func(w io.Writer, terminal bool) error {
@@ -328,6 +332,9 @@ func (f *analysisFlags) run(ctx context.Context, a *app, s store, an *query.Anal
 func (f *analysisFlags) people(ctx context.Context, a *app, s store, an *query.Analysis, who string, o query.Options) error {
 	m, err := s.AnalysisMembers(ctx, an.Name, who, f.args(), f.cell, &query.MembersOptions{Options: o})
 	if err != nil {
+		return err
+	}
+	if err := f.save(ctx, s, an, who); err != nil {
 		return err
 	}
 	if f.saveAs == "" {

@@ -158,16 +158,16 @@ func parseSize(text string) (int64, error) {
 }
 
 // questionFlags are the flags of whatever asks something.
-type questionFlags struct{ now string }
+type questionFlags struct{ now filled }
 
 func (f *questionFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.now, "now", "", "the instant the question is about: RFC 3339, or a date (its start in UTC); default the clock's. Attributes that keep no history are as they are now")
+	c.Flags().Var(&f.now, "now", "the instant the question is about: RFC 3339, or a date (its start in UTC); default the clock's. Attributes that keep no history are as they are now")
 }
 
 func (f *questionFlags) options() (query.Options, error) {
-	t, err := parseInstant("--now", f.now)
+	t, err := parseInstant("--now", string(f.now))
 	if err == nil && f.now != "" && t.IsZero() { // in the API that is the clock's
-		err = usagef("--now %s: the first instant that can be asked about is 0001-01-01T00:00:00.001Z", f.now)
+		err = usagef("--now %q: the first instant that can be asked about is 0001-01-01T00:00:00.001Z", f.now)
 	}
 	return query.Options{Now: t}, err
 }

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/kantadb/kanta/index/schema"
 )
 
 // These are cobra's checks of the number of arguments, in words that say what is to be written.
@@ -28,6 +32,34 @@ func group(c *cobra.Command) *cobra.Command {
 		return fmt.Errorf("%s has no command %q%s", c.CommandPath(), args[0], hint)
 	}
 	return c
+}
+
+// checkName refuses the text of a flag that can be no name.
+func checkName(flag, name string) error {
+	var wrong *schema.ChangeError
+	if errors.As(schema.CheckName(norm.NFC.String(name)), &wrong) {
+		return usagef("%s: %s (%s)", flag, wrong.Problem, wrong.Advice)
+	}
+	return nil
+}
+
+// filled is the text of a flag that, if it is given, is not empty: that is mostly a variable of
+// the shell that is not set.
+type filled string
+
+// String implements pflag.Value.
+func (f *filled) String() string { return string(*f) }
+
+// Type implements pflag.Value.
+func (f *filled) Type() string { return "string" }
+
+// Set implements pflag.Value.
+func (f *filled) Set(text string) error {
+	if text == "" {
+		return errors.New("it is empty")
+	}
+	*f = filled(text)
+	return nil
 }
 
 // many is no upper limit.

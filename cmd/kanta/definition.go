@@ -229,8 +229,12 @@ func (f *analysisFlags) take(ctx context.Context, a *app, s store, an *query.Ana
 	return d.Who, nil
 }
 
-// save saves the analysis. What is not given is not saved, and so stays what it is by default.
+// save saves the analysis if that was asked for, once it has an answer. What is not given is
+// not saved, and so stays what it is by default.
 func (f *analysisFlags) save(ctx context.Context, s store, an *query.Analysis, who string) error {
+	if f.define == "" {
+		return nil
+	}
 	args := f.args()
 	for i := range an.Parameters {
 		if p := &an.Parameters[i]; !p.Repeated && slices.Equal(args[p.Name], []string{p.Default}) {

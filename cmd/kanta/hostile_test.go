@@ -92,3 +92,29 @@ func TestComposed(t *testing.T) {
 	contains(t, c.must("count", `rfm("orders").segment == "`+composed+`"`), "3")
 	contains(t, c.must("rfm", "--defined", "orders", "--cell", apart), "1", "2", "3")
 }
+
+// TestNothingHalfDone: what is refused leaves no list and no definition.
+func TestNothingHalfDone(t *testing.T) {
+	c := hostileStore(t)
+	for stderr, args := range map[string][]string{
+		"--define: the name has a control character":           {"--define", "a\tb", "--cell", "champions", "--save-as", "l"},
+		"--define: the name is longer than 128 bytes":          {"--define", strings.Repeat("x", 129)},
+		"--define is empty":                                    {"--define", ""},
+		"--save-as: the name has a control character":          {"--define", "d", "--cell", "champions", "--save-as", "a\tb"},
+		"--save-as: the name is not UTF-8":                     {"--define", "d", "--cell", "champions", "--save-as", "\xff"},
+		"--save-as \"l\": the people of which --cell?":         {"--define", "d", "--save-as", "l"},
+		"there is no cell \"r5f6\"":                            {"--define", "d", "--cell", "r5f6", "--save-as", "l"},
+		"--reach: 1:1: there is no attribute or event \"oka\"": {"--define", "d", "--reach", "oka", "--cell", "champions", "--save-as", "l"},
+		"for \"--now\" flag: it is empty":                      {"--define", "d", "--now", "", "--cell", "champions", "--save-as", "l"},
+		"--now: \"0000-01-01\" is no time":                     {"--define", "d", "--now", "0000-01-01", "--cell", "champions", "--save-as", "l"},
+	} {
+		_, got, code := c.run(append([]string{"rfm", "--event", "buy"}, args...)...)
+		if code != exitUsage && code != exitQuestion {
+			t.Errorf("%q: exit %d", args, code)
+		}
+		contains(t, got, stderr)
+	}
+	if out := c.must("definition", "list", "--json") + c.must("list", "show", "--json"); out != "{\"definitions\":[]}\n{\"lists\":[]}\n" {
+		t.Errorf("something was saved: %s", out)
+	}
+}

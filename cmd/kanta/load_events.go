@@ -59,9 +59,8 @@ may be the first.
 				return usagef("name the time's column with --time, and the type of event with --event COLUMN or --event-name NAME")
 			}
 			if e.Name != "" {
-				var wrong *schema.ChangeError
-				if errors.As(schema.CheckName(e.Name), &wrong) {
-					return usagef("--event-name: %s (%s)", wrong.Problem, wrong.Advice)
+				if err := checkName("--event-name", e.Name); err != nil {
+					return err
 				}
 			}
 			o, err := f.options()

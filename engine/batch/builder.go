@@ -2,6 +2,7 @@ package batch
 
 import (
 	"encoding/binary"
+	"errors"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -174,8 +175,9 @@ func (b *Builder) nameOp(code OpCode, name string, text ...string) {
 
 func (b *Builder) checkName(name string) string {
 	name = nfcString(name)
-	if err := schema.CheckName(name); err != nil {
-		b.fail("%w", err)
+	var wrong *schema.ChangeError
+	if errors.As(schema.CheckName(name), &wrong) {
+		b.fail("%.150q: %s (%s)", name, wrong.Problem, wrong.Advice)
 	}
 	return name
 }
