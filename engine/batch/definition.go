@@ -53,14 +53,16 @@ func (b *Builder) SaveDefinition(d *Definition) {
 	if len(body) > MaxDefinition {
 		b.limit("a definition takes %d bytes, at most %d", len(body), MaxDefinition)
 	}
-	for parameter, texts := range d.Arguments {
-		if parameter == "" || len(texts) == 0 {
+	texts := []string{d.Who}
+	for parameter, given := range d.Arguments {
+		if parameter == "" || len(given) == 0 {
 			b.fail("the definition %q has a parameter without a name or a text", d.Name)
 		}
-		for _, text := range append(slices.Clip(texts), parameter, d.Who) {
-			if !utf8.ValidString(text) {
-				b.fail("the definition %q has a text that is not UTF-8", d.Name)
-			}
+		texts = append(append(texts, parameter), given...)
+	}
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			b.fail("the definition %q has a text that is not UTF-8", d.Name)
 		}
 	}
 	b.op(OpDefinitionSave, body, 0)

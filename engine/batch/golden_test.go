@@ -456,7 +456,8 @@ func TestMisuse(t *testing.T) {
 			e.Row([]byte("k"), []byte("e"), 0)
 			e.ID(make([]byte, MaxEventID+1))
 		},
-		"two sources": func(b *Builder) { b.Upsert("k"); b.Origin("f", 2); b.Upsert("l"); b.Origin("g", 3) },
+		"definition's whom": func(b *Builder) { b.SaveDefinition(&Definition{Analysis: "rfm", Name: "d", Who: "\xff"}) },
+		"two sources":       func(b *Builder) { b.Upsert("k"); b.Origin("f", 2); b.Upsert("l"); b.Origin("g", 3) },
 	} {
 		b := New()
 		use(b)
