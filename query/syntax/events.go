@@ -112,7 +112,7 @@ func (l *elaborator) events(e, ev ast.Expr, name string, test bool) (ast.Expr, i
 	v := l.sch.LookupEvent(name)
 	switch {
 	case v == nil:
-		l.fail(e, query.CodeUnknownName, query.DidYouMean(name, l.eventNames()), "there is no event %q", name)
+		l.fail(e, query.CodeUnknownName, query.DidYouMean(name, eventNames(l.sch)), "there is no event %q", name)
 		return e, info{}
 	case test:
 		l.hasEvent(e)
@@ -129,10 +129,10 @@ func (l *elaborator) hasEvent(e ast.Expr) {
 	l.fail(e, query.CodeType, ".any() says whether there is one", "has() needs an attribute or a property, not an event list")
 }
 
-func (l *elaborator) eventNames() []string {
-	out := make([]string, len(l.sch.Events))
-	for i := range l.sch.Events {
-		out[i] = l.sch.Events[i].Name
+func eventNames(s *schema.Schema) []string {
+	out := make([]string, len(s.Events))
+	for i := range s.Events {
+		out[i] = s.Events[i].Name
 	}
 	return out
 }

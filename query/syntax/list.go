@@ -33,7 +33,7 @@ func (c *compilation) list(text string) (*query.Events, error) {
 		return root
 	})
 	if err != nil {
-		return nil, withoutAsked(err, text)
+		return nil, c.withoutAsked(err, text)
 	}
 	w := &walker{expr: e, cat: c.cat, zones: c.base.zones, now: c.now}
 	w.windows()
@@ -42,7 +42,7 @@ func (c *compilation) list(text string) (*query.Events, error) {
 		root = w.node(e.checked.Expr())
 	}
 	if w.err != nil {
-		return nil, withoutAsked(w.err, text)
+		return nil, c.withoutAsked(w.err, text)
 	}
 	if any, ok := root.(*query.Any); ok {
 		return any.List, nil
@@ -53,7 +53,7 @@ func (c *compilation) list(text string) (*query.Events, error) {
 }
 
 // withoutAsked makes an error one of the text that was given.
-func withoutAsked(err error, text string) error {
+func (c *compilation) withoutAsked(err error, text string) error {
 	e, ok := err.(*query.Error)
 	if !ok || e == nil {
 		return fmt.Errorf("%s: %w", text, err)
@@ -65,6 +65,16 @@ func withoutAsked(err error, text string) error {
 	}
 	if out.Code == query.CodeType && strings.HasPrefix(out.Message, "any is asked of") {
 		out.Message, out.Hint = text+" is no event list", "such as purchase.filter(e, e.amount > 10.0)"
+	}
+	if out.Code != query.CodeUnknownName || out.Source != text {
+		return &out
+	}
+	if name := text[out.Span.Start:out.Span.End]; schema.Usable(name) && strings.HasPrefix(strings.TrimSpace(text), name) {
+		known := eventNames(c.cat.Schema())
+		out.Message, out.Hint = fmt.Sprintf("there is no event %q", name), query.DidYouMean(name, known)
+		if len(known) == 0 {
+			out.Hint = "there is none at all"
+		}
 	}
 	return &out
 }

@@ -133,7 +133,7 @@ func (l *elaborator) unknownName(e ast.Expr, name string) {
 	}
 	names := l.sch.Names()
 	if bare {
-		names = append(names, l.eventNames()...)
+		names = append(names, eventNames(l.sch)...)
 	}
 	hint := query.DidYouMean(name, names)
 	if f, ok := signatureOf(name); ok && hint == "" {
