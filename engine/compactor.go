@@ -472,7 +472,7 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 	job := &base.Job{ID: keys.Unit{Attr: uint32(id.attr), Shard: uint32(id.shard), Generation: c.generation}, Class: class, Old: old, Settled: part, Folded: settledUpTo(s)}
 	job.Who = c.who(&s.State, id.shard)
 	job.What = what(&s.State, id.attr)
-	if err := c.syncedLog(); err != nil {
+	if err := c.db.syncLog(); err != nil {
 		return err
 	}
 	u, err := c.folder.Fold(ctx, job)
@@ -495,14 +495,6 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 	})
 	c.folded(id, u.Columns+u.Bitmaps, time.Since(start))
 	return c.deleteObsolete()
-}
-
-// syncedLog makes sure that the base will not be ahead of a log that can be lost.
-func (c *compactor) syncedLog() error {
-	if c.db.opt.Durability != SyncNone {
-		return nil
-	}
-	return c.db.kv.SyncLog()
 }
 
 // folded takes note of a fold.
@@ -598,11 +590,9 @@ func (c *compactor) deleteObsolete() error {
 	if len(ended) == 0 {
 		return nil
 	}
-	var err error
-	if c.db.opt.Durability == SyncNone { // what made the data obsolete, such as a drop, must not be lost
-		if err = c.db.kv.SyncLog(); err != nil {
-			return err
-		}
+	err := c.db.syncLog() // what made the data obsolete, such as a drop, must not be lost
+	if err != nil {
+		return err
 	}
 	for _, e := range ended {
 		for _, span := range e.obsolete {

@@ -71,7 +71,7 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	if s.Schema.ChangedBy(e.ID) == nil { // else nobody asks what they come to
 		job.Facts, job.FactsFrom, job.Compact = factsOf(e), c.db.opt.limits.factsFrom, c.all
 	}
-	if err := c.syncedLog(); err != nil {
+	if err := c.db.syncLog(); err != nil {
 		return err
 	}
 	r, err := base.FoldActs(ctx, c.db.kv, c.db.cache, job)

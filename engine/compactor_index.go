@@ -150,10 +150,8 @@ func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID) error {
 	if frozen == nil {
 		return nil
 	}
-	if c.db.opt.Durability == SyncNone { // as with a fold: the index must not be ahead of the log
-		if err := c.db.kv.SyncLog(); err != nil {
-			return err
-		}
+	if err := c.db.syncLog(); err != nil { // as with a fold: the index must not be ahead of the log
+		return err
 	}
 	c.generation++
 	merged, err := c.db.writeIndex(ctx, keys.Table{Attr: uint32(id), Generation: c.generation}, frozen, folded)

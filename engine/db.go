@@ -60,7 +60,7 @@ func Open(dir string, options *Options) (*DB, error) {
 	if opt.FS == nil {
 		opt.FS = vfs.Default
 	}
-	store, err := kv.Open(dir, kv.Config{FS: opt.FS, Cache: opt.Memory / 16, MemTable: uint64(min(32<<20, opt.Memory/16)), ReadOnly: opt.ReadOnly, MustExist: opt.MustExist})
+	store, err := kv.Open(dir, kv.Config{FS: opt.FS, Cache: opt.Memory / 16, MemTable: uint64(min(32<<20, opt.Memory/16)), ReadOnly: opt.ReadOnly, MustExist: opt.MustExist, AcceptLoss: opt.acceptLoss != nil})
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (db *DB) Close() error {
 	db.compactor.stop()
 	close(db.writer.requests)
 	<-db.writer.done
-	return db.kv.Close()
+	return errors.Join(db.markEnd(), db.kv.Close())
 }
 
 func errClosed() error { return query.Errorf(query.CodeClosed, "the store is closed") }

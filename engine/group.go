@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/kantadb/kanta/engine/batch"
@@ -25,6 +26,7 @@ type flight struct {
 	*group
 	frozen  []*head.L0
 	publish func()
+	mark    kv.Mark
 	landed  chan error
 }
 
@@ -123,11 +125,18 @@ func (w *writer) launch() {
 	w.group = nil
 	if len(g.applied) > 0 && w.failed == nil {
 		w.writeState(g.kb)
-		f := &flight{group: g, frozen: w.frozen, landed: make(chan error, 1)}
+		f := &flight{group: g, frozen: w.frozen, mark: markOf(w.pos, w.chain), landed: make(chan error, 1)}
 		f.publish = w.publication()
 		w.flight = f
-		sync := w.db.opt.Durability == SyncGroup
-		go func() { f.landed <- g.kb.Commit(sync) }()
+		sync, marked := w.db.opt.Durability == SyncGroup, w.marked
+		w.marked = nil
+		go func() {
+			err := g.kb.Commit(sync)
+			if marked != nil {
+				err = errors.Join(err, <-marked)
+			}
+			f.landed <- err
+		}()
 		return
 	}
 	for _, r := range g.applied {
@@ -146,6 +155,18 @@ func (w *writer) land(err error) {
 		w.fail(err, f.applied)
 	}
 	w.close(f.group)
+	if err == nil && w.db.opt.Durability == SyncGroup {
+		w.mark(f.mark)
+	}
+}
+
+// mark has a group that is durable, and acknowledged, marked: beside the commit of the
+// next one, which lands when both are done. So what is acknowledged is ahead of its mark by
+// one group at most, and no group waits for two syncs in a row.
+func (w *writer) mark(m kv.Mark) {
+	marked := make(chan error, 1)
+	w.marked = marked
+	go func() { marked <- w.db.kv.WriteMark(m) }()
 }
 
 // settle waits until everything that was decided is published, or writing has failed.

@@ -138,7 +138,7 @@ func (c *compactor) foldIDs(ctx context.Context, s *state, id unitID) error {
 	if r.err != nil {
 		return r.err
 	}
-	if err := c.syncedLog(); err != nil {
+	if err := c.db.syncLog(); err != nil {
 		return err
 	}
 	out, err := base.FoldIDs(ctx, c.db.kv, c.db.cache, job)

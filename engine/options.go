@@ -45,7 +45,8 @@ type Options struct {
 	// use it to lay small populations over the borders of chunks and shards.
 	FirstOrdinal uint32
 
-	limits limits
+	limits     limits
+	acceptLoss *query.Loss // not nil: missing batches are accepted, and told
 }
 
 // Hooks tell the embedding program what happens. They are called from the engine's

@@ -26,6 +26,7 @@ type recovery struct {
 	generation uint64
 	old        []keys.Span
 	folded     map[schema.AttrID][]uint64 // see foldedUpTo
+	loss       query.Loss                 // that is accepted
 }
 
 func (db *DB) recover() error {
@@ -33,7 +34,7 @@ func (db *DB) recover() error {
 	w := &writer{db: db, requests: make(chan *request, queueLength), done: make(chan struct{}), repeats: &repeats{sources: map[string]*source{}}}
 	db.writer, db.compactor = w, newCompactor(db)
 	r := &recovery{ctx: context.Background(), db: db, w: w, s: &state{era: newEra()}, generation: 1, folded: map[schema.AttrID][]uint64{}}
-	for _, step := range []func() error{r.state, r.schema, r.dictionaries, r.names, r.units, r.acts, r.ids, r.indexes, r.remembered, r.replay, r.clean} {
+	for _, step := range []func() error{r.state, r.schema, r.dictionaries, r.names, r.units, r.acts, r.ids, r.indexes, r.complete, r.remembered, r.replay, r.accept, r.clean} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -41,8 +41,9 @@ type writer struct {
 	ids      eventIDs
 	ahead
 
-	group   *group  // the one in the making, or nil
-	flight  *flight // the one on its way to the disk, or nil
+	group   *group     // the one in the making, or nil
+	flight  *flight    // the one on its way to the disk, or nil
+	marked  chan error // what comes of the mark of the last group, or nil
 	active  *head.L0
 	stamp   uint16
 	frozen  []*head.L0      // in this group

@@ -145,6 +145,13 @@ type Stats struct {
 	Amplification float64          // bytes written to disk per byte of batch, since open
 }
 
+// Loss is what a store has lost of what was acknowledged. Zero: nothing.
+type Loss struct {
+	From, To Position // the first and the last missing batch; zero if that is not known
+	Unknown  bool     // whether batches are missing is not known: what says so is damaged
+	Now      Position // where the store is, in its new epoch
+}
+
 // CheckReport is the outcome of a check.
 type CheckReport struct {
 	Values   uint64   // stored values whose checksum was verified

@@ -1,8 +1,8 @@
 // Package kv opens the key-value store (Pebble) and seals the values in it.
 //
-// A store is a directory with two entries: KANTA, which says what it is, and db, the
-// Pebble store. It is created beside its final place and renamed into it, so that a
-// crash leaves a whole store or none.
+// A store is a directory with three entries: KANTA, which says what it is, MARK, which
+// says what it must have, and db, the Pebble store. It is created beside its final place
+// and renamed into it, so that a crash leaves a whole store or none.
 //
 // # KANTA file, format 1
 //
@@ -11,6 +11,41 @@
 //	id 32 hexadecimal digits
 //
 // The first line is the magic. A larger format number is a newer store.
+//
+// # MARK file, format 1
+//
+// A position that is known to be durable. Pebble takes what it cannot read at the end of
+// its log for a write that a crash has torn, and goes on without what comes after it; a
+// store that is below its mark has lost acknowledged writes so. There are two slots of
+// 4,096 bytes, written in turns: a mark that is torn leaves the one before it. Numbers are
+// little endian.
+//
+//	 0  4   magic "KNTM"
+//	 4  1   version: 1
+//	 5  3   zero
+//	 8  8   sequence number; it is odd in the second slot
+//	16  8   epoch of the position
+//	24  8   its number of applied log records
+//	32  16  chain hash of the log there (package record)
+//	48  16  id of the store
+//	64  4   CRC-32C of the 64 bytes before
+//	68      zero, and not looked at
+//
+// The slot with the higher sequence number holds. A new store has twice epoch 1, 0 records
+// and a chain hash of zeros.
+//
+// # Worked example
+//
+// The slot of sequence number 7, position 1:300, of the store 000102..0f, where the chain
+// hash is ffee..00:
+//
+//	4b 4e 54 4d 01 00 00 00  magic, version
+//	07 00 00 00 00 00 00 00  sequence number
+//	01 00 00 00 00 00 00 00  epoch
+//	2c 01 00 00 00 00 00 00  applied
+//	ff ee dd cc bb aa 99 88 77 66 55 44 33 22 11 00  chain hash
+//	00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f  store
+//	1a d6 a0 e4  CRC
 //
 // # Sealed values
 //
@@ -48,6 +83,7 @@ const Format = 1
 
 const (
 	identityFile = "KANTA"
+	databaseDir  = "db"
 	magicLine    = "kanta store"
 	sealVersion  = 1
 )
@@ -90,23 +126,27 @@ func Damaged(what string, err, corrupt, newer error) error {
 
 // Config is what opening needs.
 type Config struct {
-	FS        vfs.FS
-	Cache     int64 // bytes of Pebble's block cache
-	MemTable  uint64
-	ReadOnly  bool
-	MustExist bool
-	Listener  *pebble.EventListener
+	FS         vfs.FS
+	Cache      int64 // bytes of Pebble's block cache
+	MemTable   uint64
+	ReadOnly   bool
+	MustExist  bool
+	AcceptLoss bool // opens a store whose mark cannot be read
+	Listener   *pebble.EventListener
 }
 
 // Store is an open key-value store. Safe for concurrent use.
 type Store struct {
 	DB    *pebble.DB
-	ID    string // 32 hexadecimal digits
-	dir   string // of Pebble
+	ID    string   // 32 hexadecimal digits
+	Found []string // the files of Pebble's log and its lists of files, as they were before it opened
+	home  string   // the store's directory
+	dir   string   // of Pebble
 	fs    vfs.FS
 	cache *pebble.Cache
 	lock  *pebble.Lock
 	fatal *fatal
+	marks *marks
 	next  atomic.Uint64 // names of tables to ingest
 }
 
@@ -116,12 +156,17 @@ func Open(dir string, c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := c.FS.PathJoin(dir, "db")
+	path := c.FS.PathJoin(dir, databaseDir)
 	lock, err := pebble.LockDirectory(path, c.FS)
 	if err != nil {
 		return nil, lockError(dir, err)
 	}
-	s := &Store{ID: id, dir: path, fs: c.FS, cache: pebble.NewCache(c.Cache), lock: lock, fatal: newFatal()}
+	found, err := logFiles(c.FS, path)
+	marks, bad := openMarks(dir, id, c)
+	if err = errors.Join(err, bad); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	s := &Store{ID: id, Found: found, home: dir, dir: path, fs: c.FS, cache: pebble.NewCache(c.Cache), lock: lock, fatal: newFatal(), marks: marks}
 	log := &logFS{FS: c.FS, fatal: s.fatal}
 	opts := options(c, s.cache, s.fatal)
 	opts.FS = log
@@ -132,7 +177,7 @@ func Open(dir string, c Config) (*Store, error) {
 	if err = s.fatal.guard(func() (err error) { db, err = pebble.Open(path, opts); return err }); err != nil {
 		if s.fatal.err() == nil {
 			s.cache.Unref()
-			err = errors.Join(err, lock.Close())
+			err = errors.Join(err, marks.close(), lock.Close())
 		}
 		return nil, openError(dir, err)
 	}
@@ -278,7 +323,7 @@ func create(dir string, c Config, empty bool) error {
 	if err := c.FS.RemoveAll(tmp); err != nil {
 		return fmt.Errorf("create %s: %w", dir, err)
 	}
-	path := c.FS.PathJoin(tmp, "db")
+	path := c.FS.PathJoin(tmp, databaseDir)
 	if err := c.FS.MkdirAll(path, 0o755); err != nil {
 		return fmt.Errorf("create %s: %w", dir, err)
 	}
@@ -298,6 +343,9 @@ func create(dir string, c Config, empty bool) error {
 	}
 	var id [16]byte
 	if _, err := rand.Read(id[:]); err != nil {
+		return fmt.Errorf("create %s: %w", dir, err)
+	}
+	if err := CreateMark(c.FS, tmp, hex.EncodeToString(id[:]), Mark{Epoch: 1}); err != nil {
 		return fmt.Errorf("create %s: %w", dir, err)
 	}
 	text := fmt.Sprintf("%s\nformat %d\nid %s\n", magicLine, Format, hex.EncodeToString(id[:]))
@@ -335,10 +383,10 @@ func syncDir(fs vfs.FS, dir string) error {
 func (s *Store) Close() error {
 	err := s.fatal.guard(s.DB.Close)
 	if gone := s.fatal.err(); gone != nil {
-		return gone
+		return errors.Join(gone, s.marks.close())
 	}
 	s.cache.Unref()
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(err, s.marks.close(), s.lock.Close())
 }
 
 // Get returns a copy of a value, nil if there is none.
