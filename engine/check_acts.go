@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/digest"
@@ -39,7 +38,7 @@ func (c *checker) actName(e *schema.Event) string {
 }
 
 func (c *checker) actUnit(ctx context.Context, e *schema.Event, shard int, u *base.ActUnit) error {
-	x := &actChecker{s: c.s, e: e, who: readKeyHashes(&c.s.State, shard), base: uint64(shard) << bitmap.ShardBits}
+	x := newActChecker(c.s, e, shard)
 	for _, p := range u.Parts {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -95,6 +94,10 @@ type actChecker struct {
 	hash             query.ActHash
 }
 
+func newActChecker(s *state, e *schema.Event, shard int) *actChecker {
+	return &actChecker{s: s, e: e, who: readKeyHashes(&s.State, shard), base: uint64(shard) << bitmap.ShardBits}
+}
+
 type daySums struct{ content, replica digest.Sum }
 
 func (x *actChecker) part(p *base.ActPart, source timeline.Source) error {
@@ -102,18 +105,7 @@ func (x *actChecker) part(p *base.ActPart, source timeline.Source) error {
 	if err != nil {
 		return err
 	}
-	x.days = map[int32]*daySums{}
-	for _, d := range days {
-		x.days[d.Day] = &daySums{}
-	}
-	if x.e.Reduced { // what it has lost had a part in the sums: they are compared with each other only
-		err = p.EachDay(math.MinInt32, math.MaxInt32, func(d *base.ActDay) error {
-			x.days[d.Day] = &daySums{d.Content, d.Replica}
-			return nil
-		})
-	} else {
-		err = x.sum(source)
-	}
+	sums, err := x.sums(p, source, days)
 	if err != nil {
 		return err
 	}
@@ -121,9 +113,25 @@ func (x *actChecker) part(p *base.ActPart, source timeline.Source) error {
 		x.content.Add(d.content)
 		x.replica.Add(d.replica)
 	}
-	return p.CheckDays(days, func(day int32) (content, replica digest.Sum) {
-		return x.days[day].content, x.days[day].replica
-	})
+	return p.CheckDays(days, sums)
+}
+
+// sums returns the sums of the days of a part.
+func (x *actChecker) sums(p *base.ActPart, source timeline.Source, days []timeline.PartDay) (func(day int32) (content, replica digest.Sum), error) {
+	x.days = map[int32]*daySums{}
+	for _, d := range days {
+		x.days[d.Day] = &daySums{}
+	}
+	err := x.sum(source)
+	if err == nil && x.e.Reduced { // what it has lost had a part in the sums: where they can be read they are compared with each other only
+		for _, d := range days {
+			_ = p.EachDay(d.Day, d.Day, func(d *base.ActDay) error { // what cannot be read CheckDays tells of
+				x.days[d.Day] = &daySums{d.Content, d.Replica}
+				return nil
+			})
+		}
+	}
+	return func(day int32) (content, replica digest.Sum) { return x.days[day].content, x.days[day].replica }, err
 }
 
 // sum adds the events of a part to the sums of their days.

@@ -39,10 +39,10 @@ type compactor struct {
 	settler  head.Settler
 	folder   *base.Folder
 
-	signal   chan struct{}
-	compacts chan chan error
-	quit     chan struct{}
-	done     chan struct{}
+	signal chan struct{}
+	tasks  chan *task
+	quit   chan struct{}
+	done   chan struct{}
 
 	// The rest is the goroutine's own.
 	logged      []logged // the log that is kept, oldest first
@@ -59,6 +59,12 @@ type compactor struct {
 	truncated   uint64 // records below are gone
 	opened      opened
 	firstRecord atomic.Uint64 // truncated, for statistics
+}
+
+// task is something that only the compactor may do.
+type task struct {
+	do   func(ctx context.Context) error // what it returns ends compaction
+	done chan error
 }
 
 // opened is what was stored when the store was opened. There may be more that a crash kept
@@ -87,7 +93,7 @@ type pending struct {
 }
 
 func newCompactor(db *DB) *compactor {
-	c := &compactor{db: db, folder: base.NewFolder(db.kv, db.cache), signal: make(chan struct{}, 1), compacts: make(chan chan error),
+	c := &compactor{db: db, folder: base.NewFolder(db.kv, db.cache), signal: make(chan struct{}, 1), tasks: make(chan *task),
 		quit: make(chan struct{}), done: make(chan struct{}), oldest: map[unitID]pending{}, generation: 1, truncated: 1}
 	c.throttle.changed = make(chan struct{})
 	return c
@@ -130,21 +136,26 @@ func (c *compactor) run() {
 	tick := time.NewTicker(idleCheck)
 	defer tick.Stop()
 	for {
-		var reply chan error
+		var t *task
 		select {
 		case <-c.quit:
 			return
 		case <-c.signal:
 		case <-tick.C:
 			c.freezeQuiet()
-		case reply = <-c.compacts:
+		case t = <-c.tasks:
 		}
-		err := c.round(ctx, reply != nil)
+		var err error
+		if t != nil {
+			err = t.do(ctx)
+		} else {
+			err = c.round(ctx, false)
+		}
 		if err != nil && ctx.Err() != nil {
 			err = errClosed()
 		}
-		if reply != nil {
-			reply <- err
+		if t != nil {
+			t.done <- err
 		}
 		if err != nil && ctx.Err() == nil {
 			c.fail(err)
@@ -243,11 +254,16 @@ func (db *DB) Compact(ctx context.Context) error {
 	if err := db.freeze(ctx); err != nil {
 		return err
 	}
-	reply := make(chan error, 1)
+	return db.compactor.have(ctx, func(ctx context.Context) error { return db.compactor.round(ctx, true) })
+}
+
+// have has the compactor do something between its rounds, and waits for it.
+func (c *compactor) have(ctx context.Context, do func(ctx context.Context) error) error {
+	t := &task{do, make(chan error, 1)}
 	select {
-	case db.compactor.compacts <- reply:
-	case <-db.compactor.done:
-		if err := db.failure(); err != nil {
+	case c.tasks <- t:
+	case <-c.done:
+		if err := c.throttle.failure(); err != nil {
 			return err
 		}
 		return errClosed()
@@ -255,10 +271,10 @@ func (db *DB) Compact(ctx context.Context) error {
 		return ctx.Err()
 	}
 	select {
-	case err := <-reply:
+	case err := <-t.done:
 		return err
-	case <-db.compactor.done:
-		return errors.Join(errClosed(), db.failure())
+	case <-c.done:
+		return errors.Join(errClosed(), c.throttle.failure())
 	case <-ctx.Done():
 		return ctx.Err()
 	}

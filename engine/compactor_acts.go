@@ -78,6 +78,20 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	if err != nil {
 		return err
 	}
+	c.publishActs(e, id, old, r, func(s *state) {
+		s.Tiers.Acts = cloned(s.Tiers.Acts)
+		left := append(head.ActRuns(nil), s.Tiers.Acts[e.ID]...)
+		for i := from; i < min(from+bitmap.ShardChunks, len(left)); i++ {
+			left[i] = nil
+		}
+		s.Tiers.Acts[e.ID] = left
+	})
+	c.folded(id, r.Written, time.Since(start))
+	return c.deleteObsolete()
+}
+
+// publishActs makes a new generation the state's, and with it what change does.
+func (c *compactor) publishActs(e *schema.Event, id unitID, old *base.ActUnit, r base.ActResult, change func(s *state)) {
 	var obsolete []keys.Span
 	if old != nil {
 		obsolete = append(obsolete, old.ID.Span())
@@ -103,16 +117,9 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 		}
 		units[id.shard] = r.Unit
 		s.Acts[e.ID] = units
-		s.Tiers.Acts = cloned(s.Tiers.Acts)
-		left := append(head.ActRuns(nil), s.Tiers.Acts[e.ID]...)
-		for i := from; i < min(from+bitmap.ShardChunks, len(left)); i++ {
-			left[i] = nil
-		}
-		s.Tiers.Acts[e.ID] = left
+		change(s)
 		return obsolete
 	})
-	c.folded(id, r.Written, time.Since(start))
-	return c.deleteObsolete()
 }
 
 // factsOf returns the properties that lifetime facts are kept of: the first numbers that

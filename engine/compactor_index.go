@@ -128,9 +128,16 @@ func (c *compactor) mergeIndexes(ctx context.Context, all bool) error {
 	return nil
 }
 
-// mergeIndex has the writer begin a new delta, which makes the old one complete up to a
-// durable position, and merges that into a new table.
+// mergeIndex merges what is new in an index into a new table.
 func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID) error {
+	return c.replaceIndex(ctx, id, func(t keys.Table, frozen *view.Index, folded uint64) (*view.Index, error) {
+		return c.db.writeIndex(ctx, t, frozen, folded)
+	})
+}
+
+// replaceIndex has the writer begin a new delta, which makes the old one complete up to a
+// durable position, and write make a new table that is complete up to it, too.
+func (c *compactor) replaceIndex(ctx context.Context, id schema.AttrID, write func(t keys.Table, frozen *view.Index, folded uint64) (*view.Index, error)) error {
 	w := c.db.writer
 	var frozen *view.Index
 	var folded uint64
@@ -154,16 +161,16 @@ func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID) error {
 		return err
 	}
 	c.generation++
-	merged, err := c.db.writeIndex(ctx, keys.Table{Attr: uint32(id), Generation: c.generation}, frozen, folded)
+	written, err := write(keys.Table{Attr: uint32(id), Generation: c.generation}, frozen, folded)
 	if err != nil {
 		return err
 	}
-	merged.Delta = frozen.Delta
+	written.Delta = frozen.Delta
 	var obsolete []keys.Span
 	if old := (keys.Table{Attr: uint32(id), Generation: frozen.Generation}); frozen.Generation > 0 {
 		obsolete = append(obsolete, old.Span())
 	}
-	r = &request{ctx: ctx, done: make(chan struct{}), task: func() { w.swapIndex(id, merged, obsolete) }}
+	r = &request{ctx: ctx, done: make(chan struct{}), task: func() { w.swapIndex(id, written, obsolete) }}
 	if err := c.db.send(r); err != nil {
 		return ctx.Err()
 	}
@@ -173,12 +180,19 @@ func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID) error {
 // writeIndex merges the table and the frozen delta of an index into a new table, which is
 // complete up to position folded, and ingests it. The new index has no delta yet.
 func (db *DB) writeIndex(ctx context.Context, t keys.Table, old *view.Index, folded uint64) (*view.Index, error) {
+	entries := old.Entries + old.Frozen.Len()
+	return db.writeTable(ctx, t, folded, entries, func(emit func(page int, b []byte) error) (pages int, err error) {
+		return keytable.Merge(old.Static, old.Frozen, func(uint32) bool { return true }, emit)
+	})
+}
+
+// writeTable writes a table of about so many entries and ingests it.
+func (db *DB) writeTable(ctx context.Context, t keys.Table, folded uint64, entries int, fill func(emit func(page int, b []byte) error) (pages int, err error)) (*view.Index, error) {
 	table, err := db.kv.NewTable()
 	if err != nil {
 		return nil, err
 	}
-	entries := old.Entries + old.Frozen.Len()
-	pages, err := keytable.Merge(old.Static, old.Frozen, func(uint32) bool { return true }, func(page int, b []byte) error {
+	pages, err := fill(func(page int, b []byte) error {
 		return errors.Join(ctx.Err(), table.Set(t.Row(keys.Page, uint32(page)), b))
 	})
 	if err == nil {

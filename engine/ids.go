@@ -145,6 +145,12 @@ func (c *compactor) foldIDs(ctx context.Context, s *state, id unitID) error {
 	if err != nil {
 		return err
 	}
+	c.publishIDs(out)
+	c.folded(id, out.Written, time.Since(start))
+	return c.deleteObsolete()
+}
+
+func (c *compactor) publishIDs(out base.IDResult) {
 	c.db.publishBase(func() { c.db.cache.ForgetRuns(out.Gone) }, func(s *state) (obsolete []keys.Span) {
 		s.ids = out.IDs
 		for _, run := range out.Gone {
@@ -152,8 +158,6 @@ func (c *compactor) foldIDs(ctx context.Context, s *state, id unitID) error {
 		}
 		return obsolete
 	})
-	c.folded(id, out.Written, time.Since(start))
-	return c.deleteObsolete()
 }
 
 // valuesOf is how much of the log a batch takes.

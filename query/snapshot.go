@@ -152,6 +152,12 @@ type Loss struct {
 	Now      Position // where the store is, in its new epoch
 }
 
+// RepairReport is the outcome of a repair.
+type RepairReport struct {
+	Mended []string // what was wrong and is right now; at most 100
+	Beyond []string // what is wrong still, for it does not derive from anything; at most 100
+}
+
 // CheckReport is the outcome of a check.
 type CheckReport struct {
 	Values   uint64   // stored values whose checksum was verified

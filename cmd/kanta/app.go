@@ -69,6 +69,7 @@ type store interface {
 	Stats(ctx context.Context) (query.Stats, error)
 	Digests(ctx context.Context) (query.Digests, error)
 	Check(ctx context.Context, progress func(done, total uint64, what string)) (query.CheckReport, error)
+	Repair(ctx context.Context, progress func(done, total uint64, what string)) (query.RepairReport, error)
 	Compact(ctx context.Context) error
 	Close() error
 }
@@ -76,6 +77,19 @@ type store interface {
 // openDir opens a store and makes the runtime keep to its memory budget. The name ""
 // is a store in memory.
 func (a *app) openDir(dir string, create bool) (store, error) {
+	o, err := a.options(dir, create)
+	if err != nil {
+		return nil, err
+	}
+	db, err := engine.Open(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// options returns how a store is opened.
+func (a *app) options(dir string, create bool) (*engine.Options, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		e := query.Errorf(query.CodeNotAStore, "%s is a file; a store is a directory", dir)
 		e.Hint = "name another one with --db"
@@ -102,11 +116,7 @@ func (a *app) openDir(dir string, create bool) (store, error) {
 		debug.SetMemoryLimit(budget + 200<<20)
 		debug.SetGCPercent(50)
 	}
-	db, err := engine.Open(dir, &o)
-	if err != nil {
-		return nil, err
-	}
-	return db, nil
+	return &o, nil
 }
 
 // withStore runs do with the store of --db, which must exist, and closes it.

@@ -93,14 +93,10 @@ func (s daySums) of(day int32) *daySum {
 
 // FoldActs makes the unit's new generation durable. The caller has made sure that the log
 // is synced up to job.Folded.
-func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (out ActResult, err error) {
-	f := &actFolder{job: job, store: store, cache: cache, unit: &ActUnit{ID: job.ID, Folded: job.Folded, Next: 1, summed: map[uint64]bool{}}, fresh: map[*ActPart]freshPart{}}
-	if old := job.Old; old != nil {
-		f.unit.Next, f.unit.Content, f.unit.Replica, f.unit.Dropped = old.Next, old.Content, old.Replica, old.Dropped
-		f.unit.Parts = slices.Clone(old.Parts)
-		f.unit.Facts, f.unit.summed = old.Facts, maps.Clone(old.summed)
-	}
-	if err = f.expire(); err == nil {
+func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (ActResult, error) {
+	f := newActFolder(store, cache, job)
+	err := f.expire()
+	if err == nil {
 		err = f.parts(ctx)
 	}
 	if err == nil {
@@ -112,7 +108,23 @@ func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (
 	if err == nil {
 		err = f.facts(ctx)
 	}
-	if err == nil {
+	return f.publish(ctx, err)
+}
+
+// newActFolder begins a new generation as a copy of the old one.
+func newActFolder(store *kv.Store, cache *Cache, job *ActJob) *actFolder {
+	f := &actFolder{job: job, store: store, cache: cache, unit: &ActUnit{ID: job.ID, Folded: job.Folded, Next: 1, summed: map[uint64]bool{}}, fresh: map[*ActPart]freshPart{}}
+	if old := job.Old; old != nil {
+		f.unit.Next, f.unit.Content, f.unit.Replica, f.unit.Dropped = old.Next, old.Content, old.Replica, old.Dropped
+		f.unit.Parts = slices.Clone(old.Parts)
+		f.unit.Facts, f.unit.summed = old.Facts, maps.Clone(old.summed)
+	}
+	return f
+}
+
+// publish writes what was made, if nothing has failed, and ingests it.
+func (f *actFolder) publish(ctx context.Context, failed error) (out ActResult, err error) {
+	if err = failed; err == nil {
 		err = f.finish()
 	}
 	if err != nil {
@@ -121,18 +133,18 @@ func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (
 		}
 		return out, err
 	}
-	if err := store.Ingest(ctx, f.tables...); err != nil {
+	if err := f.store.Ingest(ctx, f.tables...); err != nil {
 		return out, err
 	}
 	out = ActResult{Unit: f.unit, Written: f.written}
-	if job.Old != nil {
-		for _, p := range job.Old.Parts {
+	if old := f.job.Old; old != nil {
+		for _, p := range old.Parts {
 			if !slices.Contains(f.unit.Parts, p) {
 				out.Gone = append(out.Gone, p)
 			}
 		}
-		if job.Old.Facts != f.unit.Facts {
-			out.Facts = job.Old.Facts
+		if old.Facts != f.unit.Facts {
+			out.Facts = old.Facts
 		}
 	}
 	return out, nil

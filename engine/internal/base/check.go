@@ -26,19 +26,10 @@ func (f *Folder) Check(ctx context.Context, job *Job) (c Checked, err error) {
 	problem := func(format string, args ...any) {
 		c.Problems = append(c.Problems, fmt.Sprintf("attribute %d, shard %d: %s", u.ID.Attr, u.ID.Shard, fmt.Sprintf(format, args...)))
 	}
-	f.job = &Job{ID: u.ID, Class: u.Class, Old: u, Settled: nil, Folded: u.Folded, Who: job.Who, What: job.What}
-	f.unit = &Unit{ID: u.ID, Class: u.Class, Folded: u.Folded, Covered: u.Covered}
-	f.n = int(u.Covered)
-	held := heldRows{data: f.buf[:0]}
-	f.held = &held
-	f.anew = true
-	if err := f.rows(ctx); err != nil {
+	held, err := f.derive(ctx, job, u.ID)
+	if err != nil {
 		problem("%v", err)
 		return c, ctx.Err()
-	}
-	f.buf = held.data
-	if err := f.sum(); err != nil {
-		return c, err
 	}
 	c.Derived = uint64(len(f.unit.Codes)) + 3
 	if f.unit.Content != u.Content || f.unit.Replica != u.Replica {
@@ -67,6 +58,45 @@ func (f *Folder) Check(ctx context.Context, job *Job) (c Checked, err error) {
 		problem("the row of kind %d, number %d, is missing", at.kind, at.row)
 	}
 	return c, err
+}
+
+// derive makes the rows of a unit from its column blocks alone, and its sums.
+func (f *Folder) derive(ctx context.Context, job *Job, id keys.Unit) (*heldRows, error) {
+	u := job.Old
+	f.job = &Job{ID: id, Class: u.Class, Old: u, Folded: u.Folded, Who: job.Who, What: job.What}
+	f.unit = &Unit{ID: id, Class: u.Class, Folded: u.Folded, Covered: u.Covered}
+	f.n = int(u.Covered)
+	held := &heldRows{data: f.buf[:0]}
+	f.held = held
+	f.anew = true
+	err := f.rows(ctx)
+	f.buf = held.data
+	if err != nil {
+		return nil, err
+	}
+	return held, f.sum()
+}
+
+// Rebuild writes a generation of a unit in which all that derives from the column blocks is
+// made of these anew: fragments, counts, digests. The job names the unit as Old, with Who and
+// What, and as ID the new generation, which is ingested and durable.
+func (f *Folder) Rebuild(ctx context.Context, job *Job) (*Unit, error) {
+	held, err := f.derive(ctx, job, job.ID)
+	if err != nil {
+		return nil, err
+	}
+	table, err := f.store.NewTable()
+	if err != nil {
+		return nil, err
+	}
+	if err := held.write(table, f.unit); err != nil {
+		return nil, joinDiscard(table, err)
+	}
+	if err := table.Ingest(ctx); err != nil {
+		return nil, err
+	}
+	f.unit.attach(f.cache)
+	return f.unit, nil
 }
 
 type rowKey struct {

@@ -36,7 +36,7 @@
 //
 // # Worked example
 //
-// The slot of sequence number 7, position 1:300, of the store 000102..0f, where the chain
+// The slot of sequence number 7, position 1.300, of the store 000102..0f, where the chain
 // hash is ffee..00:
 //
 //	4b 4e 54 4d 01 00 00 00  magic, version
@@ -211,11 +211,20 @@ const errReadOnlyFS = syscall.EROFS
 func openError(dir string, err error) error {
 	switch {
 	case pebble.IsCorruptionError(err) || isNotExist(err) || errors.Is(err, pebble.ErrDBDoesNotExist):
-		return &query.Error{Code: query.CodeCorrupt, Message: fmt.Sprintf("open %s: %v", dir, err), Hint: "restore it from a backup", Err: err}
+		return damagedFiles(dir, err)
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnlyFS):
 		return lockError(dir, err)
 	}
-	return fmt.Errorf("open %s: %w", dir, err)
+	var of *fs.PathError
+	var errno syscall.Errno
+	if errors.As(err, &of) || errors.As(err, &errno) {
+		return fmt.Errorf("open %s: %w", dir, err)
+	}
+	return damagedFiles(dir, err) // what it has read is not what it has written
+}
+
+func damagedFiles(dir string, err error) error {
+	return &query.Error{Code: query.CodeCorrupt, Message: fmt.Sprintf("a file of %s is damaged: %v", dir, err), Hint: "restore it from a backup", Err: err}
 }
 
 func options(c Config, cache *pebble.Cache, f *fatal) *pebble.Options {
