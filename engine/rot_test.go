@@ -316,7 +316,7 @@ func TestRot(t *testing.T) {
 	flips, others := 50, 8
 	switch {
 	case os.Getenv("KANTA_ROT") != "":
-		flips, others = 1000, 100
+		flips, others = 1000, 40
 	case testing.Short():
 		flips, others = 12, 2
 	}

@@ -45,7 +45,8 @@ backup. Ended early, it goes on where it was when it is run again.
 are missing, or because the file MARK is damaged, which would tell. It says what is lost, and
 the store begins a new epoch.
 
---json: {"values":N,"derived":N,"problems":["..."],"mended":["..."],"lost":{"from":"1.N","to":"1.N","unknown":BOOL,"now":"2.N"}}`,
+--json: {"values":N,"derived":N,"problems":["..."],"mended":["..."],
+"lost":{"from":"1.N","to":"1.N","unknown":BOOL,"now":"2.N"}}`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var out checkJSON
