@@ -11,6 +11,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/effect"
 	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
@@ -145,10 +146,12 @@ func (c *compactor) run() {
 			c.freezeQuiet()
 		case t = <-c.tasks:
 		}
-		var err error
-		if t != nil {
+		err := c.db.kv.WriteMark(kv.Mark{}) // of the list of files, if it has grown since
+		switch {
+		case err != nil:
+		case t != nil:
 			err = t.do(ctx)
-		} else {
+		default:
 			err = c.round(ctx, false)
 		}
 		if err != nil && ctx.Err() != nil {

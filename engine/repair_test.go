@@ -66,8 +66,10 @@ func derivedKinds() map[string]derived {
 			return out
 		}},
 		"events": {false, sums(1, 2)}, "day": {true, sums(1, 1)},
-		"facts":  {true, fewerFacts},
-		"filter": {true, func(_ *testing.T, _ *kv.Store, _, v []byte, _ [][]byte) []byte { return kv.Seal(nil, make([]byte, len(v)-5)) }},
+		"facts": {true, fewerFacts},
+		"filter": {true, func(_ *testing.T, _ *kv.Store, _, v []byte, _ [][]byte) []byte {
+			return kv.Seal(nil, make([]byte, len(v)-5))
+		}},
 	}
 }
 

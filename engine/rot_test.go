@@ -353,8 +353,8 @@ func TestRot(t *testing.T) {
 				}
 			}
 			t.Logf("noticed of %d flips, %d others: %v", flips, others, noticed)
-			if !maps.Equal(noticed, noticed) || sum(noticed) == 0 {
-				t.Errorf("nothing was noticed")
+			if sum(noticed) == 0 {
+				t.Error("nothing was noticed")
 			}
 		})
 	}
@@ -382,7 +382,10 @@ func (s *rotStore) rot(t *testing.T, r *rand.Rand, kind string, x rotten) int {
 			names = append(names, name)
 		}
 	}
-	name := names[r.IntN(len(names))]
+	name := names[len(names)-1] // of the log and the lists of files: the one in use
+	if r.IntN(2) == 0 {
+		name = names[r.IntN(len(names))]
+	}
 	if x.change == nil {
 		must(t, files.Remove(name))
 	} else {

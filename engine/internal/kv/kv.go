@@ -16,7 +16,8 @@
 //
 // A position that is known to be durable. Pebble takes what it cannot read at the end of
 // its log for a write that a crash has torn, and goes on without what comes after it; a
-// store that is below its mark has lost acknowledged writes so. There are two slots of
+// store that is below its mark has lost acknowledged writes so. It does the same with its
+// list of files, of which therefore the mark says how much there must be. There are two slots of
 // 4,096 bytes, written in turns: a mark that is torn leaves the one before it. Numbers are
 // little endian.
 //
@@ -28,8 +29,10 @@
 //	24  8   its number of applied log records
 //	32  16  chain hash of the log there (package record)
 //	48  16  id of the store
-//	64  4   CRC-32C of the 64 bytes before
-//	68      zero, and not looked at
+//	64  8   number of Pebble's list of files, MANIFEST-n; 0: not known
+//	72  8   how many bytes of it are durable
+//	80  4   CRC-32C of the 80 bytes before
+//	84      zero, and not looked at
 //
 // The slot with the higher sequence number holds. A new store has twice epoch 1, 0 records
 // and a chain hash of zeros.
@@ -37,7 +40,7 @@
 // # Worked example
 //
 // The slot of sequence number 7, position 1.300, of the store 000102..0f, where the chain
-// hash is ffee..00:
+// hash is ffee..00, and 500 bytes of MANIFEST-000009:
 //
 //	4b 4e 54 4d 01 00 00 00  magic, version
 //	07 00 00 00 00 00 00 00  sequence number
@@ -45,7 +48,9 @@
 //	2c 01 00 00 00 00 00 00  applied
 //	ff ee dd cc bb aa 99 88 77 66 55 44 33 22 11 00  chain hash
 //	00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f  store
-//	1a d6 a0 e4  CRC
+//	09 00 00 00 00 00 00 00  number of the list of files
+//	f4 01 00 00 00 00 00 00  its bytes
+//	d5 06 33 cb  CRC
 //
 // # Sealed values
 //
@@ -147,6 +152,7 @@ type Store struct {
 	lock  *pebble.Lock
 	fatal *fatal
 	marks *marks
+	lists *fileLists
 	next  atomic.Uint64 // names of tables to ingest
 }
 
@@ -163,12 +169,17 @@ func Open(dir string, c Config) (*Store, error) {
 	}
 	found, err := logFiles(c.FS, path)
 	marks, bad := openMarks(dir, id, c)
-	if err = errors.Join(err, bad); err != nil {
+	if err = errors.Join(err, bad); err == nil {
+		err = checkList(c.FS, path, marks.list)
+	}
+	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	s := &Store{ID: id, Found: found, home: dir, dir: path, fs: c.FS, cache: pebble.NewCache(c.Cache), lock: lock, fatal: newFatal(), marks: marks}
 	log := &logFS{FS: c.FS, fatal: s.fatal}
+	s.lists = &log.lists
 	opts := options(c, s.cache, s.fatal)
+	opts.EventListener.ManifestCreated = log.lists.created
 	opts.FS = log
 	opts.Lock = lock
 	opts.ReadOnly = c.ReadOnly
@@ -395,6 +406,9 @@ func (s *Store) Close() error {
 		return errors.Join(gone, s.marks.close())
 	}
 	s.cache.Unref()
+	if err == nil && s.marks.file != nil {
+		err = s.WriteMark(Mark{}) // closing may have changed the list of files
+	}
 	return errors.Join(err, s.marks.close(), s.lock.Close())
 }
 

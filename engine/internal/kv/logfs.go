@@ -15,6 +15,7 @@ import (
 type logFS struct {
 	vfs.FS
 	fatal *fatal
+	lists fileLists
 	armed atomic.Bool // not while the store is being opened: there errors are returned
 }
 
@@ -25,6 +26,9 @@ func (l *logFS) Unwrap() vfs.FS { return l.FS }
 func (l *logFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	l.halt()
 	f, err := l.FS.Create(name, c)
+	if number, ok := listNumber(l.PathBase(name)); ok && err == nil {
+		return &listFile{File: f, lists: &l.lists, number: number}, nil
+	}
 	return l.watch(name, f, err)
 }
 

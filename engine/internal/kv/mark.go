@@ -20,7 +20,7 @@ const (
 	markFile    = "MARK"
 	markMagic   = "KNTM"
 	markVersion = 1
-	markSize    = 68   // of a slot, what it says
+	markSize    = 84   // of a slot, what it says
 	markSlot    = 4096 // of a slot: a disk writes no less, so that writing one cannot damage the other
 	markSlots   = 2
 )
@@ -38,63 +38,73 @@ func (m Mark) Above(o Mark) bool {
 }
 
 // appendMark appends what a slot says.
-func appendMark(dst []byte, sequence uint64, id [16]byte, m Mark) []byte {
+func appendMark(dst []byte, sequence uint64, id [16]byte, m Mark, list fileList) []byte {
 	start := len(dst)
 	dst = append(append(dst, markMagic...), markVersion, 0, 0, 0)
 	for _, v := range []uint64{sequence, m.Epoch, m.Applied} {
 		dst = binary.LittleEndian.AppendUint64(dst, v)
 	}
 	dst = append(append(dst, m.Chain[:]...), id[:]...)
+	dst = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(dst, list.number), list.size)
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
 
 // errNoMark is a slot that says nothing: it was torn, or is damaged.
 var errNoMark = errors.New("the slot is damaged")
 
-// readMark reads a slot.
-func readMark(b []byte) (sequence uint64, id [16]byte, m Mark, err error) {
-	if len(b) < markSize || string(b[:4]) != markMagic || crc32.Checksum(b[:markSize-4], castagnoli) != binary.LittleEndian.Uint32(b[markSize-4:]) {
-		return 0, id, m, errNoMark
-	}
-	if b[4] != markVersion {
-		return 0, id, m, query.Errorf(query.CodeNewerFormat, "it has version %d, this is a reader of version %d", b[4], markVersion)
-	}
-	if b[5]|b[6]|b[7] != 0 {
-		return 0, id, m, errNoMark
-	}
-	sequence, m.Epoch, m.Applied = binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
-	copy(m.Chain[:], b[32:48])
-	copy(id[:], b[48:64])
-	return sequence, id, m, nil
+// slot is what a slot says.
+type slot struct {
+	sequence uint64
+	id       [16]byte
+	mark     Mark
+	list     fileList
 }
 
-// newestMark reads the file: of the slots that say something the one with the highest
-// sequence number. id is that of the store, in hexadecimal digits.
-func newestMark(b []byte, store string) (sequence uint64, m Mark, err error) {
+// readSlot reads a slot.
+func readSlot(b []byte) (s slot, err error) {
+	if len(b) < markSize || string(b[:4]) != markMagic || crc32.Checksum(b[:markSize-4], castagnoli) != binary.LittleEndian.Uint32(b[markSize-4:]) {
+		return s, errNoMark
+	}
+	if b[4] != markVersion {
+		return s, query.Errorf(query.CodeNewerFormat, "it has version %d, this is a reader of version %d", b[4], markVersion)
+	}
+	if b[5]|b[6]|b[7] != 0 {
+		return s, errNoMark
+	}
+	number := func(at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
+	s.sequence, s.mark.Epoch, s.mark.Applied, s.list = number(8), number(16), number(24), fileList{number(64), number(72)}
+	copy(s.mark.Chain[:], b[32:48])
+	copy(s.id[:], b[48:64])
+	return s, nil
+}
+
+// newestSlot reads the file: of the slots that say something the one with the highest
+// sequence number. store is its id, in hexadecimal digits.
+func newestSlot(b []byte, store string) (newest slot, err error) {
 	if len(b) != markSlots*markSlot {
-		return 0, m, query.Errorf(query.CodeCorrupt, "it has %d bytes, not %d", len(b), markSlots*markSlot)
+		return newest, query.Errorf(query.CodeCorrupt, "it has %d bytes, not %d", len(b), markSlots*markSlot)
 	}
 	found := false
 	for i := range markSlots {
-		n, id, in, err := readMark(b[i*markSlot:][:markSlot])
+		s, err := readSlot(b[i*markSlot:][:markSlot])
 		switch {
 		case errors.Is(err, errNoMark):
 			continue
 		case err != nil:
-			return 0, m, err
-		case n%markSlots != uint64(i):
+			return newest, err
+		case s.sequence%markSlots != uint64(i):
 			continue // written to the wrong place
-		case hex.EncodeToString(id[:]) != store:
-			return 0, m, query.Errorf(query.CodeCorrupt, "it is of store %x, the file %s says %s: one of the two is damaged, or of another store", id, identityFile, store)
+		case hex.EncodeToString(s.id[:]) != store:
+			return newest, query.Errorf(query.CodeCorrupt, "it is of store %x, the file %s says %s: one of the two is damaged, or of another store", s.id, identityFile, store)
 		}
-		if !found || n > sequence {
-			sequence, m, found = n, in, true
+		if !found || s.sequence > newest.sequence {
+			newest, found = s, true
 		}
 	}
 	if !found {
-		return 0, m, query.Errorf(query.CodeCorrupt, "both of its slots are damaged")
+		return newest, query.Errorf(query.CodeCorrupt, "both of its slots are damaged")
 	}
-	return sequence, m, nil
+	return newest, nil
 }
 
 // CreateMark makes the file in the directory of a store, in place of one that is there.
@@ -105,7 +115,7 @@ func CreateMark(files vfs.FS, dir, store string, m Mark) error {
 	}
 	b := make([]byte, markSlots*markSlot)
 	for i := range markSlots {
-		appendMark(b[i*markSlot:i*markSlot], uint64(i), [16]byte(text), m)
+		appendMark(b[i*markSlot:i*markSlot], uint64(i), [16]byte(text), m, fileList{})
 	}
 	name := files.PathJoin(dir, markFile)
 	if err := writeFile(files, name+".new", string(b)); err != nil {
@@ -121,6 +131,7 @@ type marks struct {
 	id       [16]byte
 	sequence uint64
 	last     Mark
+	list     fileList
 	unknown  error // why there is no last one; only with Config.AcceptLoss
 	failed   error // of the first write that did
 	slot     [markSlot]byte
@@ -147,7 +158,9 @@ func openMarks(dir, store string, c Config) (*marks, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	default:
-		k.sequence, k.last, err = newestMark(b, store)
+		var s slot
+		s, err = newestSlot(b, store)
+		k.sequence, k.last, k.list = s.sequence, s.mark, s.list
 	}
 	if err != nil {
 		err = markError(name, err)
@@ -183,22 +196,30 @@ func (s *Store) Mark() (Mark, error) {
 	return s.marks.last, s.marks.unknown
 }
 
-// WriteMark makes a mark durable, unless there is one as high. The caller has made sure
-// that its position is: a mark that is ahead of the log looks like damage after a crash.
+// WriteMark makes a mark durable, unless there is one as high and nothing else to be marked.
+// The caller has made sure that its position is durable: a mark that is ahead of the log
+// looks like damage after a crash.
 func (s *Store) WriteMark(m Mark) error {
 	k := s.marks
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	list := s.lists.durable()
+	if list.number == 0 {
+		list = k.list
+	}
+	if !m.Above(k.last) {
+		m = k.last
+	}
 	switch {
 	case k.failed != nil: // what is in the slot is not known, and the other one must not be lost too
 		return k.failed
-	case !m.Above(k.last):
+	case m == k.last && list == k.list:
 		return nil
 	case k.file == nil:
 		return query.Errorf(query.CodeReadOnly, "the store was opened for reading")
 	}
 	sequence := k.sequence + 1
-	appendMark(k.slot[:0], sequence, k.id, m)
+	appendMark(k.slot[:0], sequence, k.id, m, list)
 	_, err := k.file.WriteAt(k.slot[:], int64(sequence%markSlots)*markSlot)
 	if err == nil {
 		err = k.file.SyncData()
@@ -207,7 +228,7 @@ func (s *Store) WriteMark(m Mark) error {
 		k.failed = &query.Error{Code: query.CodeFailed, Message: fmt.Sprintf("%s cannot be written: %v", s.fs.PathJoin(s.home, markFile), err), Hint: "see to the disk, then open the store again", Err: err}
 		return k.failed
 	}
-	k.sequence, k.last = sequence, m
+	k.sequence, k.last, k.list = sequence, m, list
 	return nil
 }
 
@@ -226,7 +247,7 @@ func (s *Store) ReplaceMark(m Mark) error {
 	if err != nil {
 		return fmt.Errorf("make %s: %w", s.fs.PathJoin(s.home, markFile), err)
 	}
-	k.sequence, k.last, k.unknown = markSlots-1, m, nil
+	k.sequence, k.last, k.list, k.unknown = markSlots-1, m, fileList{}, nil
 	return nil
 }
 

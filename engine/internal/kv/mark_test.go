@@ -28,9 +28,10 @@ func goldenMark() (id [16]byte, m Mark) {
 // TestMarkGolden pins the example of the package comment.
 func TestMarkGolden(t *testing.T) {
 	id, m := goldenMark()
-	got := hex.EncodeToString(appendMark(nil, 7, id, m))
+	got := hex.EncodeToString(appendMark(nil, 7, id, m, fileList{9, 500}))
 	const want = "4b4e544d01000000" + "0700000000000000" + "0100000000000000" + "2c01000000000000" +
-		"ffeeddccbbaa99887766554433221100" + goldenStore + "1ad6a0e4"
+		"ffeeddccbbaa99887766554433221100" + goldenStore +
+		"0900000000000000" + "f401000000000000" + "d50633cb"
 	if got != want {
 		t.Fatalf("a mark is\n%s, want\n%s", got, want)
 	}
@@ -42,7 +43,7 @@ func markFileOf(first, second uint64) []byte {
 	id, m := goldenMark()
 	for i, n := range []uint64{first, second} {
 		m.Applied = n
-		appendMark(b[i*markSlot:i*markSlot], n, id, m)
+		appendMark(b[i*markSlot:i*markSlot], n, id, m, fileList{n, 5})
 	}
 	return b
 }
@@ -55,18 +56,18 @@ func TestMarkDamaged(t *testing.T) {
 		newest, left uint64
 		good         []byte
 	}{{0, 8, 7, markFileOf(8, 7)}, {1, 9, 8, markFileOf(8, 9)}} {
-		n, m, err := newestMark(x.good, goldenStore)
-		if err != nil || n != x.newest || m.Applied != x.newest {
-			t.Fatalf("slot %d: %d %+v %v", x.slot, n, m, err)
+		s, err := newestSlot(x.good, goldenStore)
+		if err != nil || s.sequence != x.newest || s.mark.Applied != x.newest || s.list != (fileList{x.newest, 5}) {
+			t.Fatalf("slot %d: %+v %v", x.slot, s, err)
 		}
 		for bit := range 8 * markSize {
 			b := bytes.Clone(x.good)
 			b[x.slot*markSlot+bit/8] ^= 1 << (bit % 8)
-			if n, m, err := newestMark(b, goldenStore); err != nil || n != x.left || m.Applied != x.left {
-				t.Fatalf("slot %d, bit %d: %d %+v %v", x.slot, bit, n, m, err)
+			if s, err := newestSlot(b, goldenStore); err != nil || s.sequence != x.left || s.mark.Applied != x.left {
+				t.Fatalf("slot %d, bit %d: %+v %v", x.slot, bit, s, err)
 			}
 			b[(1-x.slot)*markSlot+bit/8] ^= 1 << (bit % 8)
-			if _, _, err := newestMark(b, goldenStore); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+			if _, err := newestSlot(b, goldenStore); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
 				t.Fatalf("both slots, bit %d: %v", bit, err)
 			}
 		}
@@ -81,17 +82,17 @@ func TestMarkOfAnother(t *testing.T) {
 	newer := markFileOf(8, 9)
 	newer[markSlot+4]++
 	reseal(newer[markSlot:])
-	if _, _, err := newestMark(newer, goldenStore); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
+	if _, err := newestSlot(newer, goldenStore); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
 		t.Errorf("version 2: %v", err)
 	}
-	if _, _, err := newestMark(markFileOf(8, 9), strings.ToUpper(goldenStore)); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+	if _, err := newestSlot(markFileOf(8, 9), strings.ToUpper(goldenStore)); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
 		t.Errorf("another store: %v", err)
 	}
-	if n, _, err := newestMark(markFileOf(8, 10), goldenStore); n != 8 || err != nil {
-		t.Errorf("a slot in the wrong place: %d, %v", n, err)
+	if s, err := newestSlot(markFileOf(8, 10), goldenStore); s.sequence != 8 || err != nil {
+		t.Errorf("a slot in the wrong place: %+v, %v", s, err)
 	}
 	for _, n := range []int{0, markSlot, 2*markSlot - 1, 2*markSlot + 1} {
-		if _, _, err := newestMark(append(markFileOf(8, 9), 0)[:n], goldenStore); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+		if _, err := newestSlot(append(markFileOf(8, 9), 0)[:n], goldenStore); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
 			t.Errorf("%d bytes: %v", n, err)
 		}
 	}
@@ -101,8 +102,8 @@ func FuzzMark(f *testing.F) {
 	f.Add(markFileOf(8, 9)[:markSize])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if n, id, m, err := readMark(b); err == nil && !bytes.Equal(appendMark(nil, n, id, m), b[:markSize]) {
-			t.Fatalf("%x is accepted and comes out as %x", b, appendMark(nil, n, id, m))
+		if s, err := readSlot(b); err == nil && !bytes.Equal(appendMark(nil, s.sequence, s.id, s.mark, s.list), b[:markSize]) {
+			t.Fatalf("%x is accepted and comes out as %+v", b, s)
 		}
 	})
 }
@@ -121,8 +122,8 @@ func TestMarks(t *testing.T) {
 	b, err := io.ReadAll(f)
 	must(t, errors.Join(err, f.Close()))
 	for i, want := range []uint64{4, 5} {
-		if n, _, _, err := readMark(b[i*markSlot:]); n != want || err != nil {
-			t.Errorf("slot %d has sequence %d, want %d (%v)", i, n, want, err)
+		if s, err := readSlot(b[i*markSlot:]); s.sequence != want || s.list.number == 0 || err != nil {
+			t.Errorf("slot %d is %+v, want sequence %d (%v)", i, s, want, err)
 		}
 	}
 	c := config(files)
