@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -344,12 +347,12 @@ func TestRot(t *testing.T) {
 			noticed := map[string]int{}
 			if kind != "marker" { // there is nothing in it
 				for range flips {
-					noticed["a flipped bit"] += s.rot(t, r, kind, rotten{"a flipped bit", flipBit})
+					noticed["a flipped bit"] += s.rotFile(t, r, kind, rotten{"a flipped bit", flipBit})
 				}
 			}
 			for _, x := range rots() {
 				for range others {
-					noticed[x.name] += s.rot(t, r, kind, x)
+					noticed[x.name] += s.rotFile(t, r, kind, x)
 				}
 			}
 			t.Logf("noticed of %d flips, %d others: %v", flips, others, noticed)
@@ -367,14 +370,25 @@ func sum(m map[string]int) (n int) {
 	return n
 }
 
-// rot damages a file of a kind and asks. It returns 1 if somebody was told.
-func (s *rotStore) rot(t *testing.T, r *rand.Rand, kind string, x rotten) int {
+// rotFile damages a file of a kind. It returns 1 if somebody was told.
+func (s *rotStore) rotFile(t *testing.T, r *rand.Rand, kind string, x rotten) int {
 	t.Helper()
 	image := s.closed
 	if r.IntN(2) == 0 {
 		image = s.crash
 	}
 	files := clonedStore(t, image)
+	name := s.damageFile(t, r, files, kind, x)
+	told, silent := s.rot(t, files)
+	for _, what := range silent {
+		t.Errorf("%s: %s: %s", name, x.name, what)
+	}
+	return told
+}
+
+// damageFile damages a file of a kind and returns its name.
+func (s *rotStore) damageFile(t *testing.T, r *rand.Rand, files vfs.FS, kind string, x rotten) string {
+	t.Helper()
 	contents := filesOf(t, files, "store")
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(contents)) {
@@ -391,19 +405,117 @@ func (s *rotStore) rot(t *testing.T, r *rand.Rand, kind string, x rotten) int {
 	} else {
 		writeText(t, files, name, string(x.change(r, contents[name])))
 	}
+	return name
+}
+
+// rot asks a store that is damaged. It returns 1 if somebody was told, and what went wrong
+// silently: answers that are others, and errors that do not say of what kind they are.
+func (s *rotStore) rot(t *testing.T, files vfs.FS) (told int, silent []string) {
+	t.Helper()
 	trial := *s
 	trial.options.FS = files
 	answers, bad := trial.ask(t)
 	for _, err := range bad {
 		var e *query.Error
 		if !strings.HasPrefix(err.Error(), "check: ") && !errors.As(err, &e) {
-			t.Errorf("%s: %s: an error without a code: %v", name, x.name, err)
+			silent = append(silent, fmt.Sprintf("an error without a code: %v", err))
 		}
 	}
-	for question, got := range answers {
-		if want := s.answers[question]; got != want {
-			t.Errorf("%s: %s: %s is answered %.300s, it was %.300s (told: %.600v)", name, x.name, question, got, want, bad)
+	for _, question := range slices.Sorted(maps.Keys(answers)) {
+		if got, want := answers[question], s.answers[question]; got != want {
+			silent = append(silent, fmt.Sprintf("%s is answered %.300s, it was %.300s (told: %.600v)", question, got, want, bad))
 		}
 	}
-	return min(len(bad), 1)
+	return min(len(bad), 1), silent
+}
+
+// TestRotCanary takes the marks away: then flipped bits of the log and of the list of files
+// lose what was acknowledged, and nobody is told. If the test does not see that, it sees
+// nothing.
+func TestRotCanary(t *testing.T) {
+	s := newRotStore(t)
+	r := rand.New(rand.NewPCG(5, 5))
+	for _, kind := range []string{"log", "MANIFEST"} {
+		lost := 0
+		for range 400 {
+			files := clonedStore(t, s.crash)
+			id := strings.Fields(string(filesOf(t, files, "store")["store/KANTA"]))
+			must(t, kv.CreateMark(files, "store", id[len(id)-1], kv.Mark{Epoch: 1}))
+			s.damageFile(t, r, files, kind, rotten{change: flipBit})
+			if _, silent := s.rot(t, files); len(silent) > 0 {
+				lost++
+				break
+			}
+		}
+		if lost == 0 {
+			t.Errorf("%s: without marks nothing was lost silently", kind)
+		}
+	}
+}
+
+// TestValuesRot flips bits of stored values where no file's checksum can tell, of all kinds
+// that there are: each is read by an opening, a question or a check, which tells.
+func TestValuesRot(t *testing.T) {
+	s := newRotStore(t)
+	r := rand.New(rand.NewPCG(7, 7))
+	at := valueKeys(t, clonedStore(t, s.closed))
+	if len(at) < 30 {
+		t.Fatalf("only %d kinds of values: %v", len(at), slices.Sorted(maps.Keys(at)))
+	}
+	tries := 8
+	if testing.Short() {
+		tries = 2
+	}
+	for kind, all := range at {
+		for range tries {
+			files, key := clonedStore(t, s.closed), all[r.IntN(len(all))]
+			bit := -1
+			inPlace(t, files, key, func(_ *kv.Store, v []byte) []byte {
+				bit = r.IntN(8 * len(v))
+				v[bit/8] ^= 1 << (bit % 8)
+				return v
+			})
+			told, silent := s.rot(t, files)
+			if told == 0 || len(silent) > 0 {
+				t.Errorf("%s: bit %d of key %x: told %d, %q", kind, bit, key, told, silent)
+			}
+		}
+	}
+	// The canary: a value that is whole and says something else, as if nobody had verified it.
+	files := clonedStore(t, s.closed)
+	inPlace(t, files, keys.Segment("grown"), func(_ *kv.Store, v []byte) []byte {
+		v = bytes.Replace(v, []byte("30"), []byte("40"), 1)
+		reseal(v)
+		return v
+	})
+	if _, silent := s.rot(t, files); len(silent) == 0 {
+		t.Error("a segment that is another one is not noticed")
+	}
+}
+
+// valueKeys returns the keys that there are, by their kinds: the prefix, what has a kind of
+// its own within it, and of columns the attribute.
+func valueKeys(t *testing.T, files vfs.FS) map[string][][]byte {
+	t.Helper()
+	s, err := kv.Open("store", kv.Config{FS: files, Cache: 1 << 20, MemTable: 4 << 20})
+	must(t, err)
+	out := map[string][][]byte{}
+	must(t, s.Scan(t.Context(), keys.Span{Start: []byte{0}, End: []byte{0xff}}, func(k, v []byte) (bool, error) {
+		kind := fmt.Sprintf("%x", k[:1])
+		if u, is, _, ok := keys.ParseUnit(k); ok {
+			kind = fmt.Sprintf("column %d, %d", u.Attr, is)
+		} else if _, is, _, ok := keys.ParseTable(k); ok {
+			kind = fmt.Sprintf("index, %d", is)
+		} else if _, is, _, ok := keys.ParsePart(k); ok {
+			kind = fmt.Sprintf("part, %d", is)
+		} else if _, is, _, ok := keys.ParseRun(k); ok {
+			kind = fmt.Sprintf("ids, %d", is)
+		}
+		if len(v) > 0 {
+			out[kind] = append(out[kind], bytes.Clone(k))
+		}
+		return true, nil
+	}))
+	must(t, s.Close())
+	return out
 }
