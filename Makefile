@@ -10,12 +10,13 @@ export PATH := $(TOOLS):$(PATH)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test race lint tidy fuzz bench bench-smoke bench-duckdb demo clean
+.PHONY: help build test race rot lint tidy fuzz bench bench-smoke bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
 	@echo 'make test         all tests, without cgo'
 	@echo 'make race         the tests, in their short form, under the race detector (needs a C compiler)'
+	@echo 'make rot          1,000 flipped bits in each kind of file of a store, and other damage (some ten minutes)'
 	@echo 'make lint         gofmt, vet, staticcheck, the tidy test, govulncheck'
 	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench        all benchmarks'
@@ -44,6 +45,9 @@ race:
 	@if command -v "$$($(GO) env CC)" >/dev/null; then \
 		echo 'CGO_ENABLED=1 $(GO) test -race -short -timeout 10m $(RACED)'; CGO_ENABLED=1 $(GO) test -race -short -timeout 10m $(RACED); \
 	else $(call missing,a C compiler); fi
+
+rot:
+	CGO_ENABLED=0 KANTA_ROT=1 $(GO) test -count=1 -timeout 60m -run '^Test(Rot|RotCanary|ValuesRot)$$' -v ./engine
 
 lint: tidy
 	@unformatted=$$(gofmt -l bench cmd engine index query $(wildcard server)) && \

@@ -126,10 +126,16 @@ func (a *app) printError(err error) {
 	word, _ := classify(err)
 	var q *query.Error
 	isQuery := errors.As(err, &q)
+	var shown query.Error
+	if isQuery {
+		if shown = *q; q.Code == query.CodeCorrupt && q.Hint == "" {
+			shown.Hint = "kanta check says what is damaged, and with --repair makes anew what is derived; restore the rest from a backup"
+		}
+	}
 	if a.json {
 		e := errorJSON{Code: word, Message: err.Error()}
 		if isQuery {
-			e.Hint = q.Hint
+			e.Hint = shown.Hint
 			e.Message = withoutDetails(err, q)
 			if q.Source != "" {
 				e.Line, e.Column = q.Place()
@@ -142,7 +148,7 @@ func (a *app) printError(err error) {
 	}
 	text := err.Error()
 	if isQuery && strings.Contains(text, q.Error()) {
-		text = strings.Replace(text, q.Error(), q.Pretty(), 1)
+		text = strings.Replace(text, q.Error(), shown.Pretty(), 1)
 	}
 	for line := range strings.Lines("kanta: " + text) {
 		fmt.Fprintln(a.err, printable(shownOf(strings.TrimSuffix(line, "\n"))))

@@ -53,8 +53,14 @@ func TestStoreOfAnotherVersion(t *testing.T) {
 	}{
 		{"format 1\n", "format 2\n", "newer_format", exitStore},
 		{"format 1\n", "format one\n", "corrupt", exitCorrupt},
-		{"kanta store\n", "another store\n", "not_a_store", exitStore},
+		{"kanta store\n", "another store\n", "corrupt", exitCorrupt},
+		{"kanta store\n", "another program's\n", "not_a_store", exitStore},
 	} {
+		if test.word == "not_a_store" { // but for its name nothing is ours
+			if err := os.Remove(filepath.Join(c.path("db"), "MARK")); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := os.WriteFile(name, []byte(strings.Replace(string(text), test.from, test.to, 1)), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -67,6 +67,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -190,7 +191,10 @@ func Open(dir string, c Config) (*Store, error) {
 			s.cache.Unref()
 			err = errors.Join(err, marks.close(), lock.Close())
 		}
-		return nil, openError(dir, err)
+		if name, damaged := optionsDamaged(c.FS, path); damaged {
+			return nil, &query.Error{Code: query.CodeCorrupt, Message: fmt.Sprintf("the file %s is damaged: %s", name, firstLine(err)), Hint: "delete it: another one is made", Err: err}
+		}
+		return nil, openError(path, err)
 	}
 	log.armed.Store(true)
 	if s.DB = db; c.ReadOnly {
@@ -235,7 +239,39 @@ func openError(dir string, err error) error {
 }
 
 func damagedFiles(dir string, err error) error {
-	return &query.Error{Code: query.CodeCorrupt, Message: fmt.Sprintf("a file of %s is damaged: %v", dir, err), Hint: "restore it from a backup", Err: err}
+	return &query.Error{Code: query.CodeCorrupt, Message: fmt.Sprintf("a file in %s is damaged: %s", dir, firstLine(err)), Hint: "restore the store from a backup", Err: err}
+}
+
+// firstLine is the text of an error of Pebble's without its details.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// optionsDamaged names the file of Pebble's options if it cannot be read, which Pebble
+// does not: nothing depends on it.
+func optionsDamaged(files vfs.FS, dir string) (name string, damaged bool) {
+	names, err := files.List(dir)
+	if err != nil {
+		return "", false
+	}
+	slices.Sort(names)
+	for _, n := range slices.Backward(names) {
+		if !strings.HasPrefix(n, "OPTIONS-") {
+			continue
+		}
+		name := files.PathJoin(dir, n)
+		f, err := files.Open(name)
+		if err != nil {
+			return "", false
+		}
+		text, err := io.ReadAll(f)
+		if errors.Join(err, f.Close()) != nil {
+			return "", false
+		}
+		return name, new(pebble.Options).Parse(string(text), nil) != nil
+	}
+	return "", false
 }
 
 func options(c Config, cache *pebble.Cache, f *fatal) *pebble.Options {
@@ -296,7 +332,12 @@ func identify(dir string, c Config) (string, error) {
 			return "", err
 		}
 	}
-	return readIdentity(dir, c.FS)
+	id, err := readIdentity(dir, c.FS)
+	if slices.Contains(names, markFile) && (errors.Is(err, &query.Error{Code: query.CodeNotAStore}) || errors.Is(err, &query.Error{Code: query.CodeCorrupt})) {
+		err = &query.Error{Code: query.CodeCorrupt, Message: fmt.Sprintf("the file %s is missing or damaged", c.FS.PathJoin(dir, identityFile)),
+			Hint: "take that file from a backup: it never changes"}
+	}
+	return id, err
 }
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
@@ -537,7 +578,7 @@ func wrap(what string, err error) error {
 		return nil
 	}
 	if pebble.IsCorruptionError(err) {
-		return query.Errorf(query.CodeCorrupt, "%s: %w", what, err)
+		return &query.Error{Code: query.CodeCorrupt, Message: what + ": " + firstLine(err), Err: err}
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -110,17 +110,18 @@ func checkList(files vfs.FS, dir string, want fileList) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	r := record.NewReader(f, 0)
-	for {
+	for at := uint64(0); ; {
 		one, err := r.Next()
 		if err == nil {
 			_, err = io.Copy(io.Discard, one)
 		}
-		switch at := uint64(max(0, r.Offset())); {
-		case err == nil && at >= want.size:
-			return nil
+		switch {
 		case err == nil:
+			if at = uint64(r.Offset()); at >= want.size {
+				return nil
+			}
 		case errors.Is(err, io.EOF) || record.IsInvalidRecord(err):
-			return damaged("the list of files %s is damaged: of %d bytes those from about %d on cannot be read", name, want.size, at)
+			return damaged("the list of files %s is damaged: of its %d bytes those from %d on cannot be read", name, want.size, at)
 		default:
 			return fmt.Errorf("read %s: %w", name, err)
 		}
