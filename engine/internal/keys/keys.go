@@ -1,6 +1,8 @@
 // Package keys holds every key of the key-value store: one constructor and, where one
 // is needed, one parser per kind. Nothing else puts key bytes together.
 //
+// What is not sealed (package kv) has a checksum in its own format.
+//
 // Fixed-width numbers are big endian, so that keys sort as their numbers do. Keys have
 // no suffix. Prefixes are a format: append-only, never reused.
 //
@@ -8,7 +10,7 @@
 //	0x01    name                                     store identity and state, sealed
 //	0x03    (none)                                   schema, sealed
 //	0x04    attr 4, code 4                           dictionary string, sealed
-//	0x05    applied 8                                log record
+//	0x05    applied 8                                log record (package record)
 //	0x06    applied 8                                outcome of the record (package effect)
 //	0x07    source hash 8, run 8, sequence 8         outcome of a batch, for repeats, sealed
 //	0x08    name                                     saved segment, sealed
