@@ -11,6 +11,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/effect"
 	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/keytable"
 	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
@@ -195,16 +196,19 @@ func (r *recovery) index(t keys.Table) error {
 		r.old = append(r.old, keys.TablesOf(t.Attr))
 		return nil
 	}
+	x.Generation = t.Generation
 	sealed, err := r.db.kv.Get(t.Row(keys.Done, 0))
-	if err != nil {
-		return err
+	var pages int
+	if err == nil {
+		pages, x.Folded, x.Entries, err = readTable(t.Attr, sealed)
 	}
-	pages, folded, entries, err := readTable(t.Attr, sealed)
-	if err != nil {
-		return err
+	if err == nil {
+		x.Static, err = r.db.openTable(t, pages)
 	}
-	x.Folded, x.Entries, x.Generation = folded, entries, t.Generation
-	x.Static, err = r.db.openTable(t, pages)
+	if errors.Is(err, &query.Error{Code: query.CodeCorrupt}) || errors.Is(err, keytable.ErrCorrupt) {
+		// It derives from the values: who looks something up is told, until it is repaired.
+		x.Static, x.Folded, x.Entries, err = keytable.Lost(err), 0, 0, nil
+	}
 	return err
 }
 

@@ -65,6 +65,10 @@ func derivedKinds() map[string]derived {
 			must(t, err)
 			return out
 		}},
+		"manifest of an index": {true, func(_ *testing.T, _ *kv.Store, _, v []byte, _ [][]byte) []byte {
+			v = kv.Seal(nil, append([]byte{1, 0x80, 0x04}, v[4:len(v)-4]...)) // 512 pages
+			return v
+		}},
 		"events": {false, sums(1, 2)}, "day": {true, sums(1, 1)},
 		"facts": {true, fewerFacts},
 		"filter": {true, func(_ *testing.T, _ *kv.Store, _, v []byte, _ [][]byte) []byte {
@@ -80,6 +84,9 @@ func derivedKind(key []byte) string {
 	}
 	if _, kind, _, ok := keys.ParseTable(key); ok && kind == keys.Page {
 		return "index"
+	}
+	if _, kind, _, ok := keys.ParseTable(key); ok && kind == keys.Done {
+		return "manifest of an index"
 	}
 	if _, ok := keys.ParseActs(key); ok {
 		return "events"
@@ -297,6 +304,9 @@ func TestRepairGoesOn(t *testing.T) {
 	files := clonedStore(t, s.closed)
 	at, _ := derivedKeys(t, files)
 	for kind, x := range derivedKinds() {
+		if kind == "manifest of an index" {
+			continue // without an index of keys nobody writes
+		}
 		for i := 0; i < len(at[kind]) && x.opens; i += 1 + len(at[kind])/3 {
 			inPlace(t, files, at[kind][i], func(_ *kv.Store, v []byte) []byte { v[len(v)/2] ^= 4; return v })
 		}

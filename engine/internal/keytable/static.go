@@ -41,6 +41,11 @@ func Open(pages int, budget int64, load func(page int) ([]byte, error)) (*Static
 	return &Static{pageBits: pageBits, budget: budget, load: load, pages: make([]atomic.Pointer[page], pages)}, nil
 }
 
+// Lost returns a table of which nothing can be read: each look-up returns err.
+func Lost(err error) *Static {
+	return &Static{pageBits: minPageBits, load: func(int) ([]byte, error) { return nil, err }, pages: make([]atomic.Pointer[page], 1<<minPageBits)}
+}
+
 // Pages returns the number of pages, 0 for a nil table.
 func (s *Static) Pages() int {
 	if s == nil {
