@@ -20,6 +20,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/internal/faultfs"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/index/schema"
@@ -47,14 +48,14 @@ func TestDiskFull(t *testing.T) {
 
 func (s *script) playOnFullDisk(t *testing.T, o engine.Options, at int) (failed bool) {
 	t.Helper()
-	files := newFaultFS()
+	files := faultfs.New()
 	o.FS = files
 	var mu sync.Mutex
 	ops := 0
-	files.before(func(op, _ string) error {
+	beforeChanges(files, func(op faultfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if ops++; ops >= at && op != "remove" && op != "rename" {
+		if ops++; ops >= at && op.Kind != faultfs.Remove && op.Kind != faultfs.Rename {
 			return syscall.ENOSPC
 		}
 		return nil
@@ -91,7 +92,7 @@ func (s *script) playOnFullDisk(t *testing.T, o engine.Options, at int) (failed 
 	case <-time.After(20 * time.Second):
 		t.Fatalf("full at %d: closing does not end", at)
 	}
-	o.FS = files.crash(100, 1)
+	o.FS = crash(t, files, 100, 1)
 	again, err := engine.Open("store", &o)
 	if err != nil {
 		t.Fatalf("full at %d: %v", at, err)
@@ -217,10 +218,10 @@ func TestInUse(t *testing.T) {
 
 // TestReadOnlyDirectory has a directory that may not be written.
 func TestReadOnlyDirectory(t *testing.T) {
-	files := newFaultFS()
+	files := faultfs.New()
 	_, o := storeOnDisk(t, files)
 	for _, why := range []error{syscall.EROFS, syscall.EACCES} {
-		files.before(func(string, string) error { return why })
+		beforeChanges(files, func(faultfs.Op) error { return why })
 		_, err := engine.Open("store", &o)
 		wantError(t, err, query.CodeFailed, "store", "may not be written", "permissions")
 		_, err = engine.Open("new", &o)

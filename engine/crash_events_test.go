@@ -13,6 +13,7 @@ import (
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/faultfs"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -157,7 +158,7 @@ func checkEventsAfterKill(t *testing.T, dir string, acked int) {
 // TestIDsAreNotAheadOfTheLog loses the newest records and sends all events again: ids that
 // were stored before the records that claimed them would make duplicates of lost events.
 func TestIDsAreNotAheadOfTheLog(t *testing.T) {
-	files := newFaultFS()
+	files := faultfs.New()
 	o := engine.Options{FS: files, Clock: fixedClock, Durability: engine.SyncNone}
 	engine.LowerLimits(&o, 1, 8, 100)
 	db, err := engine.Open("store", &o)
@@ -173,7 +174,7 @@ func TestIDsAreNotAheadOfTheLog(t *testing.T) {
 	}
 	written(t, db, func(b *batch.Builder) { b.Change(schema.Change{Op: schema.AddEvent, Event: "buy"}) })
 	must(t, db.Compact(t.Context()))
-	pictures := files.crashes(func() {
+	pictures := crashes(t, files, func() {
 		for i := range events {
 			send(db, i)
 		}

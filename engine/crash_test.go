@@ -14,10 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/faultfs"
 	"github.com/kantadb/kanta/index/schema"
 )
 
@@ -61,9 +60,27 @@ func newScript(t *testing.T, r *rand.Rand, n int) *script {
 
 // picture is a state that a crash may have left.
 type picture struct {
-	files *vfs.MemFS
+	files *faultfs.FS
 	acked uint64 // batches acknowledged before it was taken
 	op    string
+}
+
+// crash returns files as a power cut would leave them.
+func crash(t *testing.T, files *faultfs.FS, percent int, seed uint64) *faultfs.FS {
+	t.Helper()
+	after, err := files.Crash(faultfs.Cut{Percent: percent, Seed: seed})
+	must(t, err)
+	return after
+}
+
+// beforeChanges has do called before everything that changes a file.
+func beforeChanges(files *faultfs.FS, do func(op faultfs.Op) error) {
+	files.Before(func(op faultfs.Op) error {
+		if !op.Changes() {
+			return nil
+		}
+		return do(op)
+	})
 }
 
 // TestCrash cuts the power before every few operations on files, with some of what was
@@ -101,24 +118,19 @@ func TestCrash(t *testing.T) {
 // record plays the script and takes a picture before every stride-th operation or so.
 func (s *script) record(t *testing.T, o engine.Options, r *rand.Rand, stride int) (out []picture) {
 	t.Helper()
-	files := newFaultFS()
+	files := faultfs.New()
 	o.FS = files
 	var mu sync.Mutex
 	var acked atomic.Uint64
 	ops, next := 0, 40
-	files.before(func(op, path string) error {
+	beforeChanges(files, func(op faultfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
 		ops++
-		ingested := op == "remove" && strings.Contains(path, "ingest-") // the moment when the base is newer than the log
+		ingested := op.Kind == faultfs.Remove && strings.Contains(op.Path, "ingest-") // the moment when the base is newer than the log
 		if (ops >= next || ingested && r.IntN(3) == 0) && len(out) < 80 {
 			next = ops + 1 + r.IntN(2*stride)
-			n := acked.Load()
-			kept := pick(r, []int{0, 0, 30, 100})
-			if kept == 30 && inStep(path) {
-				kept = 100
-			}
-			out = append(out, picture{files.crash(kept, r.Int64()), n, op + " " + path})
+			out = append(out, picture{crash(t, files, pick(r, []int{0, 0, 30, 100}), r.Uint64()), acked.Load(), op.String()})
 		}
 		return nil
 	})
@@ -135,13 +147,6 @@ func (s *script) record(t *testing.T, o engine.Options, r *rand.Rand, stride int
 	}
 	must(t, db.Close())
 	return out
-}
-
-// inStep reports whether an operation may stand between the making of a manifest and the
-// sync of the directory that makes it, and the marker that names it, durable: Pebble trusts
-// the file system not to keep the second without the first.
-func inStep(path string) bool {
-	return strings.Contains(path, "marker.manifest") || strings.HasSuffix(path, "store/db")
 }
 
 func must(t *testing.T, err error) {
@@ -200,7 +205,7 @@ func (s *script) askThen(p *pair) {
 // the base are newer than log records that are still there. Deciding these again would
 // count twice, or refuse what was accepted.
 func TestReplayOfOutcomes(t *testing.T) {
-	files := newFaultFS()
+	files := faultfs.New()
 	o := engine.Options{FS: files, Clock: fixedClock}
 	engine.LowerLimits(&o, 1000, 100_000, 1000)
 	db, err := engine.Open("store", &o)
@@ -220,10 +225,10 @@ func TestReplayOfOutcomes(t *testing.T) {
 	}
 	var pictures []picture
 	var mu sync.Mutex
-	files.before(func(op, path string) error {
+	beforeChanges(files, func(op faultfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
-		pictures = append(pictures, picture{files: files.crash(0, 0), op: op + " " + path})
+		pictures = append(pictures, picture{files: crash(t, files, 0, 0), op: op.String()})
 		return nil
 	})
 	must(t, db.Compact(t.Context()))
@@ -274,14 +279,14 @@ func addAttribute(b *batch.Builder, a schema.Attribute) {
 // TestCrashOfCreation cuts the power at every operation of making a store: there is a
 // whole one afterwards, or a new one can be made.
 func TestCrashOfCreation(t *testing.T) {
-	files := newFaultFS()
+	files := faultfs.New()
 	var pictures []picture
 	var mu sync.Mutex
-	files.before(func(op, path string) error {
+	beforeChanges(files, func(op faultfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, percent := range []int{0, 50, 100} {
-			pictures = append(pictures, picture{files: files.crash(percent, int64(len(pictures))), op: op + " " + path})
+			pictures = append(pictures, picture{files: crash(t, files, percent, uint64(len(pictures))), op: op.String()})
 		}
 		return nil
 	})
@@ -300,25 +305,26 @@ func TestCrashOfCreation(t *testing.T) {
 
 // crashes runs do and returns what a power cut would leave before each operation, with
 // all that is not synced lost.
-func (f *faultFS) crashes(do func()) (out []picture) {
+func crashes(t *testing.T, files *faultfs.FS, do func()) (out []picture) {
+	t.Helper()
 	var mu sync.Mutex
-	f.before(func(op, path string) error {
+	beforeChanges(files, func(op faultfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
-		out = append(out, picture{files: f.crash(0, 0), op: op + " " + path})
+		out = append(out, picture{files: crash(t, files, 0, 0), op: op.String()})
 		return nil
 	})
 	do()
 	mu.Lock()
 	defer mu.Unlock()
-	f.before(func(string, string) error { return nil })
-	return append(out, picture{files: f.crash(0, 0), op: "the end"})
+	files.Before(nil)
+	return append(out, picture{files: crash(t, files, 0, 0), op: "the end"})
 }
 
 // TestIndexIsNotAheadOfTheLog loses the newest records, writes others in their places, and
 // looks for those by their keys: an index that knew the lost ones would not know them.
 func TestIndexIsNotAheadOfTheLog(t *testing.T) {
-	files := newFaultFS()
+	files := faultfs.New()
 	o := engine.Options{FS: files, Clock: fixedClock, Durability: engine.SyncNone}
 	engine.LowerLimits(&o, 1, 100_000, 1)
 	db, err := engine.Open("store", &o)
@@ -327,7 +333,7 @@ func TestIndexIsNotAheadOfTheLog(t *testing.T) {
 		t.Helper()
 		written(t, db, func(b *batch.Builder) { b.Upsert(key) })
 	}
-	pictures := files.crashes(func() {
+	pictures := crashes(t, files, func() {
 		for i := range 20 {
 			upsert(db, fmt.Sprint("first ", i))
 		}
@@ -356,7 +362,7 @@ func TestIndexIsNotAheadOfTheLog(t *testing.T) {
 // TestDropIsNotAheadOfTheLog loses the record that drops an attribute: then its values are
 // still there.
 func TestDropIsNotAheadOfTheLog(t *testing.T) {
-	files := newFaultFS()
+	files := faultfs.New()
 	o := engine.Options{FS: files, Clock: fixedClock, Durability: engine.SyncNone}
 	db, err := engine.Open("store", &o)
 	must(t, err)
@@ -366,7 +372,7 @@ func TestDropIsNotAheadOfTheLog(t *testing.T) {
 		b.Upsert("ann").Set("city", schema.StringValue("Rome")).Set("age", schema.IntValue(1))
 	})
 	must(t, db.Compact(t.Context()))
-	pictures := files.crashes(func() {
+	pictures := crashes(t, files, func() {
 		written(t, db, func(b *batch.Builder) { b.Change(schema.Change{Op: schema.Drop, Name: "city"}) })
 		must(t, db.Compact(t.Context()))
 		must(t, db.Close())

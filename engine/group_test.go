@@ -10,6 +10,7 @@ import (
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/faultfs"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -17,7 +18,7 @@ import (
 // overlap holds one group on its way to the disk while others are decided.
 type overlap struct {
 	t     *testing.T
-	files *faultFS
+	files *faultfs.FS
 	o     engine.Options
 	db    *engine.DB
 	hold  chan error // what the sync of the held group comes to
@@ -26,7 +27,7 @@ type overlap struct {
 }
 
 func newOverlap(t *testing.T) *overlap {
-	v := &overlap{t: t, files: newFaultFS(), hold: make(chan error)}
+	v := &overlap{t: t, files: faultfs.New(), hold: make(chan error)}
 	v.o = engine.Options{FS: v.files, Clock: fixedClock}
 	v.o.Hooks.Failed = func(error) { v.failed.Add(1) }
 	engine.LowerLimits(&v.o, 1, 100_000, 100_000) // every group has an L0 of its own
@@ -58,8 +59,8 @@ func (v *overlap) held(b *batch.Builder) (wait func() (batch.Result, error)) {
 	v.t.Helper()
 	reached := make(chan struct{}, 1)
 	first := true
-	v.files.before(func(op, path string) error {
-		if op != "sync" || !strings.HasSuffix(path, ".log") || !first {
+	v.files.Before(func(op faultfs.Op) error {
+		if op.Kind != faultfs.Sync || !strings.HasSuffix(op.Path, ".log") || !first {
 			return nil
 		}
 		first = false
@@ -220,7 +221,7 @@ func TestOverlappedGroupFails(t *testing.T) {
 		t.Errorf("%d people are visible (%v)", n.Count, err)
 	}
 	_ = v.db.Close() // Pebble has given up
-	v.o.FS = v.files.crash(0, 0)
+	v.o.FS = crash(t, v.files, 0, 0)
 	db, err := engine.Open("store", &v.o)
 	must(t, err)
 	if n, err := db.Count(t.Context(), "true", nil); err != nil || n.Count != 1 {

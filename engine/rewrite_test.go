@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
@@ -31,7 +33,7 @@ type changing struct {
 const changingPeople = 700
 
 func newChanging(t *testing.T) *changing {
-	c := &changing{t: t, o: engine.Options{Clock: fixedClock, FS: newFaultFS()}}
+	c := &changing{t: t, o: engine.Options{Clock: fixedClock, FS: vfs.NewMem()}}
 	c.open()
 	t.Cleanup(func() { must(t, c.db.Close()) })
 	c.do(func(b *batch.Builder) {
