@@ -5,12 +5,13 @@ GO       ?= go
 BUILD    := .build
 TOOLS    := $(CURDIR)/$(BUILD)/tools
 FUZZTIME ?= 30s
+CRASHES  ?= 20000
 export PATH := $(TOOLS):$(PATH)
 
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test race rot lint tidy fuzz bench bench-smoke bench-duckdb demo clean
+.PHONY: help build test race rot lint tidy fuzz crash crash-short bench bench-smoke bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
@@ -19,6 +20,8 @@ help:
 	@echo 'make rot          1,000 flipped bits in each kind of file of a store, and other damage (some ten minutes)'
 	@echo 'make lint         gofmt, vet, staticcheck, the tidy test, govulncheck'
 	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
+	@echo 'make crash        power cuts at CRASHES ($(CRASHES)) moments of a store; KANTA_SEED repeats a run'
+	@echo 'make crash-short  a quarter of it'
 	@echo 'make bench        all benchmarks'
 	@echo 'make bench-smoke  every benchmark once'
 	@echo 'make bench-duckdb the questions in DuckDB too, in the same run (needs a C compiler and npm; DUCKDB=flags)'
@@ -71,6 +74,9 @@ fuzz:
 			echo "$$package $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$$package" || exit 1; \
 		done
+
+crash crash-short:
+	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^TestCrashPoints$$' ./engine
 
 bench:
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...

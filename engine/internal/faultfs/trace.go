@@ -107,7 +107,7 @@ func onMemory(base *disk) (*FS, error) {
 	if err := lay(under, base.root, "", made); err != nil {
 		return nil, fmt.Errorf("files after a crash: %w", err)
 	}
-	return &FS{FS: under, base: base, disk: base.cut(Cut{})}, nil
+	return &FS{FS: under, base: base, disk: base.cut(Cut{}), traced: true}, nil
 }
 
 func lay(under *vfs.MemFS, dir *node, path string, made map[*node]string) error {

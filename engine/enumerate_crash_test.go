@@ -1,0 +1,263 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/internal/faultfs"
+)
+
+// Power cuts of a normal run of the tests. KANTA_CRASH says how many there are to be at
+// least (make crash); those of the first order are all taken if that is enough for them.
+const (
+	fewCrashes      = 300
+	fewCrashesShort = 60
+	recoveryCrashes = 48 // that a recovery is tried with at most: at all its operations, or at so many of them
+	fewRecovery     = 6  // that it is tried with where not all power cuts of the first order are taken
+)
+
+// seedOf is the seed of a random test: always the same, but for a long run, and KANTA_SEED.
+func seedOf(t *testing.T, long bool) uint64 {
+	t.Helper()
+	seed := uint64(1)
+	if long {
+		seed = rand.Uint64()
+	}
+	if n, err := strconv.ParseUint(os.Getenv("KANTA_SEED"), 10, 64); err == nil {
+		seed = n
+	}
+	t.Logf("KANTA_SEED=%d", seed)
+	return seed
+}
+
+// crashing is a run of a scenario whose power is cut at the operations it was made of.
+type crashing struct {
+	*rehearsed
+	trace *faultfs.Trace
+	acks  []int // changes of the files before each acknowledgement
+	seed  uint64
+	again float64 // crashes of recoveries for each of the run
+	each  int     // crashes of a recovery at most
+
+	cuts, recoveries atomic.Int64
+	longest          atomic.Int64 // operations of a recovery
+}
+
+// TestCrashPoints cuts the power before every operation that writes, with nothing, some
+// or all of what is not synced surviving, and again while the store recovers from that.
+func TestCrashPoints(t *testing.T) {
+	want, long := fewCrashes, false
+	if testing.Short() {
+		want = fewCrashesShort
+	}
+	if n, err := strconv.Atoi(os.Getenv("KANTA_CRASH")); err == nil {
+		want, long = n, true
+	}
+	seed := seedOf(t, long)
+	var runs []*crashing
+	total := 0
+	for _, s := range scenarios() {
+		c, err := s.crashing(seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs = append(runs, c)
+		total += len(c.points())
+	}
+	share := min(float64(want)*2/3/float64(total), 1) // of the first order; the rest is crashes of recoveries
+	again := max(1.1*float64(want)/(share*float64(total))-1, 0.5)
+	each := recoveryCrashes
+	if share < 1 {
+		each = fewRecovery
+	}
+	began, done := time.Now(), int64(0)
+	for _, c := range runs {
+		c.again, c.each = again, each
+		if err := c.every(share); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		t.Logf("%s: %d operations, %d acknowledged batches, %d power cuts and %d in recoveries of at most %d operations",
+			c.name, c.trace.Len(), len(c.acks), c.cuts.Load(), c.recoveries.Load(), c.longest.Load())
+		done += c.cuts.Load() + c.recoveries.Load()
+	}
+	took := time.Since(began)
+	t.Logf("%d of %d power cuts in %.0f s, %.0f/s; %.0f %% of those of the first order", done, want, took.Seconds(), float64(done)/took.Seconds(), 100*share)
+	if done < int64(want) && !t.Failed() {
+		t.Errorf("void: %d power cuts, want %d", done, want)
+	}
+}
+
+// crashing plays a scenario once.
+func (s *scenario) crashing(seed uint64) (*crashing, error) {
+	k, err := s.rehearse()
+	if err != nil {
+		return nil, err
+	}
+	c := &crashing{rehearsed: k, seed: seed}
+	files := faultfs.New()
+	p := &play{rehearsed: k, o: k.options(files), tell: func(int) { c.acks = append(c.acks, files.Changes()) }}
+	if err := errors.Join(p.open(), p.run(s.scenes)); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	at, err := k.checkAll(p.db)
+	if err = errors.Join(err, p.db.Close()); err != nil || at != len(c.acks) || at != len(k.sent)-1 {
+		return nil, fmt.Errorf("%s: without a crash: at %d of %d, %d acknowledged: %w", s.name, at, len(k.sent)-1, len(c.acks), err)
+	}
+	c.trace = files.Trace()
+	return c, nil
+}
+
+// point is a power cut before an operation.
+type point struct {
+	at int
+	faultfs.Cut
+}
+
+// points are all power cuts that leave something different: where nothing survives that is
+// not synced, only a sync makes a difference, and where everything does, it makes none.
+func (c *crashing) points() (out []point) {
+	for at := range c.trace.Len() + 1 {
+		sync := c.trace.Op(at).Kind == faultfs.Sync
+		if sync || at == c.trace.Len() {
+			out = append(out, point{at, faultfs.Cut{Percent: 0}})
+		}
+		if !sync {
+			out = append(out, point{at, faultfs.Cut{Percent: 100}})
+		}
+		for i := range 3 {
+			out = append(out, point{at, faultfs.Cut{Percent: 30, Sector: []int{512, 4096, 512}[i]}})
+		}
+	}
+	return out
+}
+
+// every visits a share of the points, on all processors.
+func (c *crashing) every(share float64) error {
+	points := c.points()
+	workers := runtime.GOMAXPROCS(0)
+	failed := make([]error, workers)
+	var group sync.WaitGroup
+	for w := range workers {
+		group.Go(func() {
+			r := rand.New(rand.NewPCG(c.seed, uint64(w)))
+			replay, owed := c.trace.Replay(), 0.0
+			for i := w; i < len(points) && failed[w] == nil; i += workers {
+				if r.Float64() >= share {
+					continue
+				}
+				pt := points[i]
+				pt.Seed = r.Uint64()
+				replay.To(pt.at)
+				owed += c.again
+				var n int
+				n, failed[w] = c.visit(replay, pt, r, i%4 == 0, owed)
+				owed -= float64(n)
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(failed...)
+}
+
+// visit cuts the power, recovers, and cuts it again in that recovery if so many crashes
+// of recoveries are owed. It returns how many there were.
+func (c *crashing) visit(replay *faultfs.Replay, pt point, r *rand.Rand, thorough bool, owed float64) (again int, err error) {
+	files, err := replay.Crash(pt.Cut)
+	if err != nil {
+		return 0, err
+	}
+	acked := 0
+	for acked < len(c.acks) && c.acks[acked] <= pt.at {
+		acked++
+	}
+	if c.nosync {
+		acked = 0
+	}
+	at, opened, err := c.recover(files, acked, thorough)
+	c.cuts.Add(1)
+	if err != nil {
+		return 0, fmt.Errorf("power cut before operation %d, %s, %+v, %d acknowledged: %w", pt.at, c.trace.Op(pt.at), pt.Cut, acked, err)
+	}
+	if most := int64(opened); most > c.longest.Load() {
+		c.longest.Store(most)
+	}
+	n := min(opened+1, c.each)
+	if owed < float64(n) {
+		return 0, nil
+	}
+	recovery := files.Trace()
+	second := recovery.Replay()
+	for i := range n {
+		op := i * (opened + 1) / n // all of them, or as many
+		if gap := (opened + 1) / n; gap > 1 {
+			op += r.IntN(gap)
+		}
+		second.To(op)
+		cut := faultfs.Cut{Percent: []int{0, 30, 100}[r.IntN(3)], Seed: r.Uint64()}
+		after, err := second.Crash(cut)
+		if err != nil {
+			return i, err
+		}
+		if _, _, err := c.recover(after, at, false); err != nil {
+			return i, fmt.Errorf("power cut before operation %d, %s, %+v, and again before operation %d of the recovery, %s, %+v, which came to batch %d: %w",
+				pt.at, c.trace.Op(pt.at), pt.Cut, op, recovery.Op(op), cut, at, err)
+		}
+		c.recoveries.Add(1)
+	}
+	return n, nil
+}
+
+// recover opens what a crash has left: the acknowledged batches are there, all batches
+// whole, all that is derived is right, and the next batch can be written. It returns at
+// which batch the store was, and how many operations opening it took.
+func (c *crashing) recover(files *faultfs.FS, acked int, thorough bool) (at, ops int, err error) {
+	p := &play{rehearsed: c.rehearsed, o: c.options(files)}
+	if err := p.open(); err != nil {
+		return 0, 0, err
+	}
+	ops = files.Changes()
+	if at, err = c.checkAll(p.db); err == nil && at < acked {
+		err = fmt.Errorf("lost: the store is at batch %d, and %d were acknowledged", at, acked)
+	}
+	if err == nil && at < len(c.sent) {
+		err = c.goOn(p, at, thorough)
+	}
+	return at, ops, errors.Join(err, p.db.Close())
+}
+
+// goOn writes the next batch. To be thorough, it folds everything then and opens again.
+func (c *crashing) goOn(p *play, at int, thorough bool) error {
+	if _, err := p.send(at); err != nil {
+		return fmt.Errorf("after the recovery: %w", err)
+	}
+	right := func(what string, check func(db *engine.DB) (int, error)) error {
+		if now, err := check(p.db); err != nil || now != at+1 {
+			return fmt.Errorf("a batch after the recovery, %s: at %d: %w", what, now, err)
+		}
+		return nil
+	}
+	err := right("written", c.checkLook)
+	if err != nil || !thorough {
+		return err
+	}
+	if err := p.db.Compact(context.Background()); err != nil {
+		return fmt.Errorf("after the recovery: %w", err)
+	}
+	if err := right("compacted", c.checkAll); err != nil {
+		return err
+	}
+	if err := p.reopen(); err != nil {
+		return fmt.Errorf("after the recovery: %w", err)
+	}
+	return right("opened again", c.checkAll)
+}
