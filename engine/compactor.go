@@ -130,7 +130,7 @@ func (c *compactor) run() {
 	}()
 	if err := c.sweep(ctx); err != nil {
 		if ctx.Err() == nil {
-			c.fail(err)
+			c.fail(failedBy(err))
 		}
 		return
 	}
@@ -154,14 +154,17 @@ func (c *compactor) run() {
 		default:
 			err = c.round(ctx, false)
 		}
-		if err != nil && ctx.Err() != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
 			err = errClosed()
+		case err != nil:
+			err = failedBy(err)
+			c.fail(err)
 		}
 		if t != nil {
 			t.done <- err
 		}
-		if err != nil && ctx.Err() == nil {
-			c.fail(err)
+		if err != nil {
 			return
 		}
 	}
@@ -218,6 +221,9 @@ func (c *compactor) round(ctx context.Context, all bool) error {
 	if err := c.settle(ctx); err != nil {
 		return err
 	}
+	if !all && c.db.room() != nil {
+		return nil // writers are refused, so nothing piles up
+	}
 	target := uint64(0) // what is written meanwhile is for another round
 	if c.all = all; all {
 		target = settledUpTo(c.db.current.Load())
@@ -253,6 +259,9 @@ func (c *compactor) round(ctx context.Context, all bool) error {
 func (db *DB) Compact(ctx context.Context) error {
 	if db.opt.ReadOnly {
 		return nil
+	}
+	if err := db.room(); err != nil {
+		return err
 	}
 	if err := db.freeze(ctx); err != nil {
 		return err

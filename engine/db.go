@@ -45,7 +45,7 @@ type DB struct {
 
 // Open opens the store in a directory, creating it if the directory is missing or empty.
 // An empty name opens a store in memory. Errors have the codes InUse, NotAStore,
-// NewerFormat, Corrupt and Invalid, or are those of the file system.
+// NewerFormat, Corrupt, Invalid, Failed and IO.
 func Open(dir string, options *Options) (*DB, error) {
 	opt, err := options.withDefaults()
 	if err != nil {
@@ -114,7 +114,10 @@ func errClosed() error { return query.Errorf(query.CodeClosed, "the store is clo
 // quarantined, with their reasons in the result; a strict batch with such a row is
 // refused whole, with [query.CodeRefused]. A batch whose source, run and sequence were
 // applied before returns the first outcome, marked Repeated. If ctx ends before the
-// batch's turn, nothing is applied; afterwards the outcome stands.
+// batch's turn, nothing is applied; afterwards the outcome stands. An error with the code
+// [query.CodeIO] has changed nothing, and the batch may be sent again; after one with
+// [query.CodeFailed] its outcome is known when the store is opened again, and until then
+// every batch gets this.
 func (db *DB) Apply(ctx context.Context, b batch.Batch) (batch.Result, error) {
 	return db.outcome(db.submit(ctx, b, false))
 }
@@ -148,6 +151,9 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (*request, er
 	var err error
 	if r.decoded, err = bench.decoder.Decode(b); err == nil {
 		err = r.check(db.current.Load().Schema)
+	}
+	if err == nil && !dry {
+		err = db.room()
 	}
 	if err == nil {
 		err = db.compactor.waitForRoom(ctx, valuesOf(r.decoded))

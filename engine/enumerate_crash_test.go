@@ -131,8 +131,8 @@ func (c *crashing) points() (out []point) {
 		if sync || at == c.trace.Len() {
 			out = append(out, point{at, faultfs.Cut{Percent: 0}})
 		}
-		if !sync {
-			out = append(out, point{at, faultfs.Cut{Percent: 100}})
+		if !sync { // or be killed: the machine may go on, and be cut off later
+			out = append(out, point{at, faultfs.Cut{Kill: at%2 == 0, Percent: 100}})
 		}
 		for i := range 3 {
 			out = append(out, point{at, faultfs.Cut{Percent: 30, Sector: []int{512, 4096, 512}[i]}})
@@ -208,7 +208,11 @@ func (c *crashing) visit(replay *faultfs.Replay, pt point, r *rand.Rand, thoroug
 		if err != nil {
 			return i, err
 		}
-		if _, _, err := c.recover(after, at, false); err != nil {
+		least := at // what was read once stays, unless it was not durable and whoever recovers had not ended
+		if pt.Kill && op < opened {
+			least = acked
+		}
+		if _, _, err := c.recover(after, least, false); err != nil {
 			return i, fmt.Errorf("power cut before operation %d, %s, %+v, and again before operation %d of the recovery, %s, %+v, which came to batch %d: %w",
 				pt.at, c.trace.Op(pt.at), pt.Cut, op, recovery.Op(op), cut, at, err)
 		}
@@ -232,7 +236,7 @@ func (c *crashing) recover(files *faultfs.FS, acked int, thorough bool) (at, ops
 	if err == nil && at < len(c.sent) {
 		err = c.goOn(p, at, thorough)
 	}
-	return at, ops, errors.Join(err, p.db.Close())
+	return at, ops, errors.Join(err, p.close())
 }
 
 // goOn writes the next batch. To be thorough, it folds everything then and opens again.

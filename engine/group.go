@@ -196,8 +196,16 @@ func (w *writer) refusal() error {
 	if w.failed == nil {
 		return nil
 	}
-	return &query.Error{Code: query.CodeFailed, Message: "the store could not write and takes no more writes: " + w.failed.Error(),
-		Hint: "see to the disk, then open the store again", Err: w.failed}
+	return failedBy(w.failed)
+}
+
+// failedBy is the error of a store that takes no more writes, and why.
+func failedBy(err error) error {
+	if errors.Is(err, &query.Error{Code: query.CodeFailed}) {
+		return err
+	}
+	return &query.Error{Code: query.CodeFailed, Message: "the store could not write and takes no more writes: " + err.Error(),
+		Hint: "see to the disk, then open the store again", Err: err}
 }
 
 // fail ends writing: what was acknowledged stays, nothing of the group is visible.

@@ -158,7 +158,8 @@ func (db *DB) Quarantine(ctx context.Context, after uint64, limit int) ([]query.
 	return read(ctx, db, func(n *snapshot) ([]query.QuarantinedRow, error) {
 		var out []query.QuarantinedRow
 		oldest := db.opt.Clock().UnixMilli() - quarantineMaxAge
-		err := db.kv.Scan(ctx, keys.Quarantined(max(after+1, n.s.badRows.first)), func(k, v []byte) (bool, error) {
+		rows := keys.Span{Start: keys.Quarantine(max(after+1, n.s.badRows.first)), End: keys.Quarantine(n.s.badRows.next)}
+		err := db.kv.Scan(ctx, rows, func(k, v []byte) (bool, error) {
 			seq, _ := keys.ParseNumber(k)
 			b, err := kv.Unseal(v)
 			if err != nil {

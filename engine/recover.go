@@ -59,6 +59,9 @@ func (r *recovery) state() error {
 	} else {
 		w.pos, w.end = query.Position{Epoch: 1}, r.db.opt.FirstOrdinal
 		w.badRows = quarantineRange{1, 1}
+		if !r.db.opt.ReadOnly {
+			err = r.db.kv.Settle()
+		}
 	}
 	r.s.pos, r.s.Received, r.s.chain, r.s.badRows = w.pos, w.received, w.chain, w.badRows
 	r.s.End, r.s.Seed = w.end, w.seed

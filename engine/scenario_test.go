@@ -301,15 +301,32 @@ func (p *play) open() (err error) {
 		p.clock.Store(scenarioStart().UnixMilli())
 		p.o.Clock = func() time.Time { return time.UnixMilli(p.clock.Load()).UTC() }
 	}
-	p.db, err = engine.Open("store", &p.o)
+	p.db, err = engine.Open("new/store", &p.o)
 	return err
 }
 
 func (p *play) reopen() error {
-	if err := p.db.Close(); err != nil {
+	if err := p.close(); err != nil {
 		return err
 	}
 	return p.open()
+}
+
+func (p *play) close() error {
+	if p.db == nil {
+		return nil
+	}
+	db := p.db
+	p.db = nil
+	return db.Close()
+}
+
+// goOn makes a play go on where the store is.
+func (p *play) goOn() error {
+	st, err := p.db.Stats(context.Background())
+	p.next = int(st.Position.Applied)
+	p.acked.Store(int64(p.next))
+	return err
 }
 
 // submit sends a batch.
@@ -425,7 +442,12 @@ func (k *rehearsed) checkLook(db *engine.DB) (at int, err error) {
 		return at, err
 	}
 	if look != k.looks[at] {
-		return at, fmt.Errorf("at %d the store looks\n%s\nwant\n%s", at, look, k.looks[at])
+		got, want := strings.Split(look, "\n"), strings.Split(k.looks[at], "\n")
+		for i := range want {
+			if got[i] != want[i] {
+				return at, fmt.Errorf("at %d the store looks\n%s\nwant\n%s", at, got[i], want[i])
+			}
+		}
 	}
 	return at, nil
 }

@@ -31,6 +31,7 @@ const (
 	CodeRefused       Code = 17 // a strict batch had rows that fail; nothing was written
 	CodeFailed        Code = 18 // the store could not write and takes no more writes until reopened
 	CodeStaleSequence Code = 19 // a batch sequence below the window that is remembered
+	CodeIO            Code = 20 // the disk: a file cannot be read, a store not be opened, or there is no room; nothing was changed
 )
 
 // Error is an error with a code and, for expressions, the place in the text.

@@ -62,6 +62,7 @@ var codes = [...]struct {
 	query.CodeRefused:       {"refused", exitRows},
 	query.CodeFailed:        {"failed", exitInternal},
 	query.CodeStaleSequence: {"stale_sequence", exitInternal},
+	query.CodeIO:            {"io", exitInternal},
 }
 
 var errInterrupted = errors.New("interrupted")

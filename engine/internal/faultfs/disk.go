@@ -203,8 +203,10 @@ func overlay(b []byte, at int64, data []byte) []byte {
 	return append(b, data[n:]...)
 }
 
-// Cut is a power cut: what of the unsynced survives.
+// Cut is a power cut: what of the unsynced survives. Or the process is killed and the
+// machine goes on: then everything is there, and what was not synced is still not.
 type Cut struct {
+	Kill    bool
 	Percent int    // of sectors, and of changes of a directory
 	Sector  int    // bytes that are written or not as one, 0: 512
 	Seed    uint64 // which
@@ -218,14 +220,50 @@ type cutter struct {
 	done map[*node]*node // files may have several names
 }
 
-// cut returns the disk after a power cut, all of it durable.
+// cut returns another disk as it is after a power cut, all of it durable, or a kill.
 func (d *disk) cut(c Cut) *disk {
+	if c.Kill {
+		return d.copy()
+	}
 	if c.Sector == 0 {
 		c.Sector = 512
 	}
 	x := &cutter{Cut: c, r: rand.New(rand.NewPCG(c.Seed, 1)), out: newDisk(), done: map[*node]*node{}}
 	x.out.root = x.node(d.root)
 	return x.out
+}
+
+// copy returns the same disk again. What of both is shared does not change.
+func (d *disk) copy() *disk {
+	done := map[*node]*node{}
+	var of func(n *node) *node
+	all := func(names map[string]*node) map[string]*node {
+		out := make(map[string]*node, len(names))
+		for name, n := range names {
+			out[name] = of(n)
+		}
+		return out
+	}
+	of = func(n *node) *node {
+		if n == nil || done[n] != nil {
+			return done[n]
+		}
+		out := *n
+		done[n] = &out
+		out.durable, out.writes = slices.Clip(n.durable), slices.Clip(n.writes)
+		if n.children != nil {
+			out.children, out.kept, out.changes = all(n.children), all(n.kept), nil
+			for _, e := range n.changes {
+				out.changes = append(out.changes, all(e))
+			}
+		}
+		return &out
+	}
+	out := &disk{root: of(d.root), size: d.size}
+	for _, n := range d.files {
+		out.files = append(out.files, of(n))
+	}
+	return out
 }
 
 // survives draws whether one thing does.

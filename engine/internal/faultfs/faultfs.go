@@ -98,6 +98,17 @@ func (f *FS) Limit(bytes int64) {
 	f.room = bytes
 }
 
+// GetDiskUsage tells how much room there is.
+func (f *FS) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	f.mu.Lock()
+	room, used := f.room, f.disk.size
+	f.mu.Unlock()
+	if room == 0 {
+		return f.FS.GetDiskUsage(path)
+	}
+	return vfs.DiskUsage{AvailBytes: uint64(max(room-used, 0)), TotalBytes: uint64(room), UsedBytes: uint64(used)}, nil
+}
+
 // Used returns the bytes of all files.
 func (f *FS) Used() int64 {
 	f.mu.Lock()

@@ -76,7 +76,7 @@ func TestCut(t *testing.T) {
 			if r.IntN(4) > 0 {
 				continue
 			}
-			for _, c := range []Cut{{0, 0, seed}, {30, 512, r.Uint64()}, {60, 4096, r.Uint64()}, {100, 512, seed}} {
+			for _, c := range []Cut{{Seed: seed}, {Percent: 30, Seed: r.Uint64()}, {Percent: 60, Sector: 4096, Seed: r.Uint64()}, {Percent: 100}, {Kill: true, Percent: 100}} {
 				after, err := f.Crash(c)
 				must(t, err)
 				p.allows(t, seed, c, contents(t, after, "d", map[string]string{}))
@@ -175,7 +175,9 @@ func replayed(t *testing.T, f *FS, r *rand.Rand) {
 	replay := trace.Replay()
 	replay.To(trace.Len())
 	c := Cut{Percent: 30, Seed: r.Uint64()}
-	one, err := replay.Crash(c)
+	killed, err := replay.Crash(Cut{Kill: true}) // what it was not synced before it is not after
+	must(t, err)
+	one, err := killed.Crash(c)
 	must(t, err)
 	two, err := f.Crash(c)
 	must(t, err)

@@ -2,6 +2,7 @@ package faultfs
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -79,7 +80,7 @@ type Replay struct {
 
 // Replay begins a walk before the first change.
 func (t *Trace) Replay() *Replay {
-	return &Replay{trace: t, disk: t.base.cut(Cut{})} // a base is durable: cutting it copies it
+	return &Replay{trace: t, disk: t.base.copy()}
 }
 
 // To goes on to the moment before change n.
@@ -89,10 +90,10 @@ func (p *Replay) To(n int) {
 	}
 }
 
-// Crash returns a new FS in memory with what a power cut leaves at this moment.
+// Crash returns a new FS in memory with what is left when the power is cut at this moment.
 func (p *Replay) Crash(c Cut) (*FS, error) { return onMemory(p.disk.cut(c)) }
 
-// Crash returns a new FS in memory with what a power cut would leave now.
+// Crash returns a new FS in memory with what would be left if the power were cut now.
 func (f *FS) Crash(c Cut) (*FS, error) {
 	f.mu.Lock()
 	after := f.disk.cut(c)
@@ -100,14 +101,14 @@ func (f *FS) Crash(c Cut) (*FS, error) {
 	return onMemory(after)
 }
 
-// onMemory makes an FS in memory of a disk on which everything is durable.
+// onMemory makes an FS in memory of a disk.
 func onMemory(base *disk) (*FS, error) {
 	under := vfs.NewMem()
 	made := map[*node]string{}
 	if err := lay(under, base.root, "", made); err != nil {
 		return nil, fmt.Errorf("files after a crash: %w", err)
 	}
-	return &FS{FS: under, base: base, disk: base.cut(Cut{}), traced: true}, nil
+	return &FS{FS: under, base: base, disk: base.copy(), traced: true}, nil
 }
 
 func lay(under *vfs.MemFS, dir *node, path string, made map[*node]string) error {
@@ -132,7 +133,14 @@ func lay(under *vfs.MemFS, dir *node, path string, made map[*node]string) error 
 			continue
 		}
 		made[n] = at
-		if err := put(under, at, n.durable); err != nil {
+		data := slices.Clip(n.durable)
+		if len(n.writes) > 0 {
+			data = slices.Clone(data)
+			for _, w := range n.writes {
+				data = overlay(data, w.at, w.data)
+			}
+		}
+		if err := put(under, at, data); err != nil {
 			return err
 		}
 	}

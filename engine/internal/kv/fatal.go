@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"syscall"
 
 	"github.com/kantadb/kanta/query"
 )
@@ -40,10 +39,13 @@ func (f *fatal) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// background hears of failed flushes and compactions. Pebble tries them again for ever;
-// on a full disk nobody would learn of it, and at last every commit would wait.
+// background hears how flushes and compactions end. Pebble tries failed ones again for
+// ever: nobody would learn of it, opening would not end, and at last every commit would
+// wait. What the system refuses once it may grant the second time, but nobody knows what a
+// disk has lost that has failed to sync.
 func (f *fatal) background(err error) {
-	if vfs.IsNoSpaceError(err) || errors.Is(err, errReadOnlyFS) {
+	var refused syscall.Errno // not a damaged block: whoever reads it is told, and others may write
+	if errors.As(err, &refused) {
 		f.giveUp(err.Error(), err)
 	}
 }

@@ -138,7 +138,6 @@ type Config struct {
 	ReadOnly   bool
 	MustExist  bool
 	AcceptLoss bool // opens a store whose mark cannot be read
-	Listener   *pebble.EventListener
 }
 
 // Store is an open key-value store. Safe for concurrent use.
@@ -233,7 +232,7 @@ func openError(dir string, err error) error {
 	var of *fs.PathError
 	var errno syscall.Errno
 	if errors.As(err, &of) || errors.As(err, &errno) {
-		return fmt.Errorf("open %s: %w", dir, err)
+		return diskError("open "+dir, err)
 	}
 	return damagedFiles(dir, err) // what it has read is not what it has written
 }
@@ -274,6 +273,15 @@ func optionsDamaged(files vfs.FS, dir string) (name string, damaged bool) {
 	return "", false
 }
 
+// diskError is an error of the file system that has changed nothing.
+func diskError(what string, err error) error {
+	var coded *query.Error
+	if errors.As(err, &coded) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return &query.Error{Code: query.CodeIO, Message: fmt.Sprintf("%s: %v", what, err), Hint: "see to the disk, then try again", Err: err}
+}
+
 func options(c Config, cache *pebble.Cache, f *fatal) *pebble.Options {
 	o := &pebble.Options{
 		FS: c.FS, Cache: cache,
@@ -284,7 +292,7 @@ func options(c Config, cache *pebble.Cache, f *fatal) *pebble.Options {
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               256 << 20,
 		MaxOpenFiles:                4096,
-		EventListener:               listener(c.Listener, f),
+		EventListener:               listener(f),
 		Logger:                      f,
 		DisableAutomaticCompactions: false,
 	}
@@ -299,20 +307,14 @@ func options(c Config, cache *pebble.Cache, f *fatal) *pebble.Options {
 	return o
 }
 
-// listener returns l with what Pebble must not do by itself: of a corrupt block it would
+// listener keeps Pebble from what it must not do by itself: of a corrupt block it would
 // tell the logger as of something fatal. The reader gets the error too, and that is enough.
-func listener(l *pebble.EventListener, f *fatal) *pebble.EventListener {
-	var out pebble.EventListener
-	if l != nil {
-		out = *l
+func listener(f *fatal) *pebble.EventListener {
+	return &pebble.EventListener{
+		DataCorruption: func(pebble.DataCorruptionInfo) {},
+		FlushEnd:       func(i pebble.FlushInfo) { f.background(i.Err) },
+		CompactionEnd:  func(i pebble.CompactionInfo) { f.background(i.Err) },
 	}
-	if out.DataCorruption == nil {
-		out.DataCorruption = func(pebble.DataCorruptionInfo) {}
-	}
-	if out.BackgroundError == nil {
-		out.BackgroundError = f.background
-	}
-	return &out
 }
 
 // identify reads the KANTA file, creating the whole store first if dir is not there or empty.
@@ -323,7 +325,7 @@ func identify(dir string, c Config) (string, error) {
 	names, err := c.FS.List(dir)
 	switch {
 	case err != nil && !isNotExist(err):
-		return "", fmt.Errorf("open %s: %w", dir, err)
+		return "", diskError("open "+dir, err)
 	case err != nil || len(names) == 0:
 		if c.ReadOnly || c.MustExist {
 			return "", &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("there is no Kanta store in %s", dir), Hint: "load something into it first, or name another directory"}
@@ -350,7 +352,7 @@ func readIdentity(dir string, files vfs.FS) (string, error) {
 	}
 	text, err := io.ReadAll(io.LimitReader(f, 4096))
 	if err = errors.Join(err, f.Close()); err != nil {
-		return "", fmt.Errorf("read %s: %w", identityFile, err)
+		return "", diskError("read "+identityFile, err)
 	}
 	lines := strings.Split(string(text), "\n")
 	if lines[0] != magicLine {
@@ -382,16 +384,21 @@ func readIdentity(dir string, files vfs.FS) (string, error) {
 func create(dir string, c Config, empty bool) error {
 	tmp := dir + ".creating"
 	if err := c.FS.RemoveAll(tmp); err != nil {
-		return fmt.Errorf("create %s: %w", dir, err)
+		return diskError("create "+dir, err)
+	}
+	if err := makeDirs(c.FS, c.FS.PathDir(dir)); err != nil {
+		return diskError("create "+dir, err)
 	}
 	path := c.FS.PathJoin(tmp, databaseDir)
 	if err := c.FS.MkdirAll(path, 0o755); err != nil {
-		return fmt.Errorf("create %s: %w", dir, err)
+		return diskError("create "+dir, err)
 	}
 	for range 2 {
 		cache, f := pebble.NewCache(1<<20), newFatal()
 		err := f.guard(func() error {
-			db, err := pebble.Open(path, options(c, cache, f))
+			o := options(c, cache, f)
+			o.FS = &logFS{FS: c.FS, fatal: f}
+			db, err := pebble.Open(path, o)
 			if err == nil {
 				err = db.Close()
 			}
@@ -399,26 +406,47 @@ func create(dir string, c Config, empty bool) error {
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("create %s: %w", dir, err)
+			return diskError("create "+dir, err)
 		}
 	}
 	var id [16]byte
 	if _, err := rand.Read(id[:]); err != nil {
-		return fmt.Errorf("create %s: %w", dir, err)
+		return diskError("create "+dir, err)
 	}
 	if err := CreateMark(c.FS, tmp, hex.EncodeToString(id[:]), Mark{Epoch: 1}); err != nil {
 		return fmt.Errorf("create %s: %w", dir, err)
 	}
 	text := fmt.Sprintf("%s\nformat %d\nid %s\n", magicLine, Format, hex.EncodeToString(id[:]))
 	if err := writeFile(c.FS, c.FS.PathJoin(tmp, identityFile), text); err != nil {
-		return fmt.Errorf("create %s: %w", dir, err)
+		return diskError("create "+dir, err)
 	}
 	if empty {
 		if err := c.FS.Remove(dir); err != nil {
-			return fmt.Errorf("create %s: %w", dir, err)
+			return diskError("create "+dir, err)
 		}
 	}
-	return errors.Join(syncDir(c.FS, tmp), c.FS.Rename(tmp, dir), syncDir(c.FS, c.FS.PathDir(dir)))
+	if err := syncDir(c.FS, tmp); err != nil {
+		return diskError("create "+dir, err)
+	}
+	if err := c.FS.Rename(tmp, dir); err != nil {
+		return diskError("create "+dir, err)
+	}
+	return nil
+}
+
+// makeDirs makes a directory and those it is in, as far as they are missing, durably.
+func makeDirs(fs vfs.FS, dir string) error {
+	parent := fs.PathDir(dir)
+	if _, err := fs.Stat(dir); !isNotExist(err) || parent == dir {
+		return err
+	}
+	if err := makeDirs(fs, parent); err != nil {
+		return err
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return syncDir(fs, parent)
 }
 
 func writeFile(fs vfs.FS, name, text string) error {
@@ -436,6 +464,15 @@ func syncDir(fs vfs.FS, dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// Settle makes it durable that the store is where it is. Who creates a store may be killed
+// after it is renamed into its place; whoever then writes to it first has to see to that.
+func (s *Store) Settle() error {
+	if err := syncDir(s.fs, s.fs.PathDir(s.fs.PathDir(s.dir))); err != nil {
+		return diskError("create "+s.fs.PathDir(s.dir), err)
+	}
+	return nil
 }
 
 // Close closes the store. If Pebble has given up, it cannot be closed: then the lock is
@@ -580,7 +617,7 @@ func wrap(what string, err error) error {
 	if pebble.IsCorruptionError(err) {
 		return &query.Error{Code: query.CodeCorrupt, Message: what + ": " + firstLine(err), Err: err}
 	}
-	return fmt.Errorf("%s: %w", what, err)
+	return diskError(what, err)
 }
 
 // Table writes a sorted table that will be ingested whole.
@@ -648,12 +685,12 @@ func (t *Table) Discard() error { return errors.Join(t.w.Close(), t.s.fs.Remove(
 func (s *Store) removeLeftovers() error {
 	names, err := s.fs.List(s.dir)
 	if err != nil {
-		return fmt.Errorf("list %s: %w", s.dir, err)
+		return diskError("list "+s.dir, err)
 	}
 	for _, n := range names {
 		if strings.HasPrefix(n, ingestPrefix) {
 			if err := s.fs.Remove(s.fs.PathJoin(s.dir, n)); err != nil {
-				return fmt.Errorf("remove a left-over table: %w", err)
+				return diskError("remove a left-over table", err)
 			}
 		}
 	}

@@ -7,16 +7,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// logFS stops Pebble when a file of its write-ahead log cannot be written. Pebble itself
-// panics then, with a mutex unlocked that its deferred calls unlock again, which nobody
-// can recover from. So the failed call never returns: whoever waits for it is let go by
-// [fatal.guard], and readers need nothing that the stuck goroutine holds. From then on
-// making any file does not return either: Pebble would try to flush again for ever.
+// logFS stops Pebble when a file of its write-ahead log cannot be written, or a directory
+// not be synced. Pebble itself panics then, with a mutex unlocked that its deferred calls
+// unlock again, or on a goroutine of its own, which nobody can recover from. So the failed
+// call never returns: whoever waits for it is let go by [fatal.guard], and readers need
+// nothing that the stuck goroutine holds. From then on making any file does not return
+// either: Pebble would try to flush again for ever.
 type logFS struct {
 	vfs.FS
 	fatal *fatal
 	lists fileLists
-	armed atomic.Bool // not while the store is being opened: there errors are returned
+	armed atomic.Bool // not while the store is being opened: there errors of the log are returned
 }
 
 // Unwrap returns the file system below.
@@ -38,13 +39,14 @@ func (l *logFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.Fi
 	return l.watch(name, f, err)
 }
 
-// OpenDir opens a directory: making a file of the log ends with syncing it.
+// OpenDir opens a directory: making a file of the log, and moving a marker, ends with
+// syncing it.
 func (l *logFS) OpenDir(name string) (vfs.File, error) {
 	f, err := l.FS.OpenDir(name)
 	if err != nil {
 		return nil, err
 	}
-	return &logFile{f, l}, nil
+	return &logDir{f, l}, nil
 }
 
 func (l *logFS) watch(name string, f vfs.File, err error) (vfs.File, error) {
@@ -73,7 +75,23 @@ func (l *logFS) check(err error) error {
 	select {}
 }
 
-// logFile is a file of the write-ahead log, or its directory.
+// logDir is a directory.
+type logDir struct {
+	vfs.File
+	fs *logFS
+}
+
+// Sync syncs, or does not return.
+func (d *logDir) Sync() error {
+	err := d.File.Sync()
+	if err != nil {
+		d.fs.fatal.giveUp("its directory cannot be synced: "+err.Error(), err)
+		select {}
+	}
+	return nil
+}
+
+// logFile is a file of the write-ahead log.
 type logFile struct {
 	vfs.File
 	fs *logFS

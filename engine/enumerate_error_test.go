@@ -1,0 +1,265 @@
+package engine_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kantadb/kanta/engine/internal/faultfs"
+	"github.com/kantadb/kanta/query"
+)
+
+// trouble is a way in which a disk fails.
+type trouble struct {
+	name    string
+	kinds   []faultfs.Kind
+	forever bool
+	err     error
+}
+
+func troubles() []trouble {
+	reads := []faultfs.Kind{faultfs.Open, faultfs.Read, faultfs.List}
+	room := []faultfs.Kind{faultfs.Create, faultfs.Write, faultfs.Mkdir, faultfs.Link}
+	return []trouble{
+		{"an operation fails", nil, false, syscall.EIO},
+		{"all fail from one on", nil, true, syscall.EIO},
+		{"there is no room once", room, false, syscall.ENOSPC},
+		{"the disk is full from one on", room, true, syscall.ENOSPC},
+		{"a read fails", reads, false, syscall.EIO},
+		{"no read succeeds from one on", reads, true, syscall.EIO},
+	}
+}
+
+// stage is a scene, and the files as they are when it begins.
+type stage struct {
+	*rehearsed
+	scenes []scene // the one
+	files  *faultfs.FS
+	acked  int
+}
+
+// stages plays a scenario and stops before each scene. The first and the last stage open
+// the store with faults, the others are opened before there are any.
+func (s *scenario) stages() ([]*stage, error) {
+	k, err := s.rehearse()
+	if err != nil {
+		return nil, err
+	}
+	files := faultfs.New()
+	empty, err := files.Crash(faultfs.Cut{Percent: 100})
+	if err != nil {
+		return nil, err
+	}
+	out := []*stage{{rehearsed: k, files: empty}}
+	p := &play{rehearsed: k, o: k.options(files)}
+	if err := p.open(); err != nil {
+		return nil, err
+	}
+	for i := range s.scenes {
+		now, err := files.Crash(faultfs.Cut{Percent: 100})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, &stage{k, s.scenes[i : i+1], now, int(p.acked.Load())})
+		if err := p.scene(&s.scenes[i]); err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", s.name, s.scenes[i].name, err)
+		}
+	}
+	now, err := files.Crash(faultfs.Cut{Percent: 100})
+	out = append(out, &stage{k, nil, now, int(p.acked.Load())})
+	return out, errors.Join(err, p.db.Close())
+}
+
+// failures counts what came of the faults.
+type failures struct {
+	runs, refused, failed, recycled, syncs atomic.Int64
+}
+
+// TestErrorPoints has the first, second, ... operation of each scene fail until none fails:
+// who is told of an error is told which, nobody is told something wrong, nothing hangs,
+// and what was acknowledged is there after the process has ended, also by a power cut.
+func TestErrorPoints(t *testing.T) {
+	want, long := fewCrashes, false
+	if testing.Short() {
+		want = fewCrashesShort
+	}
+	if n, err := strconv.Atoi(os.Getenv("KANTA_CRASH")); err == nil {
+		want, long = n, true
+	}
+	seed := seedOf(t, long)
+	stride := max(1, 20_000/want)
+	type job struct {
+		*stage
+		trouble
+	}
+	var jobs []job
+	for _, s := range scenarios() {
+		stages, err := s.stages()
+		must(t, err)
+		for _, st := range stages {
+			for _, tr := range troubles() {
+				jobs = append(jobs, job{st, tr})
+			}
+		}
+	}
+	var count failures
+	var next atomic.Int64
+	var group sync.WaitGroup
+	began := time.Now()
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(jobs); i = next.Add(1) - 1 {
+				j := jobs[i]
+				r := rand.New(rand.NewPCG(seed, uint64(i)))
+				for n := 1 + r.IntN(stride); ; n += stride {
+					fired, err := j.try(&j.trouble, n, r.Uint64(), &count)
+					if err != nil {
+						t.Errorf("%s, %s, %s: operation %d: %v", j.rehearsed.name, j.sceneName(), j.trouble.name, n, err)
+					}
+					if err != nil || !fired {
+						break
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+	t.Logf("%d faults in %.0f s: %d times a call failed, %d times the store did; %d syncs of the log failed, %d faults were in a recycled log",
+		count.runs.Load(), time.Since(began).Seconds(), count.refused.Load(), count.failed.Load(), count.syncs.Load(), count.recycled.Load())
+	if least := int64(want / 4); count.runs.Load() < least || count.refused.Load() < least/4 {
+		t.Errorf("void: %d faults", count.runs.Load())
+	}
+}
+
+func (s *stage) sceneName() string {
+	if len(s.scenes) == 0 {
+		return "opening"
+	}
+	return s.scenes[0].name
+}
+
+// try plays a stage with a fault at its n-th operation. It returns whether there was one.
+func (s *stage) try(tr *trouble, n int, seed uint64, count *failures) (fired bool, err error) {
+	files, err := s.files.Crash(faultfs.Cut{Percent: 100})
+	if err != nil {
+		return false, err
+	}
+	fault := &faultfs.Fault{Kinds: tr.kinds, Nth: n, Forever: tr.forever, Torn: seed%2 == 0, Err: tr.err}
+	watchdog := time.AfterFunc(2*time.Minute, func() {
+		_, first := fault.Fired()
+		stacks := make([]byte, 1<<20)
+		panic(fmt.Sprintf("hangs: %s, %s, %s, operation %d, %s\n%s", s.name, s.sceneName(), tr.name, n, first, stacks[:runtime.Stack(stacks, true)]))
+	})
+	defer watchdog.Stop()
+	p := &play{rehearsed: s.rehearsed, o: s.options(files)}
+	var told atomic.Int64
+	p.o.Hooks.Failed = func(error) { told.Add(1) }
+	if len(s.scenes) > 0 {
+		if err := p.open(); err != nil {
+			return false, err
+		}
+		if err := p.goOn(); err != nil {
+			return false, err
+		}
+	} else if s.acked > 0 {
+		p.acked.Store(int64(s.acked))
+	}
+	files.Before(fault.Before)
+	if len(s.scenes) == 0 {
+		err = p.open()
+	} else {
+		err = p.run(s.scenes)
+	}
+	if err := s.meanwhile(p, tr, err); err != nil {
+		_, first := fault.Fired()
+		return true, fmt.Errorf("%s: %w", first, err)
+	}
+	closed := p.close() // ends, with an error or without
+	times, first := fault.Fired()
+	if times == 0 {
+		if err = errors.Join(err, closed); err != nil {
+			err = fmt.Errorf("without a fault: %w", err)
+		}
+		return false, err
+	}
+	count.note(files, first, err, told.Load())
+	if first.Kind == faultfs.Sync && strings.HasSuffix(first.Path, ".log") && err == nil && len(s.scenes) > 0 && !s.nosync && closed == nil {
+		return true, fmt.Errorf("%s: nobody is told", first)
+	}
+	return true, s.afterwards(files, int(p.acked.Load()), seed, first)
+}
+
+func (c *failures) note(files *faultfs.FS, first faultfs.Op, err error, told int64) {
+	c.runs.Add(1)
+	for trace, i := files.Trace(), 0; i < trace.Len(); i++ {
+		if op := trace.Op(i); op.Kind == faultfs.Reuse && op.Path == first.Path {
+			c.recycled.Add(1)
+			break
+		}
+	}
+	if err != nil {
+		c.refused.Add(1)
+	}
+	if told > 0 {
+		c.failed.Add(1)
+	}
+	if first.Kind == faultfs.Sync && strings.HasSuffix(first.Path, ".log") {
+		c.syncs.Add(1)
+	}
+}
+
+// meanwhile checks what a store says behind a fault, while the disk still fails.
+func (s *stage) meanwhile(p *play, tr *trouble, err error) error {
+	if err != nil && !errors.Is(err, tr.err) {
+		return fmt.Errorf("the error does not say why: %w", err)
+	}
+	if p.db == nil {
+		return nil // an error of the file system is one of opening's, see engine.Open
+	}
+	var e *query.Error
+	if err != nil && !errors.As(err, &e) {
+		return fmt.Errorf("the error has no code: %w", err)
+	}
+	at, wrong := s.checkLook(p.db)
+	if wrong != nil && !errors.Is(wrong, tr.err) {
+		return fmt.Errorf("questions: %w", wrong)
+	}
+	if wrong == nil && at < int(p.acked.Load()) {
+		return fmt.Errorf("the store is at batch %d, and %d were acknowledged", at, p.acked.Load())
+	}
+	if e == nil || e.Code != query.CodeFailed || p.next >= len(s.sent) {
+		return nil
+	}
+	if _, again := p.send(p.next); !errors.Is(again, &query.Error{Code: query.CodeFailed}) {
+		return fmt.Errorf("failed (%w), and the next write: %w", err, again)
+	}
+	return nil
+}
+
+// afterwards opens the files again, as a process that was killed has left them and as a
+// power cut has.
+func (s *stage) afterwards(files *faultfs.FS, acked int, seed uint64, first faultfs.Op) error {
+	for _, kill := range []bool{true, false} {
+		left, err := files.Crash(faultfs.Cut{Kill: kill})
+		if err != nil {
+			return err
+		}
+		if s.nosync {
+			acked = 0 // not even of a process that is killed all that was acknowledged is with the system
+		}
+		c := &crashing{rehearsed: s.rehearsed}
+		if _, _, err := c.recover(left, acked, seed%8 == 0); err != nil {
+			return fmt.Errorf("%s, then opened (killed: %v), %d acknowledged: %w", first, kill, acked, err)
+		}
+	}
+	return nil
+}
