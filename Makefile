@@ -20,7 +20,7 @@ help:
 	@echo 'make rot          1,000 flipped bits in each kind of file of a store, and other damage (some ten minutes)'
 	@echo 'make lint         gofmt, vet, staticcheck, the tidy test, govulncheck'
 	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
-	@echo 'make crash        power cuts at CRASHES ($(CRASHES)) moments of a store; KANTA_SEED repeats a run'
+	@echo 'make crash        power cuts at CRASHES ($(CRASHES)) moments, every operation of the disk failing; KANTA_SEED repeats a run'
 	@echo 'make crash-short  a quarter of it'
 	@echo 'make bench        all benchmarks'
 	@echo 'make bench-smoke  every benchmark once'
@@ -76,7 +76,7 @@ fuzz:
 		done
 
 crash crash-short:
-	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^TestCrashPoints$$' ./engine
+	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^Test(Crash|Error)Points$$' ./engine
 
 bench:
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...

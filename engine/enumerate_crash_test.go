@@ -20,11 +20,24 @@ import (
 // Power cuts of a normal run of the tests. KANTA_CRASH says how many there are to be at
 // least (make crash); those of the first order are all taken if that is enough for them.
 const (
+	allCrashes      = 20_000 // of which the errors are all tried, too
 	fewCrashes      = 300
 	fewCrashesShort = 60
 	recoveryCrashes = 48 // that a recovery is tried with at most: at all its operations, or at so many of them
 	fewRecovery     = 6  // that it is tried with where not all power cuts of the first order are taken
 )
+
+// wantedCrashes is how many there are to be, and whether the run is a long one.
+func wantedCrashes(t *testing.T) (n int, long bool) {
+	t.Helper()
+	if n, err := strconv.Atoi(os.Getenv("KANTA_CRASH")); err == nil && n > 0 {
+		return n, true
+	}
+	if testing.Short() {
+		return fewCrashesShort, false
+	}
+	return fewCrashes, false
+}
 
 // seedOf is the seed of a random test: always the same, but for a long run, and KANTA_SEED.
 func seedOf(t *testing.T, long bool) uint64 {
@@ -56,13 +69,7 @@ type crashing struct {
 // TestCrashPoints cuts the power before every operation that writes, with nothing, some
 // or all of what is not synced surviving, and again while the store recovers from that.
 func TestCrashPoints(t *testing.T) {
-	want, long := fewCrashes, false
-	if testing.Short() {
-		want = fewCrashesShort
-	}
-	if n, err := strconv.Atoi(os.Getenv("KANTA_CRASH")); err == nil {
-		want, long = n, true
-	}
+	want, long := wantedCrashes(t)
 	seed := seedOf(t, long)
 	var runs []*crashing
 	total := 0

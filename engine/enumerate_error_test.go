@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"runtime"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -84,46 +85,86 @@ type failures struct {
 	runs, refused, failed, recycled, syncs atomic.Int64
 }
 
+// faultCounts is how failures are told, and read again by who has others count.
+const faultCounts = "%d faults: %d times a call failed, %d times the store did; %d were in a recycled log, %d were syncs of the log"
+
+func (c *failures) String() string {
+	return fmt.Sprintf(faultCounts, c.runs.Load(), c.refused.Load(), c.failed.Load(), c.recycled.Load(), c.syncs.Load())
+}
+
+// add adds what a line tells.
+func (c *failures) add(line string) {
+	var n [5]int64
+	if _, err := fmt.Sscanf(line, faultCounts, &n[0], &n[1], &n[2], &n[3], &n[4]); err == nil {
+		for i, sum := range []*atomic.Int64{&c.runs, &c.refused, &c.failed, &c.recycled, &c.syncs} {
+			sum.Add(n[i])
+		}
+	}
+}
+
 // TestErrorPoints has the first, second, ... operation of each scene fail until none fails:
 // who is told of an error is told which, nobody is told something wrong, nothing hangs,
 // and what was acknowledged is there after the process has ended, also by a power cut.
 func TestErrorPoints(t *testing.T) {
-	want, long := fewCrashes, false
-	if testing.Short() {
-		want = fewCrashesShort
-	}
-	if n, err := strconv.Atoi(os.Getenv("KANTA_CRASH")); err == nil {
-		want, long = n, true
-	}
+	want, long := wantedCrashes(t)
 	seed := seedOf(t, long)
-	stride := max(1, 20_000/want)
-	type job struct {
-		*stage
-		trouble
-	}
-	var jobs []job
-	for _, s := range scenarios() {
-		stages, err := s.stages()
-		must(t, err)
-		for _, st := range stages {
-			for _, tr := range troubles() {
-				jobs = append(jobs, job{st, tr})
+	began := time.Now()
+	var count failures
+	part := os.Getenv(childEnv)
+	for i, s := range scenarios() {
+		for k, tr := range troubles() {
+			switch name := fmt.Sprintf("%s, %s", s.name, tr.name); {
+			case long && part == "": // a store that has failed keeps its memory: a process for each
+				count.elsewhere(t, name, seed)
+			case part == "" || part == name:
+				s.fail(t, &tr, max(1, allCrashes/want), seed+uint64(100*i+k), &count)
 			}
 		}
 	}
-	var count failures
+	t.Logf("%s", &count)
+	if part != "" {
+		return
+	}
+	t.Logf("in %.0f s", time.Since(began).Seconds())
+	if n := count.runs.Load(); n < int64(want/3) || count.refused.Load() < n/4 || long && (count.recycled.Load() == 0 || count.syncs.Load() == 0) {
+		t.Error("void: there were too few faults")
+	}
+}
+
+// elsewhere has another process do a part, and counts what it tells.
+func (c *failures) elsewhere(t *testing.T, part string, seed uint64) {
+	t.Helper()
+	exe, err := os.Executable()
+	must(t, err)
+	cmd := exec.Command(exe, "-test.run=^TestErrorPoints$", "-test.count=1", "-test.v", "-test.timeout=30m")
+	cmd.Env = append(os.Environ(), childEnv+"="+part, fmt.Sprint("KANTA_SEED=", seed))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", part, err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if _, line, ok := strings.Cut(line, ".go:"); ok {
+			_, line, _ = strings.Cut(line, ": ")
+			c.add(line)
+		}
+	}
+}
+
+// fail tries a way of failing in all stages of a scenario, at every stride-th operation.
+func (s *scenario) fail(t *testing.T, tr *trouble, stride int, seed uint64, count *failures) {
+	stages, err := s.stages()
+	must(t, err)
 	var next atomic.Int64
 	var group sync.WaitGroup
-	began := time.Now()
 	for range runtime.GOMAXPROCS(0) {
 		group.Go(func() {
-			for i := next.Add(1) - 1; int(i) < len(jobs); i = next.Add(1) - 1 {
-				j := jobs[i]
+			for i := next.Add(1) - 1; int(i) < len(stages); i = next.Add(1) - 1 {
+				st := stages[i]
 				r := rand.New(rand.NewPCG(seed, uint64(i)))
 				for n := 1 + r.IntN(stride); ; n += stride {
-					fired, err := j.try(&j.trouble, n, r.Uint64(), &count)
+					fired, err := st.try(tr, n, r.Uint64(), count)
 					if err != nil {
-						t.Errorf("%s, %s, %s: operation %d: %v", j.rehearsed.name, j.sceneName(), j.trouble.name, n, err)
+						t.Errorf("%s, %s, %s: operation %d: %v", s.name, st.sceneName(), tr.name, n, err)
 					}
 					if err != nil || !fired {
 						break
@@ -133,11 +174,6 @@ func TestErrorPoints(t *testing.T) {
 		})
 	}
 	group.Wait()
-	t.Logf("%d faults in %.0f s: %d times a call failed, %d times the store did; %d syncs of the log failed, %d faults were in a recycled log",
-		count.runs.Load(), time.Since(began).Seconds(), count.refused.Load(), count.failed.Load(), count.syncs.Load(), count.recycled.Load())
-	if least := int64(want / 4); count.runs.Load() < least || count.refused.Load() < least/4 {
-		t.Errorf("void: %d faults", count.runs.Load())
-	}
 }
 
 func (s *stage) sceneName() string {
@@ -157,10 +193,11 @@ func (s *stage) try(tr *trouble, n int, seed uint64, count *failures) (fired boo
 	watchdog := time.AfterFunc(2*time.Minute, func() {
 		_, first := fault.Fired()
 		stacks := make([]byte, 1<<20)
-		panic(fmt.Sprintf("hangs: %s, %s, %s, operation %d, %s\n%s", s.name, s.sceneName(), tr.name, n, first, stacks[:runtime.Stack(stacks, true)]))
+		panic(fmt.Sprintf("hangs: %s, %s, %s, operation %d, %s\n%s", s.rehearsed.name, s.sceneName(), tr.name, n, first, stacks[:runtime.Stack(stacks, true)]))
 	})
 	defer watchdog.Stop()
-	p := &play{rehearsed: s.rehearsed, o: s.options(files)}
+	reads := slices.Contains(tr.kinds, faultfs.Read) // what is refused for one does not keep back what comes behind it
+	p := &play{rehearsed: s.rehearsed, o: s.options(files), alone: reads}
 	var told atomic.Int64
 	p.o.Hooks.Failed = func(error) { told.Add(1) }
 	if len(s.scenes) > 0 {

@@ -35,7 +35,8 @@ type scene struct {
 	name  string
 	times int                           // 0: once
 	days  int                           // that pass before each
-	write func(b *batch.Builder, i int) // batches of one scene are under way at once
+	write func(b *batch.Builder, i int) // several batches are under way at once
+	alone bool                          // but not of this scene
 	do    func(p *play) error
 }
 
@@ -96,7 +97,7 @@ func scenarios() []scenario {
 			{name: "schema", write: scenarioSchema},
 			{name: "load", times: 4, write: scenarioLoad},
 			compact,
-			{name: "storages", times: 2, write: func(b *batch.Builder, i int) {
+			{name: "storages", times: 2, alone: true, write: func(b *batch.Builder, i int) {
 				if i == 0 {
 					b.Change(schema.Change{Op: schema.SetStorage, Name: "city", Attribute: schema.Attribute{Storage: schema.StorageInline}})
 					return
@@ -283,6 +284,7 @@ type play struct {
 
 	next  int             // batch to send
 	acked atomic.Int64    // batches acknowledged
+	alone bool            // every scene is, see there
 	tell  func(acked int) // optional
 }
 
@@ -370,7 +372,7 @@ func (p *play) scene(c *scene) error {
 		}
 		p.next++
 		waits = append(waits, wait)
-		if len(waits) == 3 {
+		if len(waits) == 3 || c.alone || p.alone {
 			failed = errors.Join(failed, p.wait(waits[0]))
 			waits = waits[1:]
 		}

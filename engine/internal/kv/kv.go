@@ -601,11 +601,11 @@ func (r *Rows) Close() error { return r.it.Close() }
 // deletions free it once they have left the memtable and met what they delete.
 func (s *Store) Reclaim(ctx context.Context) error {
 	if err := s.fatal.guard(s.DB.Flush); err != nil {
-		return fmt.Errorf("flush: %w", err)
+		return diskError("flush", err)
 	}
 	log := keys.Log()
 	if err := s.fatal.guard(func() error { return s.DB.Compact(ctx, log.Start, log.End, false) }); err != nil {
-		return fmt.Errorf("compact the log: %w", err)
+		return diskError("compact the log", err)
 	}
 	return nil
 }
@@ -636,7 +636,7 @@ func (s *Store) NewTable() (*Table, error) {
 	path := s.fs.PathJoin(s.dir, fmt.Sprintf("%s%d.sst", ingestPrefix, s.next.Add(1)))
 	f, err := s.fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
-		return nil, fmt.Errorf("create table: %w", err)
+		return nil, diskError("create table", err)
 	}
 	format := s.DB.FormatMajorVersion().MaxTableFormat()
 	o := sstable.WriterOptions{TableFormat: format, BlockSize: 32 << 10, IndexBlockSize: 64 << 10, Compression: sstable.FastestCompression}
@@ -663,12 +663,12 @@ func (s *Store) Ingest(ctx context.Context, tables ...*Table) error {
 	for _, t := range tables {
 		paths = append(paths, t.path)
 		if err := t.w.Close(); err != nil && failed == nil {
-			failed = fmt.Errorf("write table: %w", err)
+			failed = diskError("write table", err)
 		}
 	}
 	if failed == nil {
 		if err := s.fatal.guard(func() error { return s.DB.Ingest(ctx, paths) }); err != nil {
-			failed = fmt.Errorf("ingest table: %w", err)
+			failed = diskError("ingest table", err)
 		}
 	}
 	if failed != nil {
