@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -59,11 +61,32 @@ type crashing struct {
 	trace *faultfs.Trace
 	acks  []int // changes of the files before each acknowledgement
 	seed  uint64
-	again float64 // crashes of recoveries for each of the run
-	each  int     // crashes of a recovery at most
+	plan  *plan
 
 	cuts, recoveries atomic.Int64
 	longest          atomic.Int64 // operations of a recovery
+}
+
+// plan says how many crashes of recoveries there are to be.
+type plan struct {
+	again float64 // for each of the first order
+	each  int     // of one recovery at most
+
+	mu   sync.Mutex
+	owed float64
+}
+
+// take returns how many crashes of a recovery of so many operations there are to be now.
+func (p *plan) take(operations int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.owed += p.again
+	n := min(operations+1, p.each)
+	if p.owed < float64(n) {
+		return 0
+	}
+	p.owed -= float64(n)
+	return n
 }
 
 // TestCrashPoints cuts the power before every operation that writes, with nothing, some
@@ -74,38 +97,43 @@ func TestCrashPoints(t *testing.T) {
 	var runs []*crashing
 	total := 0
 	for _, s := range scenarios() {
-		c, err := s.crashing(seed)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c, err := s.crashing(seed, nil)
+		must(t, err)
 		runs = append(runs, c)
 		total += len(c.points())
 	}
 	share := min(float64(want)*2/3/float64(total), 1) // of the first order; the rest is crashes of recoveries
-	again := max(1.1*float64(want)/(share*float64(total))-1, 0.5)
-	each := recoveryCrashes
+	p := &plan{again: max(1.3*float64(want)/(share*float64(total))-1, 0.5), each: recoveryCrashes}
 	if share < 1 {
-		each = fewRecovery
+		p.each = fewRecovery
 	}
-	began, done := time.Now(), int64(0)
+	began, done, reused := time.Now(), int64(0), 0
 	for _, c := range runs {
-		c.again, c.each = again, each
+		c.plan = p
 		if err := c.every(share); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
 		t.Logf("%s: %d operations, %d acknowledged batches, %d power cuts and %d in recoveries of at most %d operations",
 			c.name, c.trace.Len(), len(c.acks), c.cuts.Load(), c.recoveries.Load(), c.longest.Load())
 		done += c.cuts.Load() + c.recoveries.Load()
+		for op := range c.trace.Len() {
+			if c.trace.Op(op).Kind == faultfs.Reuse {
+				reused++
+			}
+		}
 	}
 	took := time.Since(began)
+	if reused == 0 {
+		t.Error("void: no log was used again")
+	}
 	t.Logf("%d of %d power cuts in %.0f s, %.0f/s; %.0f %% of those of the first order", done, want, took.Seconds(), float64(done)/took.Seconds(), 100*share)
 	if done < int64(want) && !t.Failed() {
 		t.Errorf("void: %d power cuts, want %d", done, want)
 	}
 }
 
-// crashing plays a scenario once.
-func (s *scenario) crashing(seed uint64) (*crashing, error) {
+// crashing plays a scenario once. A canary plants a fault that must be found.
+func (s *scenario) crashing(seed uint64, canary func(p *play, files *faultfs.FS)) (*crashing, error) {
 	k, err := s.rehearse()
 	if err != nil {
 		return nil, err
@@ -113,6 +141,9 @@ func (s *scenario) crashing(seed uint64) (*crashing, error) {
 	c := &crashing{rehearsed: k, seed: seed}
 	files := faultfs.New()
 	p := &play{rehearsed: k, o: k.options(files), tell: func(int) { c.acks = append(c.acks, files.Changes()) }}
+	if canary != nil {
+		canary(p, files)
+	}
 	if err := errors.Join(p.open(), p.run(s.scenes)); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.name, err)
 	}
@@ -157,7 +188,7 @@ func (c *crashing) every(share float64) error {
 	for w := range workers {
 		group.Go(func() {
 			r := rand.New(rand.NewPCG(c.seed, uint64(w)))
-			replay, owed := c.trace.Replay(), 0.0
+			replay := c.trace.Replay()
 			for i := w; i < len(points) && failed[w] == nil; i += workers {
 				if r.Float64() >= share {
 					continue
@@ -165,10 +196,7 @@ func (c *crashing) every(share float64) error {
 				pt := points[i]
 				pt.Seed = r.Uint64()
 				replay.To(pt.at)
-				owed += c.again
-				var n int
-				n, failed[w] = c.visit(replay, pt, r, i%4 == 0, owed)
-				owed -= float64(n)
+				failed[w] = c.visit(replay, pt, r, i%4 == 0)
 			}
 		})
 	}
@@ -176,32 +204,24 @@ func (c *crashing) every(share float64) error {
 	return errors.Join(failed...)
 }
 
-// visit cuts the power, recovers, and cuts it again in that recovery if so many crashes
-// of recoveries are owed. It returns how many there were.
-func (c *crashing) visit(replay *faultfs.Replay, pt point, r *rand.Rand, thorough bool, owed float64) (again int, err error) {
+// visit cuts the power, recovers, and at times cuts it again in that recovery.
+func (c *crashing) visit(replay *faultfs.Replay, pt point, r *rand.Rand, thorough bool) error {
 	files, err := replay.Crash(pt.Cut)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	acked := 0
-	for acked < len(c.acks) && c.acks[acked] <= pt.at {
+	for !c.nosync && acked < len(c.acks) && c.acks[acked] <= pt.at {
 		acked++
-	}
-	if c.nosync {
-		acked = 0
 	}
 	at, opened, err := c.recover(files, acked, thorough)
 	c.cuts.Add(1)
 	if err != nil {
-		return 0, fmt.Errorf("power cut before operation %d, %s, %+v, %d acknowledged: %w", pt.at, c.trace.Op(pt.at), pt.Cut, acked, err)
+		return fmt.Errorf("power cut before operation %d, %s, %+v, %d acknowledged: %w", pt.at, c.trace.Op(pt.at), pt.Cut, acked, err)
 	}
-	if most := int64(opened); most > c.longest.Load() {
-		c.longest.Store(most)
+	for most := c.longest.Load(); int64(opened) > most && !c.longest.CompareAndSwap(most, int64(opened)); most = c.longest.Load() {
 	}
-	n := min(opened+1, c.each)
-	if owed < float64(n) {
-		return 0, nil
-	}
+	n := c.plan.take(opened)
 	recovery := files.Trace()
 	second := recovery.Replay()
 	for i := range n {
@@ -213,19 +233,19 @@ func (c *crashing) visit(replay *faultfs.Replay, pt point, r *rand.Rand, thoroug
 		cut := faultfs.Cut{Percent: []int{0, 30, 100}[r.IntN(3)], Seed: r.Uint64()}
 		after, err := second.Crash(cut)
 		if err != nil {
-			return i, err
+			return err
 		}
 		least := at // what was read once stays, unless it was not durable and whoever recovers had not ended
 		if pt.Kill && op < opened {
 			least = acked
 		}
 		if _, _, err := c.recover(after, least, false); err != nil {
-			return i, fmt.Errorf("power cut before operation %d, %s, %+v, and again before operation %d of the recovery, %s, %+v, which came to batch %d: %w",
+			return fmt.Errorf("power cut before operation %d, %s, %+v, and again before operation %d of the recovery, %s, %+v, which came to batch %d: %w",
 				pt.at, c.trace.Op(pt.at), pt.Cut, op, recovery.Op(op), cut, at, err)
 		}
 		c.recoveries.Add(1)
 	}
-	return n, nil
+	return nil
 }
 
 // recover opens what a crash has left: the acknowledged batches are there, all batches
@@ -271,4 +291,36 @@ func (c *crashing) goOn(p *play, at int, thorough bool) error {
 		return fmt.Errorf("after the recovery: %w", err)
 	}
 	return right("opened again", c.checkAll)
+}
+
+// TestCrashCanaries has disks that lie and a store that acknowledges too early: each is
+// found by the power cuts of one scenario, or they find nothing.
+func TestCrashCanaries(t *testing.T) {
+	lie := func(is func(path string) bool) func(p *play, files *faultfs.FS) {
+		return func(_ *play, files *faultfs.FS) {
+			files.Before(func(op faultfs.Op) error {
+				if op.Kind == faultfs.Sync && is(op.Path) {
+					return faultfs.Skipped
+				}
+				return nil
+			})
+		}
+	}
+	for name, canary := range map[string]func(p *play, files *faultfs.FS){
+		"the log is not synced":             lie(func(path string) bool { return strings.HasSuffix(path, ".log") }),
+		"tables are not synced":             lie(func(path string) bool { return strings.HasSuffix(path, ".sst") }),
+		"the manifest is not synced":        lie(func(path string) bool { return strings.Contains(path, "MANIFEST") }),
+		"directories are not synced":        lie(func(path string) bool { return path != "." && !strings.Contains(filepath.Base(path), ".") }),
+		"acknowledged before it was synced": func(p *play, _ *faultfs.FS) { p.o.Durability = engine.SyncNone },
+	} {
+		s := scenarios()[0]
+		c, err := s.crashing(1, canary)
+		must(t, err)
+		c.plan = &plan{}
+		if err = c.every(0.1); err == nil {
+			t.Errorf("%s: %d power cuts have not found it", name, c.cuts.Load())
+		} else {
+			t.Logf("%s: %d power cuts, %.300s", name, c.cuts.Load(), err.Error())
+		}
+	}
 }

@@ -29,8 +29,8 @@ type scenario struct {
 }
 
 // scene is one thing that happens, or the same several times. What it writes is the same
-// in every run; what it does besides must not change an answer, and is left out when the
-// right answers are worked out.
+// in every run; what it does besides, after each batch if it writes any, must not change an
+// answer, and is left out when the right answers are worked out.
 type scene struct {
 	name  string
 	times int                           // 0: once
@@ -119,6 +119,7 @@ func scenarios() []scenario {
 			{name: "much", times: 16, write: scenarioMuch},
 			compact,
 			{name: "more", times: 16, write: scenarioMuch},
+			{name: "flushed one by one", times: 4, write: scenarioUpserts, do: compact.do}, // so that logs are used again
 		}},
 	}
 }
@@ -372,9 +373,12 @@ func (p *play) scene(c *scene) error {
 		}
 		p.next++
 		waits = append(waits, wait)
-		if len(waits) == 3 || c.alone || p.alone {
+		if len(waits) == 3 || c.alone || p.alone || c.do != nil {
 			failed = errors.Join(failed, p.wait(waits[0]))
 			waits = waits[1:]
+		}
+		if c.do != nil && failed == nil {
+			failed = c.do(p)
 		}
 		if failed != nil {
 			break

@@ -223,15 +223,11 @@ const errReadOnlyFS = syscall.EROFS
 
 // openError gives what Pebble says of a store that it cannot open a code.
 func openError(dir string, err error) error {
+	var system syscall.Errno
 	switch {
-	case pebble.IsCorruptionError(err) || isNotExist(err) || errors.Is(err, pebble.ErrDBDoesNotExist):
-		return damagedFiles(dir, err)
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnlyFS):
 		return lockError(dir, err)
-	}
-	var of *fs.PathError
-	var errno syscall.Errno
-	if errors.As(err, &of) || errors.As(err, &errno) {
+	case errors.As(err, &system) && !isNotExist(err):
 		return diskError("open "+dir, err)
 	}
 	return damagedFiles(dir, err) // what it has read is not what it has written
