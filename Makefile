@@ -11,7 +11,7 @@ export PATH := $(TOOLS):$(PATH)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test race rot lint tidy fuzz crash crash-short bench bench-smoke bench-duckdb demo clean
+.PHONY: help build test race rot lint tidy fuzz crash crash-short crash-canary bench bench-smoke bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
@@ -22,6 +22,7 @@ help:
 	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make crash        power cuts at CRASHES ($(CRASHES)) moments, every operation of the disk failing; KANTA_SEED repeats a run'
 	@echo 'make crash-short  a quarter of it'
+	@echo 'make crash-canary the power cuts find a bug that is planted'
 	@echo 'make bench        all benchmarks'
 	@echo 'make bench-smoke  every benchmark once'
 	@echo 'make bench-duckdb the questions in DuckDB too, in the same run (needs a C compiler and npm; DUCKDB=flags)'
@@ -31,7 +32,7 @@ help:
 build:
 	@mkdir -p $(BUILD)
 	CGO_ENABLED=0 $(GO) build ./...
-	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/kanta$$($(GO) env GOEXE) ./cmd/kanta
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/kanta$$($(GO) env GOE.PHONY: help build test race rot lint tidy fuzz crash crash-short crash-canaryE) ./cmd/kanta
 
 # The tidy test reads files that the test cache does not know of: it always runs.
 tidy:
@@ -77,6 +78,11 @@ fuzz:
 
 crash crash-short:
 	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^Test(Crash|Error)Points$$' ./engine
+
+crash-canary:
+	@mkdir -p $(BUILD)
+	@if CGO_ENABLED=0 $(GO) test -count=1 -tags canary_position -run '^TestCrashPoints$$' ./engine >$(BUILD)/canary.txt 2>&1 || \
+		! grep -q 'power cut before operation' $(BUILD)/canary.txt; then cat $(BUILD)/canary.txt; echo 'crash-canary: the planted bug was not found'; exit 1; fi
 
 bench:
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...

@@ -216,6 +216,9 @@ func (s *stage) try(tr *trouble, n int, seed uint64, count *failures) (fired boo
 	} else {
 		err = p.run(s.scenes)
 	}
+	if errors.Is(err, &query.Error{Code: query.CodeFailed}) && told.Load() == 0 && p.db != nil {
+		return true, fmt.Errorf("nobody was told by Hooks.Failed of %w", err)
+	}
 	if err := s.meanwhile(p, tr, err); err != nil {
 		_, first := fault.Fired()
 		return true, fmt.Errorf("%s: %w", first, err)
@@ -299,4 +302,21 @@ func (s *stage) afterwards(files *faultfs.FS, acked int, seed uint64, first faul
 		}
 	}
 	return nil
+}
+
+// TestErrorCanary has a disk that loses writes and does not say so: that is found, or the
+// errors find nothing.
+func TestErrorCanary(t *testing.T) {
+	stages, err := scenarios()[0].stages()
+	must(t, err)
+	tr := &trouble{"a write is lost", []faultfs.Kind{faultfs.Write}, true, faultfs.Skipped}
+	for n := 1; ; n++ {
+		switch fired, err := stages[2].try(tr, n, 1, &failures{}); {
+		case err != nil:
+			t.Log(err)
+			return
+		case !fired:
+			t.Fatalf("%d lost writes have not been found", n-1)
+		}
+	}
 }

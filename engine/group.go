@@ -124,7 +124,7 @@ func (w *writer) launch() {
 	g := w.group
 	w.group = nil
 	if len(g.applied) > 0 && w.failed == nil {
-		w.writeState(g.kb)
+		w.storeState(g.kb)
 		f := &flight{group: g, frozen: w.frozen, mark: markOf(w.pos, w.chain), landed: make(chan error, 1)}
 		f.publish = w.publication()
 		w.flight = f

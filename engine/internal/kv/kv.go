@@ -213,6 +213,8 @@ func lockError(dir string, err error) error {
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnlyFS):
 		return &query.Error{Code: query.CodeFailed, Message: fmt.Sprintf("%s may not be written: %v", dir, err),
 			Hint: "see to its owner, its permissions and how the disk is mounted", Err: err}
+	case errors.Is(err, syscall.EIO) || vfs.IsNoSpaceError(err):
+		return diskError("open "+dir, err)
 	}
 	return &query.Error{Code: query.CodeInUse, Message: fmt.Sprintf("%s is in use by another process or another engine.DB", dir),
 		Hint: "close it there, or ask its server", Err: err}
@@ -269,10 +271,11 @@ func optionsDamaged(files vfs.FS, dir string) (name string, damaged bool) {
 	return "", false
 }
 
-// diskError is an error of the file system that has changed nothing.
+// diskError gives an error of the file system, which has changed nothing, its code.
 func diskError(what string, err error) error {
 	var coded *query.Error
-	if errors.As(err, &coded) {
+	var system syscall.Errno
+	if errors.As(err, &coded) || !errors.As(err, &system) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return &query.Error{Code: query.CodeIO, Message: fmt.Sprintf("%s: %v", what, err), Hint: "see to the disk, then try again", Err: err}
