@@ -300,7 +300,7 @@ func TestCrashCanaries(t *testing.T) {
 		return func(_ *play, files *faultfs.FS) {
 			files.Before(func(op faultfs.Op) error {
 				if op.Kind == faultfs.Sync && is(op.Path) {
-					return faultfs.Skipped
+					return faultfs.ErrSkipped
 				}
 				return nil
 			})

@@ -309,7 +309,7 @@ func (s *stage) afterwards(files *faultfs.FS, acked int, seed uint64, first faul
 func TestErrorCanary(t *testing.T) {
 	stages, err := scenarios()[0].stages()
 	must(t, err)
-	tr := &trouble{"a write is lost", []faultfs.Kind{faultfs.Write}, true, faultfs.Skipped}
+	tr := &trouble{"a write is lost", []faultfs.Kind{faultfs.Write}, true, faultfs.ErrSkipped}
 	for n := 1; ; n++ {
 		switch fired, err := stages[2].try(tr, n, 1, &failures{}); {
 		case err != nil:

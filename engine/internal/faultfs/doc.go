@@ -3,7 +3,7 @@
 // An [FS] passes everything on to another file system: one in memory ([New]) or the
 // machine's, or any other ([Over]). Before each operation it asks a hook, which may let it
 // be done, fail it ([Fault] fails the n-th of a kind, once or from then on), fail a write
-// that has begun ([Torn]), or leave it out and say it was done ([Skipped]: a disk that lies
+// that has begun ([Torn]), or leave it out and say it was done ([ErrSkipped]: a disk that lies
 // about a sync). It can have room for so many bytes only, and show flipped bits.
 //
 // Of an FS in memory it knows, besides, what a power cut would leave. It keeps the changes

@@ -67,7 +67,7 @@ func Over(under vfs.FS) *FS { return &FS{FS: under, base: newDisk(), disk: newDi
 func (f *FS) Unwrap() vfs.FS { return f.FS }
 
 // Before has do asked before every operation; what it returns fails the operation, but for
-// [Skipped]. nil: nobody is asked.
+// [ErrSkipped]. nil: nobody is asked.
 func (f *FS) Before(do func(op Op) error) {
 	if do == nil {
 		f.hook.Store(nil)
@@ -76,8 +76,8 @@ func (f *FS) Before(do func(op Op) error) {
 	f.hook.Store(&do)
 }
 
-// Skipped is what a hook returns for an operation that is not done and said to be done.
-var Skipped = errors.New("not done") //tidy:constant
+// ErrSkipped is what a hook returns for an operation that is not done and said to be done.
+var ErrSkipped = errors.New("not done") //tidy:constant
 
 // Torn is what a hook returns for a write of which some sectors are written when it fails.
 type Torn struct {
@@ -125,7 +125,7 @@ func (f *FS) ask(kind Kind, path string) (done bool, err error) {
 	switch err := (*hook)(Op{kind, path}); {
 	case err == nil:
 		return false, nil
-	case err == Skipped:
+	case err == ErrSkipped:
 		return true, nil
 	default:
 		return true, &os.PathError{Op: string(kind), Path: path, Err: err}
@@ -160,7 +160,7 @@ func (f *FS) file(c change, open func() (vfs.File, error)) (out vfs.File, err er
 	case err != nil:
 		return nil, err
 	case done:
-		return nil, Skipped // what is not open cannot be said to be
+		return nil, ErrSkipped // what is not open cannot be said to be
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -357,7 +357,7 @@ func TestSkipped(t *testing.T) {
 	must(t, err)
 	f.Before(func(op Op) error {
 		if op.Kind == Sync {
-			return Skipped
+			return ErrSkipped
 		}
 		return nil
 	})
