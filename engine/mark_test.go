@@ -16,6 +16,7 @@ import (
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/faultfs"
 	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/query"
 )
@@ -41,7 +42,7 @@ func markIn(t *testing.T, files vfs.FS) kv.Mark {
 // group is synced, it is at most the group in front of the last acknowledged one.
 func TestMarkFollows(t *testing.T) {
 	for _, durability := range []engine.Durability{engine.SyncGroup, engine.SyncNone} {
-		files := newFaultFS()
+		files := faultfs.New()
 		o := engine.Options{FS: files, Clock: fixedClock, Durability: durability}
 		engine.LowerLimits(&o, 4, 16, 4)
 		db, err := engine.Open("store", &o)
@@ -50,17 +51,15 @@ func TestMarkFollows(t *testing.T) {
 		var pictures []picture
 		var acked atomic.Uint64
 		syncs := 0 // of the mark
-		files.before(func(op, path string) error {
+		beforeChanges(files, func(op faultfs.Op) error {
 			mu.Lock()
 			defer mu.Unlock()
-			if op == "sync" && strings.HasSuffix(path, "MARK") {
+			if op.Kind == faultfs.Sync && strings.HasSuffix(op.Path, "MARK") {
 				syncs++
 			}
 			n := acked.Load()
 			for _, percent := range []int{0, 50} {
-				if percent == 0 || !inStep(path) {
-					pictures = append(pictures, picture{files.crash(percent, int64(len(pictures))), n, op + " " + path})
-				}
+				pictures = append(pictures, picture{crash(t, files, percent, uint64(len(pictures))), n, op.String()})
 			}
 			return nil
 		})
@@ -73,8 +72,8 @@ func TestMarkFollows(t *testing.T) {
 		}
 		must(t, db.Close())
 		mu.Lock()
-		files.before(func(string, string) error { return nil })
-		if m := markIn(t, files.MemFS); m.Applied != batches {
+		files.Before(nil)
+		if m := markIn(t, files); m.Applied != batches {
 			t.Errorf("durability %d: closed at %d, the mark is at %d", durability, batches, m.Applied)
 		}
 		step := 1
@@ -138,7 +137,7 @@ func clonedStore(t *testing.T, files vfs.FS) *vfs.MemFS {
 // batches are missing, in reading too, and what is left can be had in a new epoch.
 func TestLostLog(t *testing.T) {
 	const batches = 30
-	files := newFaultFS()
+	files := faultfs.New()
 	o := engine.Options{FS: files, Clock: fixedClock}
 	db, err := engine.Open("store", &o)
 	must(t, err)
@@ -276,7 +275,7 @@ func swapLog(t *testing.T, files, other vfs.FS) {
 // TestBaseAheadOfTheLog loses log whose batches have been folded: then parts of them are
 // there, and nothing but a backup helps.
 func TestBaseAheadOfTheLog(t *testing.T) {
-	files := newFaultFS()
+	files := faultfs.New()
 	o := engine.Options{FS: files, Clock: fixedClock}
 	db, err := engine.Open("store", &o)
 	must(t, err)
@@ -284,9 +283,9 @@ func TestBaseAheadOfTheLog(t *testing.T) {
 		counted(t, db, i)
 	}
 	var pictures []picture
-	files.before(func(op, path string) error {
-		if op == "remove" && strings.Contains(path, "ingest-") && len(pictures) == 0 {
-			pictures = append(pictures, picture{files: files.crash(100, 1)})
+	files.Before(func(op faultfs.Op) error {
+		if op.Kind == faultfs.Remove && strings.Contains(op.Path, "ingest-") && len(pictures) == 0 {
+			pictures = append(pictures, picture{files: crash(t, files, 100, 1)})
 		}
 		return nil
 	})
@@ -313,14 +312,14 @@ func TestBaseAheadOfTheLog(t *testing.T) {
 // TestMarkThatFails: a mark that cannot be written ends writing, and the store opens
 // afterwards with all that was acknowledged.
 func TestMarkThatFails(t *testing.T) {
-	for _, which := range []string{"write", "sync"} {
-		files := newFaultFS()
+	for _, which := range []faultfs.Kind{faultfs.Write, faultfs.Sync} {
+		files := faultfs.New()
 		o := engine.Options{FS: files, Clock: fixedClock}
 		db, err := engine.Open("store", &o)
 		must(t, err)
 		counted(t, db, 0)
-		files.before(func(op, path string) error {
-			if op == which && strings.HasSuffix(path, "MARK") {
+		files.Before(func(op faultfs.Op) error {
+			if op.Kind == which && strings.HasSuffix(op.Path, "MARK") {
 				return errors.New("bad disk")
 			}
 			return nil
@@ -344,7 +343,7 @@ func TestMarkThatFails(t *testing.T) {
 		if err := db.Close(); !errors.Is(err, &query.Error{Code: query.CodeFailed}) {
 			t.Errorf("%s: closing: %v", which, err)
 		}
-		o.FS = files.crash(0, 1)
+		o.FS = crash(t, files, 0, 1)
 		again, err := engine.Open("store", &o)
 		must(t, err)
 		if n, err := again.Count(t.Context(), "true", nil); err != nil || n.Count < uint64(5-failed) {
@@ -357,11 +356,11 @@ func TestMarkThatFails(t *testing.T) {
 // TestLastMarkFails: whoever writes nothing more hears of it when the store is closed.
 func TestLastMarkFails(t *testing.T) {
 	for _, durability := range []engine.Durability{engine.SyncGroup, engine.SyncNone} {
-		files := newFaultFS()
+		files := faultfs.New()
 		db, err := engine.Open("store", &engine.Options{FS: files, Clock: fixedClock, Durability: durability})
 		must(t, err)
-		files.before(func(op, path string) error {
-			if op == "sync" && strings.HasSuffix(path, "MARK") {
+		files.Before(func(op faultfs.Op) error {
+			if op.Kind == faultfs.Sync && strings.HasSuffix(op.Path, "MARK") {
 				return errors.New("bad disk")
 			}
 			return nil

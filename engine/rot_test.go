@@ -18,6 +18,7 @@ import (
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/faultfs"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/index/schema"
@@ -31,16 +32,16 @@ const rotPeople = 60
 // are after a close and as a power cut would leave them, and what it answers.
 type rotStore struct {
 	options       engine.Options
-	closed, crash *vfs.MemFS
+	closed, crash vfs.FS
 	answers       map[string]string
 	again         batch.Batch // that brings nothing new
 }
 
 func newRotStore(t *testing.T) *rotStore {
 	t.Helper()
-	files := newFaultFS()
-	files.before(func(op, name string) error { // tables that are not needed any more are still there
-		if op == "remove" && strings.HasSuffix(name, ".sst") && !strings.Contains(name, "ingest-") {
+	files := faultfs.New()
+	files.Before(func(op faultfs.Op) error { // tables that are not needed any more are still there
+		if op.Kind == faultfs.Remove && strings.HasSuffix(op.Path, ".sst") && !strings.Contains(op.Path, "ingest-") {
 			return errors.New("not now")
 		}
 		return nil
@@ -89,7 +90,7 @@ func newRotStore(t *testing.T) *rotStore {
 	}
 	st, err := db.Stats(t.Context())
 	must(t, err)
-	for s.crash = files.crash(0, 1); markIn(t, s.crash).Applied < st.Position.Applied; s.crash = files.crash(0, 1) {
+	for s.crash = crash(t, files, 0, 1); markIn(t, s.crash).Applied < st.Position.Applied; s.crash = crash(t, files, 0, 1) {
 		runtime.Gosched()
 	}
 	must(t, db.Close())
@@ -336,7 +337,7 @@ func TestRot(t *testing.T) {
 	t.Logf("seed %d", seed)
 	s := newRotStore(t)
 	kinds := map[string]bool{}
-	for _, image := range []*vfs.MemFS{s.closed, s.crash} {
+	for _, image := range []vfs.FS{s.closed, s.crash} {
 		for name, b := range filesOf(t, image, "store") {
 			if kind := rotKind(name, b); kind != "" {
 				kinds[kind] = true
