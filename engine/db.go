@@ -60,7 +60,7 @@ func Open(dir string, options *Options) (*DB, error) {
 	if opt.FS == nil {
 		opt.FS = vfs.Default
 	}
-	store, err := kv.Open(dir, kv.Config{FS: opt.FS, Cache: opt.Memory / 16, MemTable: uint64(min(32<<20, opt.Memory/16)), ReadOnly: opt.ReadOnly, MustExist: opt.MustExist, AcceptLoss: opt.acceptLoss != nil})
+	store, err := kv.Open(dir, kv.Config{FS: opt.FS, Cache: opt.Memory / 16, MemTable: opt.memTable(), ReadOnly: opt.ReadOnly, MustExist: opt.MustExist, AcceptLoss: opt.acceptLoss != nil})
 	if err != nil {
 		return nil, err
 	}

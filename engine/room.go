@@ -6,13 +6,15 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// The reserve is what a disk must have left for a write to be taken. A full disk stops
-// Pebble in the middle, and only opening again helps; a write that is refused has changed
-// nothing, and the next one is taken when there is room again.
-const (
-	maxReserve   = 256 << 20 // two memtables of 32 MiB, their logs, and the tables they become, twice over
-	reserveShare = 10        // of a small disk this part is enough: what it holds cannot be more
-)
+// reserve is how many memtables a disk must have room for when a write is taken: Pebble
+// makes room for three files of its log ahead, each a tenth larger than a memtable, writes
+// two memtables as tables, and writes some of these again before it deletes them. A full
+// disk stops it in the middle, and only opening again helps; a write that is refused has
+// changed nothing, and the next one is taken when there is room again.
+const reserve = 8
+
+// memTable is the size of a memtable.
+func (o *Options) memTable() uint64 { return uint64(min(32<<20, o.Memory/16)) }
 
 // room returns an error when the disk is nearly full. It costs a microsecond. Where the
 // file system cannot tell, there is room.
@@ -21,10 +23,10 @@ func (db *DB) room() error {
 	if err != nil {
 		return nil
 	}
-	reserve := min(maxReserve, disk.TotalBytes/reserveShare)
-	if disk.AvailBytes >= reserve {
+	least := reserve * db.opt.memTable()
+	if disk.AvailBytes >= least {
 		return nil
 	}
 	return &query.Error{Code: query.CodeIO, Hint: "make room on the disk, then go on: the store need not be opened again",
-		Message: fmt.Sprintf("the disk of %s has %d MiB left, and writing needs %d MiB; nothing was written", db.dir, disk.AvailBytes>>20, reserve>>20)}
+		Message: fmt.Sprintf("the disk of %s has %d MiB left, and writing needs %d MiB; nothing was written", db.dir, disk.AvailBytes>>20, least>>20)}
 }

@@ -17,8 +17,8 @@ import (
 // disk to the brim, the store fails, and has everything after it was opened again.
 func TestNearlyFullDisk(t *testing.T) {
 	files := faultfs.New()
-	files.Limit(6 << 20)
-	o := engine.Options{FS: files, Memory: scenarioMemory, Clock: fixedClock}
+	files.Limit(40 << 20) // a reserve of 32 MiB
+	o := engine.Options{FS: files, Memory: 1, Clock: fixedClock}
 	o.Hooks.Failed = func(err error) { t.Error(err) }
 	engine.LowerLimits(&o, 200, 2000, 100)
 	db, err := engine.Open("store", &o)
@@ -47,7 +47,7 @@ func TestNearlyFullDisk(t *testing.T) {
 			t.Fatalf("at %s, %d were acknowledged (%v)", d.Position, acked, err)
 		}
 		before := acked
-		files.Limit(files.Used() + 6<<20)
+		files.Limit(files.Used() + 40<<20)
 		if acked++; written(t, db, func(b *batch.Builder) { b.Upsert("ann") }).Position.Applied != before+1 {
 			t.Fatal("the batch after there was room has another position")
 		}
