@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -84,6 +85,13 @@ func TestCut(t *testing.T) {
 		}
 		if got := contents(t, f, "d", map[string]string{}); len(got) != len(p.live) {
 			t.Fatalf("seed %d: %d files, want %d", seed, len(got), len(p.live))
+		}
+		used := 0
+		for _, file := range p.live {
+			used += len(file.now)
+		}
+		if f.Used() != int64(used) {
+			t.Fatalf("seed %d: %d bytes, want %d", seed, f.Used(), used)
 		}
 		replayed(t, f, r)
 	}
@@ -204,7 +212,7 @@ func TestTornRecycledFile(t *testing.T) {
 		_, err = h.Write(bytes.Repeat([]byte("n"), 512))
 		must(t, err)
 	}
-	mixed := 0
+	mixed, scattered := 0, 0
 	for seed := range uint64(50) {
 		after, err := f.Crash(Cut{Percent: 50, Seed: seed})
 		must(t, err)
@@ -219,10 +227,22 @@ func TestTornRecycledFile(t *testing.T) {
 		}
 		if n := bytes.Count([]byte(b), []byte("n")); n > 0 && n < 4096 {
 			mixed++
+			if strings.Contains(b, "on") {
+				scattered++
+			}
 		}
 	}
-	if mixed < 20 {
-		t.Fatalf("%d of 50 were mixed", mixed)
+	if mixed < 20 || scattered < 10 || scattered > mixed-10 {
+		t.Fatalf("%d of 50 were mixed, %d not in their order", mixed, scattered)
+	}
+	killed, err := f.Crash(Cut{Kill: true})
+	must(t, errors.Join(err, h.Sync()))
+	for want, files := range map[string]*FS{"o": killed, "n": f} { // which share bytes
+		after, err := files.Crash(Cut{})
+		must(t, err)
+		if b := contents(t, after, "/", map[string]string{})["/new"]; b != strings.Repeat(want, 4096) {
+			t.Errorf("%.9q are durable, want %q", b, want)
+		}
 	}
 }
 
@@ -290,7 +310,7 @@ func TestFault(t *testing.T) {
 					f, dir := open()
 					f.Before(x.Before)
 					err := calls(f, dir)
-					if fired, first := x.Fired(); !errors.Is(err, syscall.ENOSPC) || fired < 1 || !forever && fired != 1 || first.Kind != kind {
+					if fired, first := x.Fired(); !errors.Is(err, syscall.ENOSPC) || fired < 1 || !forever && fired != 1 || forever && fired != x.Seen()-n || first.Kind != kind {
 						t.Errorf("%s %d: %v, %d failed, the first was to %s", kind, n, err, fired, first)
 					}
 				}
@@ -411,6 +431,18 @@ func TestFlip(t *testing.T) {
 	f.FlipRead(name, 8, 17)
 	if got := read(); got != "aca" {
 		t.Errorf("readers see %q", got)
+	}
+	h, err := f.Open(name)
+	must(t, err)
+	var one, two [1]byte
+	_, err = h.Read(one[:])
+	must(t, err)
+	_, err = h.Read(one[:])
+	must(t, err)
+	_, err = h.ReadAt(two[:], 2)
+	must(t, errors.Join(err, h.Close()))
+	if string(one[:])+string(two[:]) != "ca" {
+		t.Errorf("readers of single bytes see %q and %q", one, two)
 	}
 	f.FlipRead(name)
 	must(t, f.Flip(name, 1))
