@@ -94,12 +94,15 @@ func (b *Builder) Tick() { b.op(OpTick, nil, 0) }
 // Change adds a step of the schema's evolution. Rows behind it may use it.
 func (b *Builder) Change(c schema.Change) {
 	c.Name, c.To, c.Attribute.Name, c.Event = nfcString(c.Name), nfcString(c.To), nfcString(c.Attribute.Name), nfcString(c.Event)
-	c.Attribute.ID = 0
+	c.Attribute.ID = c.ID
 	body := append(b.body[:0], byte(c.Op))
 	body = appendString(appendString(appendString(body, c.Name), c.To), c.Event)
 	body = appendString(append(binary.AppendUvarint(body, uint64(c.Retention)), byte(c.Class)), c.Text)
 	body = schema.AppendAttribute(body, &c.Attribute)
 	b.body = body
+	if c.ID != 0 && !c.Op.Adds() {
+		b.fail("%s %q asks for the id %d: it adds nothing", c.Op, c.Name, c.ID)
+	}
 	if len(body) > MaxChangeBytes {
 		b.limit("a schema change takes %d bytes, at most %d", len(body), MaxChangeBytes)
 	}

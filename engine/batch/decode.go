@@ -350,11 +350,12 @@ func (r *reader) change() (c schema.Change) {
 		r.err = query.Errorf(query.CodeNewerFormat, "a schema change in a batch: %w", err)
 	case err != nil:
 		r.fail("a schema change: %v", err)
-	case c.Op == 0 || a.ID != 0:
+	case c.Op == 0 || a.ID != 0 && !c.Op.Adds():
 		r.fail("a schema change of op %d, attribute id %d", c.Op, a.ID)
 	default:
 		r.b = r.b[n:]
 	}
+	c.ID, a.ID = a.ID, 0
 	c.Attribute = a
 	return c
 }

@@ -28,8 +28,9 @@
 //	 1    upsert          a block, see below
 //	 2    delete          uvarint n, n keys as a string list
 //	 3    schema change   1 byte schema.ChangeOp, strings Name, To and Event, uvarint retention,
-//	                     1 byte class, string Text, the attribute with id 0 in the form of
-//	                     schema.AppendAttribute; at most 64 KiB
+//	                     1 byte class, string Text, the attribute in the form of
+//	                     schema.AppendAttribute, with the id that what is added asks for,
+//	                     else 0; at most 64 KiB
 //	 4    segment save    strings name, text
 //	 5    segment drop    string name
 //	 6    list put        string name, uvarint n, keys: the list is exactly these

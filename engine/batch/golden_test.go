@@ -373,6 +373,14 @@ func TestForgedChange(t *testing.T) {
 	if d, err := Decode(change(19, 1, 'c', 0, 0, 0, 0, 3, 'a', '+', 'b')); err != nil || !reflect.DeepEqual(d.Ops[0].Change, schema.Change{Op: schema.AddComputed, Name: "c", Text: "a+b"}) {
 		t.Errorf("a computed attribute: %+v, %v", d, err)
 	}
+	given := schema.AppendAttribute([]byte{8, 0, 0, 1, 'e', 0, 0, 0}, &schema.Attribute{ID: 77})
+	if d, err := Decode(payload(append([]byte{0, 0, 0, 1, 3, byte(len(given))}, given...)...)); err != nil || !reflect.DeepEqual(d.Ops[0].Change, schema.Change{Op: schema.AddEvent, Event: "e", ID: 77}) {
+		t.Errorf("an id that is asked for: %+v, %v", d, err)
+	}
+	given[0] = 12
+	if _, err := Decode(payload(append([]byte{0, 0, 0, 1, 3, byte(len(given))}, given...)...)); code(err) != query.CodeCorrupt {
+		t.Errorf("an id for what is there: %v", err)
+	}
 	if _, err := Decode(change(12, 0, 0, 1, 'e', 7, 8, 0)); code(err) != query.CodeNewerFormat {
 		t.Errorf("a class of a later version: %v", err)
 	}

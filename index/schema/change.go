@@ -36,6 +36,9 @@ func (op ChangeOp) ofEvent() bool    { return op >= AddEvent && op <= RedefineEv
 func (op ChangeOp) ofProperty() bool { return op >= AddProperty && op <= DeprecateProperty }
 func (op ChangeOp) ofComputed() bool { return op >= AddComputed && op <= DropComputed }
 
+// Adds reports whether a change adds what takes an id.
+func (op ChangeOp) Adds() bool { return op == AddAttribute || op == AddEvent || op == AddProperty }
+
 // Change is one step of a schema's evolution.
 type Change struct {
 	Op        ChangeOp
@@ -46,4 +49,5 @@ type Change struct {
 	Retention uint32    // AddEvent, RedefineEvent: see Event
 	Class     DataClass // AddEvent, RedefineEvent
 	Text      string    // AddComputed, SetComputed
+	ID        AttrID    // AddAttribute, AddEvent, AddProperty: the id it gets, which nothing has had; 0: the next one
 }

@@ -58,7 +58,8 @@ func (op ChangeOp) String() string {
 // that every stored value fits, and whoever drops or changes the storage rewrites
 // the data. The error is a *[ChangeError].
 //
-//   - AddAttribute: the name is free and the definition valid. It gets the next id.
+//   - AddAttribute: the name is free and the definition valid. It gets the next id, or the
+//     one it asks for, if that is none of those given before.
 //   - Widen: every value admitted before is admitted still: bounds wider or gone, more
 //     allowed values or none named, no longer required, unique or in a format.
 //   - Narrow: any other change of these.
@@ -183,6 +184,21 @@ func (s *Schema) full() bool {
 	return n >= MaxAttributes || s.spent()
 }
 
+// maxGivenID bounds the ids that changes ask for: the rest is for those that do not ask.
+const maxGivenID = 1 << 29
+
+// newID returns the id of what a change adds.
+func (s *Schema) newID(c *Change) (AttrID, error) {
+	next := max(s.NextID, FirstUserAttr)
+	switch {
+	case c.ID == 0:
+		return next, nil
+	case c.ID < next || c.ID > maxGivenID:
+		return 0, c.problem(fmt.Sprintf("the id %d is not free: those from %d to %d are", c.ID, next, maxGivenID), "leave it out to get the next one")
+	}
+	return c.ID, nil
+}
+
 // spent reports whether no two ids are left, which an attribute with history takes.
 func (s *Schema) spent() bool { return s.NextID >= 1<<32-2 }
 
@@ -201,7 +217,9 @@ func (s *Schema) add(c Change) (*Schema, error) {
 	if err := a.validate(c.Op); err != nil {
 		return nil, err
 	}
-	a.ID = max(s.NextID, FirstUserAttr)
+	if a.ID, err = s.newID(&c); err != nil {
+		return nil, err
+	}
 	next := a.numberChanges(a.ID + 1)
 	return s.with(next, append(slices.Clone(s.Attributes), a), s.Events), nil
 }

@@ -90,7 +90,10 @@ func (s *Schema) addEvent(c Change) (*Schema, error) {
 		return nil, c.problem(fmt.Sprintf("there are %d events, and no more can be", len(s.Events)),
 			"drop events that are not used, or tell them apart by a property")
 	}
-	id := max(s.NextID, FirstUserAttr)
+	id, err := s.newID(&c)
+	if err != nil {
+		return nil, err
+	}
 	e := Event{ID: EventID(id), Name: c.Event, Retention: c.Retention, Class: c.Class}
 	if err := e.validate(c.Op); err != nil {
 		return nil, err
@@ -209,7 +212,9 @@ func (s *Schema) addProperty(c Change, i int) (*Schema, error) {
 	if err := e.validateProperty(&p, c.Op); err != nil {
 		return nil, err
 	}
-	p.ID = max(s.NextID, FirstUserAttr)
+	if p.ID, err = s.newID(&c); err != nil {
+		return nil, err
+	}
 	e.Properties = append(slices.Clone(e.Properties), p)
 	return s.withEvent(i, e, p.ID+1), nil
 }

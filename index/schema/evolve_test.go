@@ -184,3 +184,38 @@ func TestUsable(t *testing.T) {
 		}
 	}
 }
+
+// TestGivenIDs: what is added may ask for an id that nothing has had.
+func TestGivenIDs(t *testing.T) {
+	s := New(0, 0, nil)
+	add := func(c Change) error {
+		next, err := s.Apply(c)
+		if err == nil {
+			s = next
+		}
+		return err
+	}
+	for _, c := range []Change{
+		{Op: AddAttribute, Name: "a", Attribute: Attribute{Kind: Int, History: true}, ID: 20},
+		{Op: AddEvent, Event: "e", ID: 30},
+		{Op: AddProperty, Event: "e", Name: "p", Attribute: Attribute{Kind: Int}, ID: 31},
+		{Op: AddAttribute, Name: "b", Attribute: Attribute{Kind: Int}},
+	} {
+		if err := add(c); err != nil {
+			t.Fatalf("%+v: %v", c, err)
+		}
+	}
+	e := s.Events[0]
+	if s.Attributes[0].ID != 20 || s.Attributes[0].Changes != 21 || e.ID != 30 || e.Properties[0].ID != 31 || s.Attributes[1].ID != 32 || s.NextID != 33 {
+		t.Fatalf("%+v", s)
+	}
+	for _, c := range []Change{
+		{Op: AddAttribute, Name: "c", Attribute: Attribute{Kind: Int}, ID: 32},
+		{Op: AddEvent, Event: "f", ID: 3},
+		{Op: AddProperty, Event: "e", Name: "q", Attribute: Attribute{Kind: Int}, ID: maxGivenID + 1},
+	} {
+		if err := add(c); err == nil || !strings.Contains(err.Error(), "is not free") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
