@@ -23,42 +23,44 @@ const (
 // Digests computes the digests of the current state: the base's sums, which folding
 // keeps, corrected by what is in the head.
 func (db *DB) Digests(ctx context.Context) (query.Digests, error) {
-	return read(ctx, db, func(n *snapshot) (query.Digests, error) {
-		s := n.s
-		out := query.Digests{Position: s.pos, Chain: s.chain}
-		var content, replica digest.Sum
-		for _, a := range db.compactor.attributes(s) {
-			if a.id == schema.KeyAttr {
-				continue // who lives stands for the keys: those of the dead stay in the column
-			}
-			c, r, err := db.sums(ctx, s, a)
-			if err != nil {
-				return out, err
-			}
-			switch a.id {
-			case schema.ListsAttr:
-				content.Add(digest.Named("", digestLists, c))
-			case view.LiveAttr:
-				content.Add(digest.Named("", digestLive, c))
-			default:
-				attr := s.Schema.ByID(a.id)
-				content.Add(digest.Named(attr.Name, uint8(attr.Kind), c))
-			}
-			replica.Add(digest.Named(fmt.Sprint(a.id), uint8(a.class), r))
+	return read(ctx, db, func(n *snapshot) (query.Digests, error) { return db.digestsOf(ctx, n.s) })
+}
+
+// digestsOf computes the digests of a state.
+func (db *DB) digestsOf(ctx context.Context, s *state) (query.Digests, error) {
+	out := query.Digests{Position: s.pos, Chain: s.chain}
+	var content, replica digest.Sum
+	for _, a := range db.compactor.attributes(s) {
+		if a.id == schema.KeyAttr {
+			continue // who lives stands for the keys: those of the dead stay in the column
 		}
-		for e := range s.Schema.Stored() {
-			c, r, err := db.actSums(ctx, s, e)
-			if err != nil {
-				return out, err
-			}
-			if s.Schema.ChangedBy(e.ID) == nil { // changes have times of receipt, which are not content
-				content.Add(digest.Named(e.Name, digestEvent, c))
-			}
-			replica.Add(digest.Named(fmt.Sprint(e.ID), digestEvent, r))
+		c, r, err := db.sums(ctx, s, a)
+		if err != nil {
+			return out, err
 		}
-		out.Content, out.Replica = content.Bytes(), replica.Bytes()
-		return out, nil
-	})
+		switch a.id {
+		case schema.ListsAttr:
+			content.Add(digest.Named("", digestLists, c))
+		case view.LiveAttr:
+			content.Add(digest.Named("", digestLive, c))
+		default:
+			attr := s.Schema.ByID(a.id)
+			content.Add(digest.Named(attr.Name, uint8(attr.Kind), c))
+		}
+		replica.Add(digest.Named(fmt.Sprint(a.id), uint8(a.class), r))
+	}
+	for e := range s.Schema.Stored() {
+		c, r, err := db.actSums(ctx, s, e)
+		if err != nil {
+			return out, err
+		}
+		if s.Schema.ChangedBy(e.ID) == nil { // changes have times of receipt, which are not content
+			content.Add(digest.Named(e.Name, digestEvent, c))
+		}
+		replica.Add(digest.Named(fmt.Sprint(e.ID), digestEvent, r))
+	}
+	out.Content, out.Replica = content.Bytes(), replica.Bytes()
+	return out, nil
 }
 
 // sums returns the content and replica sums of one attribute.

@@ -67,13 +67,28 @@ func (n *snapshot) use() (release func(), err error) {
 	switch {
 	case n.db.closed:
 		err = errClosed()
-	case n.closed || n.db.opt.Clock().After(n.expires):
-		err = &query.Error{Code: query.CodeSnapshotGone, Message: "the snapshot was closed or is too old", Hint: "take a new one"}
+	case n.closed:
+		err = n.tooOld()
 	default:
-		return release, nil
+		err = n.gone()
 	}
-	release()
-	return nil, err
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// gone fails when the snapshot is too old to be read.
+func (n *snapshot) gone() error {
+	if n.db.opt.Clock().After(n.expires) {
+		return n.tooOld()
+	}
+	return nil
+}
+
+func (n *snapshot) tooOld() error {
+	return &query.Error{Code: query.CodeSnapshotGone, Message: "the snapshot was closed or is too old", Hint: "take a new one"}
 }
 
 // Position returns the position of the state.
