@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/portable"
+	"github.com/kantadb/kanta/index/schema"
+)
+
+// TestExportActs takes stores with events out and in: the events of the model, days past a
+// retention that stay forgotten, properties dropped, and events that are equal in all.
+func TestExportActs(t *testing.T) {
+	const seed = 11
+	t.Logf("seed %d", seed)
+	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}
+	m.open()
+	defer func() { _ = m.db.Close() }()
+	m.apply(func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddEvent, Event: "gone"})
+		for _, c := range eventChanges() {
+			b.Change(c)
+		}
+		b.Change(schema.Change{Op: schema.DropEvent, Event: "gone"})
+	})
+	for round := range 5 {
+		for range 12 {
+			m.write()()
+			switch m.r.IntN(4) {
+			case 0:
+				m.remove()
+			case 1:
+				m.compact("round")
+			case 2:
+				m.set(m.now.Add(36 * time.Hour))
+			}
+		}
+		m.write()() // so that the record is of now
+		m.compare("before")
+		if round == 4 {
+			m.apply(func(b *batch.Builder) {
+				b.Change(schema.Change{Op: schema.DropProperty, Event: "buy", Name: "note"})
+			})
+		}
+		other := m.imported(round == 3)
+		if round < 3 {
+			other.list = m.list
+			other.compare("imported")
+			for range 10 {
+				other.timeline("imported")
+			}
+		}
+		if err := other.db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		report, err := other.db.Check(t.Context(), nil)
+		if err != nil || len(report.Problems) > 0 {
+			t.Fatalf("%v %q", err, report.Problems)
+		}
+		if err := other.db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.written < 300 {
+		t.Errorf("only %d events: too few to tell", m.written)
+	}
+}
+
+// imported exports the store and imports it into another. If that is later, what is past its
+// retention by then is in what is compared, and forgotten afterwards.
+func (m *actModel) imported(later bool) *actModel {
+	m.t.Helper()
+	want, err := m.db.Digests(m.t.Context())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if _, err := m.db.ExportAll(m.t.Context(), portable.ToStream(&out), nil); err != nil {
+		m.t.Fatal(err)
+	}
+	other := &actModel{t: m.t, r: m.r, fs: vfs.NewMem(), keep: m.keep, now: m.now}
+	if later {
+		other.now = m.now.Add(10 * 24 * time.Hour)
+	}
+	other.open()
+	r, err := portable.OpenStream(&out)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	in, err := portable.Import(m.t.Context(), other.db, r, nil)
+	if err != nil || in.Content != want.Content {
+		m.t.Fatalf("content %x, want %x (%v)", in.Content, want.Content, err)
+	}
+	after, err := other.db.Digests(m.t.Context())
+	if err != nil || (after.Content == want.Content) == later {
+		m.t.Fatalf("with all rules the content is %x, exported were %x (%v)", after.Content, want.Content, err)
+	}
+	a, b := m.db.current.Load().Schema, other.db.current.Load().Schema
+	for i := range a.Events {
+		x, y := a.Events[i], b.Events[i]
+		x.Forgotten, x.Reduced = 0, false // what is forgotten is not there to be seen again
+		if fmt.Sprintf("%+v", x) != fmt.Sprintf("%+v", y) {
+			m.t.Fatalf("%+v, want %+v", y, x)
+		}
+	}
+	return other
+}
