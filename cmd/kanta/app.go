@@ -70,6 +70,8 @@ type store interface {
 	Digests(ctx context.Context) (query.Digests, error)
 	Check(ctx context.Context, progress func(done, total uint64, what string)) (query.CheckReport, error)
 	Repair(ctx context.Context, progress func(done, total uint64, what string)) (query.RepairReport, error)
+	Export(ctx context.Context, key string, w io.Writer) error
+	ExportAll(ctx context.Context, create func(section string) (io.WriteCloser, error), o *query.ExportOptions) (query.Exported, error)
 	Compact(ctx context.Context) error
 	Close() error
 }

@@ -34,8 +34,8 @@ type ImportOptions struct {
 	// WithoutHistory lets an import begin that leaves out changes of attributes with
 	// history. Without it an export that has some is refused.
 	WithoutHistory bool
-	// Progress, if not nil, is called from the caller's goroutine; total is 0 where it is not known.
-	Progress func(done, total uint64, what string)
+	// Progress, if not nil, is called from the caller's goroutine with the lines sent so far.
+	Progress func(lines uint64, what string)
 }
 
 // Imported says what an import did.
@@ -270,7 +270,7 @@ func (m *importer) verify() error {
 
 func (m *importer) progress(what string) {
 	if m.o.Progress != nil {
-		m.o.Progress(m.rows, 0, what)
+		m.o.Progress(m.rows, what)
 	}
 }
 
