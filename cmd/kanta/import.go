@@ -92,6 +92,12 @@ func (a *app) importAll(ctx context.Context, s store, r *portable.Reader, o port
 		return nil
 	}
 	t := a.facts()
+	for _, left := range []string{"history", "quarantine"} {
+		if n := done.Lines[left]; n > 0 {
+			fmt.Fprintf(a.err, "left out: %s lines of %s\n", count(n), left)
+		}
+		delete(done.Lines, left)
+	}
 	addLines(t, done.Lines)
 	t.add("content", fmt.Sprintf("%x, as in the export", done.Content))
 	for _, text := range done.Left {

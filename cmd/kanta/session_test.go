@@ -18,6 +18,7 @@ var rewrite = flag.Bool("rewrite", false, "write what is printed into the sessio
 //	file NAME       the lines up to a line "end" are a file
 //	$ kanta ...     a command line, in the shell's quotes; < NAME gives it a file as standard input
 //	$tty kanta ...  the same on a terminal
+//	./NAME          in a command line, is in the session's directory
 //	2> ...          a line on standard error
 //	exit N          the exit code, if it is not 0
 //	# ...           a remark
@@ -113,7 +114,11 @@ func (c *cli) transcript(command string) string {
 			break
 		}
 	}
-	for i, arg := range args { // files of the session stand in its directory
+	for i, arg := range args { // files of the session stand in its directory, and so does ./NAME
+		if name, ok := strings.CutPrefix(arg, "./"); ok {
+			args[i] = c.path(name)
+			continue
+		}
 		if _, err := os.Stat(c.path(arg)); err == nil && filepath.IsLocal(arg) && arg != "db" {
 			args[i] = c.path(arg)
 		}
@@ -136,7 +141,7 @@ func steady(text string) string {
 		{`(elapsed_us"?[\t:])\d+`, "${1}N"},
 		{`(rows_per_second":|rows per second[\t ]+)[\d,]+`, "${1}N"},
 		{`(?m)^(time +)[\d.]+ (ms|s)$`, "time  N ms"},
-		{`\b[0-9a-f]{32}\b`, "N"},
+		{`\b([0-9a-f]{32}|[0-9a-f]{64})\b`, "N"},
 		{`("next":")[^"]+"`, `${1}N"`},
 	} {
 		text = regexp.MustCompile(r.from).ReplaceAllString(text, r.to)

@@ -176,7 +176,7 @@ func OpenStream(r io.Reader) (*Reader, error) {
 		out.pending, err = sectionOf(line)
 	}
 	if err != nil || out.pending != secExport {
-		return nil, errors.Join(query.Errorf(query.CodeCorrupt, "this is not an export of a store: it does not begin as one does"), out.Close())
+		return nil, errors.Join(query.Errorf(query.CodeInvalid, "this is not an export of a store: it does not begin as one does"), out.Close())
 	}
 	return out, nil
 }

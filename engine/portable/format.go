@@ -130,7 +130,7 @@ func checkFormat(format int) error {
 	case format > version:
 		return query.Errorf(query.CodeNewerFormat, "the export has format %d; this version reads %d", format, version)
 	case format != version:
-		return query.Errorf(query.CodeCorrupt, "this is not an export of a store: there is no format in its first line")
+		return query.Errorf(query.CodeInvalid, "this is not an export of a store: there is no format in its first line")
 	}
 	return nil
 }
