@@ -73,5 +73,5 @@
 //	{"key":"ann","event":"buy","time":"2026-01-01T00:01:00Z","values":{"amount":19.90}}
 //	{"section":"names"}
 //	{"section":"manifest"}
-//	{...}
+//	{"kanta_export":1,"store":"s1","position":"1.3","sections":{"events":{"lines":1,"bytes":84,"sha256":"c1f374e69424976a2d7c17814cb8b077a32e8188af2618432be7627b2283766e"},"export":{"lines":1,"bytes":181,"sha256":"d743141260417d20cadeac99b4da788a175b1e8271613cc7e1cdfd363c4e5bdd"},"history":{"lines":0,"bytes":0,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},"incomplete":{"lines":0,"bytes":0,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},"lists":{"lines":1,"bytes":32,"sha256":"12ffbb6dbe34196bb38606e75a8283ff5f0638d31781bb096bba8906bdc63998"},"names":{"lines":0,"bytes":0,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},"profiles":{"lines":1,"bytes":50,"sha256":"2c968ac379e748425bea34fba75ff8f7ffe78c424c6704bf292ab67fd3091d88"},"schema":{"lines":15,"bytes":178,"sha256":"4bb49899c6c5b10d204c92bc2cf3525cf745220bdd9b29086bb0621db181adc9"}},"content":"d3f4e1539b10b93adef57733a2f75922"}
 package portable

@@ -2,7 +2,6 @@ package portable
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -93,10 +92,7 @@ func (o *output) Close() error {
 // ToStream returns what [NewWriter] takes, for an export as one stream.
 func ToStream(w io.Writer) (create func(section string) (io.WriteCloser, error)) {
 	return func(section string) (io.WriteCloser, error) {
-		head, err := json.Marshal(sectionLine{section})
-		if err == nil {
-			_, err = w.Write(append(head, '\n'))
-		}
+		_, err := io.WriteString(w, sectionStart+`"`+section+"\"}\n")
 		if section == secSchema {
 			return &quoted{w: w}, err
 		}
@@ -104,12 +100,7 @@ func ToStream(w io.Writer) (create func(section string) (io.WriteCloser, error))
 	}
 }
 
-// sectionLine stands before a section in a stream.
-type sectionLine struct {
-	Section string `json:"section"`
-}
-
-// sectionStart is how no other line begins.
+// sectionStart begins the line before a section, and no other.
 const sectionStart = `{"section":`
 
 // unclosed is a section of a stream, which others follow.
@@ -265,9 +256,10 @@ func (r *Reader) openFile(name string) (*bufio.Reader, error) {
 
 // sectionOf returns the section that a line stands before.
 func sectionOf(line []byte) (string, error) {
-	var head sectionLine
-	if err := decode(line, &head); err != nil || !known(head.Section) {
-		return "", query.Errorf(query.CodeCorrupt, "the export: %q begins no section", excerpt(line))
+	for _, section := range sections() {
+		if string(line) == sectionStart+`"`+section+`"}` {
+			return section, nil
+		}
 	}
-	return head.Section, nil
+	return "", query.Errorf(query.CodeCorrupt, "the export: %q begins no section", excerpt(line))
 }

@@ -2,7 +2,6 @@ package portable
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
@@ -145,6 +144,3 @@ func damaged(section string, line uint64, format string, args ...any) error {
 	e.Hint = "take the export again, or get an undamaged copy of it"
 	return e
 }
-
-// known reports whether there is such a section.
-func known(section string) bool { return slices.Contains(sections(), section) }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,8 @@ type ImportOptions struct {
 	WithoutHistory bool
 	// Progress, if not nil, is called from the caller's goroutine with the lines sent so far.
 	Progress func(lines uint64, what string)
+
+	chunkLines int // fewer than chunkRows, for tests; 0: as many
 }
 
 // Imported says what an import did.
@@ -56,6 +59,7 @@ func Import(ctx context.Context, s Store, r *Reader, o *ImportOptions) (Imported
 	if o != nil {
 		m.o = *o
 	}
+	m.o.chunkLines = cmp.Or(m.o.chunkLines, chunkRows)
 	for {
 		l, err := r.next()
 		if err == io.EOF {
@@ -198,8 +202,17 @@ func (m *importer) readNames(l *lines) error {
 // readManifest compares what was read with what was written.
 func (m *importer) readManifest(l *lines) error {
 	err := l.each(func(line []byte) error {
+		if m.manifest != nil {
+			return l.damaged("there is more than one line")
+		}
 		m.manifest = new(Manifest)
-		return l.decode(line, m.manifest)
+		if err := l.decode(line, m.manifest); err != nil {
+			return err
+		}
+		if again, err := json.Marshal(m.manifest); err != nil || !bytes.Equal(again, line) { // nothing vouches for this line
+			return l.damaged("it is not as it was written")
+		}
+		return nil
 	})
 	if err != nil || m.manifest == nil {
 		return err

@@ -31,7 +31,7 @@ func (m *importer) data(l *lines) error {
 	}
 	c := &chunk{section: l.section, first: l.seen.Lines + 1}
 	err := l.each(func(line []byte) error {
-		if len(c.ends) > 0 && (len(c.text)+len(line) > chunkBytes || len(c.ends) == chunkRows) {
+		if len(c.ends) > 0 && (len(c.text)+len(line) > chunkBytes || len(c.ends) == m.o.chunkLines) {
 			if err := m.cut(c); err != nil {
 				return err
 			}
