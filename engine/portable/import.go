@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -69,7 +68,8 @@ func Import(ctx context.Context, s Store, r *Reader, o *ImportOptions) (Imported
 			err = m.section(l)
 		}
 		if err != nil {
-			return m.out, errors.Join(err, m.settle(0))
+			_ = m.settle(0) // the first error tells
+			return m.out, err
 		}
 	}
 	if m.manifest == nil {
