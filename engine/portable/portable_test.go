@@ -207,6 +207,12 @@ func hardStore(t *testing.T) *engine.DB {
 	} else if _, err := db.Apply(t.Context(), raw); err != nil {
 		t.Fatal(err)
 	}
+	hardEvents(t, db, s)
+	return db
+}
+
+// hardEvents adds events with all of the values.
+func hardEvents(t *testing.T, db *engine.DB, s *schema.Schema) {
 	for i := range s.Events {
 		e := &s.Events[i]
 		for j := range e.Properties {
@@ -233,7 +239,6 @@ func hardStore(t *testing.T) *engine.DB {
 			})
 		}
 	}
-	return db
 }
 
 // everything returns all that a store tells of its people.
