@@ -153,12 +153,18 @@ func FuzzStored(f *testing.F) {
 	f.Add([]byte{1, 1, 0xac, 2, 0, 0, 0, 0})
 	f.Add(appendSegment(nil, &segment{text: "x", uses: []string{"y"}}))
 	f.Add(appendRemembered("crm", &batch.Result{}, 5))
+	f.Add(appendDefinition(nil, &definition{Definition: batch.Definition{Who: "vip", Arguments: query.Arguments{"event": {"buy"}, "bins": {"3"}}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_ = (&writer{db: &DB{}}).readState(b)
 		_, _ = readList(b)
 		_, _, _ = readQuarantined(1, b)
 		_ = (&repeats{sources: map[string]*source{}}).load(1, 2, 3, b)
 		_, _, _, _ = readTable(7, kv.Seal(nil, b))
+		if d, err := readDefinition("rfm", "orders", b); err == nil {
+			if again, err := readDefinition("rfm", "orders", appendDefinition(nil, d)); err != nil || !reflect.DeepEqual(again.args, d.args) {
+				t.Fatalf("%+v %+v %v", d.args, again, err)
+			}
+		}
 		s, err := readSegment(b)
 		if err != nil {
 			return

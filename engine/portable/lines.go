@@ -3,7 +3,6 @@ package portable
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -52,7 +51,7 @@ type lines struct {
 }
 
 func newLines(section string, in *lineReader, of *Reader) *lines {
-	return &lines{section: section, in: in, of: of, sum: sha256.New()}
+	return &lines{section: section, in: in, of: of, sum: newSum()}
 }
 
 // next returns a line, which lives until the next call; io.EOF behind the last.

@@ -50,9 +50,11 @@ func (w *Writer) begin(section string) error {
 		return err
 	}
 	out, err := w.create(section)
-	w.name, w.out, w.sum, w.section = section, out, sha256.New(), Section{}
+	w.name, w.out, w.sum, w.section = section, out, newSum(), Section{}
 	return err
 }
+
+func newSum() hash.Hash { return sha256.New() }
 
 func (w *Writer) end() error {
 	if w.out == nil {
