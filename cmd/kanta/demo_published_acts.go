@@ -200,7 +200,7 @@ func writeShop(to, from string) (err error) {
 		return err
 	}
 	defer in.Close()
-	z, err := zstd.NewReader(in)
+	z, err := zstd.NewReader(in, zstd.WithDecoderMaxMemory(256<<20))
 	if err != nil {
 		return err
 	}

@@ -12,11 +12,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
@@ -613,5 +615,30 @@ func TestFullTarget(t *testing.T) {
 		if _, err := db.ExportAll(t.Context(), portable.ToStream(&failing{n}), &query.ExportOptions{Quarantine: true}); err == nil {
 			t.Errorf("an export of %d bytes in %d", whole, n)
 		}
+	}
+}
+
+// TestBomb: a small file that becomes one line of 256 MiB is refused, and memory does not follow.
+func TestBomb(t *testing.T) {
+	var bomb bytes.Buffer
+	z, err := zstd.NewWriter(&bomb)
+	if err == nil {
+		_, err = io.WriteString(z, "{\"section\":\"export\"}\n")
+	}
+	for range 256 {
+		if err == nil {
+			_, err = z.Write(bytes.Repeat([]byte{' '}, 1<<20))
+		}
+	}
+	if err = errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, vfs.NewMem())
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = importStream(t.Context(), db, bomb.Bytes(), nil)
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 || err == nil || !strings.Contains(err.Error(), "longer than") || bomb.Len() > 1<<20 {
+		t.Errorf("%d bytes of %d allocated, %v", n, bomb.Len(), err)
 	}
 }
