@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -406,7 +407,17 @@ func (g *golden) has() {
 		}
 		return true, nil
 	}))
-	for _, want := range strings.Fields("01 03 04 05 06 07 08 09 0a 0b 10/0 10/1 10/2 10/3 11/5 11/6 20 21/7 21/8 21/10 22/5 22/9 23 24/3") {
+	// Every prefix that the comment of package keys has, and every kind.
+	text, err := os.ReadFile("internal/keys/keys.go")
+	g.must(err)
+	wanted := strings.Fields("10/0 10/1 10/2 10/3 11/5 11/6 21/7 21/8 21/10 22/5 22/9 24/3")
+	for _, m := range regexp.MustCompile(`(?m)^//\t0x([0-9A-F]{2})   `).FindAllSubmatch(text, -1) {
+		wanted = append(wanted, strings.ToLower(string(m[1])))
+	}
+	if len(wanted) < 27 {
+		g.Fatalf("only %v are looked for", wanted)
+	}
+	for _, want := range wanted {
 		if !found[want] {
 			g.Errorf("nothing is stored under %s; there is %v", want, found)
 		}
