@@ -58,10 +58,10 @@ func (db *DB) ExportAll(ctx context.Context, create func(section string) (io.Wri
 
 // exporter is one export of everything.
 type exporter struct {
-	n           *snapshot
-	w           *portable.Writer
-	o           *query.ExportOptions
-	done, total uint64
+	n    *snapshot
+	w    *portable.Writer
+	o    *query.ExportOptions
+	done uint64
 }
 
 func (x *exporter) run(ctx context.Context) error {
