@@ -642,3 +642,37 @@ func TestBomb(t *testing.T) {
 		t.Errorf("%d bytes of %d allocated, %v", n, bomb.Len(), err)
 	}
 }
+
+// TestRules: who lacks what is required now is imported as is, and so are rules that the old
+// data breaks; what cannot be made again is told.
+func TestRules(t *testing.T) {
+	db := open(t, vfs.NewMem())
+	apply(t, db, func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddAttribute, Name: "plan", Attribute: schema.Attribute{Kind: schema.String}})
+		b.Change(schema.Change{Op: schema.AddEvent, Event: "act"})
+		b.Upsert("ann").Set("plan", schema.StringValue("x"))
+		b.Upsert("bo")
+		b.Events(nil).Row([]byte("ann"), []byte("act"), clock().UnixMilli())
+	})
+	apply(t, db, func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddAttribute, Name: "age", Attribute: schema.Attribute{Kind: schema.Int, Required: true, Min: schema.IntValue(1)}})
+		b.Change(schema.Change{Op: schema.AddProperty, Event: "act", Name: "of", Attribute: schema.Attribute{Kind: schema.String, Required: true}})
+		b.Change(schema.Change{Op: schema.Deprecate, Name: "plan"})
+		b.Upsert("cat").Set("age", schema.IntValue(3))
+	})
+	other := open(t, vfs.NewMem())
+	in, err := importStream(t.Context(), other, stream(t, db), nil)
+	if err != nil || in.Lines["incomplete"] != 2 || len(in.Left) != 1 || !strings.Contains(in.Left[0], `"of"`) {
+		t.Fatalf("%+v %v", in, err)
+	}
+	s, err := other.Schema(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := s.Lookup("age"); !a.Required || a.Min.IsAbsent() || !s.Lookup("plan").Deprecated || s.LookupEvent("act").Lookup("of").Required {
+		t.Errorf("%+v", s)
+	}
+	if p, err := other.Profile(t.Context(), "bo", nil); err != nil || len(p.Values) != 0 {
+		t.Errorf("%+v %v", p, err)
+	}
+}
