@@ -184,9 +184,15 @@ func TestIdentityFile(t *testing.T) {
 		{"kanta store\nformat one\n" + id, query.CodeCorrupt},
 		{"kanta store\nformat 1\nid 12\n", query.CodeCorrupt},
 		{"kanta store\n", query.CodeCorrupt},
+		{"", query.CodeCorrupt},
+		{"other store\nformat 1\n" + id, query.CodeCorrupt},
+		{"kanta store\nformat 1\n" + id, query.CodeCorrupt}, // MARK is of another one
 		{"", query.CodeNotAStore},
 		{"other store\nformat 1\n" + id, query.CodeNotAStore},
 	} {
+		if c.code == query.CodeNotAStore {
+			must(t, files.RemoveAll("store/MARK")) // but for its name nothing is ours
+		}
 		writeText(t, files, "store/KANTA", c.text)
 		_, err := engine.Open("store", &o)
 		wantError(t, err, c.code, "store")
