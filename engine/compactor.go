@@ -59,6 +59,7 @@ type compactor struct {
 	hashes      keyHashes
 	truncated   uint64 // records below are gone
 	opened      opened
+	waits       bool          // for a repair
 	firstRecord atomic.Uint64 // truncated, for statistics
 }
 
@@ -96,7 +97,7 @@ type pending struct {
 func newCompactor(db *DB) *compactor {
 	c := &compactor{db: db, folder: base.NewFolder(db.kv, db.cache), signal: make(chan struct{}, 1), tasks: make(chan *task),
 		quit: make(chan struct{}), done: make(chan struct{}), oldest: map[unitID]pending{}, generation: 1, truncated: 1}
-	c.throttle.changed = make(chan struct{})
+	c.throttle.changed, c.waits = make(chan struct{}), db.opt.Repair
 	return c
 }
 
@@ -151,7 +152,7 @@ func (c *compactor) run() {
 		case err != nil:
 		case t != nil:
 			err = t.do(ctx)
-		default:
+		case !c.waits:
 			err = c.round(ctx, false)
 		}
 		switch {

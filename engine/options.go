@@ -29,6 +29,9 @@ type Options struct {
 	ReadOnly bool
 	// MustExist refuses to create a store.
 	MustExist bool
+	// Repair opens a store that is to be repaired: until [DB.Repair] has ended nothing is
+	// folded, because a fold reads what may be damaged and ends writing when it is.
+	Repair bool
 	// Parallelism is the number of goroutines of one query, 1 to 1024. 0: one per processor.
 	Parallelism int
 	// SnapshotMaxAge is the time after which an open snapshot may not be read any more,

@@ -51,6 +51,14 @@ func (db *DB) Repair(ctx context.Context, progress func(done, total uint64, what
 		out.Mended = append(out.Mended, found.mended...)
 		out.Beyond = append(out.Beyond, found.beyond...)
 	}
+	err = db.compactor.have(ctx, func(context.Context) error {
+		db.compactor.waits = false
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	db.compactor.wake()
 	progress(uint64(len(steps)), uint64(len(steps)), "done")
 	out.Mended, out.Beyond = out.Mended[:min(len(out.Mended), maxProblems)], out.Beyond[:min(len(out.Beyond), maxProblems)]
 	return out, nil

@@ -372,3 +372,36 @@ func TestRepairGoesOn(t *testing.T) {
 	}
 	must(t, db.Close())
 }
+
+// TestRepairComesFirst opens a store with much to fold into what is damaged: it is repaired
+// before.
+func TestRepairComesFirst(t *testing.T) {
+	s := newRotStore(t)
+	files := clonedStore(t, s.closed)
+	at, _ := derivedKeys(t, files)
+	for _, key := range at["fragment"] {
+		inPlace(t, files, key, func(_ *kv.Store, v []byte) []byte { v[len(v)/2] ^= 4; return v })
+	}
+	trial := *s
+	trial.options.FS, trial.options.Repair = files, true
+	failed := make(chan error, 1)
+	trial.options.Hooks.Failed = func(err error) { failed <- err }
+	engine.LowerLimits(&trial.options, 1, 1, 1)
+	db, err := engine.Open("store", &trial.options)
+	must(t, err)
+	r, err := db.Repair(t.Context(), nil)
+	if err != nil || len(r.Mended) == 0 || len(r.Beyond) > 0 {
+		t.Errorf("%+v %v", r, err)
+	}
+	must(t, db.Compact(t.Context()))
+	must(t, db.Close())
+	answers, bad := trial.ask(t)
+	if len(bad) > 0 || !maps.Equal(answers, s.answers) {
+		t.Errorf("after repair the answers are others: %v", bad)
+	}
+	select {
+	case err := <-failed:
+		t.Error(err)
+	default:
+	}
+}

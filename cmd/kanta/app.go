@@ -39,6 +39,7 @@ type app struct {
 	json     bool
 	memory   string
 	readOnly bool
+	repair   bool // the store is opened to be repaired
 
 	started bool // the command line was understood
 }
@@ -97,7 +98,7 @@ func (a *app) options(dir string, create bool) (*engine.Options, error) {
 		e.Hint = "name another one with --db"
 		return nil, e
 	}
-	o := engine.Options{MustExist: !create, ReadOnly: a.readOnly, Clock: a.clock}
+	o := engine.Options{MustExist: !create, ReadOnly: a.readOnly, Repair: a.repair, Clock: a.clock}
 	if dir != "" {
 		o.FS = a.files
 	}

@@ -58,6 +58,7 @@ the store begins a new epoch.
 					return err
 				}
 			}
+			a.repair = f.repair
 			return a.withStore(func(s store) error { return a.check(c, s, f.repair, &out) })
 		},
 	}
