@@ -59,7 +59,6 @@ type compactor struct {
 	hashes      keyHashes
 	truncated   uint64 // records below are gone
 	opened      opened
-	waits       bool          // for a repair
 	firstRecord atomic.Uint64 // truncated, for statistics
 }
 
@@ -97,7 +96,7 @@ type pending struct {
 func newCompactor(db *DB) *compactor {
 	c := &compactor{db: db, folder: base.NewFolder(db.kv, db.cache), signal: make(chan struct{}, 1), tasks: make(chan *task),
 		quit: make(chan struct{}), done: make(chan struct{}), oldest: map[unitID]pending{}, generation: 1, truncated: 1}
-	c.throttle.changed, c.waits = make(chan struct{}), db.opt.Repair
+	c.throttle.changed = make(chan struct{})
 	return c
 }
 
@@ -152,7 +151,7 @@ func (c *compactor) run() {
 		case err != nil:
 		case t != nil:
 			err = t.do(ctx)
-		case !c.waits:
+		case !c.db.opt.Repair: // else it waits for that
 			err = c.round(ctx, false)
 		}
 		switch {

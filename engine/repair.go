@@ -52,7 +52,7 @@ func (db *DB) Repair(ctx context.Context, progress func(done, total uint64, what
 		out.Beyond = append(out.Beyond, found.beyond...)
 	}
 	err = db.compactor.have(ctx, func(context.Context) error {
-		db.compactor.waits = false
+		db.opt.Repair = false // nobody but the compactor reads it
 		return nil
 	})
 	if err != nil {

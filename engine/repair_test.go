@@ -363,8 +363,15 @@ func TestRepairGoesOn(t *testing.T) {
 	if len(bad) > 0 {
 		t.Error(bad)
 	}
-	o := s.options
-	o.FS, o.ReadOnly = files, true
+}
+
+// TestRepairForReading: a store that is opened for reading is not repaired.
+func TestRepairForReading(t *testing.T) {
+	o := engine.Options{FS: vfs.NewMem(), Clock: fixedClock}
+	db, err := engine.Open("store", &o)
+	must(t, err)
+	must(t, db.Close())
+	o.ReadOnly = true
 	db, err = engine.Open("store", &o)
 	must(t, err)
 	if _, err := db.Repair(t.Context(), nil); !errors.Is(err, &query.Error{Code: query.CodeReadOnly}) {
