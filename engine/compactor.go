@@ -222,6 +222,7 @@ func (c *compactor) round(ctx context.Context, all bool) error {
 		return err
 	}
 	if !all && c.db.room() != nil {
+		c.throttle.look()
 		return nil // writers are refused, so nothing piles up
 	}
 	target := uint64(0) // what is written meanwhile is for another round

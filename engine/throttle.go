@@ -39,6 +39,13 @@ func (t *throttle) set(unfolded int64, pace float64) {
 	t.announce()
 }
 
+// look has all writers look again whether there is any sense in waiting.
+func (t *throttle) look() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.announce()
+}
+
 // end lets all writers go: there will be no more room, and writing fails or the store closes.
 func (t *throttle) end() {
 	t.mu.Lock()
@@ -78,6 +85,9 @@ func (c *compactor) waitForRoom(ctx context.Context, values int) error {
 		t.mu.Unlock()
 		if !full {
 			return nil
+		}
+		if err := c.db.room(); err != nil { // nothing is folded until there is some
+			return err
 		}
 		c.wake()
 		select {

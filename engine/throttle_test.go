@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/kantadb/kanta/engine/internal/head"
 )
 
@@ -67,7 +69,7 @@ func TestThrottle(t *testing.T) {
 // may be, a writer waits until the compactor has made room.
 func TestWall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &compactor{db: &DB{}, signal: make(chan struct{}, 1), done: make(chan struct{})}
+		c := &compactor{db: &DB{opt: Options{FS: vfs.NewMem()}}, signal: make(chan struct{}, 1), done: make(chan struct{})}
 		c.db.opt.limits.ensureDefaults()
 		c.throttle.changed = make(chan struct{})
 		full, empty := &state{}, &state{}
