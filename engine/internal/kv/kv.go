@@ -345,6 +345,9 @@ func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 func readIdentity(dir string, files vfs.FS) (string, error) {
 	f, err := files.Open(files.PathJoin(dir, identityFile))
+	if err != nil && !isNotExist(err) && !errors.Is(err, fs.ErrPermission) {
+		return "", diskError("open "+dir, err)
+	}
 	if err != nil {
 		return "", &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("%s is not a Kanta store: it has no file %s", dir, identityFile),
 			Hint: "name an empty or a new directory", Err: err}
