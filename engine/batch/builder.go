@@ -64,6 +64,20 @@ func (b *Builder) Strict(on bool) { b.strict = on }
 // Delete deletes profiles.
 func (b *Builder) Delete(keys ...string) { b.keysOp(OpDelete, "", keys) }
 
+// Erase erases people: their profiles are deleted, and their keys may not be written any
+// more. reference may be "": it says why, such as the number of a ticket, and is kept for
+// good, so it must not be personal.
+func (b *Builder) Erase(reference string, keys ...string) {
+	if len(reference) > MaxReference || !utf8.ValidString(reference) {
+		b.fail("a reference has at most %d bytes of UTF-8, not %d", MaxReference, len(reference))
+		return
+	}
+	b.keysOp(OpErase, reference, keys)
+}
+
+// Readmit lets people return who were erased.
+func (b *Builder) Readmit(keys ...string) { b.keysOp(OpReadmit, "", keys) }
+
 // ListPut makes a list consist of exactly these profiles.
 func (b *Builder) ListPut(name string, keys ...string) { b.keysOp(OpListPut, name, keys) }
 
@@ -149,13 +163,18 @@ func shorten(s string, n int) string {
 	return s[:n]
 }
 
-// keysOp adds an op that is a list of keys, with a name unless it is a delete.
+// keysOp adds an op that is a list of keys: an erase has a reference, a list a name.
 func (b *Builder) keysOp(code OpCode, name string, keys []string) {
-	if code == OpDelete && len(keys) == 0 {
-		return
-	}
 	body := b.body[:0]
-	if code != OpDelete {
+	switch code {
+	case OpDelete, OpErase, OpReadmit:
+		if len(keys) == 0 {
+			return
+		}
+		if code == OpErase {
+			body = appendString(body, name)
+		}
+	default:
 		body = appendString(body, b.checkName(name))
 	}
 	var list stringList

@@ -124,7 +124,10 @@ func (d *Decoder) op(r *reader, code OpCode) {
 		op.Block = &d.block(r, code).Block
 	case OpEvents:
 		op.Events = d.events(r)
-	case OpDelete:
+	case OpDelete, OpReadmit:
+		op.Keys = d.keys(r, r.count(2))
+	case OpErase:
+		op.Text = r.reference()
 		op.Keys = d.keys(r, r.count(2))
 	case OpSchemaChange:
 		op.Change = r.change()
@@ -311,6 +314,15 @@ func (r *reader) note() string {
 	s := r.take(r.count(1))
 	if len(s) > MaxNoteBytes || !utf8.Valid(s) {
 		r.fail("a note of %d bytes, or not UTF-8", len(s))
+	}
+	return string(s)
+}
+
+// reference reads why somebody is erased.
+func (r *reader) reference() string {
+	s := r.take(r.count(1))
+	if len(s) > MaxReference || !utf8.Valid(s) {
+		r.fail("a reference of %d bytes, or not UTF-8", len(s))
 	}
 	return string(s)
 }

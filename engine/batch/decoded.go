@@ -36,8 +36,8 @@ type Op struct {
 	Code     OpCode
 	FirstRow int           // the number of its first row, or of the row that would come next
 	Name     string        // segment, list, or source of quarantined rows or of an origin
-	Text     string        // segment save
-	Keys     Strings       // delete, list put, list add, list remove
+	Text     string        // segment save, the reference of an erase
+	Keys     Strings       // delete, erase, readmit, list put, list add, list remove
 	Block    *Block        // upsert
 	Events   *EventBlock   // events
 	Change   schema.Change // schema change

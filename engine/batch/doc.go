@@ -41,7 +41,7 @@
 //	                      n times (uvarint line, 1 byte reason, string detail, string raw text)
 //	11    tick            nothing; it only moves the received time
 //	12    events          string whose ids they have ("": the source's), a block, see below
-//	13 .. 19              reserved: alias, merge, unmerge, consent, watch, erase, readmit
+//	13 .. 19              reserved: alias, merge, unmerge, consent, watch
 //	20    origin          where the rows of the next op, an upsert or events, come from: string
 //	                      source name, uvarint n, n runs (uvarint rows, at least 1, uvarint
 //	                      gap): a run's rows stand on consecutive lines, the first of them gap
@@ -58,6 +58,10 @@
 //	                      by their bytes; UTF-8. The texts are kept as they were given: a
 //	                      parameter that is not among them has its default
 //	23    definition drop strings analysis, name
+//	24    erase           string reference of at most 256 bytes, UTF-8, "" for none: why, such as
+//	                      the number of a ticket. It is kept for good and must not be personal.
+//	                      Then uvarint n, n keys as a string list: these people are erased
+//	25    readmit         uvarint n, n keys as a string list: these people may return
 //
 //	string list: the n lengths as uvarints, then the bytes of all
 //
@@ -107,8 +111,13 @@
 // day of the time): a later event that has it is a duplicate, or conflicting. Of a day that
 // every event type has forgotten no event with an id is taken: it is too late.
 //
-// A row number in results and verdicts counts the rows of all upsert, events, delete, list
-// and quarantined ops of the batch, from 0, in order. The other ops have no rows.
+// A row number in results and verdicts counts the rows of all upsert, events, delete, erase,
+// readmit, list and quarantined ops of the batch, from 0, in order. The other ops have no rows.
+//
+// To erase is to delete, and more: what was held about the person is removed from the files of
+// the store (see engine.DB.Purge), and every row whose key is that of somebody erased is
+// refused, with reason 16 and nothing of its content kept, until the key is readmitted; then
+// events that are not later than the erasure still are. Keys need not be known to be erased.
 //
 // # Worked example
 //
@@ -171,4 +180,16 @@
 //	04 62 69 6e 73 01 01 33  "bins": 1 text, "3"
 //	05 65 76 65 6e 74 01 03 62 75 79  "event": 1 text, "buy"
 //	17 08 03 72 66 6d 03 6f 6c 64  a definition drop of 8 bytes: "rfm", "old"
+//
+// # Worked example of an erasure
+//
+// No source. Ann and bob are erased, by ticket T-17; dan, who was erased before, may return.
+//
+//	4b 4e 54 42 01 00 00 00  magic, version 1, no codec, not strict
+//	1b 00 00 00 1b 00 00 00  27 bytes raw, 27 stored
+//	d0 f8 81 bf e5 e6 9e f0  checksums of the payload and of the header
+//	00 00 00 02  no source, 2 ops
+//	18 0e 04 54 2d 31 37  an erase of 14 bytes: reference "T-17"
+//	02 03 03 61 6e 6e 62 6f 62  2 keys, "ann", "bob"
+//	19 05 01 03 64 61 6e  a readmit of 5 bytes: 1 key, "dan"
 package batch

@@ -18,6 +18,7 @@ const (
 	MaxOps           = 1 << 15   // some 500 bytes in memory each
 	MaxChangeBytes   = 64 << 10  // one schema change
 	MaxNoteBytes     = 4 << 10   // of a list: an analysis, its parameters, a cell
+	MaxReference     = 256       // of an erasure: the number of a ticket
 	MaxQuarantineRaw = 1024      // bytes of a bad row that are kept, enough to find it again
 	MaxDetail        = 512       // bytes of the detail of a bad row
 )
@@ -44,6 +45,9 @@ const (
 
 	OpDefinitionSave OpCode = 22
 	OpDefinitionDrop OpCode = 23
+
+	OpErase   OpCode = 24
+	OpReadmit OpCode = 25
 )
 
 // Verb says what a column of an upsert does with its cells, or what a column of events is.

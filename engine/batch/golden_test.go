@@ -74,6 +74,18 @@ func exampleDefinition(t testing.TB) (Batch, plainBatch) {
 	return enc, plainBatch{ops: []plainOp{{code: OpDefinitionSave, definition: &d}, {code: OpDefinitionDrop, definition: &Definition{Analysis: "rfm", Name: "old"}}}}
 }
 
+// exampleErasure is the fourth batch of the package comment.
+func exampleErasure(t testing.TB) (Batch, plainBatch) {
+	b := New()
+	b.Erase("T-17", "ann", "bob")
+	b.Readmit("dan")
+	enc, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return enc, plainBatch{ops: []plainOp{{code: OpErase, text: "T-17", keys: []string{"ann", "bob"}}, {code: OpReadmit, keys: []string{"dan"}}}}
+}
+
 // docBytes returns the bytes of an example in doc.go, the lines with a tab behind its
 // heading: hexadecimal pairs up to two spaces.
 func docBytes(t testing.TB, heading string) Batch {
@@ -100,7 +112,7 @@ func docBytes(t testing.TB, heading string) Batch {
 }
 
 func TestGolden(t *testing.T) {
-	for heading, example := range map[string]func(testing.TB) (Batch, plainBatch){"Worked example": example, "Worked example of events": exampleEvents, "Worked example of a definition": exampleDefinition} {
+	for heading, example := range map[string]func(testing.TB) (Batch, plainBatch){"Worked example": example, "Worked example of events": exampleEvents, "Worked example of a definition": exampleDefinition, "Worked example of an erasure": exampleErasure} {
 		doc := docBytes(t, heading)
 		enc, want := example(t)
 		if !bytes.Equal(doc, enc) {
@@ -145,7 +157,7 @@ func TestNewerVersion(t *testing.T) {
 		t.Errorf("version 0: %v", err)
 	}
 	b := New()
-	b.appendOp(OpDefinitionDrop+1, nil, 0)
+	b.appendOp(OpReadmit+1, nil, 0)
 	newer, err := b.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +170,7 @@ func TestNewerVersion(t *testing.T) {
 // TestDamage changes each byte and cuts at each length: always corrupt, but for the
 // version byte.
 func TestDamage(t *testing.T) {
-	for _, example := range []func(testing.TB) (Batch, plainBatch){example, exampleEvents, exampleDefinition} {
+	for _, example := range []func(testing.TB) (Batch, plainBatch){example, exampleEvents, exampleDefinition, exampleErasure} {
 		enc, _ := example(t)
 		damage(t, enc)
 	}
@@ -561,6 +573,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(events[headerSize:]), true)
 	definition, _ := exampleDefinition(f)
 	f.Add([]byte(definition[headerSize:]), true)
+	erasure, _ := exampleErasure(f)
+	f.Add([]byte(erasure[headerSize:]), true)
 	b := New()
 	for i := range 300 {
 		b.Upsert(strings.Repeat("k", 1+i%5)).Set("s", schema.StringValue(strings.Repeat("v", i%7))).Set("i", schema.SetValue("a", strings.Repeat("b", i%3))).

@@ -473,7 +473,7 @@ func (m *maker) definition(name string) *Definition {
 func (m *maker) other() {
 	op := plainOp{code: OpCode(2 + m.rnd.IntN(10))} // delete to tick
 	if m.rnd.IntN(10) == 0 {
-		op.code = []OpCode{OpListNote, OpDefinitionSave, OpDefinitionDrop}[m.rnd.IntN(3)]
+		op.code = []OpCode{OpListNote, OpDefinitionSave, OpDefinitionDrop, OpErase, OpReadmit}[m.rnd.IntN(5)]
 	}
 	name := []string{"vip", "A\u030a", "one two"}[m.rnd.IntN(3)]
 	keys := m.keys()
@@ -481,6 +481,13 @@ func (m *maker) other() {
 	case OpDelete:
 		keys = append(keys, "gone")
 		m.b.Delete(keys...)
+	case OpErase:
+		keys = append(keys, "gone")
+		op.text = shorten(m.word(), MaxReference)
+		m.b.Erase(op.text, keys...)
+	case OpReadmit:
+		keys = append(keys, "gone")
+		m.b.Readmit(keys...)
 	case OpSchemaChange:
 		op.change = schema.Change{Op: schema.ChangeOp(1 + m.rnd.IntN(21)), Name: "n", To: "m", Event: "Å", Retention: m.rnd.Uint32(), Class: schema.Activity, Text: "A\u030a == " + m.word(), Attribute: schema.Attribute{Name: "n",
 			Kind: schema.String, Format: "email", Allowed: []schema.Value{schema.StringValue("x")}, PII: true}}
@@ -521,10 +528,11 @@ func (m *maker) other() {
 	case OpTick:
 		m.b.Tick()
 	}
-	if op.code != OpTick && op.code != OpDelete && op.code != OpSchemaChange && op.code != OpQuarantined && op.definition == nil {
+	unnamed := op.code == OpDelete || op.code == OpErase || op.code == OpReadmit
+	if op.code != OpTick && !unnamed && op.code != OpSchemaChange && op.code != OpQuarantined && op.definition == nil {
 		op.name = norm.NFC.String(name)
 	}
-	if op.code == OpDelete || op.code >= OpListPut && op.code <= OpListRemove {
+	if unnamed || op.code >= OpListPut && op.code <= OpListRemove {
 		for _, k := range keys {
 			op.keys = append(op.keys, norm.NFC.String(k))
 		}
