@@ -476,14 +476,13 @@ func (c *compactor) attributes(s *state) []attribute {
 
 // fold writes a unit's new generation and publishes it.
 func (c *compactor) fold(ctx context.Context, id unitID) error {
-	start := time.Now()
 	s := c.db.acquire()
 	defer s.era.release()
 	if id.attr == idsUnit {
 		return c.foldIDs(ctx, s, id)
 	}
 	if e := s.Schema.StoredByID(schema.EventID(id.attr)); e != nil {
-		return c.foldActs(ctx, s, e, id)
+		return c.foldActs(ctx, s, e, id, nil)
 	}
 	class, ok := classOf(s, id.attr)
 	if !ok { // dropped meanwhile
@@ -492,7 +491,12 @@ func (c *compactor) fold(ctx context.Context, id unitID) error {
 	}
 	from := id.shard * bitmap.ShardChunks
 	list := s.Tiers.Settled[id.attr]
-	part := list[min(from, len(list)):min(from+bitmap.ShardChunks, len(list))]
+	return c.foldPart(ctx, s, id, class, list[min(from, len(list)):min(from+bitmap.ShardChunks, len(list))])
+}
+
+// foldPart is fold of what is settled of a unit of an attribute, by chunk.
+func (c *compactor) foldPart(ctx context.Context, s *state, id unitID, class effect.Class, part []*head.Settled) error {
+	start := time.Now()
 	var old *base.Unit
 	if units := s.Units[id.attr]; id.shard < len(units) {
 		old = units[id.shard]

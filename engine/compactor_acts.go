@@ -53,8 +53,9 @@ func eventsIn(runs []*head.Acts) int {
 	return n
 }
 
-// foldActs writes the events of a type and shard as parts and publishes them.
-func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id unitID) error {
+// foldActs writes the events of a type and shard as parts and publishes them; those of erased
+// people it leaves out.
+func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id unitID, erased base.Erased) error {
 	start := time.Now()
 	runs := s.Tiers.Acts[e.ID]
 	from := min(id.shard*bitmap.ShardChunks, len(runs))
@@ -67,7 +68,7 @@ func (c *compactor) foldActs(ctx context.Context, s *state, e *schema.Event, id 
 	c.generation++
 	job := &base.ActJob{ID: keys.Acts{Event: uint32(e.ID), Shard: uint32(id.shard), Generation: c.generation}, Old: old, Table: head.TableOf(e),
 		Runs: runs[from:min(from+bitmap.ShardChunks, len(runs))], Folded: upTo, Closed: timeline.DayOf(s.Received), First: timeline.DayOf(s.Horizon(e)),
-		Who: c.who(&s.State, id.shard), Hash: actHashes(s, e)}
+		Who: c.who(&s.State, id.shard), Hash: actHashes(s, e), Erased: erased}
 	if s.Schema.ChangedBy(e.ID) == nil { // else nobody asks what they come to
 		job.Facts, job.FactsFrom, job.Compact = factsOf(e), c.db.opt.limits.factsFrom, c.all
 	}

@@ -121,17 +121,18 @@ func (c *compactor) mergeIndexes(ctx context.Context, all bool) error {
 		if n == 0 || !grown && !all && c.loggedFrom(x.Folded+1)-unfolded <= c.db.opt.limits.softValues {
 			continue
 		}
-		if err := c.mergeIndex(ctx, id); err != nil {
+		if err := c.mergeIndex(ctx, id, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// mergeIndex merges what is new in an index into a new table.
-func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID) error {
+// mergeIndex merges what is new in an index into a new table. Of whom keep says no, unless it
+// is nil, all entries are left out.
+func (c *compactor) mergeIndex(ctx context.Context, id schema.AttrID, keep func(ord uint32) bool) error {
 	return c.replaceIndex(ctx, id, func(t keys.Table, frozen *view.Index, folded uint64) (*view.Index, error) {
-		return c.db.writeIndex(ctx, t, frozen, folded)
+		return c.db.writeIndex(ctx, t, frozen, folded, keep)
 	})
 }
 
@@ -179,10 +180,10 @@ func (c *compactor) replaceIndex(ctx context.Context, id schema.AttrID, write fu
 
 // writeIndex merges the table and the frozen delta of an index into a new table, which is
 // complete up to position folded, and ingests it. The new index has no delta yet.
-func (db *DB) writeIndex(ctx context.Context, t keys.Table, old *view.Index, folded uint64) (*view.Index, error) {
+func (db *DB) writeIndex(ctx context.Context, t keys.Table, old *view.Index, folded uint64, keep func(ord uint32) bool) (*view.Index, error) {
 	entries := old.Entries + old.Frozen.Len()
 	return db.writeTable(ctx, t, folded, entries, func(emit func(page int, b []byte) error) (pages int, err error) {
-		return keytable.Merge(old.Static, old.Frozen, func(uint32) bool { return true }, emit)
+		return keytable.Merge(old.Static, old.Frozen, keep, emit)
 	})
 }
 

@@ -32,9 +32,11 @@ type DB struct {
 	current    atomic.Pointer[state]
 	publishing sync.Mutex // guards replacing current, and eras
 	eras       []*era
+	eraOver    chan struct{} // some era has ended; room for one
 
 	writer      *writer
 	compactor   *compactor
+	purger      *purger
 	stopWarming func()
 	warmed      chan struct{} // closed when nothing is read ahead any more
 
@@ -64,7 +66,7 @@ func Open(dir string, options *Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{opt: opt, dir: dir, kv: store, compiler: syntax.NewCompiler(lenders()...)}
+	db := &DB{opt: opt, dir: dir, kv: store, eraOver: make(chan struct{}, 1), purger: newPurger(), compiler: syntax.NewCompiler(lenders()...)}
 	// A sixteenth each goes to Pebble's cache and its memtables, a quarter to the head, and
 	// what folding works in is set aside for good: it must never wait for questions.
 	db.cache = base.NewCache(store, opt.Memory/16*9-min(base.FoldMemory, opt.Memory/4))
@@ -78,6 +80,7 @@ func Open(dir string, options *Options) (*DB, error) {
 func (db *DB) start() {
 	go db.writer.run()
 	go db.compactor.run()
+	go db.purgeWhenDue()
 	db.compactor.wake()
 	ctx, cancel := context.WithCancel(context.Background())
 	db.stopWarming, db.warmed = cancel, make(chan struct{})
@@ -101,6 +104,7 @@ func (db *DB) Close() error {
 	db.closing.Unlock()
 	db.stopWarming()
 	<-db.warmed
+	db.purger.end()
 	db.compactor.stop()
 	close(db.writer.requests)
 	<-db.writer.done

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/erasure"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/index/schema"
 )
@@ -17,6 +18,7 @@ type decision struct {
 	meta    metaChanges
 	result  batch.Result
 	bad     []badRow // rows for the quarantine
+	erasing erasing
 }
 
 // badRow is a row for the quarantine and where it comes from.
@@ -67,6 +69,8 @@ type addedString struct {
 	attr schema.AttrID
 	code uint32
 	text string
+
+	revived bool // it had been blanked
 }
 
 // block is the state of deciding one upsert.
@@ -97,6 +101,7 @@ func (d *decider) upsert(op *batch.Op) error {
 			b.fail[row], b.detail[row] = v.reason, v.detail
 		}
 	}
+	d.refusedKeys(op.Block.Keys, nil, b.fail, b.detail)
 	d.bindColumns(b)
 	d.fullDictionaries(b)
 	if err := d.rows(b, d.required(b)); err != nil {
@@ -263,12 +268,22 @@ func (d *decider) eachString(c *blockColumn, f func(row int, s []byte)) {
 // code returns a string's code, assigning the next one to a new string.
 func (d *decider) code(attr schema.AttrID, s []byte) uint32 {
 	dict := d.w.dicts[attr]
-	if c, ok := dict.CodeOf(s); ok {
-		return c
+	c, known := dict.CodeOf(s)
+	if known {
+		if d.w.used != nil {
+			d.w.used[erasure.Code{Attr: uint32(attr), Code: c}] = true
+		}
+		if !dict.Blanked(c) {
+			return c
+		}
 	}
 	text := string(s)
-	c := dict.Add(text)
-	d.added = append(d.added, addedString{attr, c, text})
+	if known {
+		dict.Revive(c, text)
+	} else {
+		c = dict.Add(text)
+	}
+	d.added = append(d.added, addedString{attr, c, text, known})
 	return c
 }
 

@@ -43,6 +43,7 @@ func (d *decider) events(op *batch.Op) error {
 			b.fail[row], b.detail[row] = v.reason, v.detail
 		}
 	}
+	d.refusedKeys(b.op.Keys, b.op.Times, b.fail, b.detail)
 	d.bindEvents(b)
 	d.fullEventDictionaries(b)
 	b.hash()

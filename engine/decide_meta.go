@@ -295,6 +295,9 @@ func (d *decider) delete(op *batch.Op) error {
 	}
 	for i := range op.Keys.Len() {
 		key := op.Keys.At(i)
+		if d.refusedKey(op, i) {
+			continue
+		}
 		ord, known := d.resolve(who, i)
 		if !known {
 			d.reject(op.FirstRow+i, batch.ReasonUnknownKey, fmt.Sprintf("no profile %q to delete", key), func() string { return "key=" + string(key) })
@@ -304,8 +307,14 @@ func (d *decider) delete(op *batch.Op) error {
 		d.out.result.Accepted++
 		d.deleted(who.hashes[i], string(key), ord)
 	}
+	d.remove(ords)
+	return nil
+}
+
+// remove makes every attribute of profiles absent.
+func (d *decider) remove(ords []uint32) {
 	if len(ords) == 0 {
-		return nil
+		return
 	}
 	b := effect.Block{Ords: ords}
 	gone := effect.Column{Attr: view.LiveAttr, Class: effect.Code}
@@ -328,7 +337,6 @@ func (d *decider) delete(op *batch.Op) error {
 		b.Columns = append(b.Columns, c)
 	}
 	d.out.outcome.Blocks = append(d.out.outcome.Blocks, b)
-	return nil
 }
 
 // deleted makes later rows of the batch see that the profile is gone.
@@ -361,6 +369,9 @@ func (d *decider) list(op *batch.Op) error {
 	}
 	for i := range op.Keys.Len() {
 		key := op.Keys.At(i)
+		if d.refusedKey(op, i) {
+			continue
+		}
 		ord, known := d.resolve(who, i)
 		if !known {
 			d.reject(op.FirstRow+i, batch.ReasonUnknownKey, fmt.Sprintf("list %q: no profile %q", op.Name, key), func() string { return "key=" + string(key) })

@@ -286,7 +286,7 @@ func TestDroppedWhileFolded(t *testing.T) {
 		defer s.era.release()
 		mustApply(t, db, func(b *batch.Builder) { b.Change(schema.Change{Op: schema.DropEvent, Event: "e"}) })
 		e := s.Schema.LookupEvent("e")
-		failed = db.compactor.foldActs(t.Context(), s, e, unitID{schema.AttrID(e.ID), 0})
+		failed = db.compactor.foldActs(t.Context(), s, e, unitID{schema.AttrID(e.ID), 0}, nil)
 	}
 	compact()
 	compact() // what was read at the first one goes

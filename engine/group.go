@@ -83,6 +83,9 @@ func (w *writer) take(r *request) {
 	if w.flight != nil && w.flight.held.Schema != w.schema {
 		w.settle() // the columns that it has made are not in the state that the next group reads
 	}
+	if erases(r.decoded) {
+		w.settle() // it looks through the quarantine as it is stored
+	}
 	if w.group == nil {
 		w.open()
 	}

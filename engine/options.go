@@ -37,6 +37,10 @@ type Options struct {
 	// SnapshotMaxAge is the time after which an open snapshot may not be read any more,
 	// so that a forgotten one does not keep old data for ever. 0: one hour.
 	SnapshotMaxAge time.Duration
+	// PurgeAfter is the time after which an erasure begins to be purged from the files of the
+	// store in the background, with those that came meanwhile. 0: one hour. Negative: never,
+	// only [DB.Purge] purges.
+	PurgeAfter time.Duration
 	// Clock stamps received times and is the default of now. nil: time.Now.
 	Clock func() time.Time
 	// FS is the file system that everything goes through. nil: the machine's; with an
@@ -57,7 +61,8 @@ type Options struct {
 type Hooks struct {
 	Settled func(rows int, took time.Duration)
 	Folded  func(units int, bytes int64, took time.Duration)
-	Failed  func(err error) // the store takes no more writes
+	Failed  func(err error)                         // the store takes no more writes
+	Purged  func(receipt *query.Receipt, err error) // a purge in the background has ended
 }
 
 // minMemory is the smallest budget: below it the key table of a few million profiles
@@ -79,6 +84,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if out.SnapshotMaxAge == 0 {
 		out.SnapshotMaxAge = time.Hour
+	}
+	if out.PurgeAfter == 0 {
+		out.PurgeAfter = time.Hour
 	}
 	out.limits.ensureDefaults()
 	if out.Clock == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/dict"
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/erasure"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/keytable"
 	"github.com/kantadb/kanta/engine/internal/kv"
@@ -31,11 +32,11 @@ type recovery struct {
 }
 
 func (db *DB) recover() error {
-	db.current.Store(&state{era: newEra()})
+	db.current.Store(&state{era: db.newEra()})
 	w := &writer{db: db, requests: make(chan *request, queueLength), done: make(chan struct{}), repeats: &repeats{sources: map[string]*source{}}}
 	db.writer, db.compactor = w, newCompactor(db)
-	r := &recovery{ctx: context.Background(), db: db, w: w, s: &state{era: newEra()}, generation: 1, folded: map[schema.AttrID][]uint64{}}
-	for _, step := range []func() error{r.state, r.schema, r.dictionaries, r.names, r.units, r.acts, r.ids, r.indexes, r.complete, r.remembered, r.replay, r.accept, r.clean} {
+	r := &recovery{ctx: context.Background(), db: db, w: w, s: &state{era: db.newEra()}, generation: 1, folded: map[schema.AttrID][]uint64{}}
+	for _, step := range []func() error{r.state, r.schema, r.dictionaries, r.names, r.units, r.acts, r.ids, r.indexes, r.complete, r.remembered, r.ledger, r.replay, r.accept, r.clean} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -50,6 +51,7 @@ func (r *recovery) state() error {
 	w := r.w
 	w.seed = digest.String("index of " + r.db.kv.ID)
 	w.ids.seed = digest.String("event ids of " + r.db.kv.ID)
+	w.ledger.secret = erasure.NewSecret(r.db.kv.ID)
 	b, err := r.db.kv.GetSealed(keys.Meta(metaState))
 	if err != nil {
 		return err
@@ -84,10 +86,10 @@ func (r *recovery) schema() error {
 }
 
 func (r *recovery) dictionaries() error {
-	dicts := map[schema.AttrID]*dict.Dict{schema.ListsAttr: dict.New()}
+	dicts := map[schema.AttrID]*dict.Dict{schema.ListsAttr: r.w.newDict()}
 	for a := range r.s.Schema.All() {
 		if a.Coded() && a.Kind != schema.Bool {
-			dicts[a.ID] = dict.New()
+			dicts[a.ID] = r.w.newDict()
 		}
 	}
 	r.s.Dicts, r.w.dicts = dicts, dicts
@@ -98,7 +100,7 @@ func (r *recovery) dictionaries() error {
 			return false, err
 		}
 		d := dicts[schema.AttrID(attr)]
-		if !ok || d == nil || d.Add(string(text)) != code {
+		if !ok || d == nil || d.Load(text) != code {
 			return false, query.Errorf(query.CodeCorrupt, "the dictionary of attribute %d has a gap at code %d", attr, code)
 		}
 		return true, nil
@@ -226,6 +228,15 @@ func (r *recovery) remembered() error {
 	})
 	r.w.repeats.order()
 	return err
+}
+
+// ledger reads who was erased.
+func (r *recovery) ledger() error {
+	r.w.ledger.entries = map[erasure.Hash]erasure.Entry{}
+	return r.db.eachErased(r.ctx, func(name erasure.Hash, e *erasure.Entry) error {
+		r.w.ledger.entries[name] = *e
+		return nil
+	})
 }
 
 // numbered is an outcome and its position.

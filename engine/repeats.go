@@ -95,6 +95,16 @@ func (r *repeats) add(b *batch.Decoded, result batch.Result, received int64, kb 
 	kb.Set(keys.Repeat(s.hash, b.Run, b.Sequence), kv.Seal(nil, appendRemembered(b.Source, &result, received)))
 }
 
+// forgetRejected forgets the details of rows that were not applied, as an opening does:
+// they may be of somebody who is erased.
+func (r *repeats) forgetRejected() {
+	for _, s := range r.sources {
+		for i := range s.batches {
+			s.batches[i].result.Rejected = nil
+		}
+	}
+}
+
 // full reports that a new source cannot be remembered yet.
 func (r *repeats) full(name string, received int64) error {
 	if name == "" || r.sources[name] != nil || len(r.sources) < maxSources {

@@ -188,7 +188,7 @@ func (d *decider) buildIndex(a *schema.Attribute) error {
 	}
 	t := keys.Table{Attr: uint32(a.ID), Generation: firstGeneration}
 	d.built = append(d.built, t.Span())
-	x, err := d.w.db.writeIndex(d.ctx, t, &view.Index{Frozen: delta}, d.w.pos.Applied)
+	x, err := d.w.db.writeIndex(d.ctx, t, &view.Index{Frozen: delta}, d.w.pos.Applied, nil)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type snapshot struct {
 	db       *DB
 	s        *state
 	expires  time.Time
+	age      *time.Timer  // closes it, at last; nil: it is not handed out
 	mu       sync.RWMutex // held for reading by questions under way
 	closed   bool
 	pasts    pasts
@@ -28,7 +29,16 @@ var _ query.Snapshot = (*snapshot)(nil)
 
 // Snapshot holds the current state for questions that must agree with each other. Close
 // it; after [Options.SnapshotMaxAge] its methods fail with [query.CodeSnapshotGone].
-func (db *DB) Snapshot(ctx context.Context) (query.Snapshot, error) { return db.snapshot(ctx) }
+func (db *DB) Snapshot(ctx context.Context) (query.Snapshot, error) {
+	n, err := db.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.age = time.AfterFunc(db.opt.SnapshotMaxAge, func() { _ = n.Close() }) // it holds nothing but memory
+	return n, nil
+}
 
 func (db *DB) snapshot(ctx context.Context) (*snapshot, error) {
 	if err := ctx.Err(); err != nil {
@@ -48,6 +58,9 @@ func (n *snapshot) Close() error {
 	defer n.mu.Unlock()
 	if !n.closed {
 		n.closed = true
+		if n.age != nil {
+			n.age.Stop()
+		}
 		n.pasts.forget()
 		n.lendings.forget()
 		n.s.era.release()

@@ -50,13 +50,14 @@ type quarantineRange struct{ first, next uint64 }
 // state they read. What an era's end made obsolete is deleted when nobody reads that
 // era or an earlier one any more.
 type era struct {
-	refs     atomic.Int64 // one for being current, one per reader; 0 is final
-	obsolete []keys.Span  // set before the current reference is dropped
+	refs     atomic.Int64    // one for being current, one per reader; 0 is final
+	over     chan<- struct{} // told when it is
+	obsolete []keys.Span     // set before the current reference is dropped
 	forget   func()
 }
 
-func newEra() *era {
-	e := &era{}
+func (db *DB) newEra() *era {
+	e := &era{over: db.eraOver}
 	e.refs.Store(1)
 	return e
 }
@@ -74,7 +75,14 @@ func (e *era) hold() bool {
 	}
 }
 
-func (e *era) release() { e.refs.Add(-1) }
+func (e *era) release() {
+	if e.refs.Add(-1) == 0 {
+		select {
+		case e.over <- struct{}{}:
+		default:
+		}
+	}
+}
 
 // acquire returns the current state, held: the caller releases its era.
 func (db *DB) acquire() *state {
@@ -101,7 +109,7 @@ func (db *DB) publishBase(forget func(), change func(s *state) (obsolete []keys.
 	defer db.publishing.Unlock()
 	next := *db.current.Load()
 	old := next.era
-	next.era = newEra()
+	next.era = db.newEra()
 	old.obsolete, old.forget = change(&next), forget
 	db.eras = append(db.eras, old)
 	db.current.Store(&next)

@@ -10,6 +10,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/dict"
 	"github.com/kantadb/kanta/engine/internal/effect"
+	"github.com/kantadb/kanta/engine/internal/erasure"
 	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/keytable"
@@ -39,6 +40,8 @@ type writer struct {
 	done     chan struct{}
 	repeats  *repeats
 	ids      eventIDs
+	ledger   ledger
+	used     map[erasure.Code]bool // strings of dictionaries that batches have used since a purge began to look for who has them; nil: nobody looks
 	ahead
 
 	group   *group     // the one in the making, or nil
@@ -194,6 +197,10 @@ func (d *decider) decide(b *batch.Decoded) error {
 			err = d.events(op)
 		case batch.OpDelete:
 			err = d.delete(op)
+		case batch.OpErase:
+			err = d.erase(op)
+		case batch.OpReadmit:
+			d.readmit(op)
 		case batch.OpSchemaChange:
 			err = d.changes(b.Ops, i)
 		case batch.OpSegmentSave:
@@ -222,6 +229,9 @@ func (d *decider) decide(b *batch.Decoded) error {
 	}
 	err := d.emitChanges()
 	d.forgetDropped()
+	if err == nil {
+		err = d.eraseQuarantine()
+	}
 	return err
 }
 
@@ -244,7 +254,11 @@ func (w *writer) save() savepoint {
 func (d *decider) rollback(s savepoint) {
 	w := d.w
 	for i := len(d.added) - 1; i >= 0; i-- {
-		w.dicts[d.added[i].attr].Truncate(int(d.added[i].code))
+		if a := &d.added[i]; a.revived {
+			w.dicts[a.attr].Blank([]uint32{a.code})
+		} else {
+			w.dicts[a.attr].Truncate(int(a.code))
+		}
 	}
 	w.ids.unclaim(d.out.outcome.Claims)
 	w.segments, w.lists, w.definitions, w.end = s.segments, s.lists, s.definitions, s.end
@@ -264,7 +278,7 @@ func (w *writer) adopt(s *schema.Schema) {
 	for a := range s.All() {
 		if a.Coded() && a.Kind != schema.Bool && dicts[a.ID] == nil {
 			dicts = cloned(dicts)
-			dicts[a.ID] = dict.New()
+			dicts[a.ID] = w.newDict()
 		}
 	}
 	w.dicts, w.reading.Dicts = dicts, dicts
@@ -278,6 +292,8 @@ func (w *writer) adopt(s *schema.Schema) {
 	}
 	w.reading.Indexes = indexes
 }
+
+func (w *writer) newDict() *dict.Dict { return dict.New(w.ledger.secret.Text) }
 
 func newIndex() *view.Index {
 	return &view.Index{Delta: keytable.NewDelta()}
@@ -459,5 +475,6 @@ func (w *writer) persist(d *decider, r *request, kb *kv.Batch) {
 	}
 	w.persistMeta(&d.out.meta, kb)
 	w.persistQuarantine(d.out, kb)
+	w.persistErasing(&d.out.erasing, kb)
 	w.repeats.add(r.decoded, r.result, w.received, kb)
 }

@@ -72,6 +72,15 @@ func (d *Decoder) decompress(h header) ([]byte, error) {
 	return d.raw, nil
 }
 
+// Payload returns the decompressed payload of a batch.
+func Payload(b Batch) ([]byte, error) {
+	h, err := parseHeader(b)
+	if err != nil || h.codec == codecNone {
+		return h.stored, err
+	}
+	return new(Decoder).decompress(h)
+}
+
 // decoder returns the one zstd decoder, which keeps a pool of workers of its own.
 //
 //tidy:constant

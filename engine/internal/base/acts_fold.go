@@ -32,6 +32,7 @@ type ActJob struct {
 	Facts     []schema.AttrID // properties that facts are kept of, by ascending id
 	FactsFrom uint64          // from how many events on facts are kept; 0: never
 	Compact   bool            // facts are to be of nearly all events
+	Erased    Erased          // ascending
 
 	Who  func(ords []uint32, dst []uint64) error                     // as in Job
 	Hash func(s timeline.Source, events []uint32, dst []int64) error // the hashes of events of a part
@@ -98,6 +99,9 @@ func FoldActs(ctx context.Context, store *kv.Store, cache *Cache, job *ActJob) (
 	err := f.expire()
 	if err == nil {
 		err = f.parts(ctx)
+	}
+	if err == nil {
+		err = f.erase(ctx)
 	}
 	if err == nil {
 		if f.factsDue() {

@@ -1,6 +1,7 @@
 package dict
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -10,7 +11,7 @@ import (
 // TestDict does the same to a dictionary and to a slice.
 func TestDict(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	d := New()
+	d := New(testName)
 	var want []string
 	for range 5000 {
 		s := fmt.Sprint("s", r.IntN(400))
@@ -47,7 +48,7 @@ func TestDict(t *testing.T) {
 // TestReadersKeepTheirStrings truncates and adds while readers hold what they got: no
 // string changes under them.
 func TestReadersKeepTheirStrings(t *testing.T) {
-	d := New()
+	d := New(testName)
 	for i := range 100 {
 		d.Add(fmt.Sprint("first ", i))
 	}
@@ -78,4 +79,10 @@ func TestReadersKeepTheirStrings(t *testing.T) {
 		}
 	}
 	users.Wait()
+}
+
+func testName(s []byte) (h [16]byte) {
+	d := sha256.Sum256(s)
+	copy(h[:], d[:])
+	return h
 }

@@ -17,6 +17,8 @@
 //	0x09    name                                     list, sealed
 //	0x0A    sequence 8                               quarantined row, sealed
 //	0x0B    analysis, 0x00, name                     definition of an analysis, sealed
+//	0x0C    hash 16                                  ledger of erased people (package erasure), sealed
+//	0x0D    1 byte, see below                        purges (package erasure), sealed
 //	0x10    attr 4, shard 4, ^generation 8, kind 1, row 4   base, see below
 //	0x11    attr 4, ^generation 8, kind 1, page 4    key table of an attribute
 //	0x20    event 4, shard 4, ^generation 8          manifest of an event type's parts, sealed
@@ -25,6 +27,9 @@
 //	0x23    (none)                                   manifest of the ids of events, sealed
 //	0x24    event 4, shard 4, number 8, kind 1, row 4   lifetime facts of package timeline
 //	0x25 .. 0x2F reserved for events
+//
+// Behind 0x0D stands 1 and the number of a record, which leaves something to be purged; or 2:
+// the state of the purge under way; or 3 and 8 bytes of a number: a receipt.
 //
 // The generation is stored inverted, so that the newest of a unit comes first. Kinds of
 // the base: 0 manifest, 1 fragment of a code, 2 fragment of "has a value", 3 column
@@ -36,6 +41,7 @@
 package keys
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 )
@@ -69,6 +75,8 @@ const (
 	pList       = 0x09
 	pQuarantine = 0x0A
 	pDefinition = 0x0B
+	pErased     = 0x0C
+	pPurge      = 0x0D
 	pBase       = 0x10
 	pTable      = 0x11
 	pActs       = 0x20
@@ -80,6 +88,11 @@ const (
 
 // Span is a half-open range of keys.
 type Span struct{ Start, End []byte }
+
+// Has reports whether a key is in the span.
+func (s Span) Has(k []byte) bool {
+	return bytes.Compare(k, s.Start) >= 0 && (s.End == nil || bytes.Compare(k, s.End) < 0)
+}
 
 func prefixSpan(p ...byte) Span {
 	end := append([]byte(nil), p...)
@@ -203,6 +216,70 @@ func Quarantine(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte
 
 // Quarantined spans the quarantined rows from seq on.
 func Quarantined(seq uint64) Span { return Span{Quarantine(seq), []byte{pQuarantine + 1}} }
+
+// Kinds of keys of purges.
+const (
+	purgePending = 1
+	purgeState   = 2
+	purgeReceipt = 3
+)
+
+// Erased is the key of the ledger's entry of a person.
+func Erased(name [16]byte) []byte { return append([]byte{pErased}, name[:]...) }
+
+// Ledger spans the ledger of erased people.
+func Ledger() Span { return prefixSpan(pErased) }
+
+// ParseErased is the inverse of [Erased].
+func ParseErased(k []byte) (name [16]byte, ok bool) {
+	if len(k) != 17 || k[0] != pErased {
+		return name, false
+	}
+	copy(name[:], k[1:])
+	return name, true
+}
+
+// Purges spans what is pending, the state and the receipts, in this order.
+func Purges() Span { return prefixSpan(pPurge) }
+
+// IsPurgeState reports whether a key is that of the state of a purge.
+func IsPurgeState(k []byte) bool { return len(k) == 2 && k[0] == pPurge && k[1] == purgeState }
+
+// Pending is the key of what a record leaves to be purged.
+func Pending(applied uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{pPurge, purgePending}, applied)
+}
+
+// AllPending spans what records leave to be purged.
+func AllPending() Span { return prefixSpan(pPurge, purgePending) }
+
+// PendingUpTo spans what the records up to one leave to be purged.
+func PendingUpTo(applied uint64) Span { return Span{Pending(0), Pending(applied + 1)} }
+
+// PurgeState is the key of the state of the purge under way.
+func PurgeState() []byte { return []byte{pPurge, purgeState} }
+
+// Receipt is the key of a receipt.
+func Receipt(number uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{pPurge, purgeReceipt}, number)
+}
+
+// Receipts spans the receipts.
+func Receipts() Span { return prefixSpan(pPurge, purgeReceipt) }
+
+// ParsePurge returns the number in a key of what is pending, or of a receipt.
+func ParsePurge(k []byte) (number uint64, ok bool) {
+	if len(k) != 10 || k[0] != pPurge {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(k[2:]), true
+}
+
+// Logged spans the keys that are written through the log; the others are in tables that are ingested.
+func Logged() Span { return Span{[]byte{pMeta}, []byte{pBase}} }
+
+// IsRecord reports whether a key is that of a log record.
+func IsRecord(k []byte) bool { return len(k) == 9 && k[0] == pRecord }
 
 // Unit names one generation of one attribute's data in one shard.
 type Unit struct {

@@ -7,10 +7,6 @@ import (
 	"testing"
 )
 
-func (s Span) has(k []byte) bool {
-	return bytes.Compare(k, s.Start) >= 0 && (s.End == nil || bytes.Compare(k, s.End) < 0)
-}
-
 func number(r *rand.Rand) uint32 {
 	return []uint32{0, 1, 255, 256, math.MaxUint32 - 1, math.MaxUint32, r.Uint32()}[r.IntN(7)]
 }
@@ -32,18 +28,18 @@ func TestParts(t *testing.T) {
 			b = random()
 		}
 		k = b.Row(Header, 0)
-		if a.Span().has(k) != (a == b) || !Parts().has(k) || a.FirstDay < b.FirstDay && bytes.Compare(a.Row(Piece, row), k) >= 0 {
+		if a.Span().Has(k) != (a == b) || !Parts().Has(k) || a.FirstDay < b.FirstDay && bytes.Compare(a.Row(Piece, row), k) >= 0 {
 			t.Fatalf("%+v and %+v", a, b)
 		}
 		m := Acts{a.Event, a.Shard, a.Number}
 		n := Acts{a.Event, a.Shard, b.Number}
-		if got, ok := ParseActs(n.Key()); !ok || got != n || m.Span().has(n.Key()) != (m == n) || !AllActs().has(n.Key()) ||
+		if got, ok := ParseActs(n.Key()); !ok || got != n || m.Span().Has(n.Key()) != (m == n) || !AllActs().Has(n.Key()) ||
 			m.Generation > n.Generation && bytes.Compare(m.Key(), n.Key()) >= 0 || bytes.Compare(n.Key(), m.AfterShard()) >= 0 {
 			t.Fatalf("%+v and %+v", m, n)
 		}
 		x, y := Run{a.FirstDay, a.Number}, Run{b.FirstDay, b.Number}
 		k = y.Row(Filter, row)
-		if got, kind, page, ok := ParseRun(k); !ok || got != y || kind != Filter || page != row || x.Span().has(k) != (x == y) || !Runs().has(k) ||
+		if got, kind, page, ok := ParseRun(k); !ok || got != y || kind != Filter || page != row || x.Span().Has(k) != (x == y) || !Runs().Has(k) ||
 			x.Day < y.Day && bytes.Compare(x.Row(Filter, row), k) >= 0 {
 			t.Fatalf("%+v and %+v", x, y)
 		}
@@ -71,7 +67,7 @@ func TestUnits(t *testing.T) {
 		if !ok || u != b || gotKind != kind || gotRow != row {
 			t.Fatalf("%+v %d %d: parsed %+v %d %d", b, kind, row, u, gotKind, gotRow)
 		}
-		if a.Span().has(k) != (a == b) || !Base().has(k) || BaseOf(a.Attr).has(k) != (a.Attr == b.Attr) {
+		if a.Span().Has(k) != (a == b) || !Base().Has(k) || BaseOf(a.Attr).Has(k) != (a.Attr == b.Attr) {
 			t.Fatalf("spans of %+v and %x", a, k)
 		}
 		same := a.Attr == b.Attr && a.Shard == b.Shard
@@ -87,7 +83,7 @@ func TestUnits(t *testing.T) {
 		if got, gotKind, page, ok := ParseTable(k); !ok || got != other || gotKind != Page || page != row {
 			t.Fatalf("%+v: parsed %+v", other, got)
 		}
-		if table.Span().has(k) != (table == other) || TablesOf(table.Attr).has(k) != (table.Attr == other.Attr) || !Tables().has(k) {
+		if table.Span().Has(k) != (table == other) || TablesOf(table.Attr).Has(k) != (table.Attr == other.Attr) || !Tables().Has(k) {
 			t.Fatalf("spans of %+v and %x", table, k)
 		}
 	}
@@ -111,7 +107,7 @@ func TestFacts(t *testing.T) {
 		if got, kind, gotRow, ok := ParseFacts(k); !ok || got != b || kind != Block || gotRow != row {
 			t.Fatalf("%+v %d: parsed %+v %d %d", b, row, got, kind, gotRow)
 		}
-		if a.Span().has(k) != (a == b) || !AllFacts().has(k) {
+		if a.Span().Has(k) != (a == b) || !AllFacts().Has(k) {
 			t.Fatalf("spans of %+v and %x", a, k)
 		}
 	}
@@ -124,7 +120,7 @@ func TestOthers(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 5000 {
 		attr, code, n := number(r), number(r), uint64(number(r))<<(r.IntN(2)*32)
-		if a, c, ok := ParseDict(Dict(attr, code)); !ok || a != attr || c != code || !DictOf(attr).has(Dict(attr, code)) || DictOf(attr).has(Dict(attr+1, code)) {
+		if a, c, ok := ParseDict(Dict(attr, code)); !ok || a != attr || c != code || !DictOf(attr).Has(Dict(attr, code)) || DictOf(attr).Has(Dict(attr+1, code)) {
 			t.Fatal(attr, code)
 		}
 		for _, k := range [][]byte{Record(n), Outcome(n), Quarantine(n)} {
@@ -133,7 +129,7 @@ func TestOthers(t *testing.T) {
 			}
 		}
 		source, run, sequence, ok := ParseRepeat(Repeat(n, 7, 8))
-		if !ok || source != n || run != 7 || sequence != 8 || !RepeatsOf(n).has(Repeat(n, 7, 8)) || RepeatsOf(n).has(Repeat(n+1, 7, 8)) {
+		if !ok || source != n || run != 7 || sequence != 8 || !RepeatsOf(n).Has(Repeat(n, 7, 8)) || RepeatsOf(n).Has(Repeat(n+1, 7, 8)) {
 			t.Fatal(n)
 		}
 		m := uint64(number(r))
@@ -141,7 +137,7 @@ func TestOthers(t *testing.T) {
 			t.Fatalf("outcomes %d and %d are out of order", n, m)
 		}
 	}
-	if Name(Segment("søk")) != "søk" || Name(List("l")) != "l" || !Segments().has(Segment("")) || Lists().has(Segment("x")) {
+	if Name(Segment("søk")) != "søk" || Name(List("l")) != "l" || !Segments().Has(Segment("")) || Lists().Has(Segment("x")) {
 		t.Fatal("names")
 	}
 	for _, k := range [][]byte{nil, {0x10}, bytes.Repeat([]byte{0x10}, 23), bytes.Repeat([]byte{9}, 22)} {
@@ -173,12 +169,12 @@ func TestDefinitions(t *testing.T) {
 	for _, d := range [][2]string{{"rfm", "orders"}, {"rfm", ""}, {"rf", "morders"}, {"a", "\u00ff"}} {
 		k := Definition(d[0], d[1])
 		analysis, name, ok := ParseDefinition(k)
-		if !ok || analysis != d[0] || name != d[1] || !Definitions().has(k) || Lists().has(k) || Quarantined(0).has(k) {
+		if !ok || analysis != d[0] || name != d[1] || !Definitions().Has(k) || Lists().Has(k) || Quarantined(0).Has(k) {
 			t.Errorf("%q: %q %q %v", k, analysis, name, ok)
 		}
 	}
 	for _, k := range [][]byte{nil, List("x"), {pDefinition}} {
-		if _, _, ok := ParseDefinition(k); ok || len(k) > 1 && Definitions().has(k) {
+		if _, _, ok := ParseDefinition(k); ok || len(k) > 1 && Definitions().Has(k) {
 			t.Errorf("%q is a definition", k)
 		}
 	}

@@ -154,6 +154,9 @@ type Store struct {
 	marks *marks
 	lists *fileLists
 	next  atomic.Uint64 // names of tables to ingest
+	log   *logFS
+
+	reading sstable.ReaderOptions // of tables as files
 }
 
 // Open opens the store in dir, creating it if there is none.
@@ -180,7 +183,9 @@ func Open(dir string, c Config) (*Store, error) {
 	s.lists = &log.lists
 	opts := options(c, s.cache, s.fatal)
 	opts.EventListener.ManifestCreated = log.lists.created
-	opts.FS = log
+	s.log, opts.FS = log, log
+	opts.EnsureDefaults()
+	s.reading = opts.MakeReaderOptions()
 	opts.Lock = lock
 	opts.ReadOnly = c.ReadOnly
 	opts.ErrorIfNotExists = true

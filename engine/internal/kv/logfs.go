@@ -18,6 +18,7 @@ type logFS struct {
 	fatal *fatal
 	lists fileLists
 	armed atomic.Bool // not while the store is being opened: there errors of the log are returned
+	anew  atomic.Bool // files are not used again, but new ones are made: see Store.Scrub
 }
 
 // Unwrap returns the file system below.
@@ -33,8 +34,16 @@ func (l *logFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return l.watch(name, f, err)
 }
 
-// ReuseForWrite renames a file and opens it for writing.
+// ReuseForWrite renames a file and opens it for writing. What was in it is still there,
+// behind what is written.
 func (l *logFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if l.anew.Load() {
+		f, err := l.Create(name, c)
+		if err == nil {
+			err = l.check(l.FS.Remove(old))
+		}
+		return f, err
+	}
 	f, err := l.FS.ReuseForWrite(old, name, c)
 	return l.watch(name, f, err)
 }

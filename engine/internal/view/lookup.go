@@ -128,6 +128,30 @@ func (c *Cursor) lookupSome(hashes []uint64, key func(i int) []byte, found []uin
 	return nil
 }
 
+// Former returns everybody who ever had a key, whose hash is given, the dead too, as long as
+// their keys are not purged. They ascend.
+func (c *Cursor) Former(hash uint64, key []byte) ([]uint32, error) {
+	candidates, err := c.s.Indexes[schema.KeyAttr].Candidates(hash, nil)
+	if err != nil {
+		return nil, IndexDamaged(schema.KeyAttr, err)
+	}
+	slices.Sort(candidates)
+	var out []uint32
+	for _, ord := range slices.Compact(candidates) {
+		if ord >= c.s.End {
+			continue
+		}
+		one, text := [1]uint16{uint16(ord)}, [1][]byte{}
+		if err := c.GatherStrings(schema.KeyAttr, int(ord>>bitmap.ChunkBits), one[:], text[:]); err != nil {
+			return nil, err
+		}
+		if text[0] != nil && bytes.Equal(text[0], key) {
+			out = append(out, ord)
+		}
+	}
+	return out, nil
+}
+
 func lastOf(key []byte) byte {
 	if len(key) == 0 {
 		return 0

@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/erasure"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/query"
+)
+
+// Erase erases people by their keys, known or not: in every answer they are as if deleted,
+// quarantined rows that hold one of their values are gone, and every later row of theirs is
+// refused until [DB.Readmit]. What the files of the store still hold of them is removed by
+// the purge, which begins by itself after [Options.PurgeAfter]; [DB.Purge] does not wait.
+// The reference says why, such as the number of a ticket; it is kept for good and must not
+// be personal. Many keys are several batches, of which each is atomic.
+func (db *DB) Erase(ctx context.Context, reference string, keys ...string) (query.Erasure, error) {
+	var out query.Erasure
+	b := batch.New()
+	apply := func() error {
+		raw, err := b.Encode()
+		if err != nil {
+			return err
+		}
+		r, err := db.Apply(ctx, raw)
+		if err == nil {
+			out.Position = r.Position
+			out.People += r.Accepted
+		}
+		b.Reset()
+		return err
+	}
+	for from := 0; from < len(keys); from += keysPerBatch {
+		b.Erase(reference, keys[from:min(from+keysPerBatch, len(keys))]...)
+		if err := apply(); err != nil {
+			return out, err
+		}
+	}
+	out.Named = db.namedIn(keys)
+	return out, ctx.Err()
+}
+
+// keysPerBatch bounds the keys of one batch: all that is known of these people is read
+// while it is decided. They are at most 512 KiB.
+const keysPerBatch = 1000
+
+// Readmit lets people return who were erased: rows of theirs are taken again, but events
+// that are not later than the erasure. They begin anew, with nothing of what they had.
+func (db *DB) Readmit(ctx context.Context, keys ...string) (batch.Result, error) {
+	b := batch.New()
+	b.Readmit(keys...)
+	raw, err := b.Encode()
+	if err != nil {
+		return batch.Result{}, err
+	}
+	return db.Apply(ctx, raw)
+}
+
+// namedIn returns the segments, computed attributes, definitions and lists whose texts name
+// one of some keys: they are people's own words, which nobody changes for them.
+func (db *DB) namedIn(keys []string) (out []string) {
+	s := db.current.Load()
+	look := func(what, name, text string) {
+		for _, key := range keys {
+			if len(key) > 1 && strings.Contains(text, key) || strings.Contains(text, `"`+key+`"`) {
+				out = append(out, what+" "+name)
+				return
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.segments)) {
+		look("segment", name, s.segments[name].text)
+	}
+	for i := range s.Schema.Computed {
+		look("computed attribute", s.Schema.Computed[i].Name, s.Schema.Computed[i].Text)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.lists)) {
+		look("list", name, name+"\n"+s.lists[name].note)
+	}
+	for _, call := range slices.Sorted(maps.Keys(s.definitions)) {
+		d := s.definitions[call]
+		look("definition", call, call+"\n"+string(d.AppendArguments(nil)))
+	}
+	return out
+}
+
+// Erased calls f for each entry of the ledger of erased people, until it returns an error.
+func (db *DB) Erased(ctx context.Context, f func(query.ErasedPerson) error) error {
+	db.closing.RLock()
+	defer db.closing.RUnlock()
+	if db.closed {
+		return errClosed()
+	}
+	return db.eachErased(ctx, func(name erasure.Hash, e *erasure.Entry) error {
+		p := query.ErasedPerson{Name: name.String(), Erased: time.UnixMilli(e.Erased).UTC(), Position: e.Position, Reference: e.Reference}
+		if e.Readmitted != 0 {
+			p.Readmitted = time.UnixMilli(e.Readmitted).UTC()
+		}
+		return f(p)
+	})
+}
+
+// eachErased reads the ledger.
+func (db *DB) eachErased(ctx context.Context, f func(name erasure.Hash, e *erasure.Entry) error) error {
+	return db.kv.Scan(ctx, keys.Ledger(), func(k, v []byte) (bool, error) {
+		name, ok := keys.ParseErased(k)
+		if !ok {
+			return false, query.Errorf(query.CodeCorrupt, "a key among those of erased people is none")
+		}
+		e, err := erasure.ReadEntry(v)
+		if err == nil {
+			err = f(name, e)
+		}
+		return err == nil, err
+	})
+}

@@ -1,0 +1,50 @@
+// Package erasure holds what a store knows of people who were erased: no value of theirs,
+// only hashes, under a key that is made of the store's id ([Secret]). So the ledger of a
+// store says something about that store and its backups, which have the same id, and
+// nothing about another one.
+//
+//	name of a person   SHA-256 of 0x0C, the 16 bytes of the id and the person's key; its first 16 bytes
+//	blanked string     SHA-256 of 0x0F, the 16 bytes of the id and the string (package dict); its first 16 bytes
+//	trace of a value   SHA-256 of 0x0D, the 16 bytes of the id and the value's first 64 bytes; its first 16 bytes
+//
+// A trace is what is left of a value until the purge has looked for it in all files: how
+// many bytes of it are hashed, 8 to 64, a hint of 32 bits of the first 8 of them, and the
+// hash. The hint is the upper half of (n xor s) * 0x9e3779b97f4a7c15, n the 8 bytes as a
+// little-endian number and s the first 8 bytes of SHA-256 of 0x0E and the id: most places
+// of a file are no begin of a value, and that is told without a SHA-256 for each. Values of
+// fewer than 8 bytes have none: they stand in many places by accident.
+//
+// All values are sealed (package kv). Numbers are uvarints, times milliseconds since 1970.
+//
+//	ledger entry   1 byte version: 1, erased at, epoch, applied, readmitted at (0: not), the reference
+//	pending        what a record leaves to the purge: 1 byte version: 1, received at,
+//	               n, n names of erased people; n, n ordinals they had, ascending, each less
+//	               the one before; quarantined rows deleted; rows refused; n, n traces
+//	trace          1 byte length, 4 bytes hint, 16 bytes hash
+//	state          of a purge under way: 1 byte version: 1, started at, up to which position
+//	               records are purged, events, strings, n, n traces, n, n codes of strings that may be
+//	               nobody's: attribute, code
+//	receipt        1 byte version: 1, epoch, applied, started at, finished at, people, ordinals,
+//	               events, quarantined rows, rows refused, strings, files, bytes,
+//	               values, shared, hits; n, n names of files with hits, each a length and its
+//	               bytes; n, n names of people
+//
+// # Worked example
+//
+// In the store with the id 00 01 02 .. 0f "ann" was erased at 1,780,000,000,000 by the record
+// 1.9, with the reference T-17, and not readmitted. The key of the entry is 0x0C and
+//
+//	b2 fd 5d 6d 20 07 17 40 c4 94 45 8f 72 3f 08 ff  her name
+//
+// and its value
+//
+//	01 01 80 90 92 82 e7 33  the seal's version, version, erased at
+//	01 09 00 54 2d 31 37  position, not readmitted, reference
+//	00 00 00 00  CRC
+//
+// What the record leaves: ordinal 70,000, no quarantined row, the trace of "ann@example.com".
+//
+//	01 01 80 90 92 82 e7 33  the seal's version, version, received at
+//	01  1 person
+//	00
+package erasure
