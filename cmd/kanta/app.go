@@ -74,6 +74,11 @@ type store interface {
 	Export(ctx context.Context, key string, w io.Writer) error
 	ExportAll(ctx context.Context, create func(section string) (io.WriteCloser, error), o *query.ExportOptions) (query.Exported, error)
 	Compact(ctx context.Context) error
+	Erase(ctx context.Context, reference string, keys ...string) (query.Erasure, error)
+	Readmit(ctx context.Context, keys ...string) (batch.Result, error)
+	Erased(ctx context.Context, f func(query.ErasedPerson) error) error
+	Purge(ctx context.Context, progress func(what string)) (*query.Receipt, error)
+	Receipts(ctx context.Context) ([]query.Receipt, error)
 	Close() error
 }
 

@@ -109,13 +109,14 @@ func (l *listWriter) all(a *app, keys []string, file string) error {
 	if in.stream != nil { // it is read once: nothing has to be kept
 		in.src = in.stream
 	}
-	if err := l.lines(in); err != nil {
+	if err := eachKey(in, l.add); err != nil {
 		return err
 	}
 	return l.flush()
 }
 
-func (l *listWriter) lines(in *input) error {
+// eachKey reads keys, one per line.
+func eachKey(in *input, add func(key string) error) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 0, 64<<10), 64<<10)
 	number := 0
@@ -131,7 +132,7 @@ func (l *listWriter) lines(in *input) error {
 		if len(key) > batch.MaxKeyBytes {
 			return &inputError{in.name, fmt.Errorf("line %d: a key has at most %d bytes, not %d; is this a file of keys, one per line?", number, batch.MaxKeyBytes, len(key))}
 		}
-		if err := l.add(key); err != nil {
+		if err := add(key); err != nil {
 			return err
 		}
 	}

@@ -55,7 +55,7 @@ func commands(a *app) []*cobra.Command {
 	all := []*cobra.Command{
 		newSchema(a), newLoad(a),
 		newCount(a), newMembers(a), newPlan(a), newExplain(a), newProfile(a), newWhy(a), newTimeline(a), newValues(a),
-		newSegment(a), newList(a), newDefinition(a), newQuarantine(a),
+		newSegment(a), newList(a), newDefinition(a), newQuarantine(a), newErase(a),
 		newStats(a), newCheck(a), newExport(a), newImport(a),
 		newDemo(a), newBench(a), newLicenses(a), newVersion(a),
 	}

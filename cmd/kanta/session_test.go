@@ -142,6 +142,8 @@ func steady(text string) string {
 		{`(rows_per_second":|rows per second[\t ]+)[\d,]+`, "${1}N"},
 		{`(?m)^(time +)[\d.]+ (ms|s)$`, "time  N ms"},
 		{`\b([0-9a-f]{32}|[0-9a-f]{64})\b`, "N"},
+		{`(files looked through|bytes of these)\t[\d,]+`, "${1}\tN"},
+		{`("files":)\d+(,"bytes":)\d+`, "${1}N${2}N"},
 		{`("next":")[^"]+"`, `${1}N"`},
 	} {
 		text = regexp.MustCompile(r.from).ReplaceAllString(text, r.to)
