@@ -122,8 +122,10 @@ func (p *pair) step(i int) {
 	switch k := p.r.IntN(40); {
 	case k < 24:
 		p.write(p.randomSteps(), p.r.IntN(6) == 0, p.r.IntN(8) == 0, p.r.IntN(3) == 0)
-	case k < 27:
+	case k < 26:
 		p.must("compact", p.db.Compact(p.t.Context()))
+	case k < 27:
+		p.purge()
 	case k < 29:
 		p.reopen()
 	case k < 32 && len(p.kept) < 3:
@@ -145,6 +147,27 @@ func (p *pair) step(i int) {
 	}
 	if i%25 == 0 {
 		p.checkEverything()
+	}
+}
+
+// purge changes no answer, and waits for snapshots.
+func (p *pair) purge() {
+	p.t.Helper()
+	for _, s := range p.kept {
+		p.must("close snapshot", s.Close())
+	}
+	p.kept = nil
+	before, err := p.db.Digests(p.t.Context())
+	p.must("digests", err)
+	receipt, err := p.db.Purge(p.t.Context(), nil)
+	p.must("purge", err)
+	if receipt != nil && receipt.Hits > 0 {
+		p.t.Fatalf("%+v", receipt)
+	}
+	after, err := p.db.Digests(p.t.Context())
+	p.must("digests", err)
+	if before != after {
+		p.t.Fatalf("digests before the purge %x, after it %x", before, after)
 	}
 }
 
@@ -276,8 +299,13 @@ func (p *pair) randomStep() step {
 	switch k := p.r.IntN(20); {
 	case k < 10:
 		return p.upsert()
-	case k < 13:
+	case k < 12:
 		return step{code: batch.OpDelete, keys: p.someKeys(4)}
+	case k < 13:
+		if p.r.IntN(2) == 0 {
+			return step{code: batch.OpReadmit, keys: p.someKeys(12)}
+		}
+		return step{code: batch.OpErase, keys: p.someKeys(4)}
 	case k < 16:
 		code := pick(p.r, []batch.OpCode{batch.OpListPut, batch.OpListAdd, batch.OpListAdd, batch.OpListRemove, batch.OpListDrop})
 		s := step{code: code, name: fmt.Sprintf("list %d", p.r.IntN(3))}

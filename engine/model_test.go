@@ -20,6 +20,7 @@ type world struct {
 	attrs    []worldAttr // in order of creation
 	nextAttr int
 	people   map[string]*human
+	erased   map[string]bool // false: readmitted
 	lists    map[string]bool
 	segments map[string]*condition
 	computed map[string]*condition
@@ -42,7 +43,7 @@ type human struct {
 }
 
 func newWorld() *world {
-	return &world{people: map[string]*human{}, lists: map[string]bool{}, segments: map[string]*condition{}, computed: map[string]*condition{}, repeats: map[[2]uint64]batch.Result{}}
+	return &world{people: map[string]*human{}, erased: map[string]bool{}, lists: map[string]bool{}, segments: map[string]*condition{}, computed: map[string]*condition{}, repeats: map[[2]uint64]batch.Result{}}
 }
 
 func (w *world) clone() *world {
@@ -52,6 +53,7 @@ func (w *world) clone() *world {
 	for k, h := range w.people {
 		c.people[k] = &human{maps.Clone(h.values), maps.Clone(h.lists), h.born}
 	}
+	c.erased = maps.Clone(w.erased)
 	c.lists, c.segments, c.computed, c.repeats = maps.Clone(w.lists), maps.Clone(w.segments), maps.Clone(w.computed), maps.Clone(w.repeats)
 	return &c
 }
@@ -115,6 +117,10 @@ func (s step) String() string {
 		return out.String()
 	case batch.OpDelete:
 		return fmt.Sprintf("\n  delete %q", s.keys)
+	case batch.OpErase:
+		return fmt.Sprintf("\n  erase %q", s.keys)
+	case batch.OpReadmit:
+		return fmt.Sprintf("\n  readmit %q", s.keys)
 	case batch.OpSchemaChange:
 		return fmt.Sprintf("\n  %s %q to %q, %+v %s", s.change.Op, s.change.Name, s.change.To, s.change.Attribute, s.change.Text)
 	case batch.OpSegmentSave:
@@ -136,6 +142,10 @@ func encodeSteps(b *batch.Builder, steps []step) {
 			}
 		case batch.OpDelete:
 			b.Delete(s.keys...)
+		case batch.OpErase:
+			b.Erase("T-1", s.keys...)
+		case batch.OpReadmit:
+			b.Readmit(s.keys...)
 		case batch.OpSchemaChange:
 			b.Change(s.change)
 		case batch.OpSegmentSave:
@@ -186,8 +196,25 @@ func (w *world) apply(steps []step, strict bool) (batch.Result, query.Code) {
 			}
 		case batch.OpDelete:
 			for _, k := range s.keys {
-				w.count(&r, w.people[k] != nil)
+				if !w.refuses(k, &r) {
+					w.count(&r, w.people[k] != nil)
+					w.delete(k)
+				}
+			}
+		case batch.OpErase:
+			for _, k := range s.keys {
 				w.delete(k)
+				w.erased[k] = true
+				r.Accepted++
+			}
+		case batch.OpReadmit:
+			for _, k := range s.keys {
+				if w.erased[k] {
+					w.erased[k] = false
+					r.Accepted++
+				} else {
+					r.Duplicates++
+				}
 			}
 		case batch.OpSchemaChange:
 			code = w.change(s)
@@ -203,13 +230,21 @@ func (w *world) apply(steps []step, strict bool) (batch.Result, query.Code) {
 			return r, code
 		}
 	}
-	r.Received = r.Accepted + r.Quarantined + r.Refused
-	if strict && r.Accepted != r.Received {
+	r.Received = r.Accepted + r.Quarantined + r.Refused + r.Duplicates
+	if strict && r.Accepted+r.Duplicates != r.Received {
 		return r, query.CodeRefused
 	}
 	w.applied++
 	r.Position = query.Position{Epoch: 1, Applied: w.applied}
 	return r, 0
+}
+
+// refuses counts a row of somebody who was erased.
+func (w *world) refuses(key string, r *batch.Result) bool {
+	if w.erased[key] {
+		r.Refused++
+	}
+	return w.erased[key]
 }
 
 // delete also writes the absence of every attribute.
@@ -233,6 +268,9 @@ func (w *world) count(r *batch.Result, ok bool) {
 
 // upsert does one row: all of it or nothing.
 func (w *world) upsert(row *rowStep, r *batch.Result) {
+	if w.refuses(row.key, r) {
+		return
+	}
 	for _, c := range row.cells { // what needs no state
 		a := w.attr(c.attr)
 		if a == nil || !c.fits(&a.def) {
@@ -580,6 +618,9 @@ func (w *world) list(s *step, r *batch.Result) query.Code {
 		delete(w.lists, s.name)
 	}
 	for _, k := range s.keys {
+		if w.refuses(k, r) {
+			continue
+		}
 		h := w.people[k]
 		w.count(r, h != nil)
 		switch {
