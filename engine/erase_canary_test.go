@@ -33,12 +33,16 @@ func mark(person int, what string) string {
 type aviary struct {
 	t   *testing.T
 	now time.Time
+	fs  vfs.FS // nil: one in memory for each store
 }
 
 func (a *aviary) clock() time.Time { return a.now }
 
 func (a *aviary) options() *engine.Options {
-	o := &engine.Options{FS: vfs.NewMem(), Clock: a.clock, FirstOrdinal: 65_500, PurgeAfter: -1}
+	o := &engine.Options{FS: a.fs, Clock: a.clock, FirstOrdinal: 65_500, PurgeAfter: -1}
+	if o.FS == nil {
+		o.FS = vfs.NewMem()
+	}
 	engine.LowerLimits(o, 40, 400, 60)
 	return o
 }

@@ -126,22 +126,35 @@ func (s *Store) rotate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for range maxRotations {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	return s.await(ctx, func() ([]string, error) {
 		if err := s.fatal.guard(s.DB.Flush); err != nil {
-			return fmt.Errorf("flush: %w", err)
+			return nil, fmt.Errorf("flush: %w", err)
 		}
 		now, err := s.files(".log")
-		if err != nil {
+		return slices.DeleteFunc(now, func(name string) bool { return !slices.Contains(before, name) }), err
+	})
+}
+
+// await asks for names of files until there are none.
+func (s *Store) await(ctx context.Context, left func() ([]string, error)) error {
+	patience := time.NewTimer(scrubPatience)
+	defer patience.Stop()
+	poll := time.NewTicker(scrubPoll)
+	defer poll.Stop()
+	for {
+		names, err := left()
+		if err != nil || len(names) == 0 {
 			return err
 		}
-		if !slices.ContainsFunc(before, func(name string) bool { return slices.Contains(now, name) }) {
-			return nil
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-patience.C:
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%d files are not deleted yet, such as %s: somebody reads them, or they cannot be deleted", len(names), names[0]),
+				Hint: "end long questions and exports, then purge again"}
 		}
 	}
-	return query.Errorf(query.CodeInternal, "files of the log stay, %d new ones were begun", maxRotations)
 }
 
 // files returns the names of Pebble's files with a suffix.
@@ -155,26 +168,14 @@ func (s *Store) files(suffix string) ([]string, error) {
 
 // awaitDeletions waits until the tables are deleted that are not in use now.
 func (s *Store) awaitDeletions(ctx context.Context) error {
-	patience := time.NewTimer(scrubPatience)
-	defer patience.Stop()
-	poll := time.NewTicker(scrubPoll)
-	defer poll.Stop()
-	gone, err := s.unused()
-	for err == nil && len(gone) > 0 {
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-patience.C:
-			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%d files are not deleted yet, such as %s: somebody reads them, or they cannot be deleted", len(gone), gone[0]),
-				Hint: "end long questions and exports, then purge again"}
-		}
-		var still []string
-		if still, err = s.unused(); err == nil {
-			gone = slices.DeleteFunc(gone, func(name string) bool { return !slices.Contains(still, name) })
-		}
+	before, err := s.unused()
+	if err != nil {
+		return err
 	}
-	return err
+	return s.await(ctx, func() ([]string, error) {
+		now, err := s.unused()
+		return slices.DeleteFunc(now, func(name string) bool { return !slices.Contains(before, name) }), err
+	})
 }
 
 // unused returns the tables that are files and in no level.
