@@ -25,12 +25,19 @@ const maxRefusedTraces = 100
 type ledger struct {
 	secret  erasure.Secret
 	entries map[erasure.Hash]erasure.Entry
+	hints   map[uint32]bool // of their keys
+}
+
+func (l *ledger) set(name erasure.Hash, e erasure.Entry) {
+	l.entries[name] = e
+	l.hints[e.Hint] = true
 }
 
 // erasing is what a batch does to the ledger, and what it leaves to the purge.
 type erasing struct {
 	entries     map[erasure.Hash]erasure.Entry
 	pending     erasure.Pending
+	hints       map[uint32]bool // of the keys of entries
 	keys        map[string]bool // that it erases
 	quarantined []uint64        // rows of the quarantine that go
 }
@@ -41,7 +48,11 @@ func (d *decider) refuses(key []byte, time int64) bool {
 	if len(d.w.ledger.entries) == 0 && len(d.out.erasing.entries) == 0 {
 		return false
 	}
-	e, ok := d.entry(d.w.ledger.secret.Name(key))
+	l := &d.w.ledger
+	if hint := l.secret.KeyHint(key); !l.hints[hint] && !d.out.erasing.hints[hint] {
+		return false
+	}
+	e, ok := d.entry(l.secret.Name(key))
 	if !ok || !e.Refuses(time) {
 		return false
 	}
@@ -62,9 +73,9 @@ func (d *decider) entry(name erasure.Hash) (e erasure.Entry, ok bool) {
 func (d *decider) setEntry(name erasure.Hash, e erasure.Entry) {
 	x := &d.out.erasing
 	if x.entries == nil {
-		x.entries, x.keys = map[erasure.Hash]erasure.Entry{}, map[string]bool{}
+		x.entries, x.hints, x.keys = map[erasure.Hash]erasure.Entry{}, map[uint32]bool{}, map[string]bool{}
 	}
-	x.entries[name] = e
+	x.entries[name], x.hints[e.Hint] = e, true
 }
 
 // refusedKeys marks the rows of an op that are those of erased people. It comes first, so
@@ -118,7 +129,7 @@ func (d *decider) erase(op *batch.Op) error {
 			p.Ordinals, ords = append(p.Ordinals, ord), append(ords, ord)
 			d.deleted(who.hashes[i], string(key), ord)
 		}
-		d.setEntry(name, erasure.Entry{Erased: d.received, Position: d.w.nextPosition(), Reference: op.Text})
+		d.setEntry(name, erasure.Entry{Hint: d.w.ledger.secret.KeyHint(key), Erased: d.received, Position: d.w.nextPosition(), Reference: op.Text})
 		d.out.erasing.keys[string(key)] = true
 		d.out.result.Accepted++
 	}
@@ -344,10 +355,7 @@ func (x *erasing) holds(f *erasure.Finder, detail, raw string) bool {
 func (w *writer) persistErasing(x *erasing, kb *kv.Batch) {
 	for name, e := range x.entries {
 		kb.Set(keys.Erased(name), e.Append())
-		if w.ledger.entries == nil {
-			w.ledger.entries = map[erasure.Hash]erasure.Entry{}
-		}
-		w.ledger.entries[name] = e
+		w.ledger.set(name, e)
 	}
 	for _, seq := range x.quarantined {
 		kb.Delete(keys.Quarantine(seq))

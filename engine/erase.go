@@ -10,6 +10,9 @@ import (
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/erasure"
 	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/view"
+	"github.com/kantadb/kanta/index/bitmap"
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -118,4 +121,98 @@ func (db *DB) eachErased(ctx context.Context, f func(name erasure.Hash, e *erasu
 		}
 		return err == nil, err
 	})
+}
+
+// erasedName is an entry of the ledger under its name.
+type erasedName struct {
+	name  erasure.Hash
+	entry erasure.Entry
+}
+
+// applyLedger makes a store keep to the ledger of another time of the same store: a newer
+// one knows whom an older backup still has. Who is in the store is erased as by [DB.Erase],
+// as of now; who is not is only noted. Entries that the store has already, as new or newer,
+// change nothing. It is for a store that nobody else writes to yet.
+func (db *DB) applyLedger(ctx context.Context, list []erasedName) (people uint64, err error) {
+	newer := map[erasure.Hash]erasure.Entry{}
+	for _, x := range list {
+		newer[x.name] = x.entry
+	}
+	if err := db.eachErased(ctx, func(name erasure.Hash, have *erasure.Entry) error {
+		if e, ok := newer[name]; ok && (have.Erased > e.Erased || have.Erased == e.Erased && have.Readmitted >= e.Readmitted) {
+			delete(newer, name)
+		}
+		return nil
+	}); err != nil {
+		return 0, err
+	}
+	known, err := db.keysOf(ctx, newer)
+	if err != nil {
+		return 0, err
+	}
+	for reference, those := range known {
+		for _, key := range those {
+			name := db.writer.ledger.secret.Name([]byte(key))
+			gone, err := db.Erase(ctx, reference, key)
+			if err != nil {
+				return people, err
+			}
+			people++
+			e := newer[name]
+			e.Erased, e.Position = max(e.Erased, db.current.Load().Received), gone.Position
+			if e.Readmitted != 0 {
+				e.Readmitted = e.Erased
+			}
+			newer[name] = e
+		}
+	}
+	return people, db.inWriter(ctx, func() error {
+		kb := db.kv.NewBatch()
+		defer kb.Close()
+		for name, e := range newer {
+			kb.Set(keys.Erased(name), e.Append())
+		}
+		if err := kb.Commit(true); err != nil {
+			return err
+		}
+		for name, e := range newer {
+			db.writer.ledger.set(name, e)
+		}
+		return nil
+	})
+}
+
+// keysOf returns the keys of entries that are in the store, be their profiles dead, by
+// reference. It reads all keys.
+func (db *DB) keysOf(ctx context.Context, of map[erasure.Hash]erasure.Entry) (map[string][]string, error) {
+	s := db.acquire()
+	defer s.era.release()
+	v := view.View{S: &s.State}
+	c := v.NewCursor()
+	defer c.Close()
+	all := make([]uint16, bitmap.ChunkSize)
+	for i := range all {
+		all[i] = uint16(i)
+	}
+	texts := make([][]byte, bitmap.ChunkSize)
+	out, seen := map[string][]string{}, map[erasure.Hash]bool{}
+	for chunk := range v.Chunks() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := c.GatherStrings(schema.KeyAttr, chunk, all, texts); err != nil {
+			return nil, err
+		}
+		for _, key := range texts {
+			if key == nil {
+				continue
+			}
+			name := db.writer.ledger.secret.Name(key)
+			if e, ok := of[name]; ok && !seen[name] {
+				seen[name] = true
+				out[e.Reference] = append(out[e.Reference], string(key))
+			}
+		}
+	}
+	return out, nil
 }

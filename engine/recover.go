@@ -232,9 +232,9 @@ func (r *recovery) remembered() error {
 
 // ledger reads who was erased.
 func (r *recovery) ledger() error {
-	r.w.ledger.entries = map[erasure.Hash]erasure.Entry{}
+	r.w.ledger.entries, r.w.ledger.hints = map[erasure.Hash]erasure.Entry{}, map[uint32]bool{}
 	return r.db.eachErased(r.ctx, func(name erasure.Hash, e *erasure.Entry) error {
-		r.w.ledger.entries[name] = *e
+		r.w.ledger.set(name, *e)
 		return nil
 	})
 }
