@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -231,34 +234,47 @@ func newEraseList(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "The ledger: who was erased, as hashes of their keys",
-		Long: `The ledger: who was erased, as hashes of their keys, with the reference of the erasure.
+		Long: `The ledger: who was erased, as hashes of their keys, with the reference of the erasure, the
+oldest first.
 
---json: a line {"name","erased","position","readmitted","reference"} for each; readmitted is ""
-for who was not.`,
+--json: {"erased":[{"name","erased","position","readmitted","reference"}]}; readmitted is "" for
+who was not.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
-				t := a.newTable("name", "erased", "position", "readmitted", "reference")
-				err := s.Erased(c.Context(), func(p query.ErasedPerson) error {
-					if !a.json {
-						t.add(p.Name, rfc3339(p.Erased), p.Position, since(p.Readmitted), p.Reference)
-						return nil
-					}
-					return a.printJSON(struct {
-						Name       string `json:"name"`
-						Erased     string `json:"erased"`
-						Position   string `json:"position"`
-						Readmitted string `json:"readmitted"`
-						Reference  string `json:"reference"`
-					}{p.Name, rfc3339(p.Erased), p.Position.String(), since(p.Readmitted), p.Reference})
-				})
-				if err != nil || a.json {
+				var all []query.ErasedPerson
+				err := s.Erased(c.Context(), func(p query.ErasedPerson) error { all = append(all, p); return nil })
+				if err != nil {
 					return err
 				}
-				return t.write(a.out)
+				slices.SortFunc(all, func(x, y query.ErasedPerson) int {
+					return cmp.Or(cmp.Compare(x.Position.Epoch, y.Position.Epoch), cmp.Compare(x.Position.Applied, y.Position.Applied), strings.Compare(x.Name, y.Name))
+				})
+				return a.printLedger(all)
 			})
 		},
 	}
+}
+
+func (a *app) printLedger(all []query.ErasedPerson) error {
+	type entry struct {
+		Name       string `json:"name"`
+		Erased     string `json:"erased"`
+		Position   string `json:"position"`
+		Readmitted string `json:"readmitted"`
+		Reference  string `json:"reference"`
+	}
+	list := []entry{}
+	t := a.newTable("name", "erased", "position", "readmitted", "reference")
+	for _, p := range all {
+		e := entry{p.Name, rfc3339(p.Erased), p.Position.String(), since(p.Readmitted), p.Reference}
+		list = append(list, e)
+		t.add(e.Name, e.Erased, e.Position, e.Readmitted, e.Reference)
+	}
+	if a.json {
+		return a.printJSON(map[string]any{"erased": list})
+	}
+	return t.write(a.out)
 }
 
 func since(t time.Time) string {
