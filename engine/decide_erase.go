@@ -93,6 +93,17 @@ func (d *decider) refusedKeys(keys batch.Strings, times []int64, fail []batch.Re
 	}
 }
 
+// namesErased reports whether a row that could not be typed has the key of somebody erased
+// in one of its cells: what stands between commas, quotes and the like.
+func (d *decider) namesErased(raw string) bool {
+	if len(d.w.ledger.entries) == 0 && len(d.out.erasing.entries) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(strings.FieldsFunc(raw, func(r rune) bool { return strings.ContainsRune(",;:|\t\r\n\"'{}[]", r) }), func(cell string) bool {
+		return d.refuses([]byte(strings.TrimSpace(cell)), math.MaxInt64)
+	})
+}
+
 // refusedKey rejects row i of an op that is keys if it is that of somebody erased.
 func (d *decider) refusedKey(op *batch.Op, i int) bool {
 	if !d.refuses(op.Keys.At(i), math.MaxInt64) {

@@ -481,8 +481,12 @@ func (d *decider) quarantined(op *batch.Op) {
 		source = d.source
 	}
 	r := &d.out.result
-	r.Quarantined += uint64(len(op.Bad))
 	for i, bad := range op.Bad {
+		if d.namesErased(bad.Raw) {
+			d.reject(op.FirstRow+i, batch.ReasonErased, "", nil)
+			continue
+		}
+		r.Quarantined++
 		d.out.bad = append(d.out.bad, badRow{bad, source})
 		r.Reject(batch.Rejected{Row: op.FirstRow + i, Line: bad.Line, Reason: bad.Reason, Detail: bad.Detail})
 	}

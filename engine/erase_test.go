@@ -179,6 +179,29 @@ func TestErasedInOneBatch(t *testing.T) {
 	}))
 }
 
+// TestUntypedRows refuses rows of erased people that a loader could not type, if a cell of
+// theirs is the key.
+func TestUntypedRows(t *testing.T) {
+	e := newEraser(t)
+	e.erase("ann", "bob b.")
+	raws := []string{"ann,Rome,7,8", `{"id": "ann", "city"`, `7;"bob b.";x`, "7\t ann \tx", "joann,Rome", "ann-7,Rome", "cat"}
+	e.want(e.write(func(b *batch.Builder) {
+		for i, raw := range raws {
+			b.Quarantine("file", batch.BadRow{Line: uint64(i), Reason: batch.ReasonRagged, Raw: raw})
+		}
+	}), "0 accepted, 3 quarantined, 4 refused")
+	rows, err := e.Quarantine(t.Context(), 0, 0)
+	e.must(err)
+	for i, row := range rows {
+		if row.Raw != raws[4+i] {
+			t.Errorf("%+v", row)
+		}
+	}
+	if r := e.purge(); r.Refused != 4 || len(rows) != 3 {
+		t.Fatalf("%+v", r)
+	}
+}
+
 // TestStringsComeBack blanks strings of dictionaries that nobody has any more. They keep
 // their codes: whoever brings them again has them, and no other string changes.
 func TestStringsComeBack(t *testing.T) {
