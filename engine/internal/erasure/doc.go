@@ -8,11 +8,12 @@
 //	trace of a value   SHA-256 of 0x0D, the 16 bytes of the id and the value's first 64 bytes; its first 16 bytes
 //
 // A trace is what is left of a value until the purge has looked for it in all files: how
-// many bytes of it are hashed, 8 to 64, a hint of 32 bits of the first 8 of them, and the
-// hash. The hint is the upper half of (n xor s) * 0x9e3779b97f4a7c15, n the 8 bytes as a
-// little-endian number and s the first 8 bytes of SHA-256 of 0x0E and the id: most places
-// of a file are no begin of a value, and that is told without a SHA-256 for each. Values of
-// fewer than 8 bytes have none: they stand in many places by accident.
+// many bytes of it are hashed, 8 to 64, two hints of 32 bits, and the hash. The first hint is
+// the upper half of (n xor s) * 0x9e3779b97f4a7c15, n the first 8 bytes as a little-endian
+// number and s the first 8 bytes of SHA-256 of 0x0E and the id; the second the same of the
+// last 8 bytes and 3 times the 8 from (length - 8) / 2 on, added: most places of a file are no
+// begin of a value, and that is told without a SHA-256 for each. Values of fewer than 8 bytes
+// have no trace: they stand in many places by accident.
 //
 // An entry of the ledger has a hint too, so that not every key that is written costs a
 // SHA-256: the upper half of XXH64 of the key, seeded with s, little endian.
@@ -23,7 +24,7 @@
 //	pending        what a record leaves to the purge: 1 byte version: 1, received at,
 //	               n, n names of erased people; n, n ordinals they had, ascending, each less
 //	               the one before; quarantined rows deleted; rows refused; n, n traces
-//	trace          1 byte length, 4 bytes hint, 16 bytes hash
+//	trace          1 byte length, 4 bytes each of two hints, little endian, 16 bytes hash
 //	state          of a purge under way: 1 byte version: 1, started at, up to which position
 //	               records are purged, events, strings, n, n traces, n, n codes of strings that may be
 //	               nobody's: attribute, code
@@ -51,18 +52,18 @@
 //	01 01 80 90 92 82 e7 33  the seal's version, version, received at
 //	01 ce 76 6c 10 48 24 a4 b4 45 05 fe fd e7 59 7c 9d  one name
 //	01 f0 a2 04 02 01  one ordinal, quarantined, refused
-//	01 0f e8 ea 5d ec  one trace: 15 bytes, hint
+//	01 0f e8 ea 5d ec df 27 84 40  one trace: 15 bytes, hints
 //	19 58 f2 ca 4a d5 45 b9 20 99 21 d0 5b bd f7 3a  hash
-//	05 ff d6 6b  CRC
+//	d9 4a 0a 72  CRC
 //
 // The purge of records up to 9 has found three events, has blanked one string, and asks who
 // has code 4 of attribute 17:
 //
 //	01 01 80 90 92 82 e7 33  the seal's version, version, started at
 //	09 03 01  up to, events, strings
-//	01 0f e8 ea 5d ec 19 58 f2 ca 4a d5 45 b9 20 99 21 d0 5b bd f7 3a  traces
+//	01 0f e8 ea 5d ec df 27 84 40 19 58 f2 ca 4a d5 45 b9 20 99 21 d0 5b bd f7 3a  traces
 //	01 11 04  codes
-//	b2 b8 52 25  CRC
+//	4d d8 69 24  CRC
 //
 // Its receipt: of one person with one ordinal it removed three events, two quarantined rows,
 // one refused row and a string; in 9 files of 300 bytes it looked for two values but not for

@@ -182,7 +182,8 @@ func appendTraces(b []byte, traces []Trace) []byte {
 	b = binary.AppendUvarint(b, uint64(len(traces)))
 	for i := range traces {
 		t := &traces[i]
-		b = append(binary.LittleEndian.AppendUint32(append(b, t.Len), t.Hint), t.Hash[:]...)
+		b = binary.LittleEndian.AppendUint32(append(b, t.Len), t.Hint)
+		b = append(binary.LittleEndian.AppendUint32(b, t.Rest), t.Hash[:]...)
 	}
 	return b
 }
@@ -190,8 +191,8 @@ func appendTraces(b []byte, traces []Trace) []byte {
 func takeTraces(r *kv.Reader) (out []Trace) {
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
 		t := Trace{Len: r.Byte()}
-		if b := r.Take(4); b != nil {
-			t.Hint = binary.LittleEndian.Uint32(b)
+		if b := r.Take(8); b != nil {
+			t.Hint, t.Rest = binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
 		}
 		t.Hash = takeHash(r)
 		r.Bad = r.Bad || t.Len < MinTrace || t.Len > maxTrace

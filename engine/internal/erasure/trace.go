@@ -3,6 +3,7 @@ package erasure
 import (
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 )
 
 // Limits of traces.
@@ -17,6 +18,7 @@ const (
 type Trace struct {
 	Len  uint8
 	Hint uint32
+	Rest uint32 // another hint
 	Hash Hash
 }
 
@@ -35,32 +37,61 @@ func (s *Secret) Traces(value []byte) []Trace {
 
 func (s *Secret) trace(value []byte) Trace {
 	value = value[:min(len(value), maxTrace)]
-	return Trace{uint8(len(value)), s.hintOf(value), s.hash(labelTrace, value)}
+	return Trace{uint8(len(value)), s.hintOf(value), s.restOf(value), s.hash(labelTrace, value)}
 }
 
+// hintOf is of the first 8 bytes.
 func (s *Secret) hintOf(b []byte) uint32 {
 	return uint32((binary.LittleEndian.Uint64(b) ^ s.hint) * 0x9e3779b97f4a7c15 >> 32)
+}
+
+// restOf is of the last 8 bytes and of 8 in the middle: keys and addresses of many begin
+// alike, or end alike.
+func (s *Secret) restOf(b []byte) uint32 {
+	last, middle := binary.LittleEndian.Uint64(b[len(b)-8:]), binary.LittleEndian.Uint64(b[(len(b)-8)/2:])
+	return uint32(((last + 3*middle) ^ s.hint) * 0x9e3779b97f4a7c15 >> 32)
 }
 
 // Finder finds values by their traces. It belongs to one goroutine.
 type Finder struct {
 	secret *Secret
-	byHint map[uint32][]int
 	maybe  [1 << 16]uint64 // bit h>>10: a hint h may be in byHint
+	byHint map[uint32]*alike
 	traces []Trace
+}
+
+// alike are the values with one hint: how long they are, and which have a length and a rest.
+type alike struct {
+	lengths []uint8
+	of      map[ending][]int
+}
+
+type ending struct {
+	length uint8
+	rest   uint32
 }
 
 // NewFinder makes a finder of some values.
 func NewFinder(s *Secret, traces []Trace) *Finder {
-	f := &Finder{secret: s, byHint: map[uint32][]int{}}
+	f := &Finder{secret: s, byHint: map[uint32]*alike{}}
 	seen := map[Trace]bool{}
 	for _, t := range traces {
-		if !seen[t] {
-			seen[t] = true
-			f.byHint[t.Hint] = append(f.byHint[t.Hint], len(f.traces))
-			f.maybe[t.Hint>>16] |= 1 << (t.Hint >> 10 & 63)
-			f.traces = append(f.traces, t)
+		if seen[t] {
+			continue
 		}
+		seen[t] = true
+		f.maybe[t.Hint>>16] |= 1 << (t.Hint >> 10 & 63)
+		a := f.byHint[t.Hint]
+		if a == nil {
+			a = &alike{of: map[ending][]int{}}
+			f.byHint[t.Hint] = a
+		}
+		if !slices.Contains(a.lengths, t.Len) {
+			a.lengths = append(a.lengths, t.Len)
+		}
+		end := ending{t.Len, t.Rest}
+		a.of[end] = append(a.of[end], len(f.traces))
+		f.traces = append(f.traces, t)
 	}
 	return f
 }
@@ -81,10 +112,19 @@ func (f *Finder) Find(b []byte, found func(trace, at int) (more bool)) {
 		if f.maybe[hint>>16]>>(hint>>10&63)&1 == 0 {
 			continue
 		}
-		for _, i := range f.byHint[hint] {
-			t := &f.traces[i]
-			if n := at + int(t.Len); n <= len(b) && f.secret.hash(labelTrace, b[at:n]) == t.Hash && !found(i, at) {
-				return
+		a := f.byHint[hint]
+		if a == nil {
+			continue
+		}
+		for _, n := range a.lengths {
+			if at+int(n) > len(b) {
+				continue
+			}
+			value := b[at : at+int(n)]
+			for _, i := range a.of[ending{n, f.secret.restOf(value)}] {
+				if f.secret.hash(labelTrace, value) == f.traces[i].Hash && !found(i, at) {
+					return
+				}
 			}
 		}
 	}
