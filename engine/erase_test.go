@@ -274,6 +274,97 @@ func TestStringsComeBack(t *testing.T) {
 	}
 }
 
+// TestPurgeWhileWriting purges again and again while others write, also the strings that the
+// purge is about to blank: everybody has in the end what was written last.
+func TestPurgeWhileWriting(t *testing.T) {
+	e := newEraser(t)
+	const people, cities, rounds = 40, 60, 4
+	last := [people]string{}
+	stop, stopped := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		defer func() { stopped <- n }()
+		for ; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			b := batch.New()
+			p := n * 7 % people
+			last[p] = fmt.Sprint("a city that comes and goes, number ", n%cities)
+			b.Upsert(fmt.Sprint("person number ", p)).Set("city", schema.StringValue(last[p]))
+			raw, err := b.Encode()
+			if err == nil {
+				_, err = e.Apply(t.Context(), raw)
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	blanked := uint64(0)
+	for round := range rounds {
+		keys := make([]string, 5)
+		for i := range keys {
+			keys[i] = fmt.Sprint("somebody erased ", round, " ", i)
+			e.write(func(b *batch.Builder) {
+				b.Upsert(keys[i]).Set("city", schema.StringValue(fmt.Sprint("a city that comes and goes, number ", 10*round+i)))
+				b.Upsert(keys[i]).Set("email", schema.StringValue(keys[i]+"@example.com"))
+			})
+		}
+		e.erase(keys...)
+		blanked += e.purge().Strings
+	}
+	close(stop)
+	if n := <-stopped; n < 2*people || blanked == 0 {
+		t.Fatalf("%d writes, %d strings blanked: too few", n, blanked)
+	}
+	for range 2 {
+		for p, city := range last {
+			n, err := e.Count(t.Context(), fmt.Sprintf("city == %q", city), nil)
+			e.must(err)
+			got, err := e.Profile(t.Context(), fmt.Sprint("person number ", p), nil)
+			e.must(err)
+			if len(got.Values) != 1 || got.Values[0].Value.Str() != city || n.Count == 0 {
+				t.Fatalf("person %d: %v, %d in %q", p, got.Values, n.Count, city)
+			}
+		}
+		report, err := e.Check(t.Context(), nil)
+		e.must(err)
+		if len(report.Problems) > 0 {
+			t.Fatalf("%q", report.Problems)
+		}
+		e.must(e.Close())
+		e.open()
+	}
+}
+
+// TestUsedStringsStay writes a string while a purge has found that nobody has it.
+func TestUsedStringsStay(t *testing.T) {
+	e := newEraser(t)
+	for _, city := range []string{"a city that stays", "a city that goes"} {
+		e.write(func(b *batch.Builder) { b.Upsert("ann").Set("city", schema.StringValue(city)) })
+	}
+	e.erase("ann")
+	e.must(e.Compact(t.Context()))
+	p, err := e.newPurge(t.Context(), func(string) {})
+	e.must(err)
+	e.must(e.inWriter(t.Context(), func() error { e.writer.used = map[erasure.Code]bool{}; return nil }))
+	unheld, err := p.unheld(t.Context())
+	e.must(err)
+	city := e.current.Load().Schema.Lookup("city").ID
+	if len(unheld[city]) != 2 {
+		t.Fatalf("%v", unheld)
+	}
+	e.write(func(b *batch.Builder) { b.Upsert("bob").Set("city", schema.StringValue("a city that stays")) })
+	e.must(e.inWriter(t.Context(), func() error { return p.blank(unheld, e.writer.used) }))
+	if got := fmt.Sprintf("%q", e.current.Load().Dicts[city].Strings()); got != `["a city that stays" ""]` {
+		t.Fatal(got)
+	}
+}
+
 // TestPurgeWaitsForReaders has a snapshot open while somebody is erased: it answers as
 // before until it is closed, and the purge waits for it.
 func TestPurgeWaitsForReaders(t *testing.T) {
