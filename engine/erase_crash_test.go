@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/internal/faultfs"
 )
 
 // TestCrashOfPurge cuts the power before operations of an erasure and of its purge, with
@@ -30,7 +31,7 @@ func TestCrashOfPurge(t *testing.T) {
 	a.fill(without, people, 0)
 	defer func() { must(t, without.Close()) }()
 	a.now = fixedClock()
-	files := newFaultFS()
+	files := faultfs.New()
 	a.fs = files
 	db := a.open()
 	a.fill(db, people, canaries)
@@ -42,14 +43,10 @@ func TestCrashOfPurge(t *testing.T) {
 	var pictures []picture
 	var mu sync.Mutex
 	erased := uint64(0)
-	files.before(func(op, path string) error {
+	beforeChanges(files, func(op faultfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
-		kept := pick(r, []int{0, 30, 100})
-		if inStep(path) && kept == 30 {
-			kept = 100
-		}
-		pictures = append(pictures, picture{files.crash(kept, r.Int64()), erased, op + " " + path})
+		pictures = append(pictures, picture{crash(t, files, pick(r, []int{0, 30, 100}), r.Uint64()), erased, op.String()})
 		return nil
 	})
 	_, err := db.Erase(t.Context(), "", keys...)
@@ -59,7 +56,7 @@ func TestCrashOfPurge(t *testing.T) {
 	mu.Unlock()
 	_, err = db.Purge(t.Context(), nil)
 	must(t, err)
-	files.before(func(string, string) error { return nil })
+	files.Before(nil)
 	must(t, db.Close())
 	if len(pictures) < 200 {
 		t.Fatalf("only %d crashes", len(pictures))
@@ -82,8 +79,7 @@ func TestCrashOfPurge(t *testing.T) {
 // reports whether there was anything left to purge.
 func (a *aviary) recover(c *picture, keys []string, without *engine.DB, r *rand.Rand) (resumed bool) {
 	a.t.Helper()
-	again := &faultFS{MemFS: c.files}
-	a.fs = again
+	a.fs = c.files
 	db, err := engine.Open("store", a.options())
 	if err != nil {
 		a.t.Fatalf("crash before %s: %v", c.op, err)
@@ -101,18 +97,17 @@ func (a *aviary) recover(c *picture, keys []string, without *engine.DB, r *rand.
 	var second *picture
 	at, ops := 1+r.IntN(300), 0
 	var mu sync.Mutex
-	again.before(func(op, path string) error {
+	beforeChanges(c.files, func(op faultfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if ops++; ops == at {
-			kept := pick(r, []int{0, 100})
-			second = &picture{again.crash(kept, r.Int64()), 1, op + " " + path}
+			second = &picture{crash(a.t, c.files, pick(r, []int{0, 30, 100}), r.Uint64()), 1, op.String()}
 		}
 		return nil
 	})
 	receipt, err := db.Purge(a.t.Context(), nil)
 	must(a.t, err)
-	again.before(func(string, string) error { return nil })
+	c.files.Before(nil)
 	a.clean(db, c.op, keys, without)
 	must(a.t, db.Close())
 	if second == nil {
