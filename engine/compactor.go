@@ -503,6 +503,9 @@ func (c *compactor) foldPart(ctx context.Context, s *state, id unitID, class eff
 	}
 	c.generation++
 	job := &base.Job{ID: keys.Unit{Attr: uint32(id.attr), Shard: uint32(id.shard), Generation: c.generation}, Class: class, Old: old, Settled: part, Folded: settledUpTo(s)}
+	if old != nil {
+		job.Folded = max(job.Folded, old.Folded) // a store that was just opened has settled less than its units have
+	}
 	job.Who = c.who(&s.State, id.shard)
 	job.What = what(&s.State, id.attr)
 	if err := c.db.syncLog(); err != nil {

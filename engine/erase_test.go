@@ -341,6 +341,32 @@ func TestPurgeWhileWriting(t *testing.T) {
 	}
 }
 
+// TestReducedEvents purges events of a type that has lost a property: what is stored of its
+// sums had the property in it.
+func TestReducedEvents(t *testing.T) {
+	e := newEraser(t)
+	e.write(func(b *batch.Builder) { b.Upsert("bob-and-his-goods") })
+	for day := range 4 {
+		e.buys("ann-and-her-goods", e.now.Add(-time.Duration(day)*24*time.Hour), "goods")
+	}
+	e.buys("bob-and-his-goods", e.now, "goods")
+	e.must(e.Compact(t.Context()))
+	e.write(func(b *batch.Builder) { b.Change(schema.Change{Op: schema.DropProperty, Event: "buy", Name: "sku"}) })
+	e.erase("ann-and-her-goods")
+	before, err := e.Digests(t.Context())
+	e.must(err)
+	if r := e.purge(); r.Events != 4 {
+		t.Fatalf("%+v", r)
+	}
+	after, err := e.Digests(t.Context())
+	e.must(err)
+	report, err := e.Check(t.Context(), nil)
+	e.must(err)
+	if before != after || len(report.Problems) > 0 {
+		t.Fatalf("%q", report.Problems)
+	}
+}
+
 // TestUsedStringsStay writes a string while a purge has found that nobody has it.
 func TestUsedStringsStay(t *testing.T) {
 	e := newEraser(t)

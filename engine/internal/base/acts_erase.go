@@ -132,6 +132,12 @@ func (f *actFolder) eraseFrom(p *ActPart) error {
 	if err != nil {
 		return err
 	}
+	for day, sum := range sums { // of a type that has lost a property something is left where all events are gone
+		if !slices.ContainsFunc(w.Days, func(d timeline.PartDay) bool { return d.Day == day }) {
+			f.unit.Content.Sub(sum.content)
+			f.unit.Replica.Sub(sum.replica)
+		}
+	}
 	f.unit.Parts = slices.DeleteFunc(f.unit.Parts, func(x *ActPart) bool { return x == p })
 	delete(f.fresh, p)
 	if f.unit.IsSummed(p) {
