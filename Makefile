@@ -11,11 +11,12 @@ export PATH := $(TOOLS):$(PATH)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test race rot lint tidy fuzz crash crash-short crash-canary bench bench-smoke bench-duckdb demo clean
+.PHONY: help build test test-s3 race rot lint tidy fuzz crash crash-short crash-canary bench bench-smoke bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
 	@echo 'make test         all tests, without cgo'
+	@echo 'make test-s3      backups to a server of the S3 protocol, which the test runs (fetches Go modules)'
 	@echo 'make race         the tests, in their short form, under the race detector (needs a C compiler)'
 	@echo 'make rot          1,000 flipped bits in each kind of file of a store, and other damage (some ten minutes)'
 	@echo 'make lint         gofmt, vet, staticcheck, the tidy test, govulncheck'
@@ -40,6 +41,10 @@ tidy:
 
 test: tidy
 	CGO_ENABLED=0 $(GO) test -timeout 8m ./...
+
+# A module of its own: the server has more dependencies than all the rest.
+test-s3:
+	cd engine/s3/servertest && CGO_ENABLED=0 $(GO) vet . && CGO_ENABLED=0 $(GO) test -timeout 5m .
 
 # The other packages of index, and query/syntax, are functions of their arguments: there is
 # nothing to race for.

@@ -37,6 +37,7 @@ type DB struct {
 	writer      *writer
 	compactor   *compactor
 	purger      *purger
+	backups     backups
 	stopWarming func()
 	warmed      chan struct{} // closed when nothing is read ahead any more
 
@@ -78,6 +79,7 @@ func Open(dir string, options *Options) (*DB, error) {
 }
 
 func (db *DB) start() {
+	db.backups.start()
 	go db.writer.run()
 	go db.compactor.run()
 	go db.purgeWhenDue()
@@ -92,8 +94,8 @@ func (db *DB) start() {
 	}()
 }
 
-// Close waits for writes and questions under way and closes the store. Snapshots and
-// listings still open fail from then on.
+// Close waits for writes and questions under way and closes the store. A backup under way
+// is given up. Snapshots and listings still open fail from then on.
 func (db *DB) Close() error {
 	db.closing.Lock()
 	if db.closed {
@@ -102,6 +104,7 @@ func (db *DB) Close() error {
 	}
 	db.closed = true
 	db.closing.Unlock()
+	db.backups.stop()
 	db.stopWarming()
 	<-db.warmed
 	db.purger.end()

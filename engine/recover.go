@@ -49,9 +49,9 @@ func (db *DB) recover() error {
 
 func (r *recovery) state() error {
 	w := r.w
-	w.seed = digest.String("index of " + r.db.kv.ID)
-	w.ids.seed = digest.String("event ids of " + r.db.kv.ID)
-	w.ledger.secret = erasure.NewSecret(r.db.kv.ID)
+	w.seed = digest.String("index of " + r.db.kv.Root)
+	w.ids.seed = digest.String("event ids of " + r.db.kv.Root)
+	w.ledger.secret = erasure.NewSecret(r.db.kv.Root)
 	b, err := r.db.kv.GetSealed(keys.Meta(metaState))
 	if err != nil {
 		return err
@@ -65,6 +65,7 @@ func (r *recovery) state() error {
 			err = r.db.kv.Settle()
 		}
 	}
+	w.pos.Epoch = max(w.pos.Epoch, r.db.kv.Epoch) // nothing may have been written since it was restored
 	r.s.pos, r.s.Received, r.s.chain, r.s.badRows = w.pos, w.received, w.chain, w.badRows
 	r.s.End, r.s.Seed = w.end, w.seed
 	return err

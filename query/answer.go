@@ -3,6 +3,8 @@ package query
 import (
 	"fmt"
 	"iter"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -20,6 +22,15 @@ type Position struct {
 
 // String returns "epoch.applied".
 func (p Position) String() string { return fmt.Sprintf("%d.%d", p.Epoch, p.Applied) }
+
+// ParsePosition is the inverse of [Position.String].
+func ParsePosition(text string) (p Position, ok bool) {
+	epoch, applied, found := strings.Cut(text, ".")
+	var err, err2 error
+	p.Epoch, err = strconv.ParseUint(epoch, 10, 64)
+	p.Applied, err2 = strconv.ParseUint(applied, 10, 64)
+	return p, found && err == nil && err2 == nil && p.String() == text
+}
 
 // Answer is what every answer carries.
 type Answer struct {

@@ -79,6 +79,7 @@ type store interface {
 	Erased(ctx context.Context, f func(query.ErasedPerson) error) error
 	Purge(ctx context.Context, progress func(what string)) (*query.Receipt, error)
 	Receipts(ctx context.Context) ([]query.Receipt, error)
+	Backup(ctx context.Context, target query.BackupTarget, o *query.BackupOptions) (query.BackupReport, error)
 	Close() error
 }
 
@@ -107,24 +108,31 @@ func (a *app) options(dir string, create bool) (*engine.Options, error) {
 	if dir != "" {
 		o.FS = a.files
 	}
+	var err error
+	if o.Memory, err = a.budget(); err != nil {
+		return nil, err
+	}
+	return &o, nil
+}
+
+// budget returns the memory budget, 0 for the default, and makes the runtime keep to it.
+func (a *app) budget() (n int64, err error) {
 	if a.memory != "" {
-		n, err := parseSize(a.memory)
-		if err != nil {
-			return nil, &usageError{fmt.Errorf("--memory %s: %w", a.memory, err)}
+		if n, err = parseSize(a.memory); err != nil {
+			return 0, &usageError{fmt.Errorf("--memory %s: %w", a.memory, err)}
 		}
-		o.Memory = n
 	}
 	if a.tuneMemory {
 		// The budget is the engine's own; what runs beside it (parsing, decoding, the
 		// runtime) has been measured to need less than 200 MiB.
-		budget := o.Memory
-		if budget == 0 {
-			budget = engine.DefaultMemory()
+		limit := n
+		if limit == 0 {
+			limit = engine.DefaultMemory()
 		}
-		debug.SetMemoryLimit(budget + 200<<20)
+		debug.SetMemoryLimit(limit + 200<<20)
 		debug.SetGCPercent(50)
 	}
-	return &o, nil
+	return n, nil
 }
 
 // withStore runs do with the store of --db, which must exist, and closes it.

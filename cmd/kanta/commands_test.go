@@ -21,7 +21,7 @@ func eachCommand(c *cobra.Command, do func(*cobra.Command)) {
 
 // TestHelp makes sure that every command says what it does and, if it prints data, what its JSON is.
 func TestHelp(t *testing.T) {
-	silent := " load schema segment list definition quarantine erase demo drop export "
+	silent := " backup load schema segment list definition quarantine erase demo drop export "
 	eachCommand(newRoot(&app{env: func(string) string { return "" }}), func(c *cobra.Command) {
 		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
 			t.Errorf("%s: %q is no summary", c.CommandPath(), c.Short)
@@ -44,6 +44,8 @@ func TestHelp(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	c := newCLI(t)
 	c.people()
+	c.must("backup", "create", "--target", c.path("backups"))
+	c.env["KANTA_BACKUP_TARGET"] = c.path("backups")
 	c.must("segment", "save", "finns", `country == "FI"`)
 	c.must("list", "put", "friends", "1")
 	c.must("schema", "apply", c.file("more.toml", "[[attribute]]\nname = \"visits\"\nkind = \"int\"\nhistory = true\n[[event]]\nname = \"purchase\"\n[[computed]]\nname = \"adult\"\nexpression = \"age >= 18\"\n"))
@@ -54,20 +56,22 @@ func TestCompletion(t *testing.T) {
 		t.Errorf("completion bsh: exit %d, %s", code, stderr)
 	}
 	for want, args := range map[string][]string{
-		"age\n:4\n":         {"values", "a"},
-		"age\nadult\n:4\n":  {"breakdown", "true", "--by", "a"},
-		"age\n":             {"members", "true", "--order-by", ""},
-		"country\n":         {"breakdown", "true", "--by", "co"},
-		"finns\n":           {"segment", "drop", "f"},
-		"friends\n":         {"list", "show", ""},
-		"stats\t":           {"st"},
-		"age,country\n":     {"members", "true", "--columns", "age,co"},
-		"purchase\n":        {"timeline", "1", "--events", ""},
-		"purchase,visits\n": {"timeline", "1", "--events", "purchase,vi"},
-		"ndjson\n":          {"members", "true", "--format", ""},
-		"quarantine\n":      {"load", "profiles", "x.csv", "--unknown", ""},
-		"unset\n":           {"load", "profiles", "x.csv", "--empty", ""},
-		"utf-16le\n":        {"load", "events", "x.csv", "--encoding", ""},
+		"age\n:4\n":               {"values", "a"},
+		"age\nadult\n:4\n":        {"breakdown", "true", "--by", "a"},
+		"age\n":                   {"members", "true", "--order-by", ""},
+		"country\n":               {"breakdown", "true", "--by", "co"},
+		"finns\n":                 {"segment", "drop", "f"},
+		"friends\n":               {"list", "show", ""},
+		"stats\t":                 {"st"},
+		"age,country\n":           {"members", "true", "--columns", "age,co"},
+		"purchase\n":              {"timeline", "1", "--events", ""},
+		"purchase,visits\n":       {"timeline", "1", "--events", "purchase,vi"},
+		"ndjson\n":                {"members", "true", "--format", ""},
+		"quarantine\n":            {"load", "profiles", "x.csv", "--unknown", ""},
+		"20260301T120000.000Z-1.": {"backup", "verify", "2026"},
+		"000Z-1.2\n":              {"restore", "x", "--backup", ""},
+		"unset\n":                 {"load", "profiles", "x.csv", "--empty", ""},
+		"utf-16le\n":              {"load", "events", "x.csv", "--encoding", ""},
 	} {
 		contains(t, c.must(append([]string{"__complete"}, args...)...), want)
 	}

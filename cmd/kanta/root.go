@@ -56,7 +56,7 @@ func commands(a *app) []*cobra.Command {
 		newSchema(a), newLoad(a),
 		newCount(a), newMembers(a), newPlan(a), newExplain(a), newProfile(a), newWhy(a), newTimeline(a), newValues(a),
 		newSegment(a), newList(a), newDefinition(a), newQuarantine(a), newErase(a),
-		newStats(a), newCheck(a), newExport(a), newImport(a),
+		newStats(a), newCheck(a), newBackup(a), newRestore(a), newExport(a), newImport(a),
 		newDemo(a), newBench(a), newLicenses(a), newVersion(a),
 	}
 	for _, an := range analysis.All {

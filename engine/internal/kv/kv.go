@@ -2,15 +2,22 @@
 //
 // A store is a directory with three entries: KANTA, which says what it is, MARK, which
 // says what it must have, and db, the Pebble store. It is created beside its final place
-// and renamed into it, so that a crash leaves a whole store or none.
+// and renamed into it, so that a crash leaves a whole store or none. While a backup is made
+// there is checkpoint, a store within the store, and while it is replaced by a restored one
+// REPLACED, which has the id of that; what a crash leaves of them goes at the next opening.
 //
 // # KANTA file, format 1
 //
 //	kanta store
 //	format 1
 //	id 32 hexadecimal digits
+//	root 32 hexadecimal digits
+//	epoch 2
+//	sum 64 hexadecimal digits
 //
-// The first line is the magic. A larger format number is a newer store.
+// The first line is the magic. A larger format number is a newer store. The last three lines
+// are those of a store that was restored, see [Identity]; the last is the SHA-256 of those
+// before. In the others the file MARK has the id, too.
 //
 // # MARK file, format 1
 //
@@ -59,16 +66,13 @@ package kv
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -142,8 +146,8 @@ type Config struct {
 
 // Store is an open key-value store. Safe for concurrent use.
 type Store struct {
-	DB    *pebble.DB
-	ID    string   // 32 hexadecimal digits
+	DB *pebble.DB
+	Identity
 	Found []string // the files of Pebble's log and its lists of files, as they were before it opened
 	home  string   // the store's directory
 	dir   string   // of Pebble
@@ -161,6 +165,9 @@ type Store struct {
 
 // Open opens the store in dir, creating it if there is none.
 func Open(dir string, c Config) (*Store, error) {
+	if err := finishSwap(c.FS, dir); err != nil {
+		return nil, diskError("open "+dir, err)
+	}
 	id, err := identify(dir, c)
 	if err != nil {
 		return nil, err
@@ -171,15 +178,15 @@ func Open(dir string, c Config) (*Store, error) {
 		return nil, lockError(dir, err)
 	}
 	found, err := logFiles(c.FS, path)
-	marks, bad := openMarks(dir, id, c)
+	marks, bad := openMarks(dir, id.ID, c)
 	if err = errors.Join(err, bad); err == nil {
 		err = checkList(c.FS, path, marks.list)
 	}
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	s := &Store{ID: id, Found: found, home: dir, dir: path, fs: c.FS, cache: pebble.NewCache(c.Cache), lock: lock, fatal: newFatal(), marks: marks}
-	log := &logFS{FS: c.FS, fatal: s.fatal}
+	s := &Store{Identity: id, Found: found, home: dir, dir: path, fs: c.FS, cache: pebble.NewCache(c.Cache), lock: lock, fatal: newFatal(), marks: marks}
+	log := &logFS{FS: c.FS, dir: path, fatal: s.fatal}
 	s.lists = &log.lists
 	opts := options(c, s.cache, s.fatal)
 	opts.EventListener.ManifestCreated = log.lists.created
@@ -322,68 +329,31 @@ func listener(f *fatal) *pebble.EventListener {
 }
 
 // identify reads the KANTA file, creating the whole store first if dir is not there or empty.
-func identify(dir string, c Config) (string, error) {
+func identify(dir string, c Config) (Identity, error) {
 	if info, err := c.FS.Stat(dir); err == nil && !info.IsDir() {
-		return "", &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("%s is a file, not the directory of a Kanta store", dir), Hint: "name a directory"}
+		return Identity{}, &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("%s is a file, not the directory of a Kanta store", dir), Hint: "name a directory"}
 	}
 	names, err := c.FS.List(dir)
 	switch {
 	case err != nil && !isNotExist(err):
-		return "", diskError("open "+dir, err)
+		return Identity{}, diskError("open "+dir, err)
 	case err != nil || len(names) == 0:
 		if c.ReadOnly || c.MustExist {
-			return "", &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("there is no Kanta store in %s", dir), Hint: "load something into it first, or name another directory"}
+			return Identity{}, &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("there is no Kanta store in %s", dir), Hint: "load something into it first, or name another directory"}
 		}
 		if err := create(dir, c, err == nil); err != nil {
-			return "", err
+			return Identity{}, err
 		}
 	}
-	id, err := readIdentity(dir, c.FS)
+	id, err := ReadIdentity(c.FS, dir)
 	if slices.Contains(names, markFile) && (errors.Is(err, &query.Error{Code: query.CodeNotAStore}) || errors.Is(err, &query.Error{Code: query.CodeCorrupt})) {
 		err = &query.Error{Code: query.CodeCorrupt, Message: fmt.Sprintf("the file %s is missing or damaged", c.FS.PathJoin(dir, identityFile)),
-			Hint: "take that file from a backup: it never changes"}
+			Hint: "restore the store from a backup"}
 	}
 	return id, err
 }
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
-
-func readIdentity(dir string, files vfs.FS) (string, error) {
-	f, err := files.Open(files.PathJoin(dir, identityFile))
-	if err != nil && !isNotExist(err) && !errors.Is(err, fs.ErrPermission) {
-		return "", diskError("open "+dir, err)
-	}
-	if err != nil {
-		return "", &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("%s is not a Kanta store: it has no file %s", dir, identityFile),
-			Hint: "name an empty or a new directory", Err: err}
-	}
-	text, err := io.ReadAll(io.LimitReader(f, 4096))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", diskError("read "+identityFile, err)
-	}
-	lines := strings.Split(string(text), "\n")
-	if lines[0] != magicLine {
-		return "", query.Errorf(query.CodeNotAStore, "%s is not a Kanta store: its file %s begins with something else", dir, identityFile)
-	}
-	fields := map[string]string{}
-	for _, l := range lines[1:] {
-		if k, v, ok := strings.Cut(l, " "); ok {
-			fields[k] = v
-		}
-	}
-	format, err := strconv.Atoi(fields["format"])
-	switch {
-	case err != nil || format < 1 || len(fields["id"]) != 32:
-		if err == nil && format > Format {
-			break
-		}
-		return "", query.Errorf(query.CodeCorrupt, "the file %s of %s is damaged", identityFile, dir)
-	case format == Format:
-		return fields["id"], nil
-	}
-	return "", &query.Error{Code: query.CodeNewerFormat, Message: fmt.Sprintf("%s was written in store format %d; this version reads format %d", dir, format, Format),
-		Hint: "use a newer version of Kanta"}
-}
 
 // create makes a store beside dir and renames it into place. Pebble's first WAL is
 // written in an old form without sync marks, whatever format is asked for; only after a
@@ -416,15 +386,14 @@ func create(dir string, c Config, empty bool) error {
 			return diskError("create "+dir, err)
 		}
 	}
-	var id [16]byte
-	if _, err := rand.Read(id[:]); err != nil {
+	id, err := NewID()
+	if err != nil {
 		return diskError("create "+dir, err)
 	}
-	if err := CreateMark(c.FS, tmp, hex.EncodeToString(id[:]), Mark{Epoch: 1}); err != nil {
+	if err := CreateMark(c.FS, tmp, id, Mark{Epoch: 1}); err != nil {
 		return fmt.Errorf("create %s: %w", dir, err)
 	}
-	text := fmt.Sprintf("%s\nformat %d\nid %s\n", magicLine, Format, hex.EncodeToString(id[:]))
-	if err := writeFile(c.FS, c.FS.PathJoin(tmp, identityFile), text); err != nil {
+	if err := WriteIdentity(c.FS, tmp, Identity{ID: id}); err != nil {
 		return diskError("create "+dir, err)
 	}
 	if empty {
@@ -690,6 +659,14 @@ func (s *Store) Ingest(ctx context.Context, tables ...*Table) error {
 func (t *Table) Discard() error { return errors.Join(t.w.Close(), t.s.fs.Remove(t.path)) }
 
 func (s *Store) removeLeftovers() error {
+	if err := s.RemoveCheckpoint(); err != nil {
+		return err
+	}
+	if name := s.fs.PathJoin(s.home, replacedFile); exists(s.fs, name) {
+		if err := s.fs.Remove(name); err != nil {
+			return diskError("remove "+name, err)
+		}
+	}
 	names, err := s.fs.List(s.dir)
 	if err != nil {
 		return diskError("list "+s.dir, err)

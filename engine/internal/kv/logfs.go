@@ -15,6 +15,7 @@ import (
 // either: Pebble would try to flush again for ever.
 type logFS struct {
 	vfs.FS
+	dir   string // the store's: what is written elsewhere, such as a checkpoint, may fail
 	fatal *fatal
 	lists fileLists
 	armed atomic.Bool // not while the store is being opened: there errors of the log are returned
@@ -28,7 +29,7 @@ func (l *logFS) Unwrap() vfs.FS { return l.FS }
 func (l *logFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	l.halt()
 	f, err := l.FS.Create(name, c)
-	if number, ok := listNumber(l.PathBase(name)); ok && err == nil {
+	if number, ok := listNumber(l.PathBase(name)); ok && err == nil && l.PathDir(name) == l.dir {
 		return &listFile{File: f, lists: &l.lists, number: number}, nil
 	}
 	return l.watch(name, f, err)
@@ -52,14 +53,14 @@ func (l *logFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.Fi
 // syncing it.
 func (l *logFS) OpenDir(name string) (vfs.File, error) {
 	f, err := l.FS.OpenDir(name)
-	if err != nil {
-		return nil, err
+	if err != nil || name != l.dir {
+		return f, err
 	}
 	return &logDir{f, l}, nil
 }
 
 func (l *logFS) watch(name string, f vfs.File, err error) (vfs.File, error) {
-	if !strings.HasSuffix(name, ".log") {
+	if !strings.HasSuffix(name, ".log") || l.FS.PathDir(name) != l.dir {
 		return f, err
 	}
 	if l.check(err) != nil {

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/query"
+)
+
+// restoreFlags say which backup is restored, and how.
+type restoreFlags struct {
+	target  targetFlag
+	backup  string
+	at      string
+	replace bool
+}
+
+func newRestore(a *app) *cobra.Command {
+	var f restoreFlags
+	c := &cobra.Command{
+		Use:   "restore DIR",
+		Short: "Make a store of a backup",
+		Long: `Make a store of a backup: of the newest, of one that is named, or of the newest that has
+nothing later than a time or a position. What was written between two backups cannot be
+restored yet.
+
+The store is made beside DIR, everything is verified, its content is compared with what
+was backed up, and then it is put in its place. If anything fails, DIR stays as it was.
+The restored store has an id of its own and a new epoch.
+
+--json: {"backup":"...","store":"...","position":"E.N","content":"...","files":N,"bytes":N,"fetched_bytes":N}`,
+		Args: exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.target.with(a, false, func(t query.BackupTarget) error { return a.restore(c.Context(), t, args[0], &f) })
+		},
+		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs),
+	}
+	f.target.add(c)
+	c.Flags().StringVar(&f.backup, "backup", "", "the backup's name")
+	c.Flags().StringVar(&f.at, "at", "", "nothing later than this: a time (RFC 3339, or a date) or a position such as 1.500")
+	c.Flags().BoolVar(&f.replace, "replace", false, "put it in place of the store in DIR, which is deleted")
+	_ = c.RegisterFlagCompletionFunc("backup", f.target.complete(a)) // it fails only for a flag that does not exist
+	return c
+}
+
+func (a *app) restore(ctx context.Context, t query.BackupTarget, dir string, f *restoreFlags) error {
+	o := &engine.RestoreOptions{Name: f.backup, Replace: f.replace, FS: a.files}
+	var err error
+	if position, ok := query.ParsePosition(f.at); ok {
+		o.Position = position
+	} else if o.At, err = parseInstant("--at", f.at); err != nil {
+		return usagef("--at %s: it is a time (RFC 3339, or a date) or a position such as 1.500", f.at)
+	}
+	if o.Memory, err = a.budget(); err != nil {
+		return err
+	}
+	p := a.newProgress()
+	o.Progress = p.showBytes("restoring:")
+	r, err := engine.Restore(ctx, dir, t, o)
+	p.end()
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(struct {
+			Backup   string `json:"backup"`
+			Store    string `json:"store"`
+			Position string `json:"position"`
+			Content  string `json:"content"`
+			Files    int    `json:"files"`
+			Bytes    int64  `json:"bytes"`
+			Fetched  int64  `json:"fetched_bytes"`
+		}{r.Backup.Name, r.Store, r.Position.String(), hex.EncodeToString(r.Backup.Content[:]), r.Backup.Files, r.Backup.Bytes, r.Fetched})
+	}
+	s := a.facts()
+	s.add("backup", r.Backup.Name)
+	s.add("store", r.Store)
+	s.add("position", r.Position.String())
+	s.add("content", hex.EncodeToString(r.Backup.Content[:]))
+	s.add("files", r.Backup.Files)
+	s.add("bytes", s.bytes(r.Backup.Bytes))
+	s.add("fetched", s.bytes(r.Fetched))
+	return s.write(a.out)
+}

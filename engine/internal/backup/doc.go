@@ -1,0 +1,64 @@
+// Package backup has the formats of a backup target, and what is done with them: send the
+// files of a store, find a backup, fetch it, verify, prune. It knows nothing of what the
+// files hold.
+//
+// # Target, format 1
+//
+//	kanta-backups               what this is, see below
+//	backups/NAME.manifest       one backup
+//	objects/AB/ABCD...          a piece of a file: the SHA-256 of its bytes in hexadecimal,
+//	                            under the first two digits
+//	under-way/TIME-WHAT-ID      somebody makes a backup (make) or prunes (prune)
+//	ledger/, log/               reserved: erased people, log records for points in time
+//
+// Files are cut into pieces of 8 MiB, the last one shorter. So nothing that is kept is large:
+// it is sent in one request, whole or not at all, verified before a byte of it is used, and
+// what was sent before an interruption is not sent again. A piece that two files or two
+// backups have in common is kept once.
+//
+// A target belongs to one line of stores: a store, and what was restored from its backups.
+//
+//	kanta backups
+//	format 1
+//	id 32 hexadecimal digits
+//	root 32 hexadecimal digits, the id of the line's first store
+//	sha256 64 hexadecimal digits, of all before
+//
+// # Object, version 1
+//
+//	4 bytes   "KNTO"
+//	1 byte    version: 1
+//	1 byte    codec: 0 as it is, 1 zstd
+//	4 bytes   length of the piece, little endian, at most 8 MiB
+//	rest      the piece
+//
+// The name is the checksum, and the reader verifies it. An example, of the piece "ann":
+//
+//	4b 4e 54 4f 01 00 03 00 00 00  the header
+//	61 6e 6e  the piece
+//
+// # Manifest, format 1
+//
+// Text, in exactly this form; digits of numbers without leading zeros, times in UTC:
+//
+//	kanta backup
+//	format 1
+//	store 00112233445566778899aabbccddeeff
+//	root 00112233445566778899aabbccddeeff
+//	store-format 1
+//	position 1.500
+//	chain 0102030405060708090a0b0c0d0e0f10
+//	received 2026-11-22T19:48:02.123Z
+//	content 101112131415161718191a1b1c1d1e1f
+//	created 2026-11-22T19:48:05.000Z
+//	parent -
+//	file 3 000012.sst
+//	49915e0d7d4b402e3017d010bc1c0e83cac6c797d6c16e66340fe3268693a6a1
+//	file 0 marker.manifest.000001.MANIFEST-000004
+//	sha256 4a6909fc69a7de5fda9e36cb14018a8b33752809b6f525feb3951f00010775f2
+//
+// Position, chain hash, time of the last record and content digest are the store's. Files are
+// those of its folder db, by name, each with its length and the hashes of its pieces. The
+// last line is the SHA-256 of all before it. The name of the backup is its time and position,
+// 20261122T194805.000Z-1.500.
+package backup

@@ -1,0 +1,86 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/query"
+)
+
+// checkpointDir stands beside db: a store of its own, whose tables are links to the living
+// one's. It is there while a backup is made.
+const checkpointDir = "checkpoint"
+
+// Flush writes the memtables out.
+func (s *Store) Flush() error {
+	if err := s.fatal.guard(s.DB.Flush); err != nil {
+		return diskError("flush", err)
+	}
+	return nil
+}
+
+// Checkpoint makes a store of what there is, without a log, and returns its directory. The
+// log is flushed first and left out: a file of it that is used again has, behind its end,
+// what was deleted long ago, and nothing of it is verified by a checksum of the whole. What
+// is written meanwhile is in it or not. m is the position that it must have.
+func (s *Store) Checkpoint(m Mark) (dir string, err error) {
+	if err := errors.Join(s.RemoveCheckpoint(), s.Flush()); err != nil {
+		return "", err
+	}
+	dir = s.fs.PathJoin(s.home, checkpointDir)
+	path := s.fs.PathJoin(dir, databaseDir)
+	if err := s.fatal.guard(func() error { return s.DB.Checkpoint(path) }); err != nil {
+		return "", diskError("make a checkpoint", err)
+	}
+	names, err := s.fs.List(path)
+	for _, name := range names {
+		if strings.HasSuffix(name, ".log") {
+			err = errors.Join(err, s.fs.Remove(s.fs.PathJoin(path, name)))
+		}
+	}
+	if err = errors.Join(err, CreateMark(s.fs, dir, s.ID, m), WriteIdentity(s.fs, dir, s.Identity)); err != nil {
+		return "", diskError("make a checkpoint", err)
+	}
+	return dir, nil
+}
+
+// RemoveCheckpoint removes the checkpoint, if there is one.
+func (s *Store) RemoveCheckpoint() error {
+	dir := s.fs.PathJoin(s.home, checkpointDir)
+	if _, err := s.fs.Stat(dir); isNotExist(err) {
+		return nil
+	}
+	if err := s.fs.RemoveAll(dir); err != nil {
+		return diskError("remove the checkpoint", err)
+	}
+	return nil
+}
+
+// VerifyTable verifies the checksum of every block of a sorted table.
+func VerifyTable(ctx context.Context, files vfs.FS, path string) error {
+	f, err := files.Open(path)
+	if err != nil {
+		return err
+	}
+	source, err := sstable.NewSimpleReadable(f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	o := &pebble.Options{}
+	o.EnsureDefaults()
+	r, err := sstable.NewReader(ctx, source, o.MakeReaderOptions())
+	if err == nil {
+		err = errors.Join(r.ValidateBlockChecksums(), r.Close())
+	} else {
+		err = errors.Join(err, source.Close())
+	}
+	if pebble.IsCorruptionError(err) {
+		return query.Errorf(query.CodeCorrupt, "%s is damaged: %w", path, err)
+	}
+	return err
+}

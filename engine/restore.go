@@ -1,0 +1,249 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/engine/internal/backup"
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/query"
+)
+
+// RestoreOptions say what is restored, and how. nil is good: the newest backup, into a
+// directory that is not there or empty. At most one of Name, At and Position is set.
+type RestoreOptions struct {
+	// Name is that of the backup.
+	Name string
+	// At is the latest time of receipt of what is in the backup: the newest such one is taken.
+	At time.Time
+	// Position is the latest position of its epoch; the newest backup up to it is taken.
+	Position query.Position
+	// Replace puts the store in place of the one that is there, which nobody may have open.
+	Replace bool
+	// Progress is told how far the fetching is. May be nil.
+	Progress query.BackupProgress
+	// FS is the file system of the store. nil: the machine's.
+	FS vfs.FS
+	// Memory is the budget with which the restored store is opened and verified, as [Options.Memory].
+	Memory int64
+}
+
+// restoringSuffix names the directory beside the store's in which it is made.
+const restoringSuffix = ".restoring"
+
+// Restore makes a store of a backup. It is made beside dir, every piece is verified, the
+// store is opened and its content compared with the manifest, and only then is it renamed to
+// dir. So what was in dir stays as it was if anything fails, and a crash leaves the one or
+// the other. The restored store has an id of its own and a new epoch, for what is written to
+// it is another history than what was written after the backup was made.
+func Restore(ctx context.Context, dir string, target query.BackupTarget, o *RestoreOptions) (query.RestoreReport, error) {
+	r := &restoring{ctx: ctx}
+	if o != nil {
+		r.o = *o
+	}
+	if r.o.FS == nil {
+		r.o.FS = vfs.Default
+	}
+	var err error
+	if r.dir = filepath.Clean(dir); r.o.FS == vfs.Default { // what is made beside "." has another name
+		if r.dir, err = filepath.Abs(dir); err != nil {
+			return r.report, fmt.Errorf("restore: %w", err)
+		}
+	}
+	r.made = r.dir + restoringSuffix
+	if r.t, err = backup.Open(ctx, target); err != nil {
+		return r.report, err
+	}
+	if err := r.free(); err != nil {
+		return r.report, err
+	}
+	if err := r.choose(); err != nil {
+		return r.report, err
+	}
+	if err := r.make(); err != nil {
+		return r.report, errors.Join(err, r.o.FS.RemoveAll(r.made))
+	}
+	if err := kv.Replace(r.o.FS, r.made, r.dir); err != nil {
+		return r.report, errors.Join(err, r.o.FS.RemoveAll(r.made))
+	}
+	return r.report, nil
+}
+
+// restoring is a restore under way.
+type restoring struct {
+	ctx    context.Context
+	o      RestoreOptions
+	t      *backup.Target
+	dir    string
+	made   string
+	m      *backup.Manifest
+	before uint64 // the epoch of the store that is replaced, if it can be told
+	report query.RestoreReport
+}
+
+// free makes sure that the store may go where it is to go.
+func (r *restoring) free() error {
+	taken := func(dir, hint string) error {
+		return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("restore: %s is not empty", dir), Hint: hint}
+	}
+	names, err := r.o.FS.List(r.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("restore: %w", err)
+	case len(names) == 0:
+	case !r.o.Replace:
+		return taken(r.dir, "name another directory, or have it replaced: --replace")
+	default:
+		_, err = kv.ReadIdentity(r.o.FS, r.dir)
+		if errors.Is(err, &query.Error{Code: query.CodeNotAStore}) {
+			return err // of one that is damaged, that is what a restore is for
+		}
+		if err := kv.Unused(r.o.FS, r.dir); err != nil {
+			return err
+		}
+		r.before = kv.LastEpoch(r.o.FS, r.dir)
+	}
+	left, err := r.o.FS.List(r.made)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("restore: %w", err)
+	}
+	for _, name := range left { // an earlier restore has left no more than this
+		if !slices.Contains([]string{"db", "KANTA", "MARK", "MARK.new"}, name) {
+			return taken(r.made, "see what it is, then move it elsewhere")
+		}
+	}
+	return nil
+}
+
+// choose finds the backup.
+func (r *restoring) choose() error {
+	set := 0
+	for _, given := range []bool{r.o.Name != "", !r.o.At.IsZero(), r.o.Position != query.Position{}} {
+		if given {
+			set++
+		}
+	}
+	if set > 1 {
+		return query.Errorf(query.CodeInvalid, "restore: say by one thing which backup it is: its name, a time or a position")
+	}
+	if r.o.Name != "" {
+		var err error
+		r.m, err = r.t.Manifest(r.ctx, r.o.Name)
+		return err
+	}
+	names, err := r.t.Names(r.ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Backward(names) {
+		m, err := r.t.Manifest(r.ctx, name)
+		if err != nil {
+			return fmt.Errorf("restore: %w", err) // it may be the one; who wants another names it
+		}
+		if r.fits(m) && (r.m == nil || later(m, r.m)) {
+			r.m = m
+		}
+		if set == 0 {
+			break // it is the newest
+		}
+	}
+	if r.m == nil {
+		return &query.Error{Code: query.CodeUnknownName, Message: "restore: there is no backup so early", Hint: "kanta backup list has them; between them nothing can be restored yet"}
+	}
+	return nil
+}
+
+// fits reports whether a backup has nothing that is later than what is asked for.
+func (r *restoring) fits(m *backup.Manifest) bool {
+	if r.o.Position != (query.Position{}) {
+		return m.Position.Epoch == r.o.Position.Epoch && m.Position.Applied <= r.o.Position.Applied
+	}
+	return r.o.At.IsZero() || !m.Received.After(r.o.At)
+}
+
+// later reports whether a backup is of a later state than another.
+func later(a, b *backup.Manifest) bool {
+	if c := a.Received.Compare(b.Received); c != 0 {
+		return c > 0
+	}
+	return a.Created.After(b.Created)
+}
+
+// make makes the store and verifies it.
+func (r *restoring) make() error {
+	files := r.o.FS
+	db := files.PathJoin(r.made, "db")
+	if r.m.StoreFormat != kv.Format {
+		return &query.Error{Code: query.CodeNewerFormat, Message: fmt.Sprintf("restore: backup %s is of a store of format %d; this version reads format %d", r.m.Name, r.m.StoreFormat, kv.Format), Hint: "use the version of Kanta that made it"}
+	}
+	if err := errors.Join(files.RemoveAll(r.made), files.MkdirAll(db, 0o755)); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	var err error
+	if r.report.Fetched, err = r.t.Fetch(r.ctx, r.m, files, db, r.o.Progress); err != nil {
+		return given(r.ctx, err)
+	}
+	id := kv.Identity{Root: r.m.Root}
+	if id.ID, err = kv.NewID(); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	last, err := r.t.LastEpoch(r.ctx)
+	if err != nil {
+		return err
+	}
+	id.Epoch = max(r.m.Position.Epoch, r.before, last) + 1
+	for _, dir := range []string{db, r.made} {
+		if err := syncDirectory(files, dir); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+	}
+	r.report.Backup, r.report.Store = r.m.Backup, id.ID
+	r.report.Position = query.Position{Epoch: id.Epoch, Applied: r.m.Position.Applied}
+	if err := errors.Join(kv.CreateMark(files, r.made, id.ID, markOf(r.report.Position, r.m.Chain)), kv.WriteIdentity(files, r.made, id)); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	return r.verify()
+}
+
+func syncDirectory(files vfs.FS, dir string) error {
+	d, err := files.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// verify opens the store, for reading only, and compares what is in it with the manifest.
+func (r *restoring) verify() error {
+	db, err := Open(r.made, &Options{FS: r.o.FS, ReadOnly: true, MustExist: true, Memory: r.o.Memory})
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	sums, err := db.Digests(r.ctx)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	var wrong []string
+	if sums.Position != r.report.Position {
+		wrong = append(wrong, fmt.Sprintf("it is at %s", sums.Position))
+	}
+	if sums.Chain != r.m.Chain {
+		wrong = append(wrong, "its chain hash is another")
+	}
+	if sums.Content != r.m.Content {
+		wrong = append(wrong, "its content digest is another")
+	}
+	if len(wrong) > 0 {
+		return query.Errorf(query.CodeCorrupt, "restore: the store of backup %s is not what its manifest says: %s", r.m.Name, strings.Join(wrong, ", "))
+	}
+	return nil
+}
