@@ -22,12 +22,14 @@ func (m *actModel) overlap(name string) {
 	}
 	args := query.Arguments{"set": texts}
 	who := pickOne(m, "", m.condition())
-	args["zone"] = []string{pickOne(m, "UTC", "America/New_York")}
 	for range m.r.IntN(3) {
 		args["at"] = append(args["at"], m.now.AddDate(0, 0, -1-m.r.IntN(30)).Format(time.DateOnly))
 	}
 	if m.r.IntN(2) == 0 {
 		args["per"], args["periods"] = []string{"day"}, []string{"1"} // today
+	}
+	if len(args["at"])+len(args["per"]) > 0 {
+		args["zone"] = []string{pickOne(m, "UTC", "America/New_York")}
 	}
 	what := fmt.Sprintf("%s: overlap of %q: %q", name, who, texts)
 	r, err := m.db.Analyze(ctx, "overlap", who, args, nil)

@@ -79,7 +79,7 @@ func (m *trendLaw) check(name, measure string) {
 	text, event := m.events()
 	who := pickOne(m.actModel, "true", m.condition())
 	args := query.Arguments{"measure": {measure}, "zone": {pickOne(m.actModel, "UTC", "Europe/Rome", "America/New_York", "Asia/Kolkata")},
-		"per": {pickOne(m.actModel, "hour", "day", "day", "week", "month")}, "top": {strconv.Itoa(1 + m.r.IntN(3))}}
+		"per": {pickOne(m.actModel, "hour", "day", "day", "week", "month")}}
 	switch measure {
 	case "people7", "stickiness":
 		args["per"] = []string{"day"}
@@ -97,6 +97,9 @@ func (m *trendLaw) check(name, measure string) {
 	args["event"] = []string{text}
 	if args["by"] = [][]string{nil, nil, {"e.item"}, {text + ".count()"}, {"e.item", text + ".count()"}}[m.r.IntN(5)]; who == "true" && text == "buy" && len(args["by"]) > 0 {
 		args["by"] = []string{"e.item"}
+	}
+	if len(args["by"]) > 0 {
+		args["top"] = []string{strconv.Itoa(1 + m.r.IntN(3))}
 	}
 	back := map[string]int{"hour": 1, "day": 12, "week": 40, "month": 70}[args.One("per")]
 	args["from"] = []string{m.now.AddDate(0, 0, -m.r.IntN(back)-1).Format(time.DateOnly)}
