@@ -33,7 +33,7 @@ help:
 build:
 	@mkdir -p $(BUILD)
 	CGO_ENABLED=0 $(GO) build ./...
-	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/kanta$$($(GO) env GOE.PHONY: help build test race rot lint tidy fuzz crash crash-short crash-canaryE) ./cmd/kanta
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/kanta$$($(GO) env GOEXE) ./cmd/kanta
 
 # The tidy test reads files that the test cache does not know of: it always runs.
 tidy:
