@@ -194,6 +194,15 @@ func (g *golden) answers() string {
 	for _, l := range lists {
 		fmt.Fprintf(&out, "list %s: %d, saved at %s, %q\n", l.Name, l.People, l.Saved, l.Note)
 	}
+	g.must(g.db.Erased(ctx, func(p query.ErasedPerson) error {
+		fmt.Fprintf(&out, "erased %s: %s at %s, %q, readmitted %s\n", p.Name, p.Erased.Format(time.RFC3339), p.Position, p.Reference, p.Readmitted.Format(time.RFC3339))
+		return nil
+	}))
+	receipts, err := g.db.Receipts(ctx)
+	g.must(err)
+	for _, r := range receipts[:1] { // the next purge may come at any moment
+		fmt.Fprintf(&out, "receipt up to %s: %d people, %d events, %d strings, %d hits\n", r.Position, r.People, r.Events, r.Strings, r.Hits)
+	}
 	rows, err := g.db.Quarantine(ctx, 0, 0)
 	g.must(err)
 	for i := range rows {
@@ -248,7 +257,7 @@ func makeGolden(t *testing.T, name string) {
 	g := &golden{T: t}
 	dir := t.TempDir()
 	g.told.Store(goldenStart.UnixMilli())
-	o := &Options{FirstOrdinal: 1<<16 - 200, Clock: func() time.Time { return time.UnixMilli(g.told.Load()).UTC() }}
+	o := &Options{FirstOrdinal: 1<<16 - 200, PurgeAfter: -1, Clock: func() time.Time { return time.UnixMilli(g.told.Load()).UTC() }}
 	LowerLimits(o, 200, 4000, 100)
 	var err error
 	g.db, err = Open(filepath.Join(dir, "store"), o)
@@ -268,6 +277,7 @@ func makeGolden(t *testing.T, name string) {
 		if day == goldenDays-10 {
 			g.must(g.db.Compact(t.Context()))
 		}
+		g.erase(day)
 	}
 	g.told.Store(goldenEnd.UnixMilli())
 	g.has()
@@ -275,6 +285,24 @@ func makeGolden(t *testing.T, name string) {
 	g.must(g.db.Close())
 	g.pack(dir, name)
 	g.must(os.WriteFile(filepath.Join(goldenStores, name+".txt"), []byte(want), 0o644))
+}
+
+// erase erases somebody who is purged and returns, and another one who is not purged yet.
+func (g *golden) erase(day int) {
+	ctx := g.Context()
+	switch day {
+	case 50:
+		_, err := g.db.Erase(ctx, "ticket 50", "k1", "k200")
+		g.must(err)
+		_, err = g.db.Purge(ctx, nil)
+		g.must(err)
+	case 55:
+		_, err := g.db.Readmit(ctx, "k200")
+		g.must(err)
+	case 75:
+		_, err := g.db.Erase(ctx, "ticket 75", "k201")
+		g.must(err)
+	}
 }
 
 func (g *golden) setUp() {
