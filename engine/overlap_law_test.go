@@ -22,15 +22,7 @@ func (m *actModel) overlap(name string) {
 	}
 	args := query.Arguments{"set": texts}
 	who := pickOne(m, "", m.condition())
-	for range m.r.IntN(3) {
-		args["at"] = append(args["at"], m.now.AddDate(0, 0, -1-m.r.IntN(30)).Format(time.DateOnly))
-	}
-	if m.r.IntN(2) == 0 {
-		args["per"], args["periods"] = []string{"day"}, []string{"1"} // today
-	}
-	if len(args["at"])+len(args["per"]) > 0 {
-		args["zone"] = []string{pickOne(m, "UTC", "America/New_York")}
-	}
+	m.days(args)
 	what := fmt.Sprintf("%s: overlap of %q: %q", name, who, texts)
 	r, err := m.db.Analyze(ctx, "overlap", who, args, nil)
 	if err != nil {
@@ -92,6 +84,19 @@ func (m *actModel) noOverlap(what, who string, args query.Arguments) {
 		if _, err := m.db.AnalysisMembers(m.t.Context(), "overlap", who, args, cell, nil); !errors.Is(err, &query.Error{Code: query.CodeInvalid}) {
 			m.t.Fatalf("%s: cell %q: %v", what, cell, err)
 		}
+	}
+}
+
+// days adds the days of a history, at times none.
+func (m *actModel) days(args query.Arguments) {
+	for range m.r.IntN(3) {
+		args["at"] = append(args["at"], m.now.AddDate(0, 0, -1-m.r.IntN(30)).Format(time.DateOnly))
+	}
+	if m.r.IntN(2) == 0 {
+		args["per"], args["periods"] = []string{"day"}, []string{"1"} // today
+	}
+	if len(args["at"])+len(args["per"]) > 0 {
+		args["zone"] = []string{pickOne(m, "UTC", "America/New_York")}
 	}
 }
 
