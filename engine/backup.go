@@ -73,6 +73,9 @@ func (db *DB) Backup(ctx context.Context, target query.BackupTarget, o *query.Ba
 		return report, err
 	}
 	defer end()
+	if err := db.sendLedger(ctx, t); err != nil {
+		return report, given(ctx, err)
+	}
 	c := &checkpoint{db: db}
 	defer func() { err = errors.Join(err, db.kv.RemoveCheckpoint()) }()
 	if err := c.make(ctx); err != nil {

@@ -97,7 +97,7 @@ func TestBackupUnderWrites(t *testing.T) {
 func (s *script) restore(t *testing.T, o engine.Options, target query.BackupTarget, r *query.BackupReport) {
 	t.Helper()
 	o.FS = vfs.NewMem()
-	made, err := engine.Restore(t.Context(), "again", target, &engine.RestoreOptions{Name: r.Name, FS: o.FS})
+	made, err := engine.Restore(t.Context(), "again", target, &engine.RestoreOptions{Name: r.Name, FS: o.FS, WithoutLedger: true}) // the model is that of then
 	must(t, err)
 	at := r.Position.Applied
 	if made.Position.Applied != at || made.Position.Epoch <= r.Position.Epoch || made.Store == r.Store {
@@ -271,7 +271,7 @@ func TestBackupOfDamage(t *testing.T) {
 		must(t, err)
 		flipped := 0
 		for _, name := range names {
-			if strings.HasSuffix(name, ".sst") {
+			if info, err := files.Stat("store/db/" + name); err == nil && info.Size() > 0 && strings.HasSuffix(name, ".sst") { // compaction may make one, or have it deleted
 				flipInFile(t, files, "store/db/"+name)
 				flipped++
 			}

@@ -136,15 +136,20 @@ type erasedName struct {
 func (db *DB) applyLedger(ctx context.Context, list []erasedName) (people uint64, err error) {
 	newer := map[erasure.Hash]erasure.Entry{}
 	for _, x := range list {
-		newer[x.name] = x.entry
+		if e, twice := newer[x.name]; !twice || x.entry.NewerThan(&e) {
+			newer[x.name] = x.entry
+		}
 	}
 	if err := db.eachErased(ctx, func(name erasure.Hash, have *erasure.Entry) error {
-		if e, ok := newer[name]; ok && (have.Erased > e.Erased || have.Erased == e.Erased && have.Readmitted >= e.Readmitted) {
+		if e, ok := newer[name]; ok && !e.NewerThan(have) {
 			delete(newer, name)
 		}
 		return nil
 	}); err != nil {
 		return 0, err
+	}
+	if len(newer) == 0 {
+		return 0, nil
 	}
 	known, err := db.keysOf(ctx, newer)
 	if err != nil {

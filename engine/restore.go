@@ -28,12 +28,17 @@ type RestoreOptions struct {
 	Position query.Position
 	// Replace puts the store in place of the one that is there, which nobody may have open.
 	Replace bool
+	// WithoutLedger does not ask the target who was erased since the backup was made: they
+	// are back. It is for a target whose ledger is damaged.
+	WithoutLedger bool
 	// Progress is told how far the fetching is. May be nil.
 	Progress query.BackupProgress
 	// FS is the file system of the store. nil: the machine's.
 	FS vfs.FS
 	// Memory is the budget with which the restored store is opened and verified, as [Options.Memory].
 	Memory int64
+	// Clock stamps the erasures that are made in it. nil: time.Now.
+	Clock func() time.Time
 }
 
 // restoringSuffix names the directory beside the store's in which it is made.
@@ -211,7 +216,10 @@ func (r *restoring) make() error {
 	if err := errors.Join(kv.CreateMark(files, r.made, id.ID, markOf(r.report.Position, r.m.Chain)), kv.WriteIdentity(files, r.made, id)); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	return r.verify()
+	if err := r.verify(); err != nil || r.o.WithoutLedger {
+		return err
+	}
+	return r.forget()
 }
 
 func syncDirectory(files vfs.FS, dir string) error {

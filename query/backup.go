@@ -85,4 +85,5 @@ type RestoreReport struct {
 	Store    string   // the id that the store has now
 	Position Position // where it goes on: in an epoch of its own
 	Fetched  int64    // bytes, as they were sent
+	Erased   uint64   // people whom the backup has and the store has not: they were erased since
 }

@@ -79,6 +79,7 @@ type store interface {
 	Erased(ctx context.Context, f func(query.ErasedPerson) error) error
 	Purge(ctx context.Context, progress func(what string)) (*query.Receipt, error)
 	Receipts(ctx context.Context) ([]query.Receipt, error)
+	BackupLedger(ctx context.Context, target query.BackupTarget) error
 	Backup(ctx context.Context, target query.BackupTarget, o *query.BackupOptions) (query.BackupReport, error)
 	Close() error
 }

@@ -32,7 +32,9 @@ done at once, and its receipt is printed.
 Without keys as arguments they are read from --file, one per line. A reference, such as the
 number of a ticket, is kept for good with the hash of the key: it must not be personal.
 Segments, definitions and lists whose texts name a key are reported and left as they are.
-Backups and exports made before are files of their own.
+Backups and exports made before are files of their own. With --target the ledger of erased
+people is told where backups are kept, so that no restore brings them back; so does every
+backup that is made later.
 
 --json: {"people":N,"position":"E.N","named":["..."],"receipt":{...}}, the receipt as kanta
 erase receipts has it, null without --wait.`
@@ -40,6 +42,7 @@ erase receipts has it, null without --wait.`
 func newErasePeople(a *app) *cobra.Command {
 	var file, reference string
 	var wait bool
+	var target targetFlag
 	c := &cobra.Command{
 		Use:   "people [KEY...]",
 		Short: "Erase people",
@@ -67,6 +70,11 @@ func newErasePeople(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if _, err := target.place(a); err == nil {
+					if err := target.with(a, true, func(t query.BackupTarget) error { return s.BackupLedger(c.Context(), t) }); err != nil {
+						return fmt.Errorf("they are erased, but the target was not told; the next backup tells it: %w", err)
+					}
+				}
 				var receipt *query.Receipt
 				if wait {
 					if receipt, err = a.purge(c.Context(), s); err != nil {
@@ -79,6 +87,7 @@ func newErasePeople(a *app) *cobra.Command {
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "a file of keys, one per line; - is standard input")
 	c.Flags().StringVar(&reference, "reference", "", "why, such as the number of a ticket; nothing personal")
+	target.add(c)
 	c.Flags().BoolVar(&wait, "wait", false, "purge at once and wait for the receipt")
 	return c
 }

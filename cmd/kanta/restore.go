@@ -16,6 +16,7 @@ type restoreFlags struct {
 	backup  string
 	at      string
 	replace bool
+	without bool
 }
 
 func newRestore(a *app) *cobra.Command {
@@ -29,9 +30,11 @@ restored yet.
 
 The store is made beside DIR, everything is verified, its content is compared with what
 was backed up, and then it is put in its place. If anything fails, DIR stays as it was.
-The restored store has an id of its own and a new epoch.
+The restored store has an id of its own and a new epoch. Who was erased since the backup
+was made is erased in it, too, if a later backup or kanta erase has told the target.
 
---json: {"backup":"...","store":"...","position":"E.N","content":"...","files":N,"bytes":N,"fetched_bytes":N}`,
+--json: {"backup":"...","store":"...","position":"E.N","content":"...","files":N,"bytes":N,"fetched_bytes":N,
+"erased":N}, the content being that of the backup.`,
 		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.target.with(a, false, func(t query.BackupTarget) error { return a.restore(c.Context(), t, args[0], &f) })
@@ -42,12 +45,13 @@ The restored store has an id of its own and a new epoch.
 	c.Flags().StringVar(&f.backup, "backup", "", "the backup's name")
 	c.Flags().StringVar(&f.at, "at", "", "nothing later than this: a time (RFC 3339, or a date) or a position such as 1.500")
 	c.Flags().BoolVar(&f.replace, "replace", false, "put it in place of the store in DIR, which is deleted")
+	c.Flags().BoolVar(&f.without, "without-ledger", false, "do not ask the target who was erased since: they are back. For a target whose ledger is damaged")
 	_ = c.RegisterFlagCompletionFunc("backup", f.target.complete(a)) // it fails only for a flag that does not exist
 	return c
 }
 
 func (a *app) restore(ctx context.Context, t query.BackupTarget, dir string, f *restoreFlags) error {
-	o := &engine.RestoreOptions{Name: f.backup, Replace: f.replace, FS: a.files}
+	o := &engine.RestoreOptions{Name: f.backup, Replace: f.replace, WithoutLedger: f.without, FS: a.files, Clock: a.clock}
 	var err error
 	if position, ok := query.ParsePosition(f.at); ok {
 		o.Position = position
@@ -73,7 +77,8 @@ func (a *app) restore(ctx context.Context, t query.BackupTarget, dir string, f *
 			Files    int    `json:"files"`
 			Bytes    int64  `json:"bytes"`
 			Fetched  int64  `json:"fetched_bytes"`
-		}{r.Backup.Name, r.Store, r.Position.String(), hex.EncodeToString(r.Backup.Content[:]), r.Backup.Files, r.Backup.Bytes, r.Fetched})
+			Erased   uint64 `json:"erased"`
+		}{r.Backup.Name, r.Store, r.Position.String(), hex.EncodeToString(r.Backup.Content[:]), r.Backup.Files, r.Backup.Bytes, r.Fetched, r.Erased})
 	}
 	s := a.facts()
 	s.add("backup", r.Backup.Name)
@@ -83,5 +88,6 @@ func (a *app) restore(ctx context.Context, t query.BackupTarget, dir string, f *
 	s.add("files", r.Backup.Files)
 	s.add("bytes", s.bytes(r.Backup.Bytes))
 	s.add("fetched", s.bytes(r.Fetched))
+	s.add("people erased since", r.Erased)
 	return s.write(a.out)
 }

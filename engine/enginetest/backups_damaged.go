@@ -41,6 +41,7 @@ func targetDamaged(t *testing.T, target query.BackupTarget) {
 	write(t, db, 1)
 	_, err := db.Backup(t.Context(), target, nil)
 	must(t, err)
+	want := content(t, db)
 	must(t, db.Close())
 	good := map[string][]byte{}
 	for _, name := range sortedNames(t, target) {
@@ -63,6 +64,17 @@ func targetDamaged(t *testing.T, target query.BackupTarget) {
 		runtime.ReadMemStats(&used)
 		_, err := engine.Restore(t.Context(), "old", target, &engine.RestoreOptions{FS: files, Replace: true})
 		runtime.ReadMemStats(&after)
+		if err == nil && strings.HasPrefix(d.name, "objects/") && strings.HasSuffix(d.what, " flipped") { // a bit that means nothing to zstd: the piece is verified
+			same, err := engine.Open("old", &engine.Options{FS: files, ReadOnly: true})
+			must(t, err)
+			if got := content(t, same); got != want {
+				t.Errorf("%s: the content is another", d.what)
+			}
+			must(t, same.Close())
+			before = tree(t, files, "")
+			must(t, target.Put(t.Context(), d.name, good[d.name]))
+			continue
+		}
 		var q *query.Error
 		if !errors.As(err, &q) || q.Code != query.CodeCorrupt && q.Code != query.CodeNewerFormat && q.Code != query.CodeNotAStore && q.Code != query.CodeUnknownName {
 			t.Errorf("%s: %v", d.what, err)

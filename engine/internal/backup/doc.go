@@ -9,7 +9,8 @@
 //	objects/AB/ABCD...          a piece of a file: the SHA-256 of its bytes in hexadecimal,
 //	                            under the first two digits
 //	under-way/TIME-WHAT-ID      somebody makes a backup (make) or prunes (prune)
-//	ledger/, log/               reserved: erased people, log records for points in time
+//	ledger/ABCD...              a piece of the ledger of erased people, by the SHA-256 of its bytes
+//	log/                        reserved: log records for points in time
 //
 // Files are cut into pieces of 8 MiB, the last one shorter. So nothing that is kept is large:
 // it is sent in one request, whole or not at all, verified before a byte of it is used, and
@@ -61,4 +62,16 @@
 // those of its folder db, by name, each with its length and the hashes of its pieces. The
 // last line is the SHA-256 of all before it. The name of the backup is its time and position,
 // 20261122T194805.000Z-1.500.
+//
+// # Ledger, format 1
+//
+// Who was erased, so that no restore brings them back: a piece is text in an object, one line
+// for each person, with the name and the entry that the store's ledger has (package
+// erasure), at most 10,000. The ledger of a target is that of all its pieces together; of two
+// entries of one person the later one holds.
+//
+//	kanta ledger
+//	format 1
+//	root 00112233445566778899aabbccddeeff
+//	ce766c104824a4b44505fefde7597c9d 01015c9f3cc580909282e733010900542d31378e3e25c5
 package backup

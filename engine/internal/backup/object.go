@@ -78,6 +78,14 @@ func (c *codec) encode(piece []byte) []byte {
 // decode verifies an object and returns its piece, which has to be of size bytes and is
 // valid until the next call.
 func (c *codec) decode(h Hash, size int, object []byte) ([]byte, error) {
+	if len(object) >= objectHeader && string(object[:5]) == objectMagic+"\x01" && binary.LittleEndian.Uint32(object[6:]) != uint32(size) {
+		return nil, query.Errorf(query.CodeCorrupt, "object %s is damaged: it has another length than the manifest says", h)
+	}
+	return c.decodeAny(h, object)
+}
+
+// decodeAny is decode of a piece of which nobody knows the size, but that it is one.
+func (c *codec) decodeAny(h Hash, object []byte) ([]byte, error) {
 	damaged := func(why string) error {
 		return query.Errorf(query.CodeCorrupt, "object %s is damaged: %s", h, why)
 	}
@@ -87,9 +95,7 @@ func (c *codec) decode(h Hash, size int, object []byte) ([]byte, error) {
 	if object[4] != objectVersion {
 		return nil, &query.Error{Code: query.CodeNewerFormat, Message: "object " + h.String() + " is of a newer version", Hint: "use a newer version of Kanta"}
 	}
-	if binary.LittleEndian.Uint32(object[6:]) != uint32(size) {
-		return nil, damaged("it has another length than the manifest says")
-	}
+	size := int64(binary.LittleEndian.Uint32(object[6:]))
 	piece := object[objectHeader:]
 	switch object[5] {
 	case codecRaw:
@@ -102,7 +108,7 @@ func (c *codec) decode(h Hash, size int, object []byte) ([]byte, error) {
 	default:
 		return nil, damaged("it has an unknown codec")
 	}
-	if len(piece) != size || sha256.Sum256(piece) != h {
+	if int64(len(piece)) != size || sha256.Sum256(piece) != h {
 		return nil, damaged("its checksum is another")
 	}
 	return piece, nil

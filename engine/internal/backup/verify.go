@@ -64,6 +64,9 @@ func (t *Target) Verify(ctx context.Context, names []string, progress query.Back
 			}
 		}
 	}
+	if err := t.Ledger(ctx, func(LedgerEntry) error { return nil }); ctx.Err() == nil && err != nil {
+		v.problem("%v", err)
+	}
 	return v.pieces(ctx, progress)
 }
 

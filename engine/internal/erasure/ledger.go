@@ -85,6 +85,11 @@ type Entry struct {
 // time, of anything else with [math.MaxInt64].
 func (e *Entry) Refuses(time int64) bool { return e.Readmitted == 0 || time <= e.Erased }
 
+// NewerThan reports whether an entry of the same person tells of more than another one.
+func (e *Entry) NewerThan(o *Entry) bool {
+	return e.Erased > o.Erased || e.Erased == o.Erased && e.Readmitted > o.Readmitted
+}
+
 // Append encodes an entry, sealed.
 func (e *Entry) Append() []byte {
 	b := binary.LittleEndian.AppendUint32([]byte{version}, e.Hint)

@@ -374,7 +374,7 @@ func create(dir string, c Config, empty bool) error {
 		cache, f := pebble.NewCache(1<<20), newFatal()
 		err := f.guard(func() error {
 			o := options(c, cache, f)
-			o.FS = &logFS{FS: c.FS, fatal: f}
+			o.FS = &logFS{FS: c.FS, dir: path, fatal: f}
 			db, err := pebble.Open(path, o)
 			if err == nil {
 				err = db.Close()
