@@ -200,7 +200,7 @@ func increment(a *schema.Attribute, old, by schema.Value) (schema.Value, bool) {
 		}
 		sum = schema.FromOrdered(a.Kind, a.Scale, int64(n))
 	}
-	return sum, admits(a, sum)
+	return sum, admits(a, a, sum)
 }
 
 // holder reports whether another living profile has a value of a unique attribute.

@@ -17,7 +17,7 @@ func (d *decider) offenders(a, want *schema.Attribute) (n uint64, err error) {
 		return 0, err
 	}
 	for _, c := range d.created {
-		if !admits(want, batch[c.ord]) {
+		if !admits(a, want, batch[c.ord]) {
 			n++
 		}
 	}
@@ -39,7 +39,7 @@ func (d *decider) offenders(a, want *schema.Attribute) (n uint64, err error) {
 					return 0, err
 				}
 			}
-			if !d.gone[ord] && !admits(want, val) {
+			if !d.gone[ord] && !admits(a, want, val) {
 				n++
 			}
 		}
@@ -61,7 +61,7 @@ func (d *decider) offendingActs(e *schema.Event, p, want *schema.Attribute) (n u
 				if err != nil {
 					return err
 				}
-				if !admits(want, v) {
+				if !admits(p, want, v) {
 					n++
 				}
 			}
@@ -74,10 +74,11 @@ func (d *decider) offendingActs(e *schema.Event, p, want *schema.Attribute) (n u
 	return n, nil
 }
 
-// admits reports whether a stored value fits a definition.
-func admits(a *schema.Attribute, v schema.Value) bool {
+// admits reports whether a stored value fits a definition that takes the place of another.
+// Who lacked what was required already may go on lacking it.
+func admits(was, a *schema.Attribute, v schema.Value) bool {
 	if v.IsAbsent() {
-		return !a.Required
+		return was.Required || !a.Required
 	}
 	if v.Kind() == schema.Set {
 		for _, e := range v.Elements() {

@@ -73,8 +73,8 @@ func (l *looker) leaveOut(secret *erasure.Secret) bool {
 	return less
 }
 
-// living looks through the keys, the inline strings and the dictionaries, and through what
-// was saved. A string of a dictionary is somebody's: else it was blanked.
+// living looks through the keys, the inline strings and the dictionaries, through what was
+// saved and the quarantine. A string of a dictionary is somebody's: else it was blanked.
 func (l *looker) living(ctx context.Context) error {
 	s := l.p.db.acquire()
 	defer s.era.release()
@@ -94,6 +94,13 @@ func (l *looker) living(ctx context.Context) error {
 		l.note(s.definitions[call].AppendArguments(nil))
 	}
 	l.note(schema.AppendSchema(nil, s.Schema))
+	// Rows of erased people are gone from the quarantine: what is there is others', or came later.
+	if err := l.p.db.kv.Scan(ctx, keys.Quarantined(0), func(k, v []byte) (bool, error) {
+		l.note(v)
+		return true, nil
+	}); err != nil {
+		return err
+	}
 	inline := []schema.AttrID{schema.KeyAttr}
 	for i := range s.Schema.Attributes {
 		if s.Schema.Attributes[i].Inline() {
