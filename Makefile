@@ -52,7 +52,7 @@ RACED = ./bench/... ./cmd/... ./engine/... ./query ./index/timeline
 
 race:
 	@if command -v "$$($(GO) env CC)" >/dev/null; then \
-		echo 'CGO_ENABLED=1 $(GO) test -race -short -timeout 10m $(RACED)'; CGO_ENABLED=1 $(GO) test -race -short -timeout 10m $(RACED); \
+		echo 'CGO_ENABLED=1 $(GO) test -race -short -timeout 15m $(RACED)'; CGO_ENABLED=1 $(GO) test -race -short -timeout 15m $(RACED); \
 	else $(call missing,a C compiler); fi
 
 rot:

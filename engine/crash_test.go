@@ -149,6 +149,15 @@ func (s *script) record(t *testing.T, o engine.Options, r *rand.Rand, stride int
 	return out
 }
 
+// wholeOnly leaves a test out of the short run, which is the race detector's: nothing of it
+// runs at the same time that other tests there do not have, too.
+func wholeOnly(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("in the whole run only")
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -92,6 +92,7 @@ func (p *plan) take(operations int) int {
 // TestCrashPoints cuts the power before every operation that writes, with nothing, some
 // or all of what is not synced surviving, and again while the store recovers from that.
 func TestCrashPoints(t *testing.T) {
+	wholeOnly(t)
 	want, long := wantedCrashes(t)
 	seed := seedOf(t, long)
 	var runs []*crashing

@@ -106,6 +106,7 @@ func (c *failures) add(line string) {
 // who is told of an error is told which, nobody is told something wrong, nothing hangs,
 // and what was acknowledged is there after the process has ended, also by a power cut.
 func TestErrorPoints(t *testing.T) {
+	wholeOnly(t)
 	want, long := wantedCrashes(t)
 	seed := seedOf(t, long)
 	began := time.Now()

@@ -16,6 +16,7 @@ import (
 // some of what was not synced lost, and again while the purge goes on: it always ends, with
 // nothing left and everybody else as they were.
 func TestCrashOfPurge(t *testing.T) {
+	wholeOnly(t)
 	const seed = 5
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))

@@ -323,6 +323,7 @@ func rots() []rotten {
 // TestRot damages files of the store one at a time. Whoever asks then is told, or is
 // answered as before: there is no silent wrong answer, and no silent loss.
 func TestRot(t *testing.T) {
+	wholeOnly(t)
 	flips, others := 50, 4
 	switch {
 	case os.Getenv("KANTA_ROT") != "":
@@ -439,6 +440,7 @@ func (s *rotStore) rot(t *testing.T, files vfs.FS) (told int, silent []string) {
 // TestRotCanary takes the marks away: then damage of the log and of the list of files loses
 // what was acknowledged, and nobody is told. If the test does not see that, it sees nothing.
 func TestRotCanary(t *testing.T) {
+	wholeOnly(t)
 	s := newRotStore(t)
 	r := rand.New(rand.NewPCG(2, 5))
 	for kind, change := range map[string]func(r *rand.Rand, b []byte) []byte{
@@ -463,6 +465,7 @@ func TestRotCanary(t *testing.T) {
 // TestValuesRot flips bits of stored values where no file's checksum can tell, of all kinds
 // that there are: each is read by an opening, a question or a check, which tells.
 func TestValuesRot(t *testing.T) {
+	wholeOnly(t)
 	s := newRotStore(t)
 	r := rand.New(rand.NewPCG(7, 7))
 	at := valueKeys(t, clonedStore(t, s.closed))
