@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -365,17 +366,17 @@ func TestPruneWaitsForBackups(t *testing.T) {
 	target := folder(t)
 	db := grown(t, vfs.NewMem(), "store", 100)
 	defer func() { must(t, db.Close()) }()
-	refused := 0
+	var refused atomic.Int64
 	_, err := db.Backup(t.Context(), &watchedTarget{target, func(_ context.Context, name string) {
 		if strings.HasPrefix(name, "objects/") || strings.HasPrefix(name, "backups/") {
 			if _, err := engine.PruneBackups(t.Context(), target, &query.PruneOptions{KeepLast: 1}); errors.Is(err, &query.Error{Code: query.CodeConflict}) {
-				refused++
+				refused.Add(1)
 			}
 		}
 	}}, nil)
 	must(t, err)
-	if refused < 3 {
-		t.Fatalf("pruning was refused %d times", refused)
+	if n := refused.Load(); n < 3 {
+		t.Fatalf("pruning was refused %d times", n)
 	}
 	check, err := engine.VerifyBackups(t.Context(), target, nil, nil)
 	if err != nil || check.Backups != 1 || len(check.Problems) > 0 {
