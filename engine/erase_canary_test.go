@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf16"
@@ -31,12 +32,14 @@ func mark(person int, what string) string {
 
 // aviary writes people to stores. Who is a canary has a mark in every field.
 type aviary struct {
-	t   *testing.T
-	now time.Time
-	fs  vfs.FS // nil: one in memory for each store
+	t  *testing.T
+	at atomic.Int64 // ms since 1970
+	fs vfs.FS       // nil: one in memory for each store
 }
 
-func (a *aviary) clock() time.Time { return a.now }
+func (a *aviary) clock() time.Time { return time.UnixMilli(a.at.Load()).UTC() }
+
+func (a *aviary) set(now time.Time) { a.at.Store(now.UnixMilli()) }
 
 func (a *aviary) options() *engine.Options {
 	o := &engine.Options{FS: a.fs, Clock: a.clock, FirstOrdinal: 65_500, PurgeAfter: -1}
@@ -84,7 +87,7 @@ func (a *aviary) person(b *batch.Builder, i, n int, key string, of func(what str
 		Set("phone", schema.IntValue(int64(i*1000+n))).Set("country", schema.StringValue("Finland"))
 	e := b.Events([]batch.Column{{Name: "sku", Kind: schema.String}, {Name: "comment", Kind: schema.String}, {Name: "items", Kind: schema.Set}, {Name: "amount", Kind: schema.Int}})
 	for k := range 3 {
-		e.Row([]byte(key), []byte("buy"), a.now.Add(-time.Duration(40*k)*24*time.Hour).UnixMilli())
+		e.Row([]byte(key), []byte("buy"), a.clock().Add(-time.Duration(40*k)*24*time.Hour).UnixMilli())
 		e.Str(0, []byte(of(fmt.Sprint("sku", n, k))))
 		e.Str(1, []byte(of(fmt.Sprint("comment", n, k))))
 		e.Elems(2, [][]byte{[]byte(of(fmt.Sprint("items", n, k))), []byte("milk")})
@@ -124,7 +127,7 @@ func (a *aviary) fill(db *engine.DB, people, canaries int) {
 				must(a.t, db.Compact(a.t.Context()))
 			}
 		}
-		a.now = a.now.Add(24 * time.Hour)
+		a.set(a.clock().Add(24 * time.Hour))
 	}
 }
 
@@ -194,11 +197,12 @@ func canaryNumbers() (people, canaries int) {
 // a store in which they never were.
 func TestErasedCanaries(t *testing.T) {
 	people, canaries := canaryNumbers()
-	a := &aviary{t: t, now: fixedClock()}
+	a := &aviary{t: t}
+	a.set(fixedClock())
 	without := a.open()
 	defer func() { must(t, without.Close()) }()
 	a.fill(without, people, 0)
-	a.now = fixedClock()
+	a.set(fixedClock())
 	db := a.open()
 	defer func() { must(t, db.Close()) }()
 	a.fill(db, people, canaries)
@@ -209,7 +213,7 @@ func TestErasedCanaries(t *testing.T) {
 	for i := range canaries {
 		keys = append(keys, mark(i, "key"))
 	}
-	a.now = a.now.Add(time.Hour)
+	a.set(a.clock().Add(time.Hour))
 	gone, err := db.Erase(t.Context(), "T-17", append(slices.Clone(keys), "who is that")...)
 	must(t, err)
 	if gone.People != uint64(canaries)+1 || len(gone.Named) > 0 {
@@ -285,7 +289,7 @@ func (a *aviary) refused(db *engine.DB, keys []string) {
 		func(b *batch.Builder) {
 			e := b.Events(nil)
 			for _, k := range keys {
-				e.Row([]byte(k), []byte("buy"), a.now.Add(time.Hour).UnixMilli())
+				e.Row([]byte(k), []byte("buy"), a.clock().Add(time.Hour).UnixMilli())
 			}
 		},
 		func(b *batch.Builder) { b.Delete(keys...) },

@@ -27,11 +27,12 @@ func TestCrashOfPurge(t *testing.T) {
 	case testing.Short():
 		every = 15
 	}
-	a := &aviary{t: t, now: fixedClock()}
+	a := &aviary{t: t}
+	a.set(fixedClock())
 	without := a.open()
 	a.fill(without, people, 0)
 	defer func() { must(t, without.Close()) }()
-	a.now = fixedClock()
+	a.set(fixedClock())
 	files := faultfs.New()
 	a.fs = files
 	db := a.open()
@@ -40,7 +41,7 @@ func TestCrashOfPurge(t *testing.T) {
 	for i := range canaries {
 		keys = append(keys, mark(i, "key"))
 	}
-	a.now = a.now.Add(time.Hour)
+	a.set(a.clock().Add(time.Hour))
 	var pictures []picture
 	var mu sync.Mutex
 	erased := uint64(0)
