@@ -154,7 +154,7 @@ func (s *script) record(t *testing.T, o engine.Options, r *rand.Rand, stride int
 func wholeOnly(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("in the whole run only")
+		t.Skip("-short: it runs in make test; the race detector makes it ten times slower and finds nothing in it")
 	}
 }
 

@@ -24,9 +24,7 @@ type laws struct {
 // TestLaws asks random segments of four stores: three with the same people, by different
 // histories, and one in which the living were written in another order, in small batches.
 func TestLaws(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: it runs in make test; the race detector makes it ten times slower and finds nothing in it")
-	}
+	wholeOnly(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	p := drawPeople(seed, 1<<20-66_000, 70_000)

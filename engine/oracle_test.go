@@ -24,9 +24,7 @@ import (
 // of 200,000 and more than 20,000 expressions; then every cell of the coverage
 // table must be met. KANTA_SEED repeats a run.
 func TestOracle(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: it runs in make test; the race detector makes it ten times slower and finds nothing in it")
-	}
+	wholeOnly(t)
 	seed := rand.Uint64() >> 1
 	if s := os.Getenv("KANTA_SEED"); s != "" {
 		var err error

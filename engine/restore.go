@@ -207,7 +207,7 @@ func (r *restoring) make() error {
 	}
 	id.Epoch = max(r.m.Position.Epoch, r.before, last) + 1
 	for _, dir := range []string{db, r.made} {
-		if err := syncDirectory(files, dir); err != nil {
+		if err := kv.SyncDir(files, dir); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
@@ -220,14 +220,6 @@ func (r *restoring) make() error {
 		return err
 	}
 	return r.forget()
-}
-
-func syncDirectory(files vfs.FS, dir string) error {
-	d, err := files.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // verify opens the store, for reading only, and compares what is in it with the manifest.

@@ -142,10 +142,7 @@ func (m *importer) name() error {
 		for _, it := range left {
 			b := batch.New()
 			it.add(b)
-			raw, err := b.Encode()
-			if err == nil {
-				_, err = m.store.Apply(m.ctx, raw)
-			}
+			err := m.applyOne(b)
 			if q := (*query.Error)(nil); err != nil && (!errors.As(err, &q) || m.ctx.Err() != nil) {
 				return fmt.Errorf("%s: %w", it.what, err)
 			}
@@ -160,6 +157,15 @@ func (m *importer) name() error {
 		left = waiting
 	}
 	return nil
+}
+
+// applyOne applies a batch that may be refused.
+func (m *importer) applyOne(b *batch.Builder) error {
+	raw, err := b.Encode()
+	if err == nil {
+		_, err = m.store.Apply(m.ctx, raw)
+	}
+	return err
 }
 
 // complete brings the schema to what was exported. A rule that the old data breaks, such as
@@ -177,10 +183,7 @@ func (m *importer) complete() error {
 	for _, c := range changes {
 		b := batch.New()
 		b.Change(c)
-		raw, err := b.Encode()
-		if err == nil {
-			_, err = m.store.Apply(m.ctx, raw)
-		}
+		err := m.applyOne(b)
 		if q := (*query.Error)(nil); errors.As(err, &q) && q.Code == query.CodeConflict && c.Op == schema.NarrowProperty {
 			m.out.Left = append(m.out.Left, fmt.Sprintf("%s: %s", c.Op, q.Message))
 			continue

@@ -132,10 +132,15 @@ func (t *Target) ledgerPiece(ctx context.Context, c *codec, h Hash) ([]LedgerEnt
 	if err == nil {
 		entries, err = parseLedger(text, t.Root)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("the ledger of erased people, %s%s: %w", ledgerPrefix, h, err)
+	var q *query.Error
+	if errors.As(err, &q) {
+		hint := "delete that, and have the store tell it again: kanta backup create; or, if there is none, restore --without-ledger, which brings the erased back"
+		if q.Code == query.CodeNewerFormat {
+			hint = q.Hint
+		}
+		return nil, &query.Error{Code: q.Code, Message: fmt.Sprintf("the ledger of erased people, %s%s: %s", ledgerPrefix, h, q.Message), Hint: hint, Err: err}
 	}
-	return entries, nil
+	return entries, err
 }
 
 // ledgerTries is how often a ledger is read anew because a piece went away: whoever deletes

@@ -49,7 +49,7 @@ func (id Identity) text() string {
 
 // WriteIdentity writes the KANTA file of a store that is being made.
 func WriteIdentity(files vfs.FS, dir string, id Identity) error {
-	return errors.Join(writeFile(files, files.PathJoin(dir, identityFile), id.text()), syncDir(files, dir))
+	return errors.Join(writeFile(files, files.PathJoin(dir, identityFile), id.text()), SyncDir(files, dir))
 }
 
 // ReadIdentity reads the KANTA file of a store.

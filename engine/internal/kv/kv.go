@@ -401,7 +401,7 @@ func create(dir string, c Config, empty bool) error {
 			return diskError("create "+dir, err)
 		}
 	}
-	if err := syncDir(c.FS, tmp); err != nil {
+	if err := SyncDir(c.FS, tmp); err != nil {
 		return diskError("create "+dir, err)
 	}
 	if err := c.FS.Rename(tmp, dir); err != nil {
@@ -422,7 +422,7 @@ func makeDirs(fs vfs.FS, dir string) error {
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return syncDir(fs, parent)
+	return SyncDir(fs, parent)
 }
 
 func writeFile(fs vfs.FS, name, text string) error {
@@ -434,7 +434,8 @@ func writeFile(fs vfs.FS, name, text string) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-func syncDir(fs vfs.FS, dir string) error {
+// SyncDir makes the names in a directory durable.
+func SyncDir(fs vfs.FS, dir string) error {
 	d, err := fs.OpenDir(dir)
 	if err != nil {
 		return err
@@ -445,7 +446,7 @@ func syncDir(fs vfs.FS, dir string) error {
 // Settle makes it durable that the store is where it is. Who creates a store may be killed
 // after it is renamed into its place; whoever then writes to it first has to see to that.
 func (s *Store) Settle() error {
-	if err := syncDir(s.fs, s.fs.PathDir(s.fs.PathDir(s.dir))); err != nil {
+	if err := SyncDir(s.fs, s.fs.PathDir(s.fs.PathDir(s.dir))); err != nil {
 		return diskError("create "+s.fs.PathDir(s.dir), err)
 	}
 	return nil

@@ -121,7 +121,7 @@ func CreateMark(files vfs.FS, dir, store string, m Mark) error {
 	if err := writeFile(files, name+".new", string(b)); err != nil {
 		return err
 	}
-	return errors.Join(files.Rename(name+".new", name), syncDir(files, dir))
+	return errors.Join(files.Rename(name+".new", name), SyncDir(files, dir))
 }
 
 // marks writes the file. Safe for concurrent use.

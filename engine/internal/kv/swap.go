@@ -25,7 +25,7 @@ const (
 // is deleted. A crash leaves the one or the other.
 func Replace(files vfs.FS, made, dir string) error {
 	if _, err := files.Stat(dir); isNotExist(err) {
-		if err := errors.Join(files.Rename(made, dir), syncDir(files, files.PathDir(dir))); err != nil {
+		if err := errors.Join(files.Rename(made, dir), SyncDir(files, files.PathDir(dir))); err != nil {
 			return diskError("move the store to "+dir, err)
 		}
 		return nil
@@ -42,13 +42,13 @@ func Replace(files vfs.FS, made, dir string) error {
 		if exists(files, old) {
 			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%s is in the way", old), Hint: "see what it is, then move it elsewhere"}
 		}
-		err = errors.Join(writeFile(files, files.PathJoin(dir, replacedFile), id.ID), syncDir(files, dir))
+		err = errors.Join(writeFile(files, files.PathJoin(dir, replacedFile), id.ID), SyncDir(files, dir))
 	}
 	if err == nil {
-		err = errors.Join(files.Rename(dir, old), syncDir(files, parent))
+		err = errors.Join(files.Rename(dir, old), SyncDir(files, parent))
 	}
 	if err == nil {
-		err = errors.Join(files.Rename(made, dir), syncDir(files, parent))
+		err = errors.Join(files.Rename(made, dir), SyncDir(files, parent))
 	}
 	if err = errors.Join(err, finishSwap(files, dir)); err != nil {
 		return diskError("replace "+dir, err)
@@ -99,7 +99,7 @@ func finishSwap(files vfs.FS, dir string) error {
 		return err
 	}
 	if _, missing := files.Stat(dir); isNotExist(missing) {
-		return errors.Join(files.Rename(old, dir), syncDir(files, files.PathDir(dir)))
+		return errors.Join(files.Rename(old, dir), SyncDir(files, files.PathDir(dir)))
 	}
 	if id, err := ReadIdentity(files, dir); err != nil || id.ID != strings.TrimSpace(string(by)) {
 		return nil
