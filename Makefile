@@ -40,11 +40,11 @@ tidy:
 	CGO_ENABLED=0 $(GO) test -count=1 -run '^TestTidy' ./engine/enginetest
 
 test: tidy
-	CGO_ENABLED=0 $(GO) test -timeout 8m ./...
+	CGO_ENABLED=0 $(GO) test -timeout 20m ./...
 
 # A module of its own: the server has more dependencies than all the rest.
 test-s3:
-	cd engine/s3/servertest && CGO_ENABLED=0 $(GO) vet . && CGO_ENABLED=0 $(GO) test -timeout 5m .
+	cd engine/s3/servertest && CGO_ENABLED=0 $(GO) vet . && CGO_ENABLED=0 $(GO) test -timeout 15m .
 
 # The other packages of index, and query/syntax, are functions of their arguments: there is
 # nothing to race for.
@@ -52,7 +52,7 @@ RACED = ./bench/... ./cmd/... ./engine/... ./query ./index/timeline
 
 race:
 	@if command -v "$$($(GO) env CC)" >/dev/null; then \
-		echo 'CGO_ENABLED=1 $(GO) test -race -short -timeout 15m $(RACED)'; CGO_ENABLED=1 $(GO) test -race -short -timeout 15m $(RACED); \
+		echo 'CGO_ENABLED=1 $(GO) test -race -short -timeout 30m $(RACED)'; CGO_ENABLED=1 $(GO) test -race -short -timeout 30m $(RACED); \
 	else $(call missing,a C compiler); fi
 
 rot:
