@@ -147,3 +147,67 @@ func ledgerPieces(t *testing.T, target query.BackupTarget) (names []string) {
 	}))
 	return names
 }
+
+// TestLedgersOfTwoStores: a store and one that was restored from its backup tell the same
+// target. Neither takes away what only the other knows, and the later word on a person holds.
+func TestLedgersOfTwoStores(t *testing.T) {
+	files, target := vfs.NewMem(), folder(t)
+	now := fixedClock()
+	clock := func() time.Time { return now }
+	open := func(name string) *engine.DB {
+		t.Helper()
+		db, err := engine.Open(name, &engine.Options{FS: files, Clock: clock, PurgeAfter: -1})
+		must(t, err)
+		return db
+	}
+	restore := func(name, backup string) *engine.DB {
+		t.Helper()
+		_, err := engine.Restore(t.Context(), name, target, &engine.RestoreOptions{FS: files, Name: backup, Replace: true, Clock: clock})
+		must(t, err)
+		return open(name)
+	}
+	a := open("a")
+	defer func() { must(t, a.Close()) }()
+	_, err := applied(t, a, "k0", "k1", "k2", "k3")
+	must(t, err)
+	first, err := a.Backup(t.Context(), target, nil)
+	must(t, err)
+	b := restore("b", first.Name) // it knows nothing of k3
+	defer func() { must(t, b.Close()) }()
+	_, err = a.Erase(t.Context(), "", "k1", "k3")
+	must(t, err)
+	must(t, a.BackupLedger(t.Context(), target))
+	c := restore("c", first.Name) // k1 is erased in it, and stays so
+	defer func() { must(t, c.Close()) }()
+	_, err = b.Erase(t.Context(), "", "k2")
+	must(t, err)
+	must(t, b.BackupLedger(t.Context(), target))
+	if n := len(ledgerPieces(t, target)); n != 2 {
+		t.Errorf("%d pieces: of two stores each knows somebody whom the other does not", n)
+	}
+	now = now.Add(time.Hour)
+	_, err = a.Readmit(t.Context(), "k1")
+	must(t, err)
+	for range 2 { // the second time nothing is new
+		must(t, a.BackupLedger(t.Context(), target))
+		must(t, c.BackupLedger(t.Context(), target))
+	}
+	if n := len(ledgerPieces(t, target)); n != 3 {
+		t.Errorf("%d pieces, want those of three stores", n)
+	}
+	for i := range 10 { // pieces come in any order
+		d := restore("d", first.Name)
+		list, err := d.Members(t.Context(), "true", nil)
+		must(t, err)
+		var keys []string
+		for m, err := range list.Rows {
+			must(t, err)
+			keys = append(keys, m.Key)
+		}
+		res, err := applied(t, d, "k1", "k2", "k3")
+		if !slices.Equal(keys, []string{"k0"}) || err != nil || res.Accepted != 1 || res.Refused != 2 {
+			t.Fatalf("time %d: restored are %q, of k1, who was readmitted, k2 and k3: %+v %v", i, keys, res, err)
+		}
+		must(t, d.Close())
+	}
+}

@@ -94,7 +94,7 @@ func (t *Target) PutLedger(ctx context.Context, entries []LedgerEntry, has func(
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
 			continue // somebody else has deleted it; or a restore must be told of it
 		}
-		contained := err == nil
+		contained := true
 		for i := 0; i < len(of) && contained && err == nil; i++ {
 			contained, err = has(of[i])
 		}
