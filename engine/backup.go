@@ -76,6 +76,14 @@ func (db *DB) Backup(ctx context.Context, target query.BackupTarget, o *query.Ba
 	if err := db.sendLedger(ctx, t); err != nil {
 		return report, given(ctx, err)
 	}
+	kept, late := db.KeptLog(), error(nil) // the log first, so that little of it is in the backup
+	if kept.On && (kept.Target == "" || kept.Target == t.ID) {
+		if report.Shipped, late = db.shipTo(ctx, t, false); errors.Is(late, &query.Error{Code: query.CodeCorrupt}) || errors.Is(late, &query.Error{Code: query.CodeConflict}) {
+			late = fmt.Errorf("the backup is made, but the log was not shipped: %w", late)
+		} else if late != nil {
+			return report, given(ctx, late)
+		}
+	}
 	c := &checkpoint{db: db}
 	defer func() { err = errors.Join(err, db.kv.RemoveCheckpoint()) }()
 	if err := c.make(ctx); err != nil {
@@ -90,9 +98,12 @@ func (db *DB) Backup(ctx context.Context, target query.BackupTarget, o *query.Ba
 		Created: c.created, Content: sums.Content, Chain: sums.Chain}
 	files := &backup.Source{FS: db.opt.FS, Dir: db.opt.FS.PathJoin(c.dir, "db"), Skip: "LOCK", Progress: o.Progress,
 		Verify: func(ctx context.Context, path string) error { return kv.VerifyTable(ctx, db.opt.FS, path) }}
-	report, err = t.Send(ctx, head, kv.Format, files)
-	report.Paused = c.paused
-	return report, given(ctx, err)
+	sent, err := t.Send(ctx, head, kv.Format, files)
+	sent.Paused, sent.Shipped = c.paused, report.Shipped
+	if err == nil {
+		return sent, late
+	}
+	return sent, given(ctx, err)
 }
 
 // OpenBackupDir opens a folder as a target of backups, and makes it if there is none.
@@ -117,6 +128,15 @@ func Backups(ctx context.Context, target query.BackupTarget, f func(b query.Back
 		}
 		return f(m.Backup, nil)
 	})
+}
+
+// BackupLogs returns what a target has of the logs of its stores, and the gaps in them.
+func BackupLogs(ctx context.Context, target query.BackupTarget) ([]query.LogRun, error) {
+	t, err := backup.Open(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	return t.LogRuns(ctx)
 }
 
 // VerifyBackups reads backups, all or those named, whole, and compares every checksum. What

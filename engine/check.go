@@ -226,6 +226,9 @@ func (c *checker) name(id schema.AttrID) string {
 func (c *checker) log(ctx context.Context) error {
 	next := uint64(0)
 	span := keys.Records(0, c.s.pos.Applied+1)
+	if err := c.keptLog(ctx); err != nil {
+		return err
+	}
 	err := c.db.kv.Scan(ctx, span, func(k, v []byte) (bool, error) {
 		at, _ := keys.ParseNumber(k)
 		if next > 0 && at != next {

@@ -38,6 +38,7 @@ type DB struct {
 	compactor   *compactor
 	purger      *purger
 	backups     backups
+	shipping    shipping
 	stopWarming func()
 	warmed      chan struct{} // closed when nothing is read ahead any more
 
@@ -80,6 +81,7 @@ func Open(dir string, options *Options) (*DB, error) {
 
 func (db *DB) start() {
 	db.backups.start()
+	db.shipping.start()
 	go db.writer.run()
 	go db.compactor.run()
 	go db.purgeWhenDue()
@@ -105,6 +107,7 @@ func (db *DB) Close() error {
 	db.closed = true
 	db.closing.Unlock()
 	db.backups.stop()
+	db.shipping.stop()
 	db.stopWarming()
 	<-db.warmed
 	db.purger.end()

@@ -367,6 +367,7 @@ func (w *writer) persistErasing(x *erasing, kb *kv.Batch) {
 	for name, e := range x.entries {
 		kb.Set(keys.Erased(name), e.Append())
 		w.ledger.set(name, e)
+		w.told++
 	}
 	for _, seq := range x.quarantined {
 		kb.Delete(keys.Quarantine(seq))

@@ -205,7 +205,11 @@ func TestErasedCanaries(t *testing.T) {
 	a.set(fixedClock())
 	db := a.open()
 	defer func() { must(t, db.Close()) }()
+	must(t, db.KeepLog(t.Context(), true))
 	a.fill(db, people, canaries)
+	if kept := db.KeptLog(); kept.Records < uint64(people+canaries) {
+		t.Fatalf("%+v", kept)
+	}
 	if n := len(remains(t, db)); n < 3 {
 		t.Fatalf("the marks are in %d kinds of places only", n)
 	}
@@ -233,6 +237,9 @@ func TestErasedCanaries(t *testing.T) {
 	}
 	a.same(db, without)
 	a.refused(db, keys)
+	if kept := db.KeptLog(); kept.Broken != "off" || kept.Records > 4 {
+		t.Fatalf("%+v", kept)
+	}
 	none, err := db.Receipts(t.Context())
 	must(t, err)
 	if len(none) != 1 {

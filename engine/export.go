@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -334,8 +335,7 @@ func (x *personExporter) writes(ctx context.Context) error {
 	x.text("[")
 	var dec batch.Decoder
 	first := true
-	err = x.n.db.kv.Scan(ctx, keys.Records(0, x.n.s.pos.Applied+1), func(k, v []byte) (bool, error) {
-		at, _ := keys.ParseNumber(k)
+	see := func(at uint64, v []byte) (bool, error) {
 		r, err := record.Decode(v)
 		if err != nil {
 			return false, fmt.Errorf("log record %d: %w", at, err)
@@ -348,8 +348,37 @@ func (x *personExporter) writes(ctx context.Context) error {
 			x.write(b, i, at, r.Received, &first)
 		}
 		return true, nil
-	})
+	}
+	err = x.n.db.eachRecord(ctx, x.n.s.pos.Applied, see)
 	x.text("]")
+	return err
+}
+
+// eachRecord calls f for the records up to one that are in the store: those that are only
+// kept for backups, which are older, then the log's.
+func (db *DB) eachRecord(ctx context.Context, last uint64, f func(at uint64, v []byte) (more bool, err error)) (err error) {
+	log, err := db.kv.Rows(ctx, keys.Records(0, last+1)) // first: what it has stays while the others are read
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	k, v, ok, err := log.Next()
+	first := last + 1
+	if ok {
+		first, _ = keys.ParseNumber(k)
+	}
+	if err == nil {
+		err = db.kv.Scan(ctx, keys.KeptRecords(0, first), func(k, v []byte) (bool, error) {
+			at, _ := keys.ParseKept(k)
+			return f(at, v)
+		})
+	}
+	for more := true; ok && err == nil && more; {
+		at, _ := keys.ParseNumber(k)
+		if more, err = f(at, v); err == nil && more {
+			k, v, ok, err = log.Next()
+		}
+	}
 	return err
 }
 

@@ -12,6 +12,12 @@ func LowerLimits(o *Options, rows, values, entries int) {
 	l.softValues, l.hardValues = int64(8*values), int64(64*values)
 }
 
+// LowerKept makes a store keep n bytes of its log, and cut it into objects of m bytes.
+func LowerKept(o *Options, n int64, m int) {
+	o.limits.ensureDefaults()
+	o.limits.keptBytes, o.limits.logPiece = n, m
+}
+
 // LowerDictionary makes dictionaries hold n strings.
 func LowerDictionary(o *Options, n int) {
 	o.limits.ensureDefaults()

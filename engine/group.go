@@ -97,7 +97,7 @@ func (w *writer) take(r *request) {
 	if r.err == nil {
 		r.err = w.repeats.full(r.decoded.Source, r.received)
 	}
-	if r.err == nil && r.checked != w.schema {
+	if r.err == nil && r.checked != w.schema && !r.again {
 		r.err = r.check(w.schema) // the schema has changed since the batch was submitted
 	}
 	if r.err == nil && w.apply(r, g.kb) {
@@ -128,6 +128,10 @@ func (w *writer) launch() {
 	w.group = nil
 	if len(g.applied) > 0 && w.failed == nil {
 		w.storeState(g.kb)
+		if w.keep.on {
+			w.keepWithinRoom(g.kb)
+			w.keep.store(g.kb)
+		}
 		f := &flight{group: g, frozen: w.frozen, mark: markOf(w.pos, w.chain), landed: make(chan error, 1)}
 		f.publish = w.publication()
 		w.flight = f

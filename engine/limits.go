@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/kantadb/kanta/index/schema"
+import (
+	"github.com/kantadb/kanta/engine/internal/backup"
+	"github.com/kantadb/kanta/index/schema"
+)
 
 // limits are the sizes at which data moves from tier to tier. They are fixed: the only
 // reason for a struct is that tests lower them, so that a small store has all tiers.
@@ -15,10 +18,12 @@ type limits struct {
 	quarantine   int   // rows of the quarantine
 	truncateGap  uint64
 	factsFrom    uint64 // events of a unit from which on lifetime facts are kept
+	keptBytes    int64  // of the log that is kept for backups
+	logPiece     int    // bytes of an object of the log at a target
 }
 
 func (l *limits) ensureDefaults() {
 	if *l == (limits{}) {
-		*l = limits{freezeRows, freezeValues, softValues, hardValues, foldValues, mergeFrom, schema.MaxDictionary, maxQuarantine, truncateGap, factsFrom}
+		*l = limits{freezeRows, freezeValues, softValues, hardValues, foldValues, mergeFrom, schema.MaxDictionary, maxQuarantine, truncateGap, factsFrom, keptBytes, backup.PieceSize}
 	}
 }

@@ -54,6 +54,7 @@ type Options struct {
 
 	limits     limits
 	acceptLoss *query.Loss // not nil: missing batches are accepted, and told
+	replaying  bool        // the store is being made of a backup and the log behind it
 }
 
 // Hooks tell the embedding program what happens. They are called from the engine's

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kantadb/kanta/engine/internal/backup"
 	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/erasure"
 	"github.com/kantadb/kanta/engine/internal/keys"
@@ -188,6 +189,7 @@ func (p *purge) run(ctx context.Context) error {
 		{"removing keys", p.removeKeys},
 		{"removing entries of indexes", p.removeEntries},
 		{"removing strings", p.removeStrings},
+		{"letting go of the log that is kept for backups", p.letGo},
 		{"waiting for readers", p.awaitReaders},
 		{"scrubbing files", p.scrub},
 		{"looking through files", p.look},
@@ -214,6 +216,19 @@ func (p *purge) shards(f func(shard int, erased base.Erased) error) error {
 		}
 	}
 	return nil
+}
+
+// letGo deletes the log that is kept for backups, if it goes back to what is purged: what
+// has not been shipped until then is a gap.
+func (p *purge) letGo(ctx context.Context) error {
+	if k := p.db.current.Load().keep; !k.on || k.oldest().first > p.newest {
+		return nil
+	}
+	return p.db.changeKeeping(ctx, func(k *keeping, kb *kv.Batch) {
+		if k.on && k.oldest().first <= p.newest {
+			k.letGo(p.db.writer.pos, p.db.writer.chain, backup.BrokenPurge, kb)
+		}
+	})
 }
 
 // store keeps the state, so that a purge after a crash knows it.

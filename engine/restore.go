@@ -17,14 +17,17 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// RestoreOptions say what is restored, and how. nil is good: the newest backup, into a
-// directory that is not there or empty. At most one of Name, At and Position is set.
+// RestoreOptions say what is restored, and how. nil is good: the newest backup and the whole
+// log that was shipped after it, into a directory that is not there or empty. At most one of
+// At and Position is set.
 type RestoreOptions struct {
-	// Name is that of the backup.
+	// Name is that of the backup. Alone it is restored as it is, without the log behind it.
 	Name string
-	// At is the latest time of receipt of what is in the backup: the newest such one is taken.
+	// At is the latest time of receipt of what is restored. The newest backup without anything
+	// later is taken, and then the records of the log that were received until then.
 	At time.Time
-	// Position is the latest position of its epoch; the newest backup up to it is taken.
+	// Position is the last one that is restored, or where there is no log the latest: the
+	// newest backup up to it is taken, and then the records of the log up to it.
 	Position query.Position
 	// Replace puts the store in place of the one that is there, which nobody may have open.
 	Replace bool
@@ -44,7 +47,8 @@ type RestoreOptions struct {
 // restoringSuffix names the directory beside the store's in which it is made.
 const restoringSuffix = ".restoring"
 
-// Restore makes a store of a backup. It is made beside dir, every piece is verified, the
+// Restore makes a store of a backup, and of the log that was shipped behind it: every record is
+// decided again as it was, which is verified by the chain hash. It is made beside dir, every piece is verified, the
 // store is opened and its content compared with the manifest, and only then is it renamed to
 // dir. So what was in dir stays as it was if anything fails, and a crash leaves the one or
 // the other. The restored store has an id of its own and a new epoch, for what is written to
@@ -73,6 +77,9 @@ func Restore(ctx context.Context, dir string, target query.BackupTarget, o *Rest
 	if err := r.choose(); err != nil {
 		return r.report, err
 	}
+	if err := r.follow(); err != nil {
+		return r.report, err
+	}
 	if err := r.make(); err != nil {
 		return r.report, errors.Join(err, r.o.FS.RemoveAll(r.made))
 	}
@@ -91,6 +98,9 @@ type restoring struct {
 	made   string
 	m      *backup.Manifest
 	before uint64 // the epoch of the store that is replaced, if it can be told
+	bound  backup.LogBound
+	plan   backup.LogPlan // what is replayed
+	chain  [16]byte       // the chain hash that the store has in the end
 	report query.RestoreReport
 }
 
@@ -132,17 +142,19 @@ func (r *restoring) free() error {
 // choose finds the backup.
 func (r *restoring) choose() error {
 	set := 0
-	for _, given := range []bool{r.o.Name != "", !r.o.At.IsZero(), r.o.Position != query.Position{}} {
+	for _, given := range []bool{!r.o.At.IsZero(), r.o.Position != query.Position{}} {
 		if given {
 			set++
 		}
 	}
 	if set > 1 {
-		return query.Errorf(query.CodeInvalid, "restore: say by one thing which backup it is: its name, a time or a position")
+		return query.Errorf(query.CodeInvalid, "restore: say by one thing what is restored: a time or a position")
 	}
 	if r.o.Name != "" {
 		var err error
-		r.m, err = r.t.Manifest(r.ctx, r.o.Name)
+		if r.m, err = r.t.Manifest(r.ctx, r.o.Name); err == nil && !r.fits(r.m) {
+			err = query.Errorf(query.CodeInvalid, "restore: backup %s, of %s, received %s, is later than what is asked for", r.m.Name, r.m.Position, r.m.Received.Format(time.RFC3339Nano))
+		}
 		return err
 	}
 	names, err := r.t.Names(r.ctx)
@@ -162,7 +174,7 @@ func (r *restoring) choose() error {
 		}
 	}
 	if r.m == nil {
-		return &query.Error{Code: query.CodeUnknownName, Message: "restore: there is no backup so early", Hint: "kanta backup list has them; between them nothing can be restored yet"}
+		return &query.Error{Code: query.CodeUnknownName, Message: "restore: there is no backup so early", Hint: "kanta backup list has them"}
 	}
 	return nil
 }
@@ -181,6 +193,18 @@ func later(a, b *backup.Manifest) bool {
 		return c > 0
 	}
 	return a.Created.After(b.Created)
+}
+
+// follow finds the log that leads from the backup to what is asked for.
+func (r *restoring) follow() (err error) {
+	r.bound = backup.LogBound{Applied: r.o.Position.Applied, At: r.o.At}
+	r.report.Received, r.chain = r.m.Received, r.m.Chain
+	if alone := r.o.Name != "" && r.bound == (backup.LogBound{}); alone {
+		return nil
+	}
+	r.plan, err = r.t.PlanLog(r.ctx, &r.m.Backup, r.bound)
+	r.report.Beyond = r.plan.Beyond
+	return err
 }
 
 // make makes the store and verifies it.
@@ -212,14 +236,38 @@ func (r *restoring) make() error {
 		}
 	}
 	r.report.Backup, r.report.Store = r.m.Backup, id.ID
-	r.report.Position = query.Position{Epoch: id.Epoch, Applied: r.m.Position.Applied}
-	if err := errors.Join(kv.CreateMark(files, r.made, id.ID, markOf(r.report.Position, r.m.Chain)), kv.WriteIdentity(files, r.made, id)); err != nil {
-		return fmt.Errorf("restore: %w", err)
+	now := id
+	if len(r.plan.Pieces) > 0 { // what is decided again is of the epoch that it was in
+		id.Epoch = r.m.Position.Epoch
 	}
-	if err := r.verify(); err != nil || r.o.WithoutLedger {
+	r.report.Position = query.Position{Epoch: id.Epoch, Applied: r.m.Position.Applied}
+	if err := r.identify(id, r.m.Chain); err != nil {
 		return err
 	}
+	if err := r.verify(); err != nil {
+		return err
+	}
+	if len(r.plan.Pieces) > 0 {
+		if err := r.replay(); err != nil {
+			return err
+		}
+		r.report.Position.Epoch = now.Epoch
+		if err := r.identify(now, r.chain); err != nil {
+			return err
+		}
+	}
+	if r.o.WithoutLedger {
+		return nil
+	}
 	return r.forget()
+}
+
+// identify gives the store its id and epoch, and what it must have.
+func (r *restoring) identify(id kv.Identity, chain [16]byte) error {
+	if err := errors.Join(kv.CreateMark(r.o.FS, r.made, id.ID, markOf(r.report.Position, chain)), kv.WriteIdentity(r.o.FS, r.made, id)); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	return nil
 }
 
 // verify opens the store, for reading only, and compares what is in it with the manifest.

@@ -26,6 +26,8 @@ type state struct {
 	deleted     uint64                 // deletions of profiles since the store was opened
 	names       uint64                 // changes with schema, segments and lists: what compiled texts depend on
 	badRows     quarantineRange
+	keep        keeping
+	told        uint64 // changes of the ledger of erased people since the store was opened
 	era         *era
 }
 

@@ -51,6 +51,7 @@ func (db *DB) Stats(ctx context.Context) (query.Stats, error) {
 				out.CacheBytes += x.Static.ResidentBytes()
 			}
 		}
+		out.KeptLog = s.kept()
 		db.headStats(s, &out)
 		db.writeStats(&out)
 		out.DiskBytes, out.LogBytes, err = db.kv.Disk()

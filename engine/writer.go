@@ -75,6 +75,8 @@ type ahead struct {
 	chain       [16]byte
 	names       uint64
 	deleted     uint64
+	keep        keeping
+	told        uint64 // changes of the ledger of erased people since the store was opened
 }
 
 // request is one batch on its way through the writer.
@@ -88,6 +90,7 @@ type request struct {
 	encoded  []byte // the verdicts
 	received int64
 	dry      bool
+	again    bool   // it is a record, to be decided as it was
 	task     func() // instead of a batch: something that only the writer may do
 	result   batch.Result
 	err      error
@@ -388,7 +391,7 @@ func (w *writer) publication() func() {
 	change := func(s *state) {
 		s.Schema, s.Dicts, s.End = now.schema, now.dicts, now.end
 		s.pos, s.Received, s.chain, s.names = now.pos, now.received, now.chain, now.names
-		s.deleted = now.deleted
+		s.deleted, s.keep, s.told = now.deleted, now.keep, now.told
 		s.segments, s.lists, s.definitions, s.badRows = now.segments, now.lists, now.definitions, now.badRows
 		for id, x := range indexes {
 			if s.Indexes[id] == nil && now.has(id) {
@@ -466,6 +469,9 @@ func (w *writer) value(a *schema.Attribute, ord uint32) (schema.Value, error) {
 // persist writes what a batch changed, beside its record and outcome.
 func (w *writer) persist(d *decider, r *request, kb *kv.Batch) {
 	rec := record.Append(w.buf[:0], &record.Record{Received: w.received, Verdicts: r.encoded, Batch: r.raw})
+	if w.keep.on {
+		w.keepRecord(rec, w.chain, kb)
+	}
 	w.chain = record.Chain(w.chain, rec)
 	kb.Set(keys.Record(w.pos.Applied), rec)
 	w.buf = effect.Append(rec[:0], &d.out.outcome)

@@ -53,15 +53,17 @@ type BackupReport struct {
 	SentBytes   int64         // as they were sent: compressed
 	SentRaw     int64         // of the store's files; the rest of Bytes was there already
 	Paused      time.Duration // how long writers waited
+	Shipped     ShipReport    // of the log, if it is kept for this target
 }
 
 // BackupCheck is what the verification of backups has found.
 type BackupCheck struct {
-	Backups  int
-	Objects  int
-	Bytes    int64    // of the store's files, each object counted once
-	Unnamed  int      // objects that no backup names: what was being sent when a backup was interrupted
-	Problems []string // at most 100; none: all is well
+	Backups    int
+	Objects    int
+	Bytes      int64    // of the store's files, each object counted once
+	LogObjects int      // of the log
+	Unnamed    int      // objects that no backup names: what was being sent when a backup was interrupted
+	Problems   []string // at most 100; none: all is well
 }
 
 // PruneOptions say which backups stay. One that any of the fields keeps, stays; so does the
@@ -77,13 +79,62 @@ type PruneReport struct {
 	Kept, Deleted []string // names of backups, oldest first
 	Objects       int
 	Bytes         int64 // as they were kept
+	LogObjects    int   // of the log: records that are in every backup that is kept
+	LogBytes      int64
 }
 
 // RestoreReport tells what a restore has made.
 type RestoreReport struct {
 	Backup   Backup
-	Store    string   // the id that the store has now
-	Position Position // where it goes on: in an epoch of its own
-	Fetched  int64    // bytes, as they were sent
-	Erased   uint64   // people whom the backup has and the store has not: they were erased since
+	Store    string    // the id that the store has now
+	Position Position  // where it goes on: in an epoch of its own
+	Fetched  int64     // bytes, as they were sent
+	Received time.Time // of the last record in it
+	Replayed uint64    // records that came after the backup
+	Beyond   Position  // the last record at the target that could not be reached, because a gap is before it; zero: there is none
+	Erased   uint64    // people whom the backup has and the store has not: they were erased since
+}
+
+// KeptLog is what a store keeps of its log until it is at a target of backups. Zero: nothing
+// is kept, and a restore reaches only positions that backups were made of.
+type KeptLog struct {
+	On      bool
+	Target  string   // the id of the target that it goes to; "": the first that it is shipped to
+	First   Position // of the oldest record that has not been shipped; if there is none, of the next one
+	Records uint64   // that have not been shipped
+	Bytes   int64    // that they take
+	Broken  string   // why the record before First is not at the target: a reason as in [LogRun]; "": it is
+}
+
+// ShipOptions shape the shipping of a log. nil is good.
+type ShipOptions struct {
+	// Move makes this the target that the log goes to from now on. Without it a log goes on to
+	// the target that it went to first, for parts of it at two targets are of use at neither.
+	Move bool
+}
+
+// ShipReport tells what the shipping of a log has done.
+type ShipReport struct {
+	From, To Position // the records; zero if there was none to be shipped
+	Records  uint64
+	Objects  int
+	Bytes    int64 // as they were sent: compressed
+	Sealed   int   // objects of days that are over, made of smaller ones
+	Kept     KeptLog
+}
+
+// LogRun is records at a target of backups that follow each other, or a gap between such.
+// A restore reaches all positions of a run that begins where a backup is, or before it.
+type LogRun struct {
+	Store    string
+	From, To Position
+	// Gap says why it is a gap; "" if it is none. Reasons are: off, it was not kept; limit,
+	// there was more than is kept; room, the disk of the store got full; purge, erased people
+	// were purged from it before it was shipped; moved, it went to another target; epoch, the
+	// store began a new epoch; not-shipped, nothing later was shipped; missing, it was there;
+	// damaged, what comes after it cannot be read.
+	Gap         string
+	First, Last time.Time // received; of a gap zero
+	Objects     int
+	Bytes       int64 // as they are kept
 }

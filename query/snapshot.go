@@ -136,6 +136,7 @@ type Stats struct {
 	HeadBytes     int64
 	LogRecords    uint64           // records not yet folded
 	LogBytes      int64            // of the log's files, also of those that are kept to be used again
+	KeptLog       KeptLog          // of the log, what waits to be shipped to a target of backups
 	BaseBytes     map[string]int64 // stored bytes by kind of data, before Pebble's compression
 	DiskBytes     int64            // of all files, the log's included
 	CacheBytes    int64

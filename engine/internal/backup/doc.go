@@ -10,7 +10,7 @@
 //	                            under the first two digits
 //	under-way/TIME-WHAT-ID      somebody makes a backup (make) or prunes (prune)
 //	ledger/ABCD...              a piece of the ledger of erased people, by the SHA-256 of its bytes
-//	log/                        reserved: log records for points in time
+//	log/STORE/...               a piece of the log of a store: what was written between backups
 //
 // Files are cut into pieces of 8 MiB, the last one shorter. So nothing that is kept is large:
 // it is sent in one request, whole or not at all, verified before a byte of it is used, and
@@ -74,4 +74,35 @@
 //	format 1
 //	root 00112233445566778899aabbccddeeff
 //	ce766c104824a4b44505fefde7597c9d 01015c9f3cc580909282e733010900542d31378e3e25c5
+//
+// # Log, format 1
+//
+// What a restore applies to a backup to come to a later point: the records of a store's log,
+// in the form of package record, all that there were. A piece is one object of at most 8 MiB
+// with records that follow each other and were received on one UTC day. It begins with text:
+//
+//	kanta log
+//	format 1
+//	root 00112233445566778899aabbccddeeff
+//	store 00112233445566778899aabbccddeeff
+//	first 1.501
+//	records 1
+//	before 0102030405060708090a0b0c0d0e0f10
+//	after 0c785ef67126507021cb65a66fc7cd38
+//	broken -
+//
+// then an empty line, and each record behind its length in 4 bytes, little endian. Before and
+// after are the chain hashes of the log before the first record and at the last one: a piece
+// goes on where another one, or a backup, has this hash at this position. Broken says why
+// what came before is perhaps not at the target, in a word (off, limit, room, purge, moved,
+// epoch); - if it is. The name of a piece is
+//
+//	log/STORE/RECEIVED-RECEIVED-POSITION-POSITION-SHA256.END
+//
+// with times and positions of the first and the last record, the SHA-256 of the piece, and
+// the end open, or day when it is sealed. Open pieces are small; when their day is over, and
+// at the target, those that follow each other are put together. After a crash a record may
+// be in an open piece and in a sealed one. The example, received at 1,780,000,000,000, is
+//
+//	log/00112233445566778899aabbccddeeff/20260528T202640.000Z-20260528T202640.000Z-1.501-1.501-NAME.open
 package backup

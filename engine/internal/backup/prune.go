@@ -52,6 +52,9 @@ func (t *Target) Prune(ctx context.Context, o *query.PruneOptions, now time.Time
 			named[h] = true
 		}
 	}
+	if err := t.pruneLogs(ctx, backups, keep, m, &out); err != nil {
+		return out, err
+	}
 	if m != nil {
 		for _, name := range out.Deleted {
 			if err := t.Delete(ctx, manifestName(name)); err != nil {
@@ -60,6 +63,41 @@ func (t *Target) Prune(ctx context.Context, o *query.PruneOptions, now time.Time
 		}
 	}
 	return out, t.sweep(ctx, named, m, &out)
+}
+
+// pruneLogs deletes the pieces of logs that no backup which stays needs: all that they have
+// is in the oldest of their line, or there is none. They go before the backups, so that a log
+// never begins where nothing leads to.
+func (t *Target) pruneLogs(ctx context.Context, backups []query.Backup, keep map[string]bool, m *mark, out *query.PruneReport) error {
+	oldest := map[lineID]uint64{}
+	for i := range backups {
+		id := lineID{backups[i].Store, backups[i].Position.Epoch}
+		if at, there := oldest[id]; keep[backups[i].Name] && (!there || backups[i].Position.Applied < at) {
+			oldest[id] = backups[i].Position.Applied
+		}
+	}
+	pieces, err := t.LogPieces(ctx, "")
+	if err != nil {
+		return err
+	}
+	for i := range pieces {
+		p := &pieces[i]
+		if at, there := oldest[lineID{p.Store, p.Epoch}]; there && p.Last > at {
+			continue
+		}
+		if m != nil {
+			if out.LogObjects%markChecks == 0 {
+				if err := m.held(ctx); err != nil {
+					return err
+				}
+			}
+			if err := t.Delete(ctx, p.Name()); err != nil {
+				return err
+			}
+		}
+		out.LogObjects, out.LogBytes = out.LogObjects+1, out.LogBytes+p.Size
+	}
+	return nil
 }
 
 // kept decides which backups stay.

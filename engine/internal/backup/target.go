@@ -159,12 +159,19 @@ func (t *Target) Manifests(ctx context.Context, f func(name string, m *Manifest,
 	return err
 }
 
-// LastEpoch is the highest epoch that a backup's name has.
+// LastEpoch is the highest epoch that the name of a backup or of a piece of a log has.
 func (t *Target) LastEpoch(ctx context.Context) (epoch uint64, err error) {
 	names, err := t.Names(ctx)
 	for _, name := range names {
 		_, at, _ := parseName(name)
 		epoch = max(epoch, at.Epoch)
+	}
+	if err != nil {
+		return 0, err
+	}
+	pieces, err := t.LogPieces(ctx, "")
+	for i := range pieces {
+		epoch = max(epoch, pieces[i].Epoch)
 	}
 	return epoch, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/kantadb/kanta/engine/internal/record"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -67,7 +68,65 @@ func (t *Target) Verify(ctx context.Context, names []string, progress query.Back
 	if err := t.Ledger(ctx, func(LedgerEntry) error { return nil }); ctx.Err() == nil && err != nil {
 		v.problem("%v", err)
 	}
+	if all {
+		if err := v.logs(ctx); err != nil {
+			return v.out, err
+		}
+	}
 	return v.pieces(ctx, progress)
+}
+
+// logs reads all pieces of logs, and sees that each goes on where the one before it ends, and
+// that backups lie on them.
+func (v *verifying) logs(ctx context.Context) error {
+	pieces, err := v.t.LogPieces(ctx, "")
+	if err != nil || len(pieces) == 0 {
+		return err
+	}
+	r, err := v.t.NewLogReader()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	ends := map[lineID]map[uint64][16]byte{} // chain hashes by position
+	see := func(id lineID, at uint64, chain [16]byte, what string) {
+		if ends[id] == nil {
+			ends[id] = map[uint64][16]byte{}
+		}
+		if before, there := ends[id][at]; there && before != chain {
+			v.problem("%s: the log at %d.%d is another one than another piece, or a backup, says", what, id.epoch, at)
+		}
+		ends[id][at] = chain
+	}
+	if err := v.t.Manifests(ctx, func(name string, m *Manifest, err error) error {
+		if err == nil {
+			see(lineID{m.Store, m.Position.Epoch}, m.Position.Applied, m.Chain, name)
+		}
+		return nil // it is told already
+	}); err != nil {
+		return err
+	}
+	for i := range pieces {
+		p := &pieces[i]
+		l, err := r.Read(ctx, p)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		v.out.LogObjects++
+		if err != nil {
+			v.problem("%v", err)
+			continue
+		}
+		chain := l.Before
+		see(lineID{p.Store, p.Epoch}, p.First-1, chain, p.Name())
+		for k, rec := range l.Records {
+			chain = record.Chain(chain, rec)
+			if at := p.First + uint64(k); at == p.Last || ends[lineID{p.Store, p.Epoch}][at] != [16]byte{} {
+				see(lineID{p.Store, p.Epoch}, at, chain, p.Name())
+			}
+		}
+	}
+	return nil
 }
 
 // manifest reads a manifest and notes what it names.

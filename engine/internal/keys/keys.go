@@ -19,6 +19,7 @@
 //	0x0B    analysis, 0x00, name                     definition of an analysis, sealed
 //	0x0C    hash 16                                  ledger of erased people (package erasure), sealed
 //	0x0D    1 byte, see below                        purges (package erasure), sealed
+//	0x0E    1 byte, see below                        the log that is kept for backups
 //	0x10    attr 4, shard 4, ^generation 8, kind 1, row 4   base, see below
 //	0x11    attr 4, ^generation 8, kind 1, page 4    key table of an attribute
 //	0x20    event 4, shard 4, ^generation 8          manifest of an event type's parts, sealed
@@ -30,6 +31,9 @@
 //
 // Behind 0x0D stands 1 and the number of a record, which leaves something to be purged; or 2:
 // the state of the purge under way; or 3 and 8 bytes of a number: a receipt.
+//
+// Behind 0x0E stands 1: what is kept, sealed; or 2 and applied 8: a log record (package record)
+// that is kept until it is at a target of backups.
 //
 // The generation is stored inverted, so that the newest of a unit comes first. Kinds of
 // the base: 0 manifest, 1 fragment of a code, 2 fragment of "has a value", 3 column
@@ -77,6 +81,7 @@ const (
 	pDefinition = 0x0B
 	pErased     = 0x0C
 	pPurge      = 0x0D
+	pKept       = 0x0E
 	pBase       = 0x10
 	pTable      = 0x11
 	pActs       = 0x20
@@ -275,11 +280,42 @@ func ParsePurge(k []byte) (number uint64, ok bool) {
 	return binary.BigEndian.Uint64(k[2:]), true
 }
 
+// Kinds of keys of the log that is kept.
+const (
+	keptState  = 1
+	keptRecord = 2
+)
+
+// KeptState is the key of what is known of the log that is kept.
+func KeptState() []byte { return []byte{pKept, keptState} }
+
+// Kept is the key of a log record that is kept.
+func Kept(applied uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{pKept, keptRecord}, applied)
+}
+
+// KeptRecords spans the log records from..to-1 that are kept.
+func KeptRecords(from, to uint64) Span { return Span{Kept(from), Kept(to)} }
+
+// AllKept spans all log records that are kept.
+func AllKept() Span { return prefixSpan(pKept, keptRecord) }
+
+// ParseKept is the inverse of [Kept].
+func ParseKept(k []byte) (applied uint64, ok bool) {
+	if len(k) != 10 || k[0] != pKept || k[1] != keptRecord {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(k[2:]), true
+}
+
 // Logged spans the keys that are written through the log; the others are in tables that are ingested.
 func Logged() Span { return Span{[]byte{pMeta}, []byte{pBase}} }
 
-// IsRecord reports whether a key is that of a log record.
-func IsRecord(k []byte) bool { return len(k) == 9 && k[0] == pRecord }
+// IsRecord reports whether a key is that of a log record, kept for backups or not.
+func IsRecord(k []byte) bool {
+	_, kept := ParseKept(k)
+	return kept || len(k) == 9 && k[0] == pRecord
+}
 
 // Unit names one generation of one attribute's data in one shard.
 type Unit struct {

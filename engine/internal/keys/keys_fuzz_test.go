@@ -10,6 +10,7 @@ func FuzzKeys(f *testing.F) {
 	f.Add(Dict(7, 9))
 	f.Add(Record(5))
 	f.Add(Repeat(1, 2, 3))
+	f.Add(Kept(7))
 	f.Add(Definition("rfm", "orders"))
 	f.Add(Unit{1, 2, 3}.Row(Block, 4))
 	f.Add(Table{1, 2}.Row(Page, 3))
@@ -22,6 +23,9 @@ func FuzzKeys(f *testing.F) {
 			if !bytes.Equal(again, k) {
 				t.Fatalf("%x is taken for %x", k, again)
 			}
+		}
+		if n, ok := ParseKept(k); ok {
+			same(Kept(n))
 		}
 		if attr, code, ok := ParseDict(k); ok {
 			same(Dict(attr, code))
