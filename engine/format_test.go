@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/backup"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/query"
@@ -173,4 +174,74 @@ func FuzzStored(f *testing.F) {
 			t.Fatalf("%+v %+v %v", s, again, err)
 		}
 	})
+}
+
+// TestKeepingFormat pins what is known of the log that is kept: version, on, target, why it
+// is broken, epoch, two parts with first position and bytes, their chain hashes.
+func TestKeepingFormat(t *testing.T) {
+	k := keeping{on: true, target: "t1", broken: "limit", epoch: 2, older: []keptPart{{first: 7, bytes: 300}}, newest: keptPart{first: 9, bytes: 0}}
+	k.older[0].before[0], k.newest.before[15] = 0xAA, 0xBB
+	sealed := k.append()
+	payload, err := kv.Unseal(sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "01" + "01" + "027431" + "056c696d6974" + "02" + "02" + "07ac02" + "0900" + "aa000000000000000000000000000000" + "000000000000000000000000000000bb"
+	if got := hex.EncodeToString(payload); got != want {
+		t.Fatalf("%s, want %s", got, want)
+	}
+	if got, err := readKeeping(sealed); err != nil || !reflect.DeepEqual(got, k) {
+		t.Fatalf("%+v %v", got, err)
+	}
+	for n := 1; n < len(payload); n++ {
+		if got, err := readKeeping(kv.Seal(nil, payload[:n])); err == nil {
+			t.Fatalf("%d bytes are %+v", n, got)
+		}
+	}
+	payload[0] = 2
+	if _, err := readKeeping(kv.Seal(nil, payload)); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
+		t.Fatal(err)
+	}
+}
+
+// TestKeepingParts keeps records, ships some, and reaches the limit: bytes and positions are
+// those of the records that there are.
+func TestKeepingParts(t *testing.T) {
+	w, s := formatWriter(), formatStore(t)
+	w.db.opt.limits.keptBytes = 160
+	w.keep.on = true
+	w.keep.begin(w.pos, w.chain, backup.BrokenOff)
+	size := func(at uint64) int { return int(1 + at%7) }
+	kb := s.NewBatch()
+	defer kb.Close()
+	limited := 0
+	for round := range 400 {
+		before := w.chain
+		w.pos.Applied++
+		w.chain[0]++
+		w.keepRecord(make([]byte, size(w.pos.Applied)), before, kb)
+		if round%71 == 70 {
+			if w.keep.broken == backup.BrokenLimit {
+				limited++
+			}
+			first := w.keep.oldest().first
+			p := &shipped{First: first, Last: first + uint64(round)%(w.pos.Applied-first+1)}
+			var sizes []int
+			for at := p.First; at <= p.Last; at++ {
+				sizes = append(sizes, size(at))
+			}
+			w.keep.shipped(p, sizes)
+		}
+		sum := 0
+		first := w.keep.oldest().first
+		for at := first; at <= w.pos.Applied; at++ {
+			sum += size(at)
+		}
+		if got := w.keep.bytes(); got != uint64(sum) || sum > 160 || len(w.keep.older) > 2*keptParts {
+			t.Fatalf("round %d: %d bytes, there are %d from %d on", round, got, sum, first)
+		}
+	}
+	if limited < 3 {
+		t.Fatalf("the limit was reached %d times", limited)
+	}
 }

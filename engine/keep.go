@@ -236,7 +236,7 @@ func (r *recovery) kept() error {
 	}
 	w := r.w
 	if k.on && k.epoch != w.pos.Epoch {
-		k.broken = backup.Unbroken
+		k.target, k.broken = "", backup.Unbroken
 		k.begin(w.pos, w.chain, backup.BrokenEpoch)
 		if !r.db.opt.ReadOnly {
 			kb := r.db.kv.NewBatch()

@@ -205,7 +205,7 @@ func TestLogGaps(t *testing.T) {
 			must(t, files.RemoveAll("again"))
 			continue
 		}
-		if !errors.Is(err, &query.Error{Code: query.CodeUnknownName}) || !strings.Contains(err.Error(), "the nearest before it is") {
+		if !errors.Is(err, &query.Error{Code: query.CodeUnknownName}) || !strings.Contains(err.Error(), "The nearest before it is") {
 			t.Errorf("to %d: %+v, %v", at, r, err)
 		}
 		if got := treeOfMem(t, files); got != before {
@@ -231,4 +231,105 @@ func treeOfMem(t *testing.T, files vfs.FS) string {
 	names, err := files.List("")
 	must(t, err)
 	return strings.Join(names, " ")
+}
+
+// TestLogTargets: a log goes to one target, a backup at another does not take it away; it can
+// be moved, which is a gap. A store that is restored goes on with a log of its own, and one
+// that was copied may not ship what it has written.
+func TestLogTargets(t *testing.T) {
+	files, here, there := vfs.NewMem(), folder(t), folder(t)
+	db := grown(t, files, "store", 3)
+	must(t, db.KeepLog(t.Context(), true))
+	one(t, db, 1)
+	r, err := db.Backup(t.Context(), here, nil) // the first that is told of it
+	must(t, err)
+	one(t, db, 2)
+	_, err = db.Backup(t.Context(), there, nil)
+	must(t, err)
+	if names := logNames(t, there); r.Shipped.Records != 1 || len(names) > 0 || db.KeptLog().Records != 1 {
+		t.Fatalf("%+v; the other target has %q", r.Shipped, names)
+	}
+	if _, err := db.ShipLog(t.Context(), there, nil); !errors.Is(err, &query.Error{Code: query.CodeConflict}) {
+		t.Fatalf("to another target: %v", err)
+	}
+	copied(t, files, "store", "copy")
+	_, err = db.ShipLog(t.Context(), here, nil)
+	must(t, err)
+	twin, err := engine.Open("copy", &engine.Options{FS: files})
+	must(t, err)
+	one(t, twin, 7)
+	if _, err := twin.ShipLog(t.Context(), here, nil); err != nil {
+		t.Fatalf("a copy has the record that is there, and one more: %v", err)
+	}
+	must(t, twin.Close())
+	one(t, db, 8)
+	if _, err := db.ShipLog(t.Context(), here, nil); !errors.Is(err, &query.Error{Code: query.CodeConflict}) || !strings.Contains(err.Error(), "copy") {
+		t.Fatalf("the copy has shipped another record: %v", err)
+	}
+	one(t, db, 9)
+	moved, err := db.ShipLog(t.Context(), there, &query.ShipOptions{Move: true})
+	if err != nil || moved.Records != 2 {
+		t.Fatalf("%+v %v", moved, err)
+	}
+	runs, err := engine.BackupLogs(t.Context(), there)
+	if err != nil || len(runs) != 1 || runs[0].From.Applied != 4 {
+		t.Fatalf("%+v %v", runs, err) // it begins where the backup ends
+	}
+	want := contentOf(t, db)
+	must(t, db.Close())
+	made, err := engine.Restore(t.Context(), "again", there, &engine.RestoreOptions{FS: files})
+	must(t, err)
+	again, err := engine.Open("again", &engine.Options{FS: files})
+	must(t, err)
+	defer func() { must(t, again.Close()) }()
+	if got := contentOf(t, again); got != want || made.Replayed != 2 {
+		t.Fatalf("%+v has another content", made)
+	}
+	if kept := again.KeptLog(); !kept.On || kept.Records != 0 || kept.Broken != "epoch" || kept.First != (query.Position{Epoch: 2, Applied: 6}) {
+		t.Fatalf("%+v", kept)
+	}
+	_, err = again.Backup(t.Context(), there, nil)
+	must(t, err)
+	one(t, again, 10)
+	_, err = again.ShipLog(t.Context(), there, nil)
+	must(t, err)
+	if r, err := engine.Restore(t.Context(), "third", there, &engine.RestoreOptions{FS: files, Position: query.Position{Epoch: 2, Applied: 6}}); err != nil || r.Position != (query.Position{Epoch: 3, Applied: 6}) {
+		t.Fatalf("%+v %v", r, err)
+	}
+}
+
+// copied copies a directory of a store that is open, as nobody should.
+func copied(t *testing.T, files vfs.FS, from, to string) {
+	t.Helper()
+	names, err := files.List(from)
+	must(t, err)
+	must(t, files.MkdirAll(to, 0o777))
+	for _, name := range names {
+		a, b := files.PathJoin(from, name), files.PathJoin(to, name)
+		info, err := files.Stat(a)
+		must(t, err)
+		if info.IsDir() {
+			copied(t, files, a, b)
+		} else if name != "LOCK" {
+			must(t, vfs.Copy(files, a, b))
+		}
+	}
+}
+
+// TestKeptIsNoContent: what is kept of the log is in no digest.
+func TestKeptIsNoContent(t *testing.T) {
+	sums := map[bool]query.Digests{}
+	for _, on := range []bool{false, true} {
+		db := grown(t, vfs.NewMem(), "store", 3)
+		must(t, db.KeepLog(t.Context(), on))
+		one(t, db, 1)
+		d, err := db.Digests(t.Context())
+		must(t, err)
+		sums[on] = d
+		must(t, db.Close())
+	}
+	a, b := sums[false], sums[true]
+	if a.Content != b.Content || a.Position != b.Position {
+		t.Fatalf("%+v and %+v", a, b)
+	}
 }

@@ -26,6 +26,8 @@ func Targets(t *testing.T, open func(t *testing.T) query.BackupTarget) {
 	t.Run("backups", func(t *testing.T) { targetBackups(t, open(t)) })
 	t.Run("interrupted", func(t *testing.T) { targetInterrupted(t, open(t)) })
 	t.Run("damaged", func(t *testing.T) { targetDamaged(t, open(t)) })
+	t.Run("log", func(t *testing.T) { targetLogs(t, open(t)) })
+	t.Run("damaged log", func(t *testing.T) { targetDamagedLogs(t, open(t)) })
 }
 
 func must(t *testing.T, err error) {

@@ -142,8 +142,9 @@ func (b LogBound) Past(applied uint64, received time.Time) bool {
 	return b.Applied != 0 && applied > b.Applied || !b.At.IsZero() && received.After(b.At)
 }
 
-// PlanLog finds what leads from a backup to a bound. If the bound is in a gap of the log it is
-// an error with [query.CodeUnknownName] that names the nearest points. Between backups of a
+// PlanLog finds what leads from a backup to a bound. If the bound is in a gap of the log, or a
+// position that no log reaches, it is an error with [query.CodeUnknownName] that names the
+// nearest points. Between backups of a
 // line that had no log until the later one, there is no gap: nobody expects one to be there.
 func (t *Target) PlanLog(ctx context.Context, from *query.Backup, to LogBound) (out LogPlan, err error) {
 	all, err := t.LogPieces(ctx, from.Store)
@@ -177,15 +178,15 @@ func (t *Target) PlanLog(ctx context.Context, from *query.Backup, to LogBound) (
 	case to.none() && last > at:
 		out.Beyond = query.Position{Epoch: from.Position.Epoch, Applied: last}
 		return out, nil
-	case to.none() || len(of) == 0 || next == nil && last == at || next != nil && of[0].First > next.Position.Applied:
+	case to.none() || len(of) == 0 || next == nil && last == at && to.Applied == 0 || next != nil && of[0].First > next.Position.Applied:
 		return out, nil
 	}
-	hint := "nothing later can be restored: make a backup"
+	hint := "nothing later can be restored"
 	if next != nil {
 		hint = fmt.Sprintf("the nearest after it is %s, backup %s", pointOf(next.Position, next.Received), next.Name)
 	}
 	return out, &query.Error{Code: query.CodeUnknownName, Hint: "kanta backup list shows the gaps",
-		Message: fmt.Sprintf("restore: there is a gap in the log, at this point or between it and the backup before it; the nearest before it is %s; %s", pointOf(query.Position{Epoch: from.Position.Epoch, Applied: at}, end), hint)}
+		Message: fmt.Sprintf("restore: the log does not reach from the backup before this point to it: there is a gap, or not so much was shipped. The nearest before it is %s; %s", pointOf(query.Position{Epoch: from.Position.Epoch, Applied: at}, end), hint)}
 }
 
 func pointOf(at query.Position, received time.Time) string {
