@@ -100,6 +100,9 @@ func (db *DB) Backup(ctx context.Context, target query.BackupTarget, o *query.Ba
 		Verify: func(ctx context.Context, path string) error { return kv.VerifyTable(ctx, db.opt.FS, path) }}
 	sent, err := t.Send(ctx, head, kv.Format, files)
 	sent.Paused, sent.Shipped = c.paused, report.Shipped
+	if err == nil && late == nil && sent.Shipped.Kept.On {
+		err = db.based(ctx, sent.Position)
+	}
 	if err == nil {
 		return sent, late
 	}

@@ -176,17 +176,17 @@ func FuzzStored(f *testing.F) {
 	})
 }
 
-// TestKeepingFormat pins what is known of the log that is kept: version, on, target, why it
+// TestKeepingFormat pins what is known of the log that is kept: version, on and based, target, why it
 // is broken, epoch, two parts with first position and bytes, their chain hashes.
 func TestKeepingFormat(t *testing.T) {
-	k := keeping{on: true, target: "t1", broken: "limit", epoch: 2, older: []keptPart{{first: 7, bytes: 300}}, newest: keptPart{first: 9, bytes: 0}}
+	k := keeping{on: true, based: true, target: "t1", broken: "limit", epoch: 2, older: []keptPart{{first: 7, bytes: 300}}, newest: keptPart{first: 9, bytes: 0}}
 	k.older[0].before[0], k.newest.before[15] = 0xAA, 0xBB
 	sealed := k.append()
 	payload, err := kv.Unseal(sealed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "01" + "01" + "027431" + "056c696d6974" + "02" + "02" + "07ac02" + "0900" + "aa000000000000000000000000000000" + "000000000000000000000000000000bb"
+	const want = "01" + "03" + "027431" + "056c696d6974" + "02" + "02" + "07ac02" + "0900" + "aa000000000000000000000000000000" + "000000000000000000000000000000bb"
 	if got := hex.EncodeToString(payload); got != want {
 		t.Fatalf("%s, want %s", got, want)
 	}

@@ -30,6 +30,7 @@ type keeping struct {
 	target string       // the id of the target that they go to; "": the first that is shipped to
 	epoch  uint64       // of the records
 	broken backup.Break // why the record before the first one is not at the target, if it is not
+	based  bool         // but a backup is there that goes as far: what it lacks is no loss any more
 	older  []keptPart   // full ones, the oldest first
 	newest keptPart
 }
@@ -59,20 +60,21 @@ func (k *keeping) bytes() (sum uint64) {
 
 // begin begins anew behind a position: nothing is kept yet.
 func (k *keeping) begin(at query.Position, chain [16]byte, why backup.Break) {
-	if k.broken == backup.Unbroken {
-		k.broken = why
-	}
+	k.breaks(why)
 	k.epoch, k.older, k.newest = at.Epoch, nil, keptPart{first: at.Applied + 1, before: chain}
 }
 
 // append encodes what is kept. Format of the payload, version 1: version byte, then 1 if
-// records are kept, the id of the target and why the log is broken, each with its length,
+// records are kept plus 2 if a backup goes as far as what is missing, the id of the target and why the log is broken, each with its length,
 // the epoch, the number of parts, and for each its first position and bytes; all these as
 // uvarints; then of each part the 16 bytes of its chain hash.
 func (k *keeping) append() []byte {
 	b := []byte{1, 0}
 	if k.on {
 		b[1] = 1
+	}
+	if k.based {
+		b[1] |= 2
 	}
 	for _, s := range []string{k.target, string(k.broken)} {
 		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
@@ -95,7 +97,8 @@ func readKeeping(sealed []byte) (k keeping, err error) {
 	if err != nil {
 		return k, kv.Damaged(what, err, nil, nil)
 	}
-	k.on = r.Byte() == 1
+	flags := r.Byte()
+	k.on, k.based = flags&1 != 0, flags&2 != 0
 	k.target, k.broken = r.Text(), backup.Break(r.Text())
 	k.epoch = r.Uvarint()
 	n := r.Uvarint()
@@ -138,8 +141,9 @@ func (w *writer) keepRecord(rec []byte, before [16]byte, kb *kv.Batch) {
 	}
 }
 
-// breaks notes that the log is not whole any more, unless it was not before.
+// breaks notes that the log is not whole any more; the first reason stays.
 func (k *keeping) breaks(why backup.Break) {
+	k.based = false
 	if k.broken == backup.Unbroken {
 		k.broken = why
 	}
@@ -187,6 +191,16 @@ func (db *DB) KeepLog(ctx context.Context, on bool) error {
 	})
 }
 
+// based notes that there is a backup of a position: what the log lacks before it is no loss.
+func (db *DB) based(ctx context.Context, at query.Position) error {
+	if k := db.current.Load().keep; k.broken == backup.Unbroken || k.based {
+		return nil
+	}
+	return db.changeKeeping(ctx, func(k *keeping, _ *kv.Batch) {
+		k.based = k.based || k.on && k.epoch == at.Epoch && k.oldest().first <= at.Applied+1
+	})
+}
+
 // changeKeeping changes what is kept, durably, and publishes it.
 func (db *DB) changeKeeping(ctx context.Context, change func(k *keeping, kb *kv.Batch)) error {
 	return db.inWriter(ctx, func() error {
@@ -215,9 +229,12 @@ func (s *state) kept() query.KeptLog {
 	if !k.on {
 		return query.KeptLog{}
 	}
-	first := k.oldest().first
+	first, broken := k.oldest().first, k.broken
+	if k.based {
+		broken = backup.Unbroken
+	}
 	return query.KeptLog{On: true, Target: k.target, First: query.Position{Epoch: k.epoch, Applied: first}, Records: s.pos.Applied + 1 - first,
-		Bytes: int64(k.bytes()), Broken: string(k.broken)}
+		Bytes: int64(k.bytes()), Broken: string(broken)}
 }
 
 // kept reads what is kept. A store that has begun another epoch since, because it was

@@ -36,8 +36,18 @@ func (db *DB) ShipLog(ctx context.Context, target query.BackupTarget, o *query.S
 	if db.opt.ReadOnly {
 		return query.ShipReport{}, query.Errorf(query.CodeReadOnly, "the store was opened for reading")
 	}
-	if !db.KeptLog().On {
+	kept := db.KeptLog()
+	if !kept.On {
 		return query.ShipReport{}, &query.Error{Code: query.CodeInvalid, Message: "the log of the store is not kept: there is nothing to ship", Hint: "turn it on: kanta backup log on; then make a backup"}
+	}
+	if kept.Target != "" && !o.Move { // where a disk is not mounted nothing is begun
+		_, err := backup.Open(ctx, target)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = otherTarget(kept.Target)
+		}
+		if err != nil {
+			return query.ShipReport{}, err
+		}
 	}
 	t, err := backup.OpenFor(ctx, target, db.kv.Root)
 	if err != nil {
@@ -82,7 +92,7 @@ func (s *shipment) bind(ctx context.Context, move bool) error {
 	case !k.On || k.Target == s.t.ID:
 		return nil
 	case k.Target != "" && !move:
-		return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the log goes to another target, %s", k.Target), Hint: "name that one; or have the log go here from now on: --move"}
+		return otherTarget(k.Target)
 	}
 	return s.db.changeKeeping(ctx, func(k *keeping, _ *kv.Batch) {
 		if k.target != "" {
@@ -90,6 +100,10 @@ func (s *shipment) bind(ctx context.Context, move bool) error {
 		}
 		k.target = s.t.ID
 	})
+}
+
+func otherTarget(id string) error {
+	return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the log goes to another target, %s", id), Hint: "name that one; or have the log go here from now on: --move"}
 }
 
 // tell tells the target who was erased, if it may not know.

@@ -103,7 +103,7 @@ type KeptLog struct {
 	First   Position // of the oldest record that has not been shipped; if there is none, of the next one
 	Records uint64   // that have not been shipped
 	Bytes   int64    // that they take
-	Broken  string   // why the record before First is not at the target: a reason as in [LogRun]; "": it is
+	Broken  string   // why the record before First is not at the target, nor in a backup there: a reason as in [LogRun]; "": it is
 }
 
 // ShipOptions shape the shipping of a log. nil is good.

@@ -80,6 +80,9 @@ type store interface {
 	Purge(ctx context.Context, progress func(what string)) (*query.Receipt, error)
 	Receipts(ctx context.Context) ([]query.Receipt, error)
 	BackupLedger(ctx context.Context, target query.BackupTarget) error
+	KeepLog(ctx context.Context, on bool) error
+	KeptLog() query.KeptLog
+	ShipLog(ctx context.Context, target query.BackupTarget, o *query.ShipOptions) (query.ShipReport, error)
 	Backup(ctx context.Context, target query.BackupTarget, o *query.BackupOptions) (query.BackupReport, error)
 	Close() error
 }

@@ -18,7 +18,7 @@ func newBackup(a *app) *cobra.Command {
 		Use:   "backup",
 		Short: "Backups of the store, in a folder or in S3",
 	})
-	c.AddCommand(newBackupCreate(a), newBackupList(a), newBackupVerify(a), newBackupPrune(a))
+	c.AddCommand(newBackupCreate(a), newBackupList(a), newBackupVerify(a), newBackupPrune(a), newBackupLog(a))
 	return c
 }
 
@@ -57,10 +57,11 @@ func newBackupCreate(a *app) *cobra.Command {
 		Short: "Make a backup of the store as it is now",
 		Long: `Make a backup of the store as it is now. What the target has already is not sent again, so
 it costs what has changed since the last one, and one that was interrupted goes on where
-it was when it is made again. Every file is read, and the new ones are verified.
+it was when it is made again. Every file is read, and the new ones are verified. If the
+log is kept for this target (kanta backup log), it is shipped, too.
 
 --json: {"name":"...","store":"...","position":"E.N","received":"...","created":"...","content":"...",
-"parent":"...","files":N,"bytes":N,"sent_objects":N,"sent_bytes":N,"sent_raw_bytes":N,"paused_us":N}`,
+"parent":"...","files":N,"bytes":N,"sent_objects":N,"sent_bytes":N,"sent_raw_bytes":N,"paused_us":N,"log_records":N}`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if _, err := target.place(a); err != nil { // that can be told before the store is opened
@@ -87,11 +88,12 @@ func (a *app) printBackup(r *query.BackupReport) error {
 	if a.json {
 		return a.printJSON(struct {
 			backupJSON
-			SentObjects int   `json:"sent_objects"`
-			SentBytes   int64 `json:"sent_bytes"`
-			SentRaw     int64 `json:"sent_raw_bytes"`
-			PausedUS    int64 `json:"paused_us"`
-		}{backupOf(&r.Backup), r.SentObjects, r.SentBytes, r.SentRaw, r.Paused.Microseconds()})
+			SentObjects int    `json:"sent_objects"`
+			SentBytes   int64  `json:"sent_bytes"`
+			SentRaw     int64  `json:"sent_raw_bytes"`
+			PausedUS    int64  `json:"paused_us"`
+			LogRecords  uint64 `json:"log_records"`
+		}{backupOf(&r.Backup), r.SentObjects, r.SentBytes, r.SentRaw, r.Paused.Microseconds(), r.Shipped.Records})
 	}
 	t := a.facts()
 	t.add("backup", r.Name)
@@ -106,6 +108,9 @@ func (a *app) printBackup(r *query.BackupReport) error {
 	} else {
 		t.add("paused_us", r.Paused.Microseconds())
 	}
+	if r.Shipped.Kept.On {
+		t.add("records of the log shipped", r.Shipped.Records)
+	}
 	return t.write(a.out)
 }
 
@@ -115,10 +120,16 @@ func newBackupList(a *app) *cobra.Command {
 		Use:   "list",
 		Short: "The backups of a target, oldest first",
 		Long: `The backups of a target, oldest first: name, position, when the last record in it was
-received, files, bytes, and the store's id. Exit code 6 if the manifest of one is damaged.
+received, files, bytes, and the store's id. Behind them what there is of the log of each
+store, and where it has a gap, with its reason: first and last position, when the last
+record was received, objects, bytes, store. A restore reaches every position of a log
+from the first backup on that is in it or next before it. Exit code 6 if the manifest of a
+backup is damaged.
 
 --json: {"backups":[{"name":"...","store":"...","position":"E.N","received":"...","created":"...",
-"content":"...","parent":"...","files":N,"bytes":N}],"damaged":["..."]}`,
+"content":"...","parent":"...","files":N,"bytes":N}],"log":[{"store":"...","from":"E.N","to":"E.N",
+"first_received":"...","last_received":"...","objects":N,"bytes":N}],"damaged":["..."]}; a gap in the log
+has {"gap":"off"} or another reason in place of times.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return target.with(a, false, func(from query.BackupTarget) error {
@@ -136,8 +147,12 @@ received, files, bytes, and the store's id. Exit code 6 if the manifest of one i
 				if err != nil {
 					return err
 				}
+				logs, err := a.listLogs(c.Context(), from, t)
+				if err != nil {
+					return err
+				}
 				if a.json {
-					err = a.printJSON(map[string]any{"backups": list, "damaged": damaged})
+					err = a.printJSON(map[string]any{"backups": list, "log": logs, "damaged": damaged})
 				} else {
 					err = t.write(a.out)
 				}
@@ -168,10 +183,11 @@ func newBackupVerify(a *app) *cobra.Command {
 		Use:   "verify [NAME...]",
 		Short: "Read backups whole and compare every checksum",
 		Long: `Read backups, all or those named, whole and compare every checksum. What they have in
-common is read once. Exit code 6 if something is wrong. A damaged object of a folder can
-be deleted: the next backup sends it again if the store still has what it held.
+common is read once. With all backups, logs are read, too. Exit code 6 if something is wrong.
+A damaged object of a folder can be deleted: the next backup sends it again if the store
+still has what it held.
 
---json: {"backups":N,"objects":N,"bytes":N,"unnamed_objects":N,"problems":["..."]}`,
+--json: {"backups":N,"objects":N,"bytes":N,"log_objects":N,"unnamed_objects":N,"problems":["..."]}`,
 		Args: rangeArgs(0, many),
 		RunE: func(c *cobra.Command, args []string) error {
 			return target.with(a, false, func(from query.BackupTarget) error {
@@ -186,15 +202,17 @@ be deleted: the next backup sends it again if the store still has what it held.
 						Backups  int      `json:"backups"`
 						Objects  int      `json:"objects"`
 						Bytes    int64    `json:"bytes"`
+						Logs     int      `json:"log_objects"`
 						Unnamed  int      `json:"unnamed_objects"`
 						Problems []string `json:"problems"`
-					}{r.Backups, r.Objects, r.Bytes, r.Unnamed, append([]string{}, r.Problems...)})
+					}{r.Backups, r.Objects, r.Bytes, r.LogObjects, r.Unnamed, append([]string{}, r.Problems...)})
 				} else {
 					t := a.facts()
 					t.add("backups", r.Backups)
 					t.add("objects", r.Objects)
 					t.add("bytes", t.bytes(r.Bytes))
 					if len(args) == 0 {
+						t.add("objects of logs", r.LogObjects)
 						t.add("objects that no backup names", r.Unnamed)
 					}
 					t.add("problems", len(r.Problems))
@@ -245,10 +263,11 @@ func newBackupPrune(a *app) *cobra.Command {
 		Short: "Delete old backups, and what only they needed",
 		Long: `Delete old backups, and what only they needed. A backup stays if --keep-last or
 --keep-newer-than keeps it; the newest always stays. --keep-last counts for each store:
-one that was restored from a backup is another store than the one it was made of. While
-somebody makes a backup nothing is deleted.
+one that was restored from a backup is another store than the one it was made of. Of logs
+what no backup that stays leads to goes, and with it what it holds of people who were
+erased. While somebody makes a backup nothing is deleted.
 
---json: {"dry_run":B,"kept":["..."],"deleted":["..."],"objects":N,"bytes":N}`,
+--json: {"dry_run":B,"kept":["..."],"deleted":["..."],"objects":N,"bytes":N,"log_objects":N,"log_bytes":N}`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			now := time.Now
@@ -271,7 +290,9 @@ somebody makes a backup nothing is deleted.
 						Deleted []string `json:"deleted"`
 						Objects int      `json:"objects"`
 						Bytes   int64    `json:"bytes"`
-					}{f.dry, append([]string{}, r.Kept...), append([]string{}, r.Deleted...), r.Objects, r.Bytes})
+						Logs    int      `json:"log_objects"`
+						LogSize int64    `json:"log_bytes"`
+					}{f.dry, append([]string{}, r.Kept...), append([]string{}, r.Deleted...), r.Objects, r.Bytes, r.LogObjects, r.LogBytes})
 				}
 				t := a.facts()
 				for _, name := range r.Deleted {
@@ -280,7 +301,8 @@ somebody makes a backup nothing is deleted.
 				t.add("backups kept", len(r.Kept))
 				t.add("backups deleted", len(r.Deleted))
 				t.add("objects deleted", r.Objects)
-				t.add("bytes freed", t.bytes(r.Bytes))
+				t.add("objects of logs deleted", r.LogObjects)
+				t.add("bytes freed", t.bytes(r.Bytes+r.LogBytes))
 				return t.write(a.out)
 			})
 		},

@@ -32,7 +32,9 @@ done at once, and its receipt is printed.
 Without keys as arguments they are read from --file, one per line. A reference, such as the
 number of a ticket, is kept for good with the hash of the key: it must not be personal.
 Segments, definitions and lists whose texts name a key are reported and left as they are.
-Backups and exports made before are files of their own. With --target the ledger of erased
+Backups, logs that were shipped and exports made before are files of their own: they go with
+kanta backup prune, and a restore erases in its store who was erased since. What waits to be
+shipped of the log is deleted by the purge, which is a gap: ship it before. With --target the ledger of erased
 people is told where backups are kept, so that no restore brings them back; so does every
 backup that is made later.
 

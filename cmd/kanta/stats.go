@@ -28,6 +28,7 @@ type statsJSON struct {
 	HeadBytes     int64            `json:"head_bytes"`
 	LogRecords    uint64           `json:"log_records"`
 	LogBytes      int64            `json:"log_bytes"`
+	KeptLog       keptJSON         `json:"kept_log"`
 	BaseBytes     map[string]int64 `json:"base_bytes"`
 	DiskBytes     int64            `json:"disk_bytes"`
 	CacheBytes    int64            `json:"cache_bytes"`
@@ -67,7 +68,8 @@ ids of its events.
 
 --json: store, format, position, profiles, ordinals, events, events_past_retention,
 events_dropped, changes (of attributes with history), attributes, schema_version,
-segments, lists, quarantined, head_rows, head_bytes, log_records, log_bytes, base_bytes
+segments, lists, quarantined, head_rows, head_bytes, log_records, log_bytes,
+kept_log (as kanta backup log status has it), base_bytes
 and written_bytes (objects by kind), disk_bytes, cache_bytes, memory {budget_bytes,
 used_bytes}, write_amplification, digests {content, replica, chain}.`,
 		Args: noArgs,
@@ -92,7 +94,7 @@ func (a *app) printStats(st query.Stats, d query.Digests) error {
 	if a.json {
 		return a.printJSON(statsJSON{
 			st.Store, st.Format, st.Position.String(), st.Profiles, st.Ordinals, recordedJSON(st.Recorded), st.Attributes, st.SchemaVersion, st.Segments, st.Lists,
-			st.Quarantined, st.HeadRows, st.HeadBytes, st.LogRecords, st.LogBytes, st.BaseBytes, st.DiskBytes, st.CacheBytes,
+			st.Quarantined, st.HeadRows, st.HeadBytes, st.LogRecords, st.LogBytes, keptOf(&st.KeptLog), st.BaseBytes, st.DiskBytes, st.CacheBytes,
 			memoryJSON{st.MemoryBudget, st.MemoryUsed}, st.Written, st.Amplification, digests,
 		})
 	}
@@ -115,6 +117,11 @@ func (a *app) printStats(st query.Stats, d query.Digests) error {
 	t.add("head bytes", t.bytes(st.HeadBytes))
 	t.add("log records", st.LogRecords)
 	t.add("log bytes", t.bytes(st.LogBytes))
+	if st.KeptLog.On {
+		t.add("log to be shipped: records", st.KeptLog.Records)
+		t.add("log to be shipped: bytes", t.bytes(st.KeptLog.Bytes))
+		t.add("log to be shipped: gap before it", st.KeptLog.Broken)
+	}
 	for _, kind := range slices.Sorted(maps.Keys(st.BaseBytes)) {
 		t.add("base: "+kind, t.bytes(st.BaseBytes[kind]))
 	}
