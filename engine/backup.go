@@ -64,9 +64,10 @@ func (db *DB) Backup(ctx context.Context, target query.BackupTarget, o *query.Ba
 	if db.opt.ReadOnly {
 		return report, &query.Error{Code: query.CodeReadOnly, Message: "the store was opened for reading: a backup needs a folder in it for a while", Hint: "open it for writing"}
 	}
+	defer func() { err = db.noted(err) }()
 	t, err := backup.OpenFor(ctx, target, db.kv.Root)
 	if err != nil {
-		return report, err
+		return report, given(ctx, err)
 	}
 	ctx, end, err := db.backups.begin(ctx)
 	if err != nil {
@@ -123,14 +124,14 @@ func OpenBackupDir(name string) (interface {
 func Backups(ctx context.Context, target query.BackupTarget, f func(b query.Backup, err error) error) error {
 	t, err := backup.Open(ctx, target)
 	if err != nil {
-		return err
+		return given(ctx, err)
 	}
-	return t.Manifests(ctx, func(name string, m *backup.Manifest, err error) error {
+	return given(ctx, t.Manifests(ctx, func(name string, m *backup.Manifest, err error) error {
 		if err != nil {
-			return f(query.Backup{Name: name}, err)
+			return f(query.Backup{Name: name}, given(ctx, err))
 		}
 		return f(m.Backup, nil)
-	})
+	}))
 }
 
 // BackupLogs returns what a target has of the logs of its stores, and the gaps in them.
@@ -147,26 +148,29 @@ func BackupLogs(ctx context.Context, target query.BackupTarget) ([]query.LogRun,
 func VerifyBackups(ctx context.Context, target query.BackupTarget, names []string, progress query.BackupProgress) (query.BackupCheck, error) {
 	t, err := backup.Open(ctx, target)
 	if err != nil {
-		return query.BackupCheck{}, err
+		return query.BackupCheck{}, given(ctx, err)
 	}
-	return t.Verify(ctx, names, progress)
+	out, err := t.Verify(ctx, names, progress)
+	return out, given(ctx, err)
 }
 
 // PruneBackups deletes old backups, and what only they needed. It refuses while one is made.
 func PruneBackups(ctx context.Context, target query.BackupTarget, o *query.PruneOptions) (query.PruneReport, error) {
 	t, err := backup.Open(ctx, target)
 	if err != nil {
-		return query.PruneReport{}, err
+		return query.PruneReport{}, given(ctx, err)
 	}
-	return t.Prune(ctx, o, time.Now())
+	out, err := t.Prune(ctx, o, time.Now())
+	return out, given(ctx, err)
 }
 
-// given returns err, or why ctx has ended if that is what it is about.
+// given returns err, with a code if it is the system's, or why ctx has ended if that is what
+// it is about.
 func given(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return err
+	return kv.Coded(err, "the disk and the target")
 }
 
 // checkpoint is the store's files at one position, and the state that they are.

@@ -17,10 +17,10 @@ import (
 // memory, some 100 bytes for each person.
 func (db *DB) BackupLedger(ctx context.Context, target query.BackupTarget) error {
 	t, err := backup.OpenFor(ctx, target, db.kv.Root)
-	if err != nil {
-		return err
+	if err == nil {
+		err = db.sendLedger(ctx, t)
 	}
-	return db.sendLedger(ctx, t)
+	return given(ctx, err)
 }
 
 func (db *DB) sendLedger(ctx context.Context, t *backup.Target) error {

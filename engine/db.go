@@ -244,6 +244,18 @@ func (db *DB) now(o *query.Options) time.Time {
 	return t.UTC().Truncate(time.Millisecond)
 }
 
+// noted returns err. If the key-value store has given up, which whoever got err may be the
+// first to see, the store has failed: writes are refused, and that is told.
+func (db *DB) noted(err error) error {
+	if err == nil || db.failure() != nil {
+		return err
+	}
+	if why := db.kv.Failed(); why != nil {
+		db.compactor.fail(why)
+	}
+	return err
+}
+
 // failure returns why the store takes no more writes, nil while it does.
 func (db *DB) failure() error {
 	return db.compactor.throttle.failure()

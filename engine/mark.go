@@ -131,10 +131,11 @@ func (r *recovery) accept() error {
 	*r.db.opt.acceptLoss = r.loss
 	b := r.db.kv.NewBatch()
 	w.writeState(b)
-	if err := errors.Join(b.Commit(true), b.Close()); err != nil {
-		return err
+	err := errors.Join(b.Commit(true), b.Close())
+	if err == nil {
+		err = r.db.kv.ReplaceMark(markOf(w.pos, w.chain))
 	}
-	return r.db.kv.ReplaceMark(markOf(w.pos, w.chain))
+	return kv.Coded(err, "the disk")
 }
 
 // AcceptLoss has what is left of a store that cannot be opened because acknowledged batches

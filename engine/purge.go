@@ -47,6 +47,11 @@ func (p *purger) end() {
 // receipt is nil if there was nothing to purge. Then it looks through all files for what it
 // has removed: hits are in the receipt, not an error.
 func (db *DB) Purge(ctx context.Context, progress func(what string)) (*query.Receipt, error) {
+	r, err := db.purge(ctx, progress)
+	return r, db.noted(kv.Coded(err, "the disk"))
+}
+
+func (db *DB) purge(ctx context.Context, progress func(what string)) (*query.Receipt, error) {
 	if db.opt.ReadOnly {
 		return nil, query.Errorf(query.CodeReadOnly, "the store was opened for reading")
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -54,6 +55,11 @@ const restoringSuffix = ".restoring"
 // the other. The restored store has an id of its own and a new epoch, for what is written to
 // it is another history than what was written after the backup was made.
 func Restore(ctx context.Context, dir string, target query.BackupTarget, o *RestoreOptions) (query.RestoreReport, error) {
+	report, err := restore(ctx, dir, target, o)
+	return report, given(ctx, err)
+}
+
+func restore(ctx context.Context, dir string, target query.BackupTarget, o *RestoreOptions) (query.RestoreReport, error) {
 	r := &restoring{ctx: ctx}
 	if o != nil {
 		r.o = *o
@@ -81,12 +87,22 @@ func Restore(ctx context.Context, dir string, target query.BackupTarget, o *Rest
 		return r.report, err
 	}
 	if err := r.make(); err != nil {
-		return r.report, errors.Join(err, r.o.FS.RemoveAll(r.made))
+		return r.report, errors.Join(notMade(err), r.o.FS.RemoveAll(r.made))
 	}
 	if err := kv.Replace(r.o.FS, r.made, r.dir); err != nil {
 		return r.report, errors.Join(err, r.o.FS.RemoveAll(r.made))
 	}
 	return r.report, nil
+}
+
+// notMade returns err. If the store that was being made has failed, there is none to be
+// opened again: nothing has changed, and the restore can be made again.
+func notMade(err error) error {
+	var system syscall.Errno
+	if !errors.Is(err, &query.Error{Code: query.CodeFailed}) || !errors.As(err, &system) {
+		return err
+	}
+	return &query.Error{Code: query.CodeIO, Message: err.Error(), Hint: "nothing was changed: see to the disk, then restore again", Err: system}
 }
 
 // restoring is a restore under way.

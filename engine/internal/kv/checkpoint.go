@@ -34,7 +34,8 @@ func (s *Store) Checkpoint(m Mark) (dir string, err error) {
 	}
 	dir = s.fs.PathJoin(s.home, checkpointDir)
 	path := s.fs.PathJoin(dir, databaseDir)
-	if err := s.fatal.guard(func() error { return s.DB.Checkpoint(path) }); err != nil {
+	_ = s.log.unsynced()
+	if err := s.fatal.guard(func() error { return errors.Join(s.DB.Checkpoint(path), s.log.unsynced()) }); err != nil {
 		return "", diskError("make a checkpoint", err)
 	}
 	names, err := s.fs.List(path)

@@ -68,6 +68,9 @@ func (f *fatal) err() error {
 	}
 }
 
+// Failed returns why the store takes no more writes, nil while it does.
+func (s *Store) Failed() error { return s.fatal.err() }
+
 // guard runs something of Pebble's that may be fatal. If Pebble gives up meanwhile, it
 // returns at once, and do may be stuck for ever.
 func (f *fatal) guard(do func() error) error {

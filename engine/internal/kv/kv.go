@@ -159,6 +159,7 @@ type Store struct {
 	lists *fileLists
 	next  atomic.Uint64 // names of tables to ingest
 	log   *logFS
+	kept  undeleted
 
 	reading sstable.ReaderOptions // of tables as files
 }
@@ -190,6 +191,8 @@ func Open(dir string, c Config) (*Store, error) {
 	s.lists = &log.lists
 	opts := options(c, s.cache, s.fatal)
 	opts.EventListener.ManifestCreated = log.lists.created
+	opts.EventListener.TableDeleted = func(i pebble.TableDeleteInfo) { s.kept.note(c.FS.PathBase(i.Path), i.Err) }
+	opts.EventListener.WALDeleted = func(i pebble.WALDeleteInfo) { s.kept.note(c.FS.PathBase(i.Path), i.Err) }
 	s.log, opts.FS = log, log
 	opts.EnsureDefaults()
 	s.reading = opts.MakeReaderOptions()
@@ -285,12 +288,18 @@ func optionsDamaged(files vfs.FS, dir string) (name string, damaged bool) {
 
 // diskError gives an error of the file system, which has changed nothing, its code.
 func diskError(what string, err error) error {
+	return Coded(fmt.Errorf("%s: %w", what, err), "the disk")
+}
+
+// Coded gives an error of the system that has no code [query.CodeIO]: it has changed nothing
+// that counts. where is what the user is to see to. Others, and nil, stay as they are.
+func Coded(err error, where string) error {
 	var coded *query.Error
 	var system syscall.Errno
 	if errors.As(err, &coded) || !errors.As(err, &system) {
-		return fmt.Errorf("%s: %w", what, err)
+		return err
 	}
-	return &query.Error{Code: query.CodeIO, Message: fmt.Sprintf("%s: %v", what, err), Hint: "see to the disk, then try again", Err: err}
+	return &query.Error{Code: query.CodeIO, Message: err.Error(), Hint: "see to " + where + ", then try again", Err: err}
 }
 
 func options(c Config, cache *pebble.Cache, f *fatal) *pebble.Options {

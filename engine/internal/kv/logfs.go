@@ -15,11 +15,12 @@ import (
 // either: Pebble would try to flush again for ever.
 type logFS struct {
 	vfs.FS
-	dir   string // the store's: what is written elsewhere, such as a checkpoint, may fail
-	fatal *fatal
-	lists fileLists
-	armed atomic.Bool // not while the store is being opened: there errors of the log are returned
-	anew  atomic.Bool // files are not used again, but new ones are made: see Store.Scrub
+	dir    string // the store's: what is written elsewhere, such as a checkpoint, may fail
+	fatal  *fatal
+	lists  fileLists
+	armed  atomic.Bool           // not while the store is being opened: there errors of the log are returned
+	others atomic.Pointer[error] // of syncing a directory that is not the store's
+	anew   atomic.Bool           // files are not used again, but new ones are made: see Store.Scrub
 }
 
 // Unwrap returns the file system below.
@@ -53,10 +54,36 @@ func (l *logFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.Fi
 // syncing it.
 func (l *logFS) OpenDir(name string) (vfs.File, error) {
 	f, err := l.FS.OpenDir(name)
-	if err != nil || name != l.dir {
+	if err != nil {
 		return f, err
 	}
+	if name != l.dir {
+		return &otherDir{f, l}, nil
+	}
 	return &logDir{f, l}, nil
+}
+
+// otherDir is a directory of a checkpoint. Pebble panics when it moves a marker there and
+// the directory cannot be synced, so it is not told: who has it make the checkpoint is.
+type otherDir struct {
+	vfs.File
+	fs *logFS
+}
+
+// Sync syncs, and keeps the error.
+func (d *otherDir) Sync() error {
+	if err := d.File.Sync(); err != nil {
+		d.fs.others.CompareAndSwap(nil, &err)
+	}
+	return nil
+}
+
+// unsynced returns the first error of syncing another directory since it was last asked.
+func (l *logFS) unsynced() error {
+	if err := l.others.Swap(nil); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (l *logFS) watch(name string, f vfs.File, err error) (vfs.File, error) {

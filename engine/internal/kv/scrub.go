@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -143,6 +144,9 @@ func (s *Store) await(ctx context.Context, left func() ([]string, error)) error 
 	defer poll.Stop()
 	for {
 		names, err := left()
+		if err == nil {
+			err = s.deleteKept(names)
+		}
 		if err != nil || len(names) == 0 {
 			return err
 		}
@@ -155,6 +159,41 @@ func (s *Store) await(ctx context.Context, left func() ([]string, error)) error 
 				Hint: "end long questions and exports, then purge again"}
 		}
 	}
+}
+
+// undeleted are the files that Pebble wanted to delete and could not: it does not try again
+// before the store is opened the next time. Safe for concurrent use.
+type undeleted struct {
+	mu    sync.Mutex
+	names map[string]bool
+}
+
+func (u *undeleted) note(name string, err error) {
+	if err == nil || isNotExist(err) {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.names == nil {
+		u.names = map[string]bool{}
+	}
+	u.names[name] = true
+}
+
+// deleteKept deletes those of some files that Pebble could not delete.
+func (s *Store) deleteKept(names []string) error {
+	s.kept.mu.Lock()
+	defer s.kept.mu.Unlock()
+	for _, name := range names {
+		if !s.kept.names[name] {
+			continue
+		}
+		if err := s.fs.Remove(s.fs.PathJoin(s.dir, name)); err != nil && !isNotExist(err) {
+			return diskError("delete "+name, err)
+		}
+		delete(s.kept.names, name)
+	}
+	return nil
 }
 
 // files returns the names of Pebble's files with a suffix.
@@ -200,8 +239,8 @@ func (s *Store) unused() ([]string, error) {
 // row, as they were before they were compressed, whether anybody can still read the row or
 // not. What f gets is valid during the call. Files that are deleted meanwhile are left out.
 func (s *Store) Contents(ctx context.Context, overlap int, f func(file string, key, bytes []byte) error) (files, bytes uint64, err error) {
-	err = s.eachFile(s.fs.PathDir(s.dir), func(path string) error {
-		n, err := s.raw(ctx, path, overlap, f)
+	err = s.eachFile(s.fs.PathDir(s.dir), func(path string, size int64) error {
+		n, err := s.raw(ctx, path, size, overlap, f)
 		if err == nil && strings.HasSuffix(path, ".sst") {
 			err = s.tableRows(ctx, path, f)
 		}
@@ -215,7 +254,7 @@ func (s *Store) Contents(ctx context.Context, overlap int, f func(file string, k
 	return files, bytes, err
 }
 
-func (s *Store) eachFile(dir string, f func(path string) error) error {
+func (s *Store) eachFile(dir string, f func(path string, size int64) error) error {
 	names, err := s.fs.List(dir)
 	if err != nil {
 		return fmt.Errorf("list %s: %w", dir, err)
@@ -232,7 +271,7 @@ func (s *Store) eachFile(dir string, f func(path string) error) error {
 		case info.IsDir():
 			err = s.eachFile(path, f)
 		default:
-			err = f(path)
+			err = f(path, info.Size())
 		}
 		if err != nil {
 			return err
@@ -241,13 +280,14 @@ func (s *Store) eachFile(dir string, f func(path string) error) error {
 	return nil
 }
 
-func (s *Store) raw(ctx context.Context, path string, overlap int, f func(file string, key, bytes []byte) error) (n uint64, err error) {
+// raw reads a file of about some size.
+func (s *Store) raw(ctx context.Context, path string, size int64, overlap int, f func(file string, key, bytes []byte) error) (n uint64, err error) {
 	file, err := s.fs.Open(path)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	buf, have := make([]byte, overlap+readPiece), 0
+	buf, have := make([]byte, overlap+int(min(size+1, readPiece))), 0
 	for {
 		if err := ctx.Err(); err != nil {
 			return n, err

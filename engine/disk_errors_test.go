@@ -1,0 +1,67 @@
+package engine_test
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/faultfs"
+	"github.com/kantadb/kanta/query"
+)
+
+// TestCheckpointThatCannotBeSynced: a backup whose files cannot be made durable fails, and
+// nothing else does.
+func TestCheckpointThatCannotBeSynced(t *testing.T) {
+	files, target := faultfs.New(), folder(t)
+	db := grown(t, files, "store", 20)
+	fault := &faultfs.Fault{Kinds: []faultfs.Kind{faultfs.Sync}, Match: func(path string) bool { return strings.HasSuffix(path, "checkpoint/db") },
+		Nth: 1, Forever: true, Err: syscall.EIO}
+	files.Before(fault.Before)
+	if _, err := db.Backup(t.Context(), target, nil); !errors.Is(err, &query.Error{Code: query.CodeIO}) || !errors.Is(err, syscall.EIO) {
+		t.Errorf("the backup: %v", err)
+	}
+	if n, _ := fault.Fired(); n == 0 {
+		t.Error("void: nothing has failed")
+	}
+	files.Before(nil)
+	counted(t, db, 1)
+	if _, err := db.Backup(t.Context(), target, nil); err != nil {
+		t.Errorf("the next backup: %v", err)
+	}
+	must(t, db.Close())
+}
+
+// TestPurgeOfFilesThatStay: a table that could not be deleted is deleted by the purge, and if
+// that cannot be done, the purge says so, at once, and can be made again.
+func TestPurgeOfFilesThatStay(t *testing.T) {
+	for _, forever := range []bool{false, true} {
+		files := faultfs.New()
+		db, err := engine.Open("store", &engine.Options{FS: files, PurgeAfter: -1})
+		must(t, err)
+		written(t, db, func(b *batch.Builder) { b.Upsert("anna") })
+		must(t, db.Compact(t.Context()))
+		_, err = db.Erase(t.Context(), "", "anna")
+		must(t, err)
+		fault := &faultfs.Fault{Kinds: []faultfs.Kind{faultfs.Remove}, Match: func(path string) bool { return strings.HasSuffix(path, ".sst") && !strings.Contains(path, "ingest") },
+			Nth: 1, Forever: forever, Err: syscall.EIO}
+		files.Before(fault.Before)
+		r, err := db.Purge(t.Context(), nil)
+		if n, _ := fault.Fired(); n == 0 {
+			t.Error("void: nothing has failed")
+		}
+		if forever {
+			if !errors.Is(err, &query.Error{Code: query.CodeIO}) || !errors.Is(err, syscall.EIO) {
+				t.Errorf("tables that cannot be deleted: %v", err)
+			}
+			files.Before(nil)
+			r, err = db.Purge(t.Context(), nil)
+		}
+		if err != nil || r == nil || r.Hits > 0 {
+			t.Errorf("forever %v: %+v %v", forever, r, err)
+		}
+		must(t, db.Close())
+	}
+}
