@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +17,7 @@ import (
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/faultfs"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -26,6 +31,11 @@ type scenario struct {
 	first  uint32 // ordinal
 	nosync bool   // engine.SyncNone
 	scenes []scene
+
+	again  func(p *play) error                        // how it is opened after a crash; nil: as before
+	check  func(p *play, at int, thorough bool) error // what else must hold then, at a batch; may be nil
+	reads  int                                        // of all reads one of so many fails, for there are thousands; 0: each
+	counts []string                                   // what must have been done, see play.count
 }
 
 // scene is one thing that happens, or the same several times. What it writes is the same
@@ -37,6 +47,7 @@ type scene struct {
 	days  int                           // that pass before each
 	write func(b *batch.Builder, i int) // several batches are under way at once
 	alone bool                          // but not of this scene
+	given bool                          // it is done to the store, not by it: no error is tried in it
 	do    func(p *play) error
 }
 
@@ -121,7 +132,18 @@ func scenarios() []scenario {
 			{name: "more", times: 16, write: scenarioMuch},
 			{name: "flushed one by one", times: 4, write: scenarioUpserts, do: compact.do}, // so that logs are used again
 		}},
+		backupScenario(), erasureScenario(), repairScenario(), markScenario(),
 	}
+}
+
+// chosen are all scenarios, or the one that KANTA_SCENARIO names; then a run may be void.
+func chosen() (out []scenario, all bool) {
+	out = scenarios()
+	name := os.Getenv("KANTA_SCENARIO")
+	if name == "" {
+		return out, true
+	}
+	return slices.DeleteFunc(out, func(s scenario) bool { return s.name != name }), false
 }
 
 func scenarioSchema(b *batch.Builder, _ int) {
@@ -248,15 +270,16 @@ type rehearsed struct {
 	*scenario
 	sent  []sent
 	looks []string // looks[n] is after n batches
+	*tally
 }
 
 func (s *scenario) rehearse() (*rehearsed, error) {
-	k := &rehearsed{scenario: s}
+	k := &rehearsed{scenario: s, tally: &tally{n: map[string]int{}}}
 	var err error
 	if k.sent, err = s.batches(); err != nil {
 		return nil, err
 	}
-	p := &play{rehearsed: k, o: engine.Options{FS: vfs.NewMem(), FirstOrdinal: s.first, Memory: scenarioMemory}} // with the usual limits: all stays in the head
+	p := &play{rehearsed: k, o: engine.Options{FS: vfs.NewMem(), FirstOrdinal: s.first, Memory: scenarioMemory, PurgeAfter: -1}} // with the usual limits: all stays in the head
 	if err := p.open(); err != nil {
 		return nil, err
 	}
@@ -287,11 +310,73 @@ type play struct {
 	acked atomic.Int64    // batches acknowledged
 	alone bool            // every scene is, see there
 	tell  func(acked int) // optional
+
+	words    []word
+	thorough bool // whoever holds it to them has time
+	broken   bool // the store was given damage, and is not mended yet
+	mended   bool // what opened it again has mended something
+}
+
+// word is something that somebody was told, besides that batches are written, and that is so
+// from then on, until the next word about the same. The store is open when it is held to it.
+type word struct {
+	at    int // changes of the files until then
+	about string
+	holds func(p *play) error // nil: nothing is said any more
+}
+
+// give gives a word.
+func (p *play) give(about string, holds func(p *play) error) {
+	p.words = append(p.words, word{p.o.FS.(*faultfs.FS).Changes(), about, holds})
+}
+
+// keep holds a store to the last word about each thing.
+func (p *play) keep(words []word) error {
+	last := map[string]int{}
+	for i := range words {
+		last[words[i].about] = i
+	}
+	for i, w := range words {
+		if w.holds == nil || last[w.about] != i {
+			continue
+		}
+		if err := w.holds(p); err != nil {
+			return fmt.Errorf("%s: %w", w.about, err)
+		}
+	}
+	return nil
+}
+
+// tally counts what the runs of a scenario have done. Safe for concurrent use.
+type tally struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (c *tally) count(what string, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n[what] += n
+}
+
+// counted tells what was done, and what of it should have been and was not.
+func (k *rehearsed) counted() (all string, missing []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, what := range slices.Sorted(maps.Keys(k.n)) {
+		all += fmt.Sprintf(", %s %d", what, k.n[what])
+	}
+	for _, what := range k.scenario.counts {
+		if k.n[what] == 0 {
+			missing = append(missing, what)
+		}
+	}
+	return all, missing
 }
 
 // options returns how the scenario's store is opened on some files.
 func (k *rehearsed) options(files vfs.FS) engine.Options {
-	o := engine.Options{FS: files, FirstOrdinal: k.first, Memory: scenarioMemory}
+	o := engine.Options{FS: files, FirstOrdinal: k.first, Memory: scenarioMemory, PurgeAfter: -1}
 	if k.nosync {
 		o.Durability = engine.SyncNone
 	}
@@ -299,13 +384,26 @@ func (k *rehearsed) options(files vfs.FS) engine.Options {
 	return o
 }
 
+// scenarioStore is where the store is.
+const scenarioStore = "new/store"
+
 func (p *play) open() (err error) {
 	if p.o.Clock == nil {
 		p.clock.Store(scenarioStart().UnixMilli())
 		p.o.Clock = func() time.Time { return time.UnixMilli(p.clock.Load()).UTC() }
 	}
-	p.db, err = engine.Open("new/store", &p.o)
+	o := p.o
+	o.Repair = p.broken
+	p.db, err = engine.Open(scenarioStore, &o)
 	return err
+}
+
+// openAgain opens what a crash has left.
+func (p *play) openAgain() error {
+	if p.scenario.again != nil {
+		return p.scenario.again(p)
+	}
+	return p.open()
 }
 
 func (p *play) reopen() error {
