@@ -23,7 +23,7 @@ help:
 	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make crash        power cuts at CRASHES ($(CRASHES)) moments, every operation of the disk failing; KANTA_SEED repeats a run'
 	@echo 'make crash-short  a quarter of it'
-	@echo 'make crash-canary the power cuts find a bug that is planted'
+	@echo 'make crash-canary bugs that are planted turn their tests red'
 	@echo 'make bench        all benchmarks'
 	@echo 'make bench-smoke  every benchmark once'
 	@echo 'make bench-duckdb the questions in DuckDB too, in the same run (needs a C compiler and npm; DUCKDB=flags)'
@@ -84,10 +84,20 @@ fuzz:
 crash crash-short:
 	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^Test(Crash|Error)Points$$' ./engine
 
+# Each planted bug (see engine/internal/canary) and the test that must turn red.
+CANARIES = position=TestCrashPoints export=TestExportModel import=TestExportActs backup=TestBackupUnderWrites restore=TestCrashInRestore \
+	ledger=TestErasedStayErased repair=TestRepair check=TestRepair erase=TestErasedCanaries purge=TestErasedCanaries
+
 crash-canary:
 	@mkdir -p $(BUILD)
-	@if CGO_ENABLED=0 $(GO) test -count=1 -tags canary_position -run '^TestCrashPoints$$' ./engine >$(BUILD)/canary.txt 2>&1 || \
-		! grep -q 'power cut before operation' $(BUILD)/canary.txt; then cat $(BUILD)/canary.txt; echo 'crash-canary: the planted bug was not found'; exit 1; fi
+	@CGO_ENABLED=0 $(GO) test -c -tags canary -o $(BUILD)/canary.test ./engine
+	@cd engine && for canary in $(CANARIES); do \
+		bug=$${canary%=*} test=$${canary#*=}; \
+		if KANTA_CANARY=$$bug KANTA_SCENARIO=values ../$(BUILD)/canary.test -test.timeout 5m -test.run "^$$test\$$" >../$(BUILD)/canary.txt 2>&1 || \
+			! grep -q "^--- FAIL: $$test" ../$(BUILD)/canary.txt; then \
+			cat ../$(BUILD)/canary.txt; echo "crash-canary: the planted bug $$bug was not found by $$test"; exit 1; fi; \
+		echo "$$bug: found by $$test"; \
+	done
 
 bench:
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/canary"
 	"github.com/kantadb/kanta/engine/internal/effect"
 	"github.com/kantadb/kanta/engine/internal/erasure"
 	"github.com/kantadb/kanta/engine/internal/keys"
@@ -306,6 +307,9 @@ func (d *decider) traceBlock(b *effect.Block, ord uint32) {
 // eraseQuarantine finds the rows of the quarantine that hold a value of somebody whom the
 // batch erases. Everything of the batches before is stored: see writer.take.
 func (d *decider) eraseQuarantine() error {
+	if canary.Is("erase") { // a place is not searched
+		return nil
+	}
 	x := &d.out.erasing
 	if len(x.pending.Names) == 0 {
 		return nil

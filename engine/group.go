@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/canary"
 	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/query"
@@ -120,6 +121,18 @@ func (w *writer) open() {
 	}
 	w.stamp++
 	w.look()
+}
+
+// storeState stores the position with the group that comes to it.
+func (w *writer) storeState(group *kv.Batch) {
+	if canary.Is("position") { // beside it
+		b := w.db.kv.NewBatch()
+		defer b.Close()
+		w.writeState(b)
+		_ = b.Commit(true)
+		return
+	}
+	w.writeState(group)
 }
 
 // launch sends the group to the disk.

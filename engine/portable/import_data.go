@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/canary"
 	"github.com/kantadb/kanta/engine/quality"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
@@ -31,6 +32,9 @@ func (m *importer) data(l *lines) error {
 	}
 	c := &chunk{section: l.section, first: l.seen.Lines + 1}
 	err := l.each(func(line []byte) error {
+		if canary.Is("import") && l.section == secEvents { // a kind of line is dropped
+			return nil
+		}
 		if len(c.ends) > 0 && (len(c.text)+len(line) > chunkBytes || len(c.ends) == m.o.chunkLines) {
 			if err := m.cut(c); err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/kantadb/kanta/engine/internal/canary"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -44,7 +45,9 @@ func Replace(files vfs.FS, made, dir string) error {
 		}
 		err = errors.Join(writeFile(files, files.PathJoin(dir, replacedFile), id.ID), SyncDir(files, dir))
 	}
-	if err == nil {
+	if err == nil && canary.Is("restore") { // the old one goes before there is a new one
+		err = files.RemoveAll(dir)
+	} else if err == nil {
 		err = errors.Join(files.Rename(dir, old), SyncDir(files, parent))
 	}
 	if err == nil {
