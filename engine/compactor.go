@@ -352,7 +352,7 @@ func (c *compactor) settle(ctx context.Context) error {
 	c.db.publish(func(s *state) {
 		s.Tiers.Settled, s.Tiers.Acts = settled, cloned(acts)
 		s.forgetDropped()
-		s.Tiers.Frozen = s.Tiers.Frozen[len(frozen):]
+		s.Tiers.Frozen = append([]*head.L0(nil), s.Tiers.Frozen[len(frozen):]...) // a part of the list would keep all of it
 	})
 	c.units = len(c.oldest)
 	c.count()

@@ -187,8 +187,12 @@ func (x *personExporter) profile(ctx context.Context) error {
 
 func moment(t time.Time) string { return schema.TimestampValue(t.UnixMilli()).String() }
 
-// exportPage is how many events are in memory at a time.
-const exportPage = 1000
+// exportPage is how many events are in memory at a time, if the budget has room for them;
+// else fewer, but exportLeast.
+const (
+	exportPage  = 1000
+	exportLeast = 10
+)
 
 // timeline calls f with all events of some types, or all changes of some attributes, be
 // their time ahead of the clock.
@@ -204,6 +208,10 @@ func (x *personExporter) timeline(ctx context.Context, events []*schema.Event, c
 		}
 		t, err := query.TimelineOf(ctx, view.View{S: &x.n.s.State}, x.p.Ordinal, events, changed, time.UnixMilli(schema.MaxTimestamp), o)
 		release()
+		if errors.Is(err, &query.Error{Code: query.CodeBudget}) && o.Limit > exportLeast {
+			o.Limit = max(o.Limit/2, exportLeast)
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -211,7 +211,7 @@ func (x *exporter) acts(ctx context.Context, e *schema.Event, chunk int, f func(
 		return err
 	}
 	defer release()
-	c, keys := view.View{S: &x.n.s.State}.NewCursor(), view.View{S: &x.n.s.State}.NewCursor()
+	c, keys := view.View{S: &x.n.s.State}.Counted("the export"), view.View{S: &x.n.s.State}.NewCursor()
 	defer c.Close()
 	defer keys.Close()
 	scan := &query.EventScan{Event: e.ID, From: math.MinInt64, To: math.MaxInt64, Times: true}

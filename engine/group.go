@@ -8,6 +8,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/canary"
 	"github.com/kantadb/kanta/engine/internal/head"
 	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -52,6 +53,7 @@ func (w *writer) run() {
 				w.land(err)
 			}
 		} else if w.group == nil {
+			w.rest()
 			r, ok = <-from
 		} else {
 			select {
@@ -247,6 +249,13 @@ func (w *writer) look() {
 	w.reading.Schema, w.reading.End, w.reading.Dicts = w.schema, w.end, w.dicts
 	w.lookAtTiers()
 	w.ids.look(w.held.ids)
+}
+
+// rest lets go of the state that was last read: while nobody writes, the base takes over what
+// its head has, and who keeps it here keeps all the texts that were written last.
+func (w *writer) rest() {
+	w.held, w.reading = nil, view.State{}
+	w.cursor.Reset(&w.reading)
 }
 
 // lookAtTiers is look within a group: the indexes that the group has made stay.

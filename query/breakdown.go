@@ -23,10 +23,11 @@ const (
 // BreakdownOf counts the members of p by the values of a field. It fails with [CodeLimit]
 // when there are more than [MaxBreakdownValues] distinct values.
 func BreakdownOf(ctx context.Context, view View, p *Prepared, by Field, o BreakdownOptions) (Breakdown, error) {
-	c, t, err := countValues(ctx, view, p, by, "", o.Options)
+	c, free, t, err := countValues(ctx, view, p, by, "", o.Options)
 	if err != nil {
 		return Breakdown{}, err
 	}
+	defer free()
 	out := Breakdown{Attribute: by.Attribute, People: t.yes, Memberships: c.memberships, Answer: t.answer()}
 	if out.Rows, err = c.rows(view); err != nil {
 		return Breakdown{}, err
@@ -53,10 +54,11 @@ func ValuesOf(ctx context.Context, view View, attr schema.Attribute, prefix stri
 	if err != nil {
 		return nil, err
 	}
-	c, _, err := countValues(ctx, view, everybody, Field{Attribute: attr}, prefix, Options{})
+	c, free, _, err := countValues(ctx, view, everybody, Field{Attribute: attr}, prefix, Options{})
 	if err != nil {
 		return nil, err
 	}
+	defer free()
 	rows, err := c.rows(view)
 	if err != nil {
 		return nil, err
@@ -74,18 +76,24 @@ func ValuesOf(ctx context.Context, view View, attr schema.Attribute, prefix stri
 }
 
 // countValues counts the members of p by value. Of inline strings it need count only
-// those that start with prefix.
-func countValues(ctx context.Context, view View, p *Prepared, by Field, prefix string, o Options) (*valueCounts, totals, error) {
+// those that start with prefix. Call free when the counts may go.
+func countValues(ctx context.Context, view View, p *Prepared, by Field, prefix string, o Options) (c *valueCounts, free func(), t totals, err error) {
 	if c, t, ok := knownValues(view, p, by); ok {
-		return c, t, ctx.Err()
-	}
-	computed, err := newFieldReader(ctx, view, &by)
-	if err != nil {
-		return nil, totals{}, err
+		return c, func() {}, t, ctx.Err()
 	}
 	var parts []*valueCounts
-	t, err := runAll(ctx, view, p, o, false, func() visitor {
-		c := &valueCounts{attr: by.Attribute, prefix: []byte(prefix)}
+	free = func() { closeAll(parts) }
+	defer func() {
+		if err != nil {
+			closeAll(parts)
+		}
+	}()
+	computed, err := newFieldReader(ctx, view, &by)
+	if err != nil {
+		return nil, nil, totals{}, err
+	}
+	t, err = runAll(ctx, view, p, o, false, func() visitor {
+		c := &valueCounts{attr: by.Attribute, prefix: []byte(prefix), memory: view.Cursor()}
 		parts = append(parts, c)
 		return func(ctx context.Context, w *worker) error {
 			r, err := w.members(ctx, p)
@@ -99,14 +107,14 @@ func countValues(ctx context.Context, view View, p *Prepared, by Field, prefix s
 		}
 	})
 	if err != nil {
-		return nil, totals{}, err
+		return nil, nil, totals{}, err
 	}
 	for _, c := range parts[1:] {
-		if err := parts[0].merge(c); err != nil {
-			return nil, totals{}, err
+		if err = parts[0].merge(c); err != nil {
+			return nil, nil, totals{}, err
 		}
 	}
-	return parts[0], t, nil
+	return parts[0], free, t, nil
 }
 
 // knownValues is countValues where the view has all counts at hand: everybody, by a
@@ -155,7 +163,18 @@ type valueCounts struct {
 	has         []bool
 	strs        [][]byte
 	sets        Sets
+	memory      Cursor // takes that of byText
 }
+
+// closeAll gives back the memory of counts.
+func closeAll(parts []*valueCounts) {
+	for _, c := range parts {
+		c.memory.Close()
+	}
+}
+
+// textCountBytes is what a text takes beside itself, with a map that is half full.
+const textCountBytes = 2*(16+8) + 16
 
 // reach returns counts with room for a code.
 func reach(counts []uint64, code uint32) []uint64 {
@@ -248,10 +267,14 @@ func (c *valueCounts) countStrings(cur Cursor, chunk int, ords []uint16) error {
 		case n != nil:
 			*n++
 		case bytes.HasPrefix(s, c.prefix):
+			if err := take(c.memory, textCountBytes+int64(len(s))); err != nil {
+				return err
+			}
 			one := uint64(1)
 			c.byText[string(s)] = &one
 		}
 	}
+	clear(c.strs) // they would keep the block that they are of
 	return c.limit(len(c.byText))
 }
 
@@ -284,24 +307,32 @@ func (c *valueCounts) add(v schema.Value, n uint64) error {
 		c.none += n
 	case v.Kind() == schema.Set:
 		for _, x := range v.Elements() {
-			c.addText(x, n)
+			if err := c.addText(x, n); err != nil {
+				return err
+			}
 		}
 		c.memberships += n * uint64(len(v.Elements()))
 	case v.Kind() == schema.String:
-		c.addText(v.Str(), n)
+		if err := c.addText(v.Str(), n); err != nil {
+			return err
+		}
 	default:
 		c.byInt[v.Ordered()] += n
 	}
 	return c.limit(max(len(c.byInt), len(c.byText)))
 }
 
-func (c *valueCounts) addText(s string, n uint64) {
+func (c *valueCounts) addText(s string, n uint64) error {
 	if have := c.byText[s]; have != nil {
 		*have += n
-		return
+		return nil
 	}
-	first := n // n itself would be put on the heap at each call
-	c.byText[s] = &first
+	if err := take(c.memory, textCountBytes+int64(len(s))); err != nil {
+		return err
+	}
+	first := n                          // n itself would be put on the heap at each call
+	c.byText[strings.Clone(s)] = &first // s may be a part of many
+	return nil
 }
 
 func (c *valueCounts) limit(n int) error {

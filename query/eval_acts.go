@@ -53,11 +53,18 @@ func newActReader(l *eventList) *actReader {
 
 // read reads the acts of some profiles, up to now, in order of profile and then their own.
 func (r *actReader) read(ctx context.Context, w *worker, within *bitmap.Set) error {
-	r.found = r.found[:0]
+	r.forget()
 	scan := r.list.scan
 	scan.To = min(scan.To, after(w.env.Now.UnixMilli(), 1))
 	err := w.readEvents(ctx, r.list, reading{scan: &scan, within: within}, func(h *hits) error {
 		width := len(r.readers)
+		texts, err := r.textBytes(h)
+		if err != nil {
+			return err
+		}
+		if err := w.events.keep(len(h.at)*(actBytes+width*valueBytes) + texts); err != nil {
+			return err
+		}
 		rows := make([]schema.Value, len(h.at)*width) // they live as long as the acts
 		for i := range r.readers {
 			if err := r.readers[i].read(h.sub.cur, 0, h.at, rows[i:], width); err != nil {
@@ -67,7 +74,7 @@ func (r *actReader) read(ctx context.Context, w *worker, within *bitmap.Set) err
 		for i, k := range h.at {
 			r.found = append(r.found, ownAct{h.Ords[k], Act{h.Times[k], rows[i*width : (i+1)*width : (i+1)*width]}})
 		}
-		return w.events.keep(len(h.at) * (actBytes + width*valueBytes))
+		return nil
 	})
 	if err != nil {
 		return err
@@ -84,6 +91,31 @@ func (r *actReader) read(ctx context.Context, w *worker, within *bitmap.Set) err
 		r.acts = append(r.acts, r.found[i].Act)
 	}
 	return nil
+}
+
+// textBytes returns how long the texts of the events are that are not in a dictionary.
+func (r *actReader) textBytes(h *hits) (n int, err error) {
+	cur, _ := h.sub.cur.(*blockCursor)
+	for i := range r.readers {
+		if a := &r.readers[i].attr; a.Kind != schema.String || !a.Inline() {
+			continue
+		}
+		col, err := cur.column(r.readers[i].attr.ID, sizeOfTexts)
+		if err != nil {
+			return 0, err
+		}
+		for _, k := range h.at {
+			n += len(col.Texts[k])
+		}
+	}
+	return n, nil
+}
+
+// forget lets go of the acts, whose memory others may take from now on.
+func (r *actReader) forget() {
+	clear(r.found)
+	clear(r.acts)
+	r.found, r.acts = r.found[:0], r.acts[:0]
 }
 
 // of returns the acts of a profile. Profiles are asked for in ascending order: from is

@@ -16,8 +16,9 @@ import (
 //
 // What needs all events of a profile together (the members of sequences, different values,
 // sums of floats, acts for residuals) is kept until the list has been read, in at most
-// maxHeldBytes per worker: if they do not suffice, the candidates are halved and the list
-// is read for each half (worker.inParts). Only one profile's events may take more. Beside,
+// maxHeldBytes per worker, and of what the store's budget has: if they do not suffice, the
+// candidates are halved and the list is read for each half (worker.inParts). Only one
+// profile's events may take more. Beside,
 // a worker holds 8 to 32 bytes per candidate in a chunk for each fold of one comparison and
 // each list of a sequence: 2 MiB if everybody is one.
 
@@ -40,10 +41,12 @@ type eventWork struct {
 	numbers  shelf[int64]
 	bytes    shelf[uint8]
 	gathered []*gathered
-	gathers  int  // how many of these are taken
-	held     int  // bytes kept
-	most     int  // may be kept
-	endless  bool // one profile is left: it may take what it takes
+	gathers  int    // how many of these are taken
+	held     int    // bytes kept
+	cur      Cursor // takes the memory that is held
+	taken    int    // of the store's budget: the most that has been held
+	most     int    // may be kept
+	endless  bool   // one profile is left: it may take what it takes
 	sum      floatSum
 	days     [2][]bitmap.Words
 	many     int // from how many candidates on sequences are narrowed by days
@@ -138,15 +141,29 @@ func (w *worker) eventWork() *eventWork {
 	if w.events == nil {
 		w.events = &eventWork{lists: make(map[*eventList]*listReader), folds: make(map[*foldTerm]*foldState), most: maxHeldBytes, many: narrowFrom}
 	}
+	if w.events.cur != w.cur { // what was taken with another has been given back
+		w.events.cur, w.events.taken = w.cur, 0
+	}
 	return w.events
 }
 
-// keep counts bytes that are kept.
+// keep counts bytes that are kept. What the store's memory does not suffice for is done with
+// fewer candidates at a time, too; if it is one, the question is given up.
 func (e *eventWork) keep(n int) error {
 	if e.held += n; e.held > e.most && !e.endless {
 		return errHeld
 	}
-	return nil
+	more := e.held - e.taken
+	if more <= 0 {
+		return nil
+	}
+	err := take(e.cur, int64(more))
+	if err == nil {
+		e.taken = e.held // buffers stay, for the next chunk
+	} else if !e.endless {
+		return errHeld
+	}
+	return err
 }
 
 // inParts calls f for all candidates (nil: everybody), or, where their events are too many

@@ -452,6 +452,7 @@ func (t *foldTerm) numbers(h *hits, met map[string]int64, g *gathered) (bytes in
 					meet(h.Ords[at[i]], s)
 				}
 			}
+			clear(strs)
 		default:
 			ints, has := h.sub.gather.intsFor(len(at))
 			if err := cur.GatherInts(attr.ID, 0, at, ints, has); err != nil {

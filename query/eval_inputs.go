@@ -71,6 +71,7 @@ func (in *inputs) each(ctx context.Context, w *worker, who bitmap.Set, f func(or
 		}
 		set := bitmap.FromArray(ords)
 		w.eventsOf(&set)
+		defer st.forget()
 		return w.inParts(&set, func(within *bitmap.Set) error {
 			for _, a := range st.acts {
 				if err := a.read(ctx, w, within); err != nil {
@@ -82,14 +83,45 @@ func (in *inputs) each(ctx context.Context, w *worker, who bitmap.Set, f func(or
 	})
 }
 
-// batch reads the attributes of some profiles, whose acts have been read.
+// forget lets go of the acts of profiles.
+func (st *inputState) forget() {
+	for _, a := range st.acts {
+		a.forget()
+	}
+	clear(st.own)
+}
+
+// batch reads the attributes of some profiles, whose acts have been read: of few at a time,
+// if there are texts among them.
 func (in *inputs) batch(w *worker, st *inputState, ords []uint16, f func(ord uint16, values []schema.Value, acts [][]Act) error) error {
-	for i := range st.readers {
-		if err := st.readers[i].read(w.cur, w.chunk, ords, st.rows[i:], len(in.attrs)); err != nil {
+	clear(st.at)
+	for size := batchOf(in.attrs); len(ords) > 0; {
+		part := ords[:min(len(ords), size)]
+		ords = ords[len(part):]
+		if err := in.some(w, st, part, f); err != nil {
 			return err
 		}
 	}
-	clear(st.at)
+	return nil
+}
+
+// some is batch of a few profiles. Their values are dropped when f has seen them.
+func (in *inputs) some(w *worker, st *inputState, ords []uint16, f func(ord uint16, values []schema.Value, acts [][]Act) error) error {
+	texts := int64(0)
+	defer func() {
+		clear(st.rows[:len(ords)*len(in.attrs)])
+		_ = take(w.cur, -texts) // giving back does not fail
+	}()
+	for i := range st.readers {
+		r := &st.readers[i]
+		if err := r.read(w.cur, w.chunk, ords, st.rows[i:], len(in.attrs)); err != nil {
+			return err
+		}
+		if err := take(w.cur, r.texts); err != nil {
+			return err
+		}
+		texts += r.texts
+	}
 	for i, o := range ords {
 		for k, a := range st.acts {
 			st.own[k], st.at[k] = a.of(o, st.at[k])

@@ -249,6 +249,7 @@ func (l *textLeaf) read(ctx context.Context, w *worker, within *bitmap.Set) (bit
 				out.SetBit(ords[i])
 			}
 		}
+		clear(strs) // they would keep the block that they are of
 		return nil
 	})
 	return bitmap.FromWords(out), err

@@ -14,8 +14,27 @@ type valueReader struct {
 	ints  []int64
 	has   []bool
 	strs  [][]byte
+	texts int64 // bytes of inline strings that were read last
 	sets  Sets
 	parts []string
+}
+
+// textBatch is how many inline strings are made values of at once, instead of batchSize: of
+// the longest, 4 MiB.
+const textBatch = 256
+
+// batchOf returns of how many profiles some attributes are made values of at once.
+func batchOf(attrs []schema.Attribute) int {
+	texts := 0
+	for i := range attrs {
+		if attrs[i].Kind == schema.String && attrs[i].Inline() {
+			texts++
+		}
+	}
+	if texts == 0 {
+		return batchSize
+	}
+	return max(textBatch/texts, 1)
 }
 
 // read writes the value of ords[i], or the zero Value, to dst[i*stride].
@@ -85,6 +104,8 @@ func (r *valueReader) readStrings(cur Cursor, chunk int, ords []uint16, dst []sc
 		return err
 	}
 	all := joined(r.strs)
+	r.texts = int64(len(all))
+	defer clear(r.strs) // they would keep the block that they are of
 	at := 0
 	for i, s := range r.strs {
 		dst[i*stride] = schema.Value{}

@@ -164,11 +164,12 @@ func (l *listing) byOrdinal(ctx context.Context, r *rowReader, yield func(Member
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			part := rest[:min(len(rest), batchSize)]
+			part := rest[:min(len(rest), r.batch)]
 			if l.limit > 0 {
 				part = part[:min(len(part), left)]
 			}
 			rest = rest[len(part):]
+			r.begin()
 			if err := r.read(ctx, chunk, part); err != nil {
 				return err
 			}
@@ -197,13 +198,27 @@ type rowReader struct {
 	work     *worker
 	key      valueReader
 	readers  []*fieldReader
-	formulas bool // there are some among them
+	formulas bool  // there are some among them
+	batch    int   // of how many members it is used at once
+	taken    int64 // of the store's budget, for the texts of the batch
 	keys     []schema.Value
 	values   []schema.Value // len(readers) for each profile of the batch
 }
 
+// begin begins a batch: of the one before, the caller has what it wants.
+func (r *rowReader) begin() {
+	r.keys, r.values = r.keys[:0], nil
+	_ = take(r.work.cur, -r.taken) // giving back does not fail
+	r.taken = 0
+}
+
 // open makes the readers of the fields.
 func (r *rowReader) open(ctx context.Context) error {
+	attrs := make([]schema.Attribute, len(r.l.fields))
+	for i := range r.l.fields {
+		attrs[i] = r.l.fields[i].Attribute
+	}
+	r.batch = batchOf(attrs)
 	for i := range r.l.fields {
 		c, err := newFieldReader(ctx, r.l.view, &r.l.fields[i])
 		if err != nil {
@@ -232,6 +247,11 @@ func (r *rowReader) read(ctx context.Context, chunk int, ords []uint16) error {
 		if err := r.readers[i].read(ctx, r.work, ords, r.values[i:], n); err != nil {
 			return err
 		}
+		texts := r.readers[i].stored.texts
+		if err := take(r.work.cur, texts); err != nil {
+			return err
+		}
+		r.taken += texts
 	}
 	return nil
 }

@@ -12,9 +12,14 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// maxSorted is how many members are sorted at once, about 40 bytes each; a longer listing
-// takes one pass over the members' values for each so many rows.
-const maxSorted = 1 << 20
+// A page is what is sorted at once: maxSorted members, or fewer if they and their texts take
+// more than maxSortedBytes or than the store's budget has, but leastSorted. A longer listing
+// takes one pass over the members' values for each page.
+const (
+	maxSorted      = 1 << 20
+	maxSortedBytes = 64 << 20
+	leastSorted    = 256
+)
 
 // place is where a member stands in an ordered listing: by value, then by ordinal.
 type place struct {
@@ -53,15 +58,17 @@ func (l *listing) byValue(ctx context.Context, r *rowReader, yield func(Member, 
 			page = min(page, left)
 		}
 		best, more, err := s.page(ctx, from, page)
-		if err != nil || len(best) == 0 {
+		if err != nil || len(best.all) == 0 {
 			return err
 		}
-		if ok, err := l.yieldPlaces(ctx, r, best, more, yield); !ok || err != nil {
+		if ok, err := l.yieldPlaces(ctx, r, best.all, more, yield); !ok || err != nil {
 			return err
 		}
-		from = best[len(best)-1]
+		n := len(best.all)
+		from = best.all[n-1]
 		from.set = true
-		if left -= len(best); !more || l.limit > 0 && left == 0 {
+		_ = take(r.work.cur, -best.bytes) // giving back does not fail
+		if left -= n; !more || l.limit > 0 && left == 0 {
 			return nil
 		}
 	}
@@ -70,13 +77,14 @@ func (l *listing) byValue(ctx context.Context, r *rowReader, yield func(Member, 
 // yieldPlaces yields members that stand in any order of ordinal. A batch is read chunk
 // by chunk and put back in order.
 func (l *listing) yieldPlaces(ctx context.Context, r *rowReader, places []place, more bool, yield func(Member, error) bool) (bool, error) {
-	members := make([]Member, 0, batchSize)
-	byOrdinal := make([]int, 0, batchSize) // indexes into the batch
+	members := make([]Member, 0, r.batch)
+	byOrdinal := make([]int, 0, r.batch) // indexes into the batch
 	for len(places) > 0 {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		batch := places[:min(len(places), batchSize)]
+		batch := places[:min(len(places), r.batch)]
+		r.begin()
 		places = places[len(batch):]
 		members, byOrdinal = members[:len(batch)], byOrdinal[:0]
 		for i := range batch {
@@ -168,9 +176,9 @@ func newSorter(ctx context.Context, l *listing, w *worker) (*sorter, error) {
 	return s, nil
 }
 
-// page returns the first n members after from, in order, and whether there are more.
-func (s *sorter) page(ctx context.Context, from place, n int) (best []place, more bool, err error) {
-	h := &places{desc: s.l.desc}
+// page returns the first n members after from, or fewer, in order, and whether there are more.
+func (s *sorter) page(ctx context.Context, from place, n int) (best *places, more bool, err error) {
+	h := &places{desc: s.l.desc, most: n, cur: s.work.cur}
 	from = s.ranked(from)
 	var ords []uint16
 	var batch []place
@@ -189,8 +197,13 @@ func (s *sorter) page(ctx context.Context, from place, n int) (best []place, mor
 				if from.set && !from.before(&batch[i], s.l.desc) {
 					continue
 				}
-				more = h.offer(&batch[i], n) || more
+				dropped, err := h.offer(&batch[i])
+				if err != nil {
+					return nil, false, err
+				}
+				more = more || dropped
 			}
+			clear(s.strs)
 			s.work.cur.Release()
 		}
 	}
@@ -207,7 +220,7 @@ func (s *sorter) page(ctx context.Context, from place, n int) (best []place, mor
 			}
 		}
 	}
-	return h.all, more, nil
+	return h, more, nil
 }
 
 // ranked gives a place with a dictionary string the form that is compared while sorting:
@@ -286,11 +299,18 @@ func (s *sorter) places(ctx context.Context, chunk int, ords []uint16, dst []pla
 	return dst, nil
 }
 
-// places is a heap of the best so far, the worst on top.
+// places is a heap of the best so far, the worst on top, once it is full.
 type places struct {
-	all  []place
-	desc bool
+	all    []place
+	desc   bool
+	most   int    // so many are kept
+	heaped bool   // it is a heap
+	cur    Cursor // takes their memory
+	bytes  int64  // of these
 }
+
+// placeBytes is what a place takes beside its text, with room to grow.
+const placeBytes = 64
 
 func (h *places) Len() int           { return len(h.all) }
 func (h *places) Less(i, j int) bool { return h.all[j].before(&h.all[i], h.desc) }
@@ -298,23 +318,57 @@ func (h *places) Swap(i, j int)      { h.all[i], h.all[j] = h.all[j], h.all[i] }
 func (h *places) Push(any)           {} // places are put in by offer
 func (h *places) Pop() any           { return nil }
 
-// offer keeps p if it is among the first n, and reports whether one had to go.
-func (h *places) offer(p *place, n int) (dropped bool) {
-	if len(h.all) < n {
-		h.all = append(h.all, *p)
-		h.own(len(h.all) - 1)
-		if len(h.all) == n {
-			heap.Init(h)
+// offer keeps p if it is among the first, and reports whether one had to go. Where memory
+// does not suffice fewer are kept from then on.
+func (h *places) offer(p *place) (dropped bool, err error) {
+	for {
+		full := len(h.all) == h.most
+		if !full {
+			if err = h.take(placeBytes + int64(len(p.text))); err == nil {
+				break
+			}
+			if len(h.all) <= leastSorted {
+				return dropped, err
+			}
+			h.most = len(h.all)
 		}
-		return false
+		if !h.heaped {
+			heap.Init(h)
+			h.heaped = true
+		}
+		if dropped = true; !p.before(&h.all[0], h.desc) {
+			return true, nil
+		}
+		h.drop()
 	}
-	if p.before(&h.all[0], h.desc) {
-		h.all[0] = *p
-		h.own(0)
-		heap.Fix(h, 0)
+	kept := *p
+	kept.text = bytes.Clone(p.text)
+	if h.all = append(h.all, kept); h.heaped {
+		heap.Fix(h, len(h.all)-1)
 	}
-	return true
+	return dropped, nil
 }
 
-// own makes the text of a kept place its own.
-func (h *places) own(i int) { h.all[i].text = bytes.Clone(h.all[i].text) }
+// take takes memory for a place.
+func (h *places) take(bytes int64) error {
+	if h.bytes+bytes > maxSortedBytes && len(h.all) > leastSorted {
+		return errHeld
+	}
+	err := take(h.cur, bytes)
+	if err == nil {
+		h.bytes += bytes
+	}
+	return err
+}
+
+// drop forgets the worst.
+func (h *places) drop() {
+	last := len(h.all) - 1
+	h.Swap(0, last)
+	bytes := placeBytes + int64(len(h.all[last].text))
+	_ = take(h.cur, -bytes) // giving back does not fail
+	h.bytes -= bytes
+	if h.all[last], h.all = (place{}), h.all[:last]; last > 0 {
+		heap.Fix(h, 0)
+	}
+}

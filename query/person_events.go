@@ -1,10 +1,8 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/kantadb/kanta/index/bitmap"
@@ -57,10 +55,6 @@ func (p *Person) Number(ctx context.Context, f *Fold) (schema.Value, error) {
 	return schema.FromOrdered(typ.kind, typ.scale, v.n[0]), nil
 }
 
-// keptEvents is how many events more than those wanted are held before the others are
-// forgotten.
-const keptEvents = 1000
-
 // events reads a list: how many events there are, and some of them, the newest first.
 func (p *Person) events(ctx context.Context, e *Events, keep whichEvents) (WhyEvents, error) {
 	l, err := p.wholeList(ctx, e)
@@ -72,24 +66,15 @@ func (p *Person) events(ctx context.Context, e *Events, keep whichEvents) (WhyEv
 	if err != nil {
 		return WhyEvents{}, err
 	}
-	r, out := timelineReader{view: p.view}, WhyEvents{}
-	cut := func() {
-		slices.SortFunc(out.Events, func(a, b TimelineEvent) int {
-			return -cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.hash, b.hash))
-		})
-		switch n := len(out.Events); {
-		case keep == keepFirst:
-			out.Events = out.Events[max(0, n-1):]
-		case keep == keepEnd:
-			out.Events = out.Events[:min(n, 1)]
-		default:
-			out.Events = out.Events[:min(n, MaxWhyEvents)]
-		}
+	r, out, kept := timelineReader{view: p.view}, WhyEvents{}, newestEvents{cur: w.cur, most: MaxWhyEvents, oldest: keep == keepFirst}
+	if keep != keepLast {
+		kept.most = 1
 	}
 	w.unknownEvents = 0
 	w.eventsOf(within)
 	err = w.inParts(within, func(within *bitmap.Set) error {
 		out = WhyEvents{}
+		kept.drop()
 		return w.eachEvent(ctx, l, within, func(h *hits) error {
 			for _, k := range h.at {
 				t, err := r.event(l.view.event, h.EventBlock, int(k))
@@ -97,14 +82,15 @@ func (p *Person) events(ctx context.Context, e *Events, keep whichEvents) (WhyEv
 					return err
 				}
 				out.Total++
-				if out.Events = append(out.Events, t); len(out.Events) >= MaxWhyEvents+keptEvents {
-					cut()
+				if err := kept.add(&t); err != nil {
+					return err
 				}
 			}
 			return nil
 		})
 	})
-	cut()
+	kept.cut()
+	out.Events = kept.all
 	out.Unknown = w.unknownEvents
 	return out, err
 }

@@ -11,10 +11,11 @@ import (
 // by count descending, then by value; of a set by element. Who has none is the row of the
 // absent value. The answer counts all people.
 func (s *Study) ValueCounts(ctx context.Context, by Field) ([]BreakdownRow, Count, error) {
-	c, t, err := countValues(ctx, s.view, s.who, by, "", s.Options)
+	c, free, t, err := countValues(ctx, s.view, s.who, by, "", s.Options)
 	if err != nil {
 		return nil, Count{}, err
 	}
+	defer free()
 	rows, err := c.rows(s.view)
 	return rows, Count{t.yes, t.answer()}, err
 }

@@ -108,15 +108,22 @@ type StudyField struct{ Field }
 // Field makes a field ready.
 func (s *Study) Field(f Field) *StudyField { return &StudyField{f} }
 
-// Values calls f with the values of a field of the people of a set, in ascending order.
+// KeptAtOnce is how many bytes a visitor may have put aside before it takes them with
+// [StudyChunk.Keep]: where it keeps texts, before the chunk's end.
+const KeptAtOnce = 1 << 20
+
+// Values calls f with the values of a field of the people of a set, in ascending order. A
+// text may be a part of many: who keeps it clones it.
 func (c *StudyChunk) Values(ctx context.Context, of *StudyField, within bitmap.Set, f func(who uint16, v schema.Value) error) error {
 	r, err := c.reader(ctx, of)
 	if err != nil {
 		return err
 	}
 	c.ords = within.AppendTo(c.ords[:0])
+	defer func() { clear(c.values) }()
+	size := batchOf([]schema.Attribute{of.Attribute})
 	for rest := c.ords; len(rest) > 0; {
-		part := rest[:min(len(rest), batchSize)]
+		part := rest[:min(len(rest), size)]
 		rest = rest[len(part):]
 		c.values = grow(c.values, len(part))
 		if err := r.read(ctx, c.w, part, c.values, 1); err != nil {

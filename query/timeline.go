@@ -110,7 +110,7 @@ func TimelineOf(ctx context.Context, view View, ordinal uint32, events []*schema
 		if to-span > from && span > 0 && to-span < to {
 			lo = to - span
 		}
-		page, err := r.window(events, changes, lo, to)
+		page, err := r.window(events, changes, lo, to, start, limit+1-len(out.Events))
 		if err != nil {
 			return out, err
 		}
@@ -142,13 +142,22 @@ type timelineReader struct {
 	hash    ActHash
 }
 
-// window returns the events, and those of the changes, with from <= time < to, the newest first.
-func (r *timelineReader) window(events []*schema.Event, changes []TimelineEvent, from, to int64) ([]TimelineEvent, error) {
-	var out []TimelineEvent
+// window returns the events, and those of the changes, with from <= time < to, the newest first:
+// as many as there are n behind a place.
+func (r *timelineReader) window(events []*schema.Event, changes []TimelineEvent, from, to int64, start timelinePlace, n int) ([]TimelineEvent, error) {
+	out := newestEvents{cur: r.cur, most: n + int(start.skip)}
+	add := func(t *TimelineEvent) error {
+		if start.compare(t) < 0 {
+			return nil
+		}
+		return out.add(t)
+	}
 	for _, e := range events {
 		err := r.each(e, from, to, func(b *EventBlock, i int) error {
 			t, err := r.event(e, b, i)
-			out = append(out, t)
+			if err == nil {
+				err = add(&t)
+			}
 			return err
 		})
 		if err != nil {
@@ -157,13 +166,91 @@ func (r *timelineReader) window(events []*schema.Event, changes []TimelineEvent,
 	}
 	for i := range changes {
 		if at := changes[i].Time.UnixMilli(); at >= from && at < to {
-			out = append(out, changes[i])
+			if err := add(&changes[i]); err != nil {
+				return nil, err
+			}
 		}
 	}
-	slices.SortFunc(out, func(a, b TimelineEvent) int {
+	out.cut()
+	return out.all, nil
+}
+
+// newestEvents keeps the newest of many events, in memory of the store's budget.
+type newestEvents struct {
+	cur    Cursor
+	most   int  // so many are kept
+	oldest bool // those that came first are kept instead
+	all    []TimelineEvent
+	since  int64 // bytes of those added since others were forgotten
+}
+
+const (
+	eventBytes = 160  // what an event takes without its values
+	moreEvents = 1000 // how many more than those kept, or bytes, are held before others are forgotten
+	moreBytes  = 4 << 20
+)
+
+// bytes returns about what the event takes.
+func (t *TimelineEvent) bytes() int64 {
+	n := eventBytes + len(t.Properties)*(valueBytes+16)
+	for i := range t.Properties {
+		n += textBytes(t.Properties[i].Value)
+	}
+	if t.Change != nil {
+		n += 2*valueBytes + textBytes(t.Change.From) + textBytes(t.Change.To)
+	}
+	return int64(n)
+}
+
+func textBytes(v schema.Value) int {
+	if v.Kind() == schema.String {
+		return len(v.Str())
+	}
+	return 0
+}
+
+func (n *newestEvents) add(t *TimelineEvent) error {
+	bytes := t.bytes()
+	if err := take(n.cur, bytes); err != nil {
+		return err
+	}
+	n.since += bytes
+	if n.all = append(n.all, *t); len(n.all) > n.most && (len(n.all) >= n.most+moreEvents || n.since > moreBytes) {
+		n.cut()
+	}
+	return nil
+}
+
+// drop forgets all.
+func (n *newestEvents) drop() {
+	most := n.most
+	n.most = 0
+	n.cut()
+	n.most = most
+}
+
+// cut sorts the events and forgets those that are not wanted.
+func (n *newestEvents) cut() {
+	slices.SortFunc(n.all, func(a, b TimelineEvent) int {
 		return -cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Event, b.Event), cmp.Compare(a.hash, b.hash))
 	})
-	return out, nil
+	n.since = 0
+	more := len(n.all) - n.most
+	if more <= 0 {
+		return
+	}
+	gone := n.all[n.most:]
+	if n.oldest {
+		gone = n.all[:more]
+	}
+	for i := range gone {
+		_ = take(n.cur, -gone[i].bytes()) // giving back does not fail
+	}
+	if n.oldest {
+		copy(n.all, n.all[more:])
+	}
+	clear(n.all[n.most:])
+	n.all = n.all[:n.most]
 }
 
 // each calls f with every event of one type, and all of its properties, in a window.
@@ -199,7 +286,10 @@ func (r *timelineReader) changes(a *schema.Attribute) ([]TimelineEvent, error) {
 	err := r.each(e, schema.MinTimestamp, schema.MaxTimestamp+1, func(b *EventBlock, i int) error {
 		before, err := b.Columns[1].Value(r.view, &e.Properties[1], i)
 		out = append(out, TimelineEvent{Event: a.Name, Time: time.UnixMilli(b.Times[i]).UTC(), Change: &Change{From: before}, hash: uint64(b.Columns[0].Ints[i])})
-		return err
+		if err != nil {
+			return err
+		}
+		return take(r.cur, out[len(out)-1].bytes())
 	})
 	if err != nil || len(out) == 0 {
 		return nil, err

@@ -87,6 +87,22 @@ type Cursor interface {
 	Close()
 }
 
+// MemoryCursor is a Cursor that has account of memory: what whoever reads with it keeps of
+// what is read, of texts above all, is taken from the store's budget.
+type MemoryCursor interface {
+	// Take takes bytes more, before they are allocated, and fails with [CodeBudget] if so
+	// much is not left; fewer than 0 are given back. Close gives back what is left.
+	Take(bytes int64) error
+}
+
+// take takes bytes of the budget with a cursor, if it has account of any.
+func take(cur Cursor, bytes int64) error {
+	if m, ok := cur.(MemoryCursor); ok && bytes != 0 {
+		return m.Take(bytes)
+	}
+	return nil
+}
+
 // Sets is what GatherSets returns: profile i has Codes[Ends[i-1]:Ends[i]], ascending.
 type Sets struct {
 	Ends  []uint32

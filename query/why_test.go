@@ -214,7 +214,7 @@ func TestBasis(t *testing.T) {
 // TestManyEvents: of more events than are held, the right ones are kept.
 func TestManyEvents(t *testing.T) {
 	one := &memProfile{key: "one", events: map[schema.EventID][]memAct{}}
-	n := 2*(MaxWhyEvents+keptEvents) + 7
+	n := 2*(MaxWhyEvents+moreEvents) + 7
 	for i := range n {
 		one.events[eBuy] = append(one.events[eBuy], memAct{time: int64(i) * 7919 % int64(n)})
 	}

@@ -15,8 +15,7 @@ const (
 	flagWide   = 2 // ends are absolute, 4 bytes each
 )
 
-// Strings is a decoded block of byte strings. It is immutable and safe for concurrent
-// use, and shares no memory with the bytes it was decoded from.
+// Strings is a decoded block of byte strings. It is immutable and safe for concurrent use.
 type Strings struct {
 	n, count int
 	present  []uint64 // nil: all are
@@ -75,8 +74,19 @@ func EncodeStrings(dst []byte, values [][]byte) []byte {
 	return dst
 }
 
-// DecodeStrings decodes a block that EncodeStrings made. The error is ErrCorrupt or ErrNewerFormat.
+// DecodeStrings decodes a block that EncodeStrings made; it shares no memory with b. The
+// error is ErrCorrupt or ErrNewerFormat.
 func DecodeStrings(b []byte) (*Strings, error) {
+	s, err := ViewStrings(b)
+	if err == nil {
+		s.text = append([]byte(nil), s.text...)
+	}
+	return s, err
+}
+
+// ViewStrings is DecodeStrings of a block whose strings are those of b, which must stay as
+// it is as long as they are in use: of long strings a copy takes as much again.
+func ViewStrings(b []byte) (*Strings, error) {
 	n, body, err := open(b, typeStrings, stringsHeader)
 	if err != nil {
 		return nil, err
@@ -108,7 +118,7 @@ func DecodeStrings(b []byte) (*Strings, error) {
 	if !s.readEnds(body[:n*endSize], endSize == 4, uint32(total)) {
 		return nil, corrupt("ends")
 	}
-	s.text = append([]byte(nil), body[n*endSize:]...)
+	s.text = body[n*endSize : len(body) : len(body)]
 	return s, nil
 }
 

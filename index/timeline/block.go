@@ -231,7 +231,7 @@ func (b *Block) Codes(id schema.AttrID, dst []uint32) error {
 	return nil
 }
 
-// Texts are the strings of a block. They are immutable, and share no memory with it.
+// Texts are the strings of a block. They are immutable; their bytes are those of the row.
 type Texts struct {
 	present Mask
 	strings *column.Strings
@@ -244,6 +244,16 @@ func (t *Texts) At(i int) ([]byte, bool) {
 		return nil, false
 	}
 	return t.strings.At(t.present.rank(i))
+}
+
+// TextBytes returns how many bytes the row has that is read for the texts of a property; 0 if
+// none is.
+func (b *Block) TextBytes(id schema.AttrID) int {
+	at := b.Source.Part.columnOf(id)
+	if at < 0 || b.Source.Part.class(at) != Text {
+		return 0
+	}
+	return b.Source.Part.rows[b.Source.Part.column(at)[b.Index].row].size
 }
 
 // Texts reads a Text property of all events of the block.
@@ -260,7 +270,7 @@ func (b *Block) Texts(id schema.AttrID) (*Texts, error) {
 	if err != nil || p.count == 0 {
 		return t, err
 	}
-	t.strings, err = column.DecodeStrings(bytes[:len(bytes)-slack])
+	t.strings, err = column.ViewStrings(bytes[:len(bytes)-slack])
 	if err != nil {
 		return nil, corrupt("column %d of block %d: %v", at, b.Index, err)
 	}
@@ -392,7 +402,7 @@ func (b *Block) Profiles(dst []uint32) error {
 
 // Events reads the events From to To-1 into dst, which has been given its columns by
 // [Events.Reset] and is emptied: those that the part does not have are absent. Texts
-// share no memory with the block.
+// keep the bytes of their rows alive.
 func (b *Block) Events(dst *Events) error {
 	n := b.To - b.From
 	dst.Profiles, dst.Times = grow(dst.Profiles), grow(dst.Times)

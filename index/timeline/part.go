@@ -248,3 +248,6 @@ func problemOf(id ID, properties []Property) string {
 	}
 	return ""
 }
+
+// RowSize returns how many bytes row i has.
+func (p *Part) RowSize(i int) int { return p.rows[i].size }

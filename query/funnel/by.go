@@ -255,7 +255,12 @@ func (v *visitor) groupPeople(ctx context.Context, c *query.StudyChunk, within b
 		default:
 			v.groups.people[who] = int32(v.group(value{n: x.Ordered()}))
 		}
-		return nil
+		if v.groups.bytes <= query.KeptAtOnce {
+			return nil
+		}
+		bytes := v.groups.bytes
+		v.groups.bytes = 0
+		return c.Keep(bytes)
 	})
 }
 

@@ -252,7 +252,12 @@ func (r *ranking) chunk(ctx context.Context, c *query.StudyChunk) error {
 			continue
 		}
 		err = by.eachPerson(ctx, c, bitmap.FromWords(who), func(who uint16, v value) error {
-			bytes += r.counts[k].add(v, r.events[who])
+			if bytes += r.counts[k].add(v, r.events[who]); bytes > query.KeptAtOnce {
+				if err := c.Keep(bytes); err != nil {
+					return err
+				}
+				bytes = 0
+			}
 			return by.limit(len(r.counts[k].rest))
 		})
 	}

@@ -20,6 +20,7 @@ import (
 type Cache struct {
 	store    *kv.Store
 	budget   int64
+	loading  sync.Mutex // held while something long is read from the store; see load
 	used     atomic.Int64
 	mu       sync.Mutex // guards the rest
 	reserved int64
@@ -36,28 +37,39 @@ type resident struct {
 // NewCache makes a cache of at most budget bytes over a store.
 func NewCache(store *kv.Store, budget int64) *Cache { return &Cache{store: store, budget: budget} }
 
+// Budget returns how many bytes objects and reserved memory may have together.
+func (c *Cache) Budget() int64 { return c.budget }
+
 // Used returns the bytes of decoded objects.
 func (c *Cache) Used() int64 { return c.used.Load() }
 
 // Reserve sets bytes of working memory aside, and fails with [query.CodeBudget] if so
 // much is not left. what names the work, for the message. Call release when it ends.
 func (c *Cache) Reserve(bytes int64, what string) (release func(), err error) {
+	if err := c.reserve(bytes, 0, what); err != nil {
+		return nil, err
+	}
+	var once sync.Once
+	return func() { once.Do(func() { c.free(bytes) }) }, nil
+}
+
+// reserve is Reserve for somebody who has some bytes already.
+func (c *Cache) reserve(bytes, has int64, what string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.reserved+bytes > c.budget {
-		return nil, &query.Error{Code: query.CodeBudget, Message: fmt.Sprintf("%s needs %d MiB; %d of %d MiB are in use by other work", what, bytes>>20, c.reserved>>20, c.budget>>20),
+		return &query.Error{Code: query.CodeBudget, Message: fmt.Sprintf("%s needs %d MiB; %d of %d MiB are in use by other work", what, (has+bytes)>>20, (c.reserved-has)>>20, c.budget>>20),
 			Hint: "ask again when other questions have ended, or open the store with a larger memory budget"}
 	}
 	c.reserved += bytes
 	c.makeRoom(0)
-	var once sync.Once
-	return func() {
-		once.Do(func() {
-			c.mu.Lock()
-			c.reserved -= bytes
-			c.mu.Unlock()
-		})
-	}, nil
+	return nil
+}
+
+func (c *Cache) free(bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reserved -= bytes
 }
 
 // Reserved returns the bytes of working memory set aside.
@@ -67,9 +79,22 @@ func (c *Cache) Reserved() int64 {
 	return c.reserved
 }
 
+// load calls f with a stored value, as the store's View does. What the store itself needs to
+// read a long one, twice its size, nobody counts: so only one is read at a time.
+func (c *Cache) load(key []byte, long bool, f func(v []byte) error) (ok bool, err error) {
+	if long {
+		c.loading.Lock()
+		defer c.loading.Unlock()
+	}
+	return c.store.View(key, f)
+}
+
+// cacheShare is the part of the budget that one object may take in the cache.
+const cacheShare = 4
+
 // keep puts an object into its slot, unless another goroutine was first, and makes room.
 func keep[T any](c *Cache, s *slot[T], p *T, bytes int64) {
-	if bytes > c.budget/4 {
+	if bytes > c.budget/cacheShare {
 		return // one object must not empty the cache
 	}
 	c.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/effect"
 	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/index/bitmap"
 )
 
@@ -26,7 +27,8 @@ func (f *Folder) Check(ctx context.Context, job *Job) (c Checked, err error) {
 	problem := func(format string, args ...any) {
 		c.Problems = append(c.Problems, fmt.Sprintf("attribute %d, shard %d: %s", u.ID.Attr, u.ID.Shard, fmt.Sprintf(format, args...)))
 	}
-	held, err := f.derive(ctx, job, u.ID)
+	held, err := f.derive(ctx, job, u.ID, nil)
+	defer f.forget(held)
 	if err != nil {
 		problem("%v", err)
 		return c, ctx.Err()
@@ -60,19 +62,18 @@ func (f *Folder) Check(ctx context.Context, job *Job) (c Checked, err error) {
 	return c, err
 }
 
-// derive makes the rows of a unit from its column blocks alone, and its sums.
-func (f *Folder) derive(ctx context.Context, job *Job, id keys.Unit) (*heldRows, error) {
+// derive makes the rows of a unit from its column blocks alone, and its sums; spill is that
+// of the rows.
+func (f *Folder) derive(ctx context.Context, job *Job, id keys.Unit, spill func() (*kv.Table, error)) (*heldRows, error) {
 	u := job.Old
 	f.job = &Job{ID: id, Class: u.Class, Old: u, Folded: u.Folded, Who: job.Who, What: job.What}
 	f.unit = &Unit{ID: id, Class: u.Class, Folded: u.Folded, Covered: u.Covered}
 	f.n = int(u.Covered)
-	held := &heldRows{data: f.buf[:0]}
+	held := &heldRows{data: f.buf[:0], unit: f.unit, spill: spill}
 	f.held = held
 	f.anew = true
-	err := f.rows(ctx)
-	f.buf = held.data
-	if err != nil {
-		return nil, err
+	if err := f.rows(ctx); err != nil {
+		return held, err
 	}
 	return held, f.sum()
 }
@@ -81,22 +82,8 @@ func (f *Folder) derive(ctx context.Context, job *Job, id keys.Unit) (*heldRows,
 // made of these anew: fragments, counts, digests. The job names the unit as Old, with Who and
 // What, and as ID the new generation, which is ingested and durable.
 func (f *Folder) Rebuild(ctx context.Context, job *Job) (*Unit, error) {
-	held, err := f.derive(ctx, job, job.ID)
-	if err != nil {
-		return nil, err
-	}
-	table, err := f.store.NewTable()
-	if err != nil {
-		return nil, err
-	}
-	if err := held.write(table, f.unit); err != nil {
-		return nil, joinDiscard(table, err)
-	}
-	if err := table.Ingest(ctx); err != nil {
-		return nil, err
-	}
-	f.unit.attach(f.cache)
-	return f.unit, nil
+	held, err := f.derive(ctx, job, job.ID, f.store.NewTable)
+	return f.finish(ctx, held, err)
 }
 
 type rowKey struct {

@@ -53,7 +53,6 @@ type Folder struct {
 	buf      []byte
 	unit     *Unit
 	job      *Job
-	table    *kv.Table
 	held     *heldRows
 	old      oldRows
 	anew     bool   // all is encoded again, also where nothing has changed
@@ -74,25 +73,34 @@ func (f *Folder) Fold(ctx context.Context, job *Job) (u *Unit, err error) {
 	}
 	f.n = f.cover()
 	f.unit.Covered = uint32(f.n)
-	if f.table, err = f.store.NewTable(); err != nil {
-		return nil, err
-	}
-	// The manifest is the first key of the unit and known last, so the rows are made in memory first.
-	held := heldRows{data: f.buf[:0]}
-	f.held = &held
+	f.held = &heldRows{data: f.buf[:0], unit: f.unit, spill: f.store.NewTable}
 	f.anew = false
-	if err = f.rows(ctx); err == nil {
-		err = held.write(f.table, f.unit)
-	}
-	f.buf = held.data
+	err = f.rows(ctx)
+	return f.finish(ctx, f.held, err)
+}
+
+// finish writes the unit's rows, if nothing has failed, and ingests them.
+func (f *Folder) finish(ctx context.Context, held *heldRows, failed error) (*Unit, error) {
+	u := f.unit
+	tables, err := held.write(f.store, failed)
+	f.forget(held)
 	if err != nil {
-		return nil, joinDiscard(f.table, err)
-	}
-	if err = f.table.Ingest(ctx); err != nil {
 		return nil, err
 	}
-	f.unit.attach(f.cache)
-	return f.unit, nil
+	if err := f.store.Ingest(ctx, tables...); err != nil {
+		return nil, err
+	}
+	u.attach(f.cache)
+	return u, nil
+}
+
+// forget lets go of what a fold was of, and of scratch that is large because its texts were:
+// the folder lives as long as the store, and nobody counts what it keeps.
+func (f *Folder) forget(held *heldRows) {
+	if f.buf = held.data[:0]; cap(f.buf) > spillFrom {
+		f.buf = nil
+	}
+	f.held, f.job, f.unit, f.old = nil, nil, nil, oldRows{}
 }
 
 // rows makes the rows of the new generation, block by block.
@@ -126,51 +134,6 @@ func joinDiscard(t *kv.Table, err error) error {
 		return fmt.Errorf("%w (and removing the unfinished table: %w)", err, d)
 	}
 	return err
-}
-
-// heldRows are a unit's rows in memory until its manifest is known.
-type heldRows struct {
-	data []byte
-	rows []heldRow
-}
-
-type heldRow struct {
-	kind keys.Kind
-	row  uint32
-	end  int
-}
-
-func (h *heldRows) add(kind keys.Kind, row uint32, encode func(dst []byte) ([]byte, error)) (size int64, err error) {
-	data, err := encode(h.data)
-	if err != nil {
-		return 0, err
-	}
-	return h.put(kind, row, data), nil
-}
-
-// put adds a row whose bytes stand behind those of the others in data, and returns its size.
-func (h *heldRows) put(kind keys.Kind, row uint32, data []byte) (size int64) {
-	size = int64(len(data) - len(h.data))
-	h.data, h.rows = data, append(h.rows, heldRow{kind, row, len(data)})
-	return size
-}
-
-func (h *heldRows) write(t *kv.Table, u *Unit) error {
-	if err := t.Set(u.ID.Row(keys.Manifest, 0), u.manifest()); err != nil {
-		return err
-	}
-	for _, kind := range []keys.Kind{keys.Fragment, keys.Exists, keys.Block} {
-		start := 0
-		for _, r := range h.rows {
-			if r.kind == kind {
-				if err := t.Set(u.ID.Row(kind, r.row), h.data[start:r.end]); err != nil {
-					return err
-				}
-			}
-			start = r.end
-		}
-	}
-	return nil
 }
 
 // cover returns how many ordinals the new unit covers: to the last one touched.

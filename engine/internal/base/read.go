@@ -1,6 +1,7 @@
 package base
 
 import (
+	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/column"
 	"github.com/kantadb/kanta/index/schema"
@@ -8,9 +9,11 @@ import (
 
 // Scratch is what gathering needs; it belongs to one goroutine.
 type Scratch struct {
-	idx   [BlockSize]uint16
-	out   []uint16
-	Bytes uint64 // decoded bytes looked at
+	idx    [BlockSize]uint16
+	out    []uint16
+	copied int64  // bytes of strings handed out as copies, which are on loan
+	Bytes  uint64 // decoded bytes looked at
+	Loan   *Loan  // what long strings are read in is taken from it; nil: it is not counted
 }
 
 // each calls f for each block that holds some of the ascending chunk ordinals: from and
@@ -29,11 +32,8 @@ func (u *Unit) each(s *Scratch, chunk int, ords []uint16, f func(b *block, from,
 		}
 		if b != nil {
 			s.Bytes += uint64(to-from) * 4
-			to = from + u.within(chunk, int(at), s.idx[:to-from])
-			f(b, from, to, s.idx[:to-from])
-			for to < len(ords) && ords[to]/BlockSize == at {
-				to++
-			}
+			n := u.within(chunk, int(at), s.idx[:to-from])
+			f(b, from, from+n, s.idx[:n])
 		}
 		from = to
 	}
@@ -75,21 +75,129 @@ func (u *Unit) GatherInts(s *Scratch, chunk int, ords []uint16, dst []int64, ok 
 	return u.each(s, chunk, ords, func(b *block, from, to int, idx []uint16) { b.ints.Gather(idx, dst[from:to], ok[from:to]) })
 }
 
-// GatherBytes gathers bytes, nil for absent; they are never changed.
+// GatherBytes gathers bytes, nil for absent; they are never changed. Those of long strings
+// are copies, of which the scratch's loan has account until it gathers bytes again.
 func (u *Unit) GatherBytes(s *Scratch, chunk int, ords []uint16, dst [][]byte) error {
+	s.Forget()
 	for i := range dst[:len(ords)] {
 		dst[i] = nil
 	}
-	return u.each(s, chunk, ords, func(b *block, from, to int, idx []uint16) {
-		for i, k := range idx {
-			if v, ok := b.strings.At(int(k)); ok {
-				if v == nil {
-					v = []byte{}
-				}
-				dst[from+i] = v
-			}
+	for from := 0; from < len(ords); {
+		at := ords[from] / BlockSize
+		to := from
+		for to < len(ords) && ords[to]/BlockSize == at {
+			s.idx[to-from] = ords[to] % BlockSize
+			to++
 		}
+		n := u.within(chunk, int(at), s.idx[:to-from])
+		if err := u.strings(s, chunk*chunkBlocks+int(at), s.idx[:n], dst[from:to]); err != nil {
+			return err
+		}
+		s.Bytes += uint64(to-from) * 4
+		from = to
+	}
+	return nil
+}
+
+// strings gathers some strings of block i.
+func (u *Unit) strings(s *Scratch, i int, idx []uint16, dst [][]byte) error {
+	if i >= len(u.blocks) {
+		return nil
+	}
+	b := u.blocks[i].get()
+	if b == nil {
+		return u.storedStrings(s, i, idx, dst)
+	}
+	if n := int64(b.memBytes()); n >= longBlock {
+		if err := s.Loan.Take(n); err != nil {
+			return err
+		}
+		defer func() { _ = s.Loan.Take(-n) }() // giving back does not fail
+	}
+	return s.pick(b.strings, b.memBytes() >= longBlock, idx, dst)
+}
+
+// storedStrings is strings of a block that is not in the cache. The bytes of a long one are
+// on loan meanwhile; if it would not stay in the cache, it is read where the store has it.
+func (u *Unit) storedStrings(s *Scratch, i int, idx []uint16, dst [][]byte) error {
+	var b *block
+	taken, failed := int64(0), error(nil)
+	long := u.Columns/int64(len(u.blocks)) >= longBlock/2 // the others are like this one
+	ok, err := u.cache.load(u.ID.Row(keys.Block, uint32(i)), long, func(v []byte) error {
+		n := int64(len(v))
+		if n >= longBlock {
+			if failed = s.Loan.Take(n); failed != nil {
+				return nil
+			}
+			taken = n
+		}
+		if n <= u.cache.budget/cacheShare {
+			b = &block{}
+			return b.decode(u.Class, v)
+		}
+		all, err := column.ViewStrings(v)
+		if err == nil {
+			failed = s.pick(all, true, idx, dst)
+		}
+		return err
 	})
+	defer func() { _ = s.Loan.Take(-taken) }()
+	if err == nil && !ok {
+		err = errMissing
+	}
+	switch {
+	case err != nil:
+		return u.damagedBlock(err)
+	case b != nil:
+		keep(u.cache, &u.blocks[i], b, int64(b.memBytes()))
+		return s.pick(b.strings, b.memBytes() >= longBlock, idx, dst)
+	}
+	return failed
+}
+
+// pick writes the strings at some places of a block, as copies if they are to be their own.
+func (s *Scratch) pick(b *column.Strings, own bool, idx []uint16, dst [][]byte) error {
+	for i, k := range idx {
+		if v, ok := b.At(int(k)); ok {
+			dst[i] = notNil(v)
+		}
+	}
+	if own {
+		return s.copy(dst[:len(idx)])
+	}
+	return nil
+}
+
+// longBlock is from how many bytes on the memory of a block of strings is counted while it
+// is read: shorter ones are part of what every question works in. Strings of such a block
+// are copied for who wants some of them, because they would keep all of it.
+const longBlock = 1 << 20
+
+// copy makes the strings their own.
+func (s *Scratch) copy(strings [][]byte) error {
+	n := 0
+	for _, v := range strings {
+		n += len(v)
+	}
+	if err := s.Loan.Take(int64(n)); err != nil {
+		clear(strings)
+		return err
+	}
+	s.copied += int64(n)
+	all := make([]byte, 0, n)
+	for i, v := range strings {
+		if v != nil {
+			all = append(all, v...)
+			strings[i] = all[len(all)-len(v) : len(all) : len(all)]
+		}
+	}
+	return nil
+}
+
+// Forget is for when nobody uses the bytes that were gathered any more.
+func (s *Scratch) Forget() {
+	_ = s.Loan.Take(-s.copied) // giving back does not fail
+	s.copied = 0
 }
 
 // Strings returns the block that has the bytes of a chunk's ordinal, at its place in the

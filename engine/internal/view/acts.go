@@ -64,6 +64,7 @@ type actReader struct {
 	facts   *factsReader // nil until it is needed
 	block   query.EventBlock
 	columns []actColumn // memory of block.Columns
+	taken   int64       // on loan for the texts of the block
 	ords    []uint16    // whose they are, in ordBuffer
 	times   []int64
 	numbers [blockSize]int64
@@ -86,6 +87,7 @@ func (r *actReader) forget() {
 	clear(r.parts[:cap(r.parts)])
 	clear(r.sources[:cap(r.sources)])
 	clear(r.edges[:cap(r.edges)])
+	r.dropTexts()
 	r.block = query.EventBlock{Columns: r.block.Columns[:0]}
 }
 
@@ -218,15 +220,57 @@ func (r *actReader) scanParts(c *Cursor, parts []*base.ActPart, e *schema.Event,
 		r.sources = append(r.sources, s)
 	}
 	for r.scan.Reset(r.sources, ts); r.scan.Next(); {
-		if err := r.load(e, scan, &r.scan.Batch); err != nil {
-			return err
+		err := r.takeTexts(c, scan, &r.scan.Batch.Block)
+		if err == nil {
+			err = r.load(e, scan, &r.scan.Batch)
 		}
-		if err := f(&r.block); err != nil {
+		if err == nil {
+			err = f(&r.block)
+		}
+		r.giveTexts(c)
+		if err != nil {
 			return err
 		}
 	}
 	c.took(&r.scan.Stats)
 	return r.scan.Err()
+}
+
+// takeTexts takes the memory of the rows that have the texts of a block.
+func (r *actReader) takeTexts(c *Cursor, scan *query.EventScan, b *timeline.Block) error {
+	if scan.Runs {
+		return nil
+	}
+	n := int64(0)
+	for _, id := range scan.Properties {
+		if row := b.TextBytes(id); row >= base.LongRow {
+			n += int64(row)
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	err := c.Take(n)
+	if err == nil {
+		r.taken = n
+	}
+	return err
+}
+
+// giveTexts gives it back.
+func (r *actReader) giveTexts(c *Cursor) {
+	if r.taken > 0 {
+		r.dropTexts()
+		_ = c.Take(-r.taken) // giving back does not fail
+		r.taken = 0
+	}
+}
+
+// dropTexts forgets the texts of the last block, which keep its rows alive.
+func (r *actReader) dropTexts() {
+	for i := range r.columns {
+		clear(r.columns[i].texts[:cap(r.columns[i].texts)])
+	}
 }
 
 // tookParts counts the parts of a unit that lie in a window, and the others.

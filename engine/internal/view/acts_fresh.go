@@ -151,7 +151,9 @@ func (m *actColumn) fresh(class effect.Class, src *head.ActColumn, first int, se
 			var t []byte
 			if has(i) {
 				from, to := src.Span(first + int(k))
-				t = append([]byte{}, src.Data[from:to]...)
+				if t = src.Data[from:to:to]; t == nil { // nobody writes where the events are
+					t = []byte{}
+				}
 			}
 			m.texts = append(m.texts, t)
 		}

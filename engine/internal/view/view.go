@@ -41,6 +41,8 @@ type State struct {
 	Seed     uint64 // of the hashes in the indexes
 	Past     *Past  // what attributes with history are read as; nil: as they are
 	Lent     *Lent  // what analyses lend to those who read it; nil: nothing
+
+	Memory *base.Cache // the budget that questions take memory from; nil: it is not counted
 }
 
 // Index finds the ordinals of a string: keys and inline attributes have one.
@@ -180,9 +182,17 @@ func (v View) Find(ctx context.Context, attr schema.AttrID, s string) ([]uint32,
 }
 
 // Cursor opens a reader for one goroutine.
-func (v View) Cursor() query.Cursor { return v.newCursor() }
+func (v View) Cursor() query.Cursor { return v.Counted("the question") }
 
-// NewCursor is Cursor with the concrete type.
+// Counted is Cursor with the concrete type; what names the work in errors.
+func (v View) Counted(what string) *Cursor {
+	c := v.newCursor()
+	c.scratch.Loan = v.S.Memory.Lend(what)
+	return c
+}
+
+// NewCursor opens a reader for the engine's own work, which must not be refused because
+// others have the memory: what it reads in is not counted.
 func (v View) NewCursor() *Cursor { return v.newCursor() }
 
 func (v View) newCursor() *Cursor {
@@ -214,7 +224,10 @@ type attrCursor struct {
 	chunk int
 }
 
-var _ query.Cursor = (*Cursor)(nil)
+var (
+	_ query.Cursor       = (*Cursor)(nil)
+	_ query.MemoryCursor = (*Cursor)(nil)
+)
 
 // Reset makes the cursor read another state: the writer's, after each append.
 func (c *Cursor) Reset(s *State) {
@@ -575,11 +588,15 @@ func (c *Cursor) Holds(attr schema.AttrID, ord uint32, s []byte) (bool, error) {
 // BytesRead is the total of bytes looked at.
 func (c *Cursor) BytesRead() uint64 { return c.bytes + c.scratch.Bytes }
 
-// Release gives back what the cursor holds: nothing, for the collector frees the cache's objects.
-func (c *Cursor) Release() {}
+// Take takes memory from the store's budget; see [query.MemoryCursor].
+func (c *Cursor) Take(bytes int64) error { return c.scratch.Loan.Take(bytes) }
+
+// Release gives back what the cursor holds: the collector frees the cache's objects.
+func (c *Cursor) Release() { c.scratch.Forget() }
 
 // Close ends the cursor.
 func (c *Cursor) Close() {
+	c.scratch.Loan.Close()
 	if r := c.acts; r != nil {
 		c.acts = nil
 		r.forget()

@@ -1,0 +1,50 @@
+package base
+
+// loanStep is what a loan takes of the budget at a time, in bytes: most work takes a step,
+// and what it gives back and takes again costs nothing.
+const loanStep = 1 << 20
+
+// Loan is working memory that becomes more and less while something is worked out. It
+// belongs to one goroutine; the nil Loan counts nothing, for work that must never be refused.
+type Loan struct {
+	c           *Cache
+	what        string
+	used, taken int64 // taken: of the budget
+}
+
+// Lend begins a loan of nothing; what names the work, for the message.
+func (c *Cache) Lend(what string) *Loan {
+	if c == nil {
+		return nil
+	}
+	return &Loan{c: c, what: what}
+}
+
+// Take takes bytes more, before they are allocated, and fails with [query.CodeBudget] if so
+// much is not left; it has taken nothing then. Fewer than 0 bytes are given back.
+func (l *Loan) Take(bytes int64) error {
+	if l == nil {
+		return nil
+	}
+	if more := l.used + bytes - l.taken; more > 0 {
+		more = (more + loanStep - 1) / loanStep * loanStep
+		if err := l.c.reserve(more, l.taken, l.what); err != nil {
+			return err
+		}
+		l.taken += more
+	}
+	if l.used += bytes; l.used < l.taken/2 && l.taken > loanStep { // not at each change
+		keep := max((l.used+loanStep-1)/loanStep*loanStep, loanStep)
+		l.c.free(l.taken - keep)
+		l.taken = keep
+	}
+	return nil
+}
+
+// Close gives everything back.
+func (l *Loan) Close() {
+	if l != nil && l.taken > 0 {
+		l.c.free(l.taken)
+		l.used, l.taken = 0, 0
+	}
+}
