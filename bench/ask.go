@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/kantadb/kanta/query"
 )
@@ -18,21 +19,29 @@ type Answer struct {
 	Lines          []string     // of an analysis, sorted
 }
 
-// Asker asks a store about the instant [Now].
-type Asker struct{ Store Store }
+// Asker asks a store about an instant.
+type Asker struct {
+	Store Store
+	At    time.Time // zero: [Now]
+}
 
-func options() query.Options { return query.Options{Now: Now()} }
+func (a Asker) options() query.Options {
+	if a.At.IsZero() {
+		return query.Options{Now: Now()}
+	}
+	return query.Options{Now: a.At}
+}
 
 // Count asks how many people satisfy a condition.
 func (a Asker) Count(ctx context.Context, text string) (Answer, error) {
-	o := options()
+	o := a.options()
 	n, err := a.Store.Count(ctx, text, &o)
 	return Answer{Count: n.Count, Unknown: n.Unknown, Bytes: n.BytesRead}, err
 }
 
 // Breakdown asks the same by the question's attribute.
 func (a Asker) Breakdown(ctx context.Context, q Question) (Answer, error) {
-	b, err := a.Store.Breakdown(ctx, q.Text, q.Attribute, &query.BreakdownOptions{Options: options(), Top: q.Top})
+	b, err := a.Store.Breakdown(ctx, q.Text, q.Attribute, &query.BreakdownOptions{Options: a.options(), Top: q.Top})
 	if err != nil {
 		return Answer{}, err
 	}
@@ -45,7 +54,7 @@ func (a Asker) Breakdown(ctx context.Context, q Question) (Answer, error) {
 
 // IDs asks who satisfies a condition and goes through their ordinals.
 func (a Asker) IDs(ctx context.Context, text string) (Answer, error) {
-	o := options()
+	o := a.options()
 	b, err := a.Store.Bitmap(ctx, text, &o)
 	if err != nil {
 		return Answer{}, err
@@ -63,7 +72,7 @@ func (a Asker) IDs(ctx context.Context, text string) (Answer, error) {
 
 // Keys asks who satisfies a condition and writes their keys out, in order of arrival.
 func (a Asker) Keys(ctx context.Context, text string) (Answer, error) {
-	m, err := a.Store.Members(ctx, text, &query.MembersOptions{Options: options()})
+	m, err := a.Store.Members(ctx, text, &query.MembersOptions{Options: a.options()})
 	if err != nil {
 		return Answer{}, err
 	}
@@ -85,13 +94,13 @@ func (a Asker) Keys(ctx context.Context, text string) (Answer, error) {
 // Profile reads all that is known of a profile but its events; it counts the segments it
 // is in.
 func (a Asker) Profile(ctx context.Context, key string) (Answer, error) {
-	p, err := a.Store.Profile(ctx, key, &query.ProfileOptions{Options: options(), Events: -1})
+	p, err := a.Store.Profile(ctx, key, &query.ProfileOptions{Options: a.options(), Events: -1})
 	return Answer{Count: uint64(len(p.Segments)), Bytes: p.BytesRead}, err
 }
 
 // Analysis asks an analysis; it counts its lines.
 func (a Asker) Analysis(ctx context.Context, q AnalysisQuestion) (Answer, error) {
-	o := options()
+	o := a.options()
 	r, err := a.Store.Analyze(ctx, q.Analysis, q.Who, q.Args, &o)
 	if err != nil {
 		return Answer{}, err
@@ -105,6 +114,6 @@ const RecentEvents = 100
 
 // Recent reads all that is known of a profile and its last events; it counts these.
 func (a Asker) Recent(ctx context.Context, key string) (Answer, error) {
-	p, err := a.Store.Profile(ctx, key, &query.ProfileOptions{Options: options(), Events: RecentEvents})
+	p, err := a.Store.Profile(ctx, key, &query.ProfileOptions{Options: a.options(), Events: RecentEvents})
 	return Answer{Count: uint64(len(p.Events)), Bytes: p.BytesRead}, err
 }

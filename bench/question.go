@@ -142,10 +142,12 @@ func (g *Generator) Segments(n int) []Segment {
 			condition := g.condition(s, draw+1, about[c])
 			texts[c], sqls[c] = condition.Text, condition.SQL
 		}
-		segments[i] = Segment{fmt.Sprintf("segment-%04d", i), Condition{strings.Join(texts, " && "), strings.Join(sqls, " AND ")}}
+		segments[i] = Segment{segmentName(i), Condition{strings.Join(texts, " && "), strings.Join(sqls, " AND ")}}
 	}
 	return segments
 }
+
+func segmentName(i int) string { return fmt.Sprintf("segment-%04d", i) }
 
 // condition returns a condition on one attribute, made from the draws draw to draw+2.
 func (g *Generator) condition(s stream, draw uint64, a Attribute) Condition {

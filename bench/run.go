@@ -131,7 +131,7 @@ func Run(ctx context.Context, o RunOptions) (report Report, err error) {
 		return report, err
 	}
 	if o.Data.Events > 0 {
-		if err := r.askEvents(ctx, Asker{s}); err != nil {
+		if err := r.askEvents(ctx, Asker{Store: s}); err != nil {
 			return report, err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func (r *runner) ask(ctx context.Context, s Store) error {
-	a := Asker{s}
+	a := Asker{Store: s}
 	for _, q := range Questions() {
 		r.Progress("asking " + q.Name)
 		var err error

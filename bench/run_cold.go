@@ -73,7 +73,7 @@ func AskFirst(ctx context.Context, open func(dir string) (Store, error), dir, qu
 	defer func() { err = errors.Join(err, s.Close()) }()
 	f.Open = time.Since(start)
 	start = time.Now()
-	a, err := Asker{s}.Count(ctx, q.Text)
+	a, err := Asker{Store: s}.Count(ctx, q.Text)
 	f.Ask, f.Count, f.Unknown = time.Since(start), a.Count, a.Unknown
 	return f, err
 }
@@ -83,7 +83,7 @@ func AskFirst(ctx context.Context, open func(dir string) (Store, error), dir, qu
 func (r *runner) cold(ctx context.Context, s Store) (Store, error) {
 	var right []Answer
 	for _, name := range r.probes() {
-		a, err := Asker{s}.Count(ctx, questionNamed(name).Text)
+		a, err := Asker{Store: s}.Count(ctx, questionNamed(name).Text)
 		if err != nil {
 			return s, fmt.Errorf("%s: %w", name, err)
 		}

@@ -72,7 +72,7 @@ func (r *runner) askDuring(ctx context.Context, s Store, u writeKind, when strin
 	for {
 		for i, name := range u.meanwhile {
 			start := time.Now()
-			a, err := Asker{s}.Count(ctx, questionNamed(name).Text)
+			a, err := Asker{Store: s}.Count(ctx, questionNamed(name).Text)
 			if err != nil {
 				return nil, err
 			}

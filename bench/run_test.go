@@ -161,11 +161,11 @@ func TestEventChecks(t *testing.T) {
 	if err := errors.Join(r.g.AddSchema(ctx, s), r.applyAll(ctx, s, 0, 100, 100, r.g.profiles), r.applyAll(ctx, s, 0, 3000, 1000, r.g.eventFiller(true))); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.askEvents(ctx, Asker{s}); err != nil || len(r.report.Questions) != 7+len(r.g.AnalysisQuestions(0)) || slices.ContainsFunc(r.report.Questions, func(f Figure) bool { return !f.Checked }) {
+	if err := r.askEvents(ctx, Asker{Store: s}); err != nil || len(r.report.Questions) != 7+len(r.g.AnalysisQuestions(0)) || slices.ContainsFunc(r.report.Questions, func(f Figure) bool { return !f.Checked }) {
 		t.Errorf("%v, %+v", err, r.report.Questions)
 	}
 	for about, name := range map[string]string{"purchase": "Q8", "100.00": "Q9", "view_item.in_last(days(14))": "Q10", "country": "Q11", "sequence": "Q12", "rfm": "Q7", "funnel": "Q12 funnel", "retention": "Q13", "basket": "Q14", "trend": "trend", "path": "path", "compare": "compare", "": "Q16"} {
-		if err := r.askEvents(ctx, Asker{wrongStore{s, about}}); err == nil || !strings.HasPrefix(err.Error(), name+": ") {
+		if err := r.askEvents(ctx, Asker{Store: wrongStore{s, about}}); err == nil || !strings.HasPrefix(err.Error(), name+": ") {
 			t.Errorf("a wrong answer to %s was not noticed: %v", name, err)
 		}
 	}

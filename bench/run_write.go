@@ -197,15 +197,21 @@ func (r *runner) allAttributes(b *batch.Builder, random *rand.Rand) func() {
 
 // fewAttributes changes three attributes of a random profile.
 func (r *runner) fewAttributes(b *batch.Builder, random *rand.Rand) func() {
-	plans := byteWords(r.g.columns[Plan].words)
+	change := r.g.fewAttributes(b, random)
+	return func() { change(random.Uint64N(r.Data.Profiles)) }
+}
+
+// fewAttributes returns what changes three attributes of the profile with a number.
+func (g *Generator) fewAttributes(b *batch.Builder, random *rand.Rand) func(number uint64) {
+	plans := byteWords(g.columns[Plan].words)
 	t := b.Table([]batch.Column{
 		{Name: "ltv", Kind: schema.Decimal, Scale: 2, Verb: batch.VerbSet},
 		{Name: "plan", Kind: schema.String, Verb: batch.VerbSet},
 		{Name: "support_tickets", Kind: schema.Int, Verb: batch.VerbSet},
 	})
 	var key []byte
-	return func() {
-		key = AppendKey(key[:0], random.Uint64N(r.Data.Profiles))
+	return func(number uint64) {
+		key = AppendKey(key[:0], number)
 		t.Row(key)
 		t.Int(0, int64(random.Uint64N(100_000)))
 		t.Str(1, plans[random.IntN(len(plans))])
@@ -233,7 +239,7 @@ func (r *runner) askWithHead(ctx context.Context, s Store, names []string) ([]Fi
 	defer func() { r.report = whole }()
 	r.report = &Report{}
 	for _, name := range names {
-		if err := r.measure(ctx, name+" with head", countOf(Asker{s}, questionNamed(name).Text), nil); err != nil {
+		if err := r.measure(ctx, name+" with head", countOf(Asker{Store: s}, questionNamed(name).Text), nil); err != nil {
 			return nil, fmt.Errorf("%s with head: %w", name, err)
 		}
 	}

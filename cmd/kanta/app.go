@@ -49,6 +49,7 @@ type store interface {
 	Apply(ctx context.Context, b batch.Batch) (batch.Result, error)
 	Submit(ctx context.Context, b batch.Batch) (wait func() (batch.Result, error), err error)
 	DryRun(ctx context.Context, b batch.Batch) (batch.Result, error)
+	Snapshot(ctx context.Context) (query.Snapshot, error)
 	Schema(ctx context.Context) (*schema.Schema, error)
 	Count(ctx context.Context, expr string, o *query.Options) (query.Count, error)
 	Bitmap(ctx context.Context, expr string, o *query.Options) (query.Bitmap, error)
