@@ -301,11 +301,16 @@ func (t *Transport) NewClientStream(ctx context.Context, spec connect.Spec) (con
 // ProtocolName is what connect.CallInfo says of calls on this wire.
 const ProtocolName = "kanta"
 
+// errPlaced says that a stream has its number: its other half was first.
+var errPlaced = errors.New("wire: the call has begun")
+
 // place takes a number for a stream, waiting for one. The mutex is held, given up
 // meanwhile.
 func (t *Transport) place(s *clientStream) error {
 	for {
 		switch {
+		case s.id != 0:
+			return errPlaced
 		case t.c.err != nil:
 			return refused(connect.CodeUnavailable, "the connection is closed").WithCause(t.c.err)
 		case t.c.draining:

@@ -53,14 +53,15 @@ func (s *clientStream) open(m *outgoing, last bool) (sent bool, err error) {
 		return false, contextError(err).WithCause(ErrRefused)
 	}
 	c.mu.Lock()
-	if s.id != 0 {
+	err = s.t.place(s)
+	if errors.Is(err, errPlaced) {
 		if last && m == nil && s.sendable() == nil {
 			c.put(kindEnd, 0, s.id, nil, nil)
 		}
 		c.flushLater()
 		return false, nil
 	}
-	if err := s.t.place(s); err != nil {
+	if err != nil {
 		c.mu.Unlock()
 		return false, err
 	}
@@ -147,11 +148,17 @@ func (s *clientStream) Send(msg any) error {
 	return s.sendError(err)
 }
 
+// sendError is the error of a send for the caller: that the call has ended is io.EOF, but
+// nothing where only one message is sent, since the caller's next step is Receive, which
+// says how.
 func (s *clientStream) sendError(err error) error {
-	if errors.Is(err, errOver) {
-		return io.EOF
+	switch {
+	case !errors.Is(err, errOver):
+		return err
+	case s.single():
+		return nil
 	}
-	return err
+	return io.EOF
 }
 
 // CloseSend says that no more messages come.

@@ -205,14 +205,12 @@ type outgoing struct {
 // send sends a message in as many frames as it takes, waiting for room.
 func (s *stream) send(w *waiter, m outgoing, last bool) error {
 	c := s.c
-	var head [2 * binary.MaxVarintLen32]byte
-	flags := byte(0)
-	h := head[:0]
+	var raw, sizes [2 * binary.MaxVarintLen32]byte
+	whole, first, flags, end := raw[:0], sizes[:0], byte(0), byte(0)
 	if m.raw > 0 {
 		flags = flagPacked
-		h = binary.AppendUvarint(h, uint64(m.raw))
+		whole = binary.AppendUvarint(whole, uint64(m.raw))
 	}
-	end := byte(0)
 	if last {
 		end = flagLast
 	}
@@ -220,33 +218,32 @@ func (s *stream) send(w *waiter, m outgoing, last bool) error {
 	c.mu.Lock()
 	defer c.flushLater()
 	rest := m.body.b
-	if s.fits(len(h) + len(rest)) {
-		s.spend(len(h) + len(rest))
-		c.put(kindMessage, flags|end, s.id, h, rest)
-		return nil
-	}
-	h = binary.AppendUvarint(head[:0], uint64(len(rest)))
-	if m.raw > 0 {
-		h = binary.AppendUvarint(h, uint64(m.raw))
-	}
-	for {
+	for sent := false; ; {
 		if err := s.sendable(); err != nil {
 			return err
 		}
-		n := s.piece(len(h), len(rest))
+		if !sent && s.fits(len(whole)+len(rest)) {
+			s.spend(len(whole) + len(rest))
+			c.put(kindMessage, flags|end, s.id, whole, rest)
+			return nil
+		}
+		if !sent {
+			first = append(binary.AppendUvarint(sizes[:0], uint64(len(rest))), whole...)
+		}
+		n := s.piece(len(first), len(rest))
 		if n == 0 {
 			if err := w.wait(s); err != nil {
 				return err
 			}
 			continue
 		}
-		s.spend(len(h) + n)
+		s.spend(len(first) + n)
 		if n == len(rest) {
-			c.put(kindMessage, flags|end, s.id, h, rest)
+			c.put(kindMessage, end, s.id, nil, rest)
 			return nil
 		}
-		c.put(kindMessage, flags|flagMore, s.id, h, rest[:n])
-		rest, h, flags = rest[n:], nil, 0
+		c.put(kindMessage, flags|flagMore, s.id, first, rest[:n])
+		rest, first, flags, sent = rest[n:], nil, 0, true
 	}
 }
 

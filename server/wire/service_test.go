@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -184,6 +185,11 @@ func failAt(ctx context.Context, i int) error {
 // serve starts a server of the tests' service on loopback and returns its address.
 func serve(t testing.TB, s *service, o *ServerOptions) (*Server, string) {
 	t.Helper()
+	return serveTLS(t, s, o, nil, false)
+}
+
+func serveTLS(t testing.TB, s *service, o *ServerOptions, config *tls.Config, secure bool) (*Server, string) {
+	t.Helper()
 	server, err := NewServer(s.register(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -197,6 +203,9 @@ func serve(t testing.TB, s *service, o *ServerOptions) (*Server, string) {
 			nc, err := l.Accept()
 			if err != nil {
 				return
+			}
+			if secure {
+				nc = tls.Server(nc, config)
 			}
 			go func() { _ = server.ServeConn(context.Background(), nc) }()
 		}
