@@ -31,6 +31,8 @@ func goodProject() map[string]string {
 		"engine/a_test.go":             "package engine\n\nimport \"github.com/cockroachdb/pebble/v2\"\n\nvar seen map[int]int\n\nfunc f() { panic(\"time.Sleep\") }\n",
 		"engine/internal/a/a.go":       "// Package a is inside.\npackage a\n\nimport \"github.com/cockroachdb/pebble/v2\"\n",
 		"server/internal/replica/a.go": "// Package replica is.\npackage replica\n\nimport (\n\t\"" + module + "/engine\"\n\t\"github.com/cockroachdb/pebble/v2\"\n)\n",
+		"server/wire/a.go":             "// Package wire is.\npackage wire\n\nimport (\n\t\"" + module + "/query\"\n\t\"example.com/a/v2\"\n)\n",
+		"server/client/a.go":           "// Package client is.\npackage client\n\nimport \"" + module + "/server/wire\"\n",
 		"bench/a.go":                   "// Package bench measures.\npackage bench\n\nimport \"" + module + "/server/client\"\n",
 		"cmd/kanta/a.go":               "// Command kanta is it.\npackage main\n\nimport (\n\t\"log\"\n\t\"" + module + "/bench\"\n)\n\nfunc main() { panic(1) }\n",
 		"index/text/a.go":              "// Package text is long.\npackage text\n\nimport _ \"embed\"\n\n//go:embed a.md\nvar doc string\n\n" + long("a", 66) + longTable("T", 900),
@@ -76,6 +78,12 @@ func canaries() map[string][]canary {
 			one("engine/x.go", importing("engine", pebble), "engine imports"),
 			one("index/x/x.go", importing("x", pebble+"/sstable"), "index/x imports"),
 			one("server/x.go", importing("server", pebble), "server imports"),
+		},
+		"the wire is apart": {
+			one("server/wire/x.go", importing("wire", module+"/engine"), "server/wire imports engine"),
+			one("server/wire/x.go", importing("wire", module+"/server"), "server/wire imports server"),
+			one("server/wire/x.go", importing("wire", pebble+"/vfs"), "server/wire imports github.com/cockroachdb"),
+			one("server/wire/x/x.go", importing("x", "github.com/hashicorp/raft"), "server/wire/x imports github.com/hashicorp"),
 		},
 		"analyses are apart": {
 			one("query/funnel/x.go", importing("funnel", module+"/query/rfm"), "query/funnel imports query/rfm"),

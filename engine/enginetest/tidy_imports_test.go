@@ -68,6 +68,19 @@ func checkPebble(p *project) (complaints []string) {
 	return complaints
 }
 
+func checkWire(p *project) (complaints []string) {
+	complain := func(f *sourceFile, spec *ast.ImportSpec, imported string) {
+		within := f.dir() == "server/wire" || strings.HasPrefix(f.dir(), "server/wire/")
+		foreign := strings.HasPrefix(imported, "github.com/cockroachdb/") || strings.HasPrefix(imported, "github.com/hashicorp/")
+		if within && (foreign || layer(imported) > layer("query")) {
+			complaints = append(complaints, f.complain(spec.Pos(), "%s imports %s: the wire knows neither the service nor the store", f.dir(), imported))
+		}
+	}
+	p.eachImport(true, complain)
+	p.eachImport(false, complain)
+	return complaints
+}
+
 func checkAnalyses(p *project) (complaints []string) {
 	analysis := func(pkg string) (name string, ok bool) {
 		name, ok = strings.CutPrefix(pkg, "query/")

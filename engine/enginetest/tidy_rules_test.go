@@ -27,6 +27,7 @@ func rules() []rule {
 		{"import directions", checkDirections},
 		{"index/schema imports the standard library only", checkVocabulary},
 		{"Pebble stays inside", checkPebble},
+		{"the wire is apart", checkWire},
 		{"analyses are apart", checkAnalyses},
 		{"dependencies have a reason", checkDependencies},
 		{"top level", checkTop},

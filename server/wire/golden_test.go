@@ -118,12 +118,7 @@ func describe(f frame, client bool) string {
 	switch {
 	case f.kind == 1:
 		for len(p) > 0 {
-			field := number()
-			v := text()
-			if field < 8 {
-				v = fmt.Sprintf("%x", v)
-			}
-			s += fmt.Sprintf(" %d=%s", field, v)
+			s += fmt.Sprintf(" %d=%x", number(), text())
 		}
 	case f.kind == 4:
 		s += metadata()
@@ -144,13 +139,20 @@ func describe(f frame, client bool) string {
 	case f.kind == 11:
 		s += fmt.Sprintf(" code %d %q", number(), text())
 	}
-	if f.flags&0x10 != 0 && f.kind != 6 {
+	if f.kind != 6 {
+		s += describePiece(f.flags, number)
+	}
+	return s
+}
+
+func describePiece(flags byte, number func() uint64) (s string) {
+	if flags&0x10 != 0 {
 		s += fmt.Sprintf(" more of %d", number())
 	}
-	if f.flags&0x20 != 0 && f.kind != 6 {
+	if flags&0x20 != 0 {
 		s += fmt.Sprintf(" packed from %d", number())
 	}
-	if f.flags&0x40 != 0 {
+	if flags&0x40 != 0 {
 		s += " last"
 	}
 	return s

@@ -185,12 +185,12 @@ func (c *conn) accept(in *inbox, f frame, body []byte) (*chunk, error) {
 				p.fail("the size of a message")
 			}
 		}
+		if p.err != nil {
+			return nil, p.err
+		}
 		if err := in.progress(f, ch, len(p.b)); err != nil {
 			return nil, err
 		}
-	}
-	if p.err != nil {
-		return nil, p.err
 	}
 	in.ended = f.kind == kindEnd || f.flags&flagLast != 0
 	if c.room.Add(-int64(ch.cost)) < 0 {
