@@ -52,8 +52,9 @@ type Server struct {
 
 	mu     sync.Mutex
 	conns  map[*serverConn]struct{}
-	count  int // with those in the handshake
-	closed bool
+	count  int           // with those in the handshake
+	closed bool          // no new connections
+	hard   bool          // none at all
 	ended  chan struct{} // closed when the last connection of a closed server has gone
 	stop   chan struct{} // closed when the server is
 }
@@ -78,6 +79,9 @@ func NewServer(methods *connect.Server, o *ServerOptions) (*Server, error) {
 
 // ErrServerClosed is what ServeConn returns of a server that was shut down.
 var ErrServerClosed = errors.New("wire: the server is closed")
+
+// errClosed is what clients are told.
+var errClosed = connect.NewError(connect.CodeUnavailable, "the server was closed")
 
 // ErrTooMany is what ServeConn returns of a connection that is one too many.
 var ErrTooMany = errors.New("wire: too many connections")
@@ -172,7 +176,7 @@ func (s *Server) accept(ctx context.Context, nc net.Conn) (*serverConn, error) {
 // flight and for the clients to leave, and closes. If the context ends first it closes at
 // once, as Close does, and returns the context's error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	for _, sc := range s.close() {
+	for _, sc := range s.close(false) {
 		sc.drain()
 	}
 	select {
@@ -187,17 +191,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close ends all connections: calls in flight fail, their contexts end. It waits for
 // their handlers. It is idempotent and returns nil.
 func (s *Server) Close() error {
-	for _, sc := range s.close() {
-		sc.c.fail(ErrServerClosed, connect.NewError(connect.CodeUnavailable, "the server was closed"))
+	for _, sc := range s.close(true) {
+		sc.c.fail(ErrServerClosed, errClosed)
 	}
 	<-s.ended
 	return nil
 }
 
 // close takes no new connections, and returns those that are there.
-func (s *Server) close() (conns []*serverConn) {
+func (s *Server) close(hard bool) (conns []*serverConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.hard = s.hard || hard
 	if !s.closed {
 		s.closed = true
 		close(s.stop)
@@ -273,12 +278,14 @@ func (sc *serverConn) serve(ctx context.Context) error {
 	})()
 	sc.s.mu.Lock()
 	sc.s.conns[sc] = struct{}{}
-	late := sc.s.closed
+	closed, hard := sc.s.closed, sc.s.hard
 	sc.s.mu.Unlock()
 	tick := sc.c.limits.tick()
 	sc.c.begin(tick, func(quiet, _ time.Duration) { sc.look(quiet, tick) })
-	if late { // closed during the handshake
-		sc.c.fail(ErrServerClosed, connect.NewError(connect.CodeUnavailable, "the server was closed"))
+	if hard { // closed during the handshake
+		sc.c.fail(ErrServerClosed, errClosed)
+	} else if closed {
+		sc.drain()
 	}
 	err := sc.c.run(sc.handle)
 	cancel(err)
@@ -303,7 +310,7 @@ func (sc *serverConn) look(quiet, tick time.Duration) {
 	if !c.draining || c.inFlight > 0 {
 		sc.drained = 0
 	} else if sc.drained += tick; sc.drained > drainTime {
-		c.failLocked(ErrServerClosed, connect.NewError(connect.CodeUnavailable, "the server was closed"))
+		c.failLocked(ErrServerClosed, errClosed)
 	}
 }
 
