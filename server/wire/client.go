@@ -243,7 +243,11 @@ func (t *Transport) handle(f frame) error {
 	if s == nil {
 		return t.c.unknown(f.stream)
 	}
-	return s.arrived(f, f.payload)
+	err := s.arrived(f, f.payload)
+	if err != nil && last { // the connection's failure does not find it any more
+		s.in.fail(lostFor(err))
+	}
+	return err
 }
 
 // vacate ends a stream: its number is free for another call. The mutex is held.

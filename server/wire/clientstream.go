@@ -141,8 +141,8 @@ func (s *clientStream) Send(msg any) error {
 	sent, err := s.open(&m, s.closedSend)
 	if err == nil && !sent {
 		err = s.send(&waiter{ctx: s.ctx, size: len(m.body.b)}, m, s.closedSend)
-		if err != nil && !errors.Is(err, errOver) {
-			s.abort(nil) // the server has a part of the message
+		if err != nil && !errors.Is(err, errOver) && !errors.Is(err, ErrConnection) {
+			s.abort(err) // the server has a part of the message
 		}
 	}
 	return s.sendError(err)
@@ -208,7 +208,7 @@ func (s *clientStream) receive(msg any) error {
 		if err != nil {
 			if errors.Is(err, errStopped) {
 				err = contextError(s.ctx.Err())
-				s.abort(nil)
+				s.abort(err)
 			}
 			return err
 		}
@@ -244,21 +244,23 @@ func (s *clientStream) receive(msg any) error {
 // message receives the message that begins with a chunk.
 func (s *clientStream) message(ch *chunk, msg any, one bool) (last bool, err error) {
 	if one && s.received {
-		s.abort(nil)
-		return false, connect.NewError(connect.CodeUnimplemented, "more than one message came where one is due")
+		err := connect.NewError(connect.CodeUnimplemented, "more than one message came where one is due")
+		s.abort(err)
+		return false, err
 	}
 	m, err := s.assemble(ch, s.ctx.Done())
 	switch {
 	case errors.Is(err, errStopped):
-		s.abort(nil)
-		return false, contextError(s.ctx.Err())
+		err = contextError(s.ctx.Err())
+		s.abort(err)
+		return false, err
 	case errors.Is(err, errInterrupted):
 		return false, err
 	case err != nil:
 		if b := (*brokenError)(nil); errors.As(err, &b) {
 			return false, s.protocol(err)
 		}
-		s.abort(nil)
+		s.abort(err)
 		return false, err
 	}
 	if m.packed > 0 {
@@ -266,7 +268,7 @@ func (s *clientStream) message(ch *chunk, msg any, one bool) (last bool, err err
 	}
 	last = m.last
 	if err := m.decode(msg, &s.info.ReceiveStats); err != nil {
-		s.abort(nil)
+		s.abort(err)
 		return false, err
 	}
 	return last, nil
@@ -275,7 +277,7 @@ func (s *clientStream) message(ch *chunk, msg any, one bool) (last bool, err err
 // protocol ends the connection for a breach that was found late, in the call.
 func (s *clientStream) protocol(err error) error {
 	s.c.fail(err, connect.NewError(connect.CodeInvalidArgument, err.Error()))
-	return connect.NewError(connect.CodeUnavailable, "the connection was lost during the call").WithCause(errors.Join(ErrConnection, err))
+	return lostFor(err)
 }
 
 // ended reads the call's status.
@@ -323,7 +325,5 @@ func (s *clientStream) abort(err error) {
 	}
 	c.flushLater()
 	s.discard()
-	if err != nil {
-		s.in.fail(err)
-	}
+	s.in.fail(err)
 }

@@ -175,8 +175,10 @@ func (c *conn) failLocked(err error, farewell *connect.Error) {
 }
 
 // lost is the error of a call whose connection is gone. The mutex is held.
-func (c *conn) lost() error {
-	return connect.NewError(connect.CodeUnavailable, "the connection was lost during the call").WithCause(errors.Join(ErrConnection, c.err))
+func (c *conn) lost() error { return lostFor(c.err) }
+
+func lostFor(err error) error {
+	return connect.NewError(connect.CodeUnavailable, "the connection was lost during the call").WithCause(errors.Join(ErrConnection, err))
 }
 
 // unknown says what a frame of a stream that is not open means: at the server, a call

@@ -234,7 +234,7 @@ func (s *Server) dispatch(call *serverCall) bool {
 // worker runs calls. Goroutines are used again because their stacks have grown.
 func (s *Server) worker(call *serverCall) {
 	for {
-		s.handle(call)
+		call.run()
 		call = nil
 		if s.idle.Add(1) > idleWorkers {
 			s.idle.Add(-1)
@@ -248,12 +248,6 @@ func (s *Server) worker(call *serverCall) {
 			return
 		}
 	}
-}
-
-// handle runs one call, whose handler may end the goroutine.
-func (s *Server) handle(call *serverCall) {
-	defer s.running.Add(-1)
-	call.run()
 }
 
 // serverConn is a server's end of a connection.

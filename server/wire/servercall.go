@@ -166,8 +166,11 @@ func (s *serverCall) ended(err error) error {
 
 // finish sends what the handler has left: the answer, the status and the trailers.
 func (s *serverCall) finish(err error) {
-	defer s.sc.calls.Done()
-	defer s.cancel()
+	defer func() {
+		s.cancel()
+		s.sc.s.running.Add(-1)
+		s.sc.calls.Done()
+	}()
 	status := statusOf(err)
 	if !s.headers {
 		if err := s.sendHeaders(false); err != nil && status == nil {
