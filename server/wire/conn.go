@@ -238,7 +238,6 @@ func (c *conn) begin(tick time.Duration, look func(quiet, silent time.Duration))
 		} else if !c.out.writing {
 			stuck = 0
 		}
-		c.watch.Reset(tick)
 		c.mu.Unlock()
 		if stuck >= c.limits.WriteTime {
 			c.fail(fmt.Errorf("wire: %v has not read for %v", c.nc.RemoteAddr(), stuck), nil)
@@ -246,6 +245,11 @@ func (c *conn) begin(tick time.Duration, look func(quiet, silent time.Duration))
 			return
 		}
 		look(quiet, silent)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.err == nil {
+			c.watch.Reset(tick) // only now: one look at a time
+		}
 	})
 }
 
