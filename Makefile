@@ -1,5 +1,5 @@
 # Everything works on a machine that has only Go, git and make; what needs more says so.
-# CI=true: a missing tool is a failure instead of a skip (govulncheck excepted).
+# CI=true: a missing tool is a failure instead of a skip (govulncheck and buf excepted).
 
 GO       ?= go
 BUILD    := .build
@@ -11,7 +11,7 @@ export PATH := $(TOOLS):$(PATH)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test test-s3 race rot lint tidy fuzz crash crash-short crash-canary bench bench-smoke bench-duckdb demo clean
+.PHONY: help build test test-s3 race rot lint tidy proto proto-check fuzz crash crash-short crash-canary bench bench-smoke bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
@@ -19,7 +19,8 @@ help:
 	@echo 'make test-s3      backups to a server of the S3 protocol, which the test runs (fetches Go modules)'
 	@echo 'make race         the tests, in their short form, under the race detector (needs a C compiler)'
 	@echo 'make rot          1,000 flipped bits in each kind of file of a store, and other damage (some ten minutes)'
-	@echo 'make lint         gofmt, vet, staticcheck, the tidy test, govulncheck'
+	@echo 'make lint         gofmt, vet, staticcheck, the tidy test, the messages of the server, govulncheck'
+	@echo 'make proto        the code of the messages of the server anew (needs buf and its two plugins)'
 	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make crash        power cuts at CRASHES ($(CRASHES)) moments, every operation of the disk failing; KANTA_SEED repeats a run'
 	@echo 'make crash-short  a quarter of it'
@@ -58,7 +59,19 @@ race:
 rot:
 	CGO_ENABLED=0 KANTA_ROT=1 $(GO) test -count=1 -timeout 60m -run '^Test(Rot|RotCanary|ValuesRot)$$' -v ./engine
 
-lint: tidy
+# buf v1.75.0, protoc-gen-go v1.36.12 and protoc-gen-connect-go v2.0.2, each by go install.
+PROTO = server/internal/proto
+buf   = command -v buf >/dev/null && command -v protoc-gen-go >/dev/null && command -v protoc-gen-connect-go >/dev/null
+
+proto:
+	@if $(buf); then cd $(PROTO) && buf lint && buf generate; else $(call missing,buf or a plugin of it); fi
+
+proto-check:
+	@if ! { $(buf); }; then echo 'proto-check: skipped, buf or a plugin of it is missing'; exit 0; fi; \
+		rm -rf $(BUILD)/proto && mkdir -p $(BUILD)/proto && cd $(PROTO) && buf lint && buf generate -o $(CURDIR)/$(BUILD)/proto && \
+		diff -r -x '*.proto' kanta $(CURDIR)/$(BUILD)/proto/kanta
+
+lint: tidy proto-check
 	@unformatted=$$(gofmt -l bench cmd engine index query $(wildcard server)) && \
 		if [ -n "$$unformatted" ]; then echo "gofmt -w is due for:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...

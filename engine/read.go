@@ -37,6 +37,9 @@ func read[T any](ctx context.Context, db *DB, f func(n *snapshot) (T, error)) (T
 	})
 }
 
+// ID returns the id of the store, to which bitmaps are bound. It never changes.
+func (db *DB) ID() string { return db.kv.ID }
+
 // Schema returns the current schema.
 func (db *DB) Schema(ctx context.Context) (*schema.Schema, error) {
 	return with(ctx, db, func(n *snapshot) (*schema.Schema, error) { return n.Schema(ctx) })

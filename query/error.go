@@ -3,6 +3,7 @@ package query
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -32,6 +33,7 @@ const (
 	CodeFailed        Code = 18 // the store could not write and takes no more writes until reopened
 	CodeStaleSequence Code = 19 // a batch sequence below the window that is remembered
 	CodeIO            Code = 20 // the disk: a file cannot be read, a store not be opened, or there is no room; nothing was changed
+	CodeUnavailable   Code = 21 // a server cannot be reached, is behind, or stops: try again
 )
 
 // Error is an error with a code and, for expressions, the place in the text.
@@ -42,6 +44,8 @@ type Error struct {
 	Source  string // the expression's text
 	Span    Span   // the place in Source, in bytes
 	Err     error  // the cause, if any
+
+	RetryAfter time.Duration // when trying again may help; 0: nobody knows
 }
 
 // Errorf makes an error with a code; %w keeps the cause.

@@ -55,6 +55,16 @@ func cursorText(p place, order *schema.Attribute, desc bool) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
+// CursorBehind returns the cursor behind a member of a listing ordered by order, of which it has
+// value; nil is the order of arrival.
+func CursorBehind(ordinal uint32, order *schema.Attribute, value schema.Value, desc bool) string {
+	p := place{set: true, ordinal: ordinal}
+	if order != nil {
+		p.value(value)
+	}
+	return cursorText(p, order, desc)
+}
+
 // parseCursor is the inverse of cursorText. It refuses a cursor of another order.
 func parseCursor(text string, order *schema.Attribute, desc bool) (place, error) {
 	bad := Errorf(CodeInvalid, "this is not a cursor of a listing in this order")

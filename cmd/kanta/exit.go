@@ -63,6 +63,7 @@ var codes = [...]struct {
 	query.CodeFailed:        {"failed", exitInternal},
 	query.CodeStaleSequence: {"stale_sequence", exitInternal},
 	query.CodeIO:            {"io", exitInternal},
+	query.CodeUnavailable:   {"unavailable", exitStore},
 }
 
 var errInterrupted = errors.New("interrupted")

@@ -111,7 +111,7 @@ func checkTop(p *project) (complaints []string) {
 func checkPackageDocs(p *project) (complaints []string) {
 	documented := map[string]bool{}
 	for _, f := range p.files {
-		if !f.test {
+		if !f.test && !f.generated {
 			documented[f.dir()] = documented[f.dir()] || f.ast.Doc.Text() != ""
 		}
 	}

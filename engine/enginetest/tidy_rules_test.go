@@ -156,7 +156,7 @@ func checkState(p *project) (complaints []string) {
 	for _, f := range p.files {
 		for _, decl := range f.ast.Decls {
 			block, ok := decl.(*ast.GenDecl)
-			if !ok || block.Tok != token.VAR || f.test || f.excused("//tidy:constant", f.line(block.Pos()), f.line(block.Pos())) {
+			if !ok || block.Tok != token.VAR || f.test || f.generated || f.excused("//tidy:constant", f.line(block.Pos()), f.line(block.Pos())) {
 				continue
 			}
 			for _, spec := range block.Specs {

@@ -155,7 +155,7 @@ func TestTidy(t *testing.T) {
 
 // TestTidyClient checks what a client of a server links: see forbiddenForClient.
 func TestTidyClient(t *testing.T) {
-	cmd := exec.Command("go", "list", "-deps", "./query/...", "./index/schema", "./engine/batch")
+	cmd := exec.Command("go", "list", "-deps", "./query/...", "./index/schema", "./engine/batch", "./server/client")
 	cmd.Dir = root(t)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -163,29 +163,31 @@ func TestTidyClient(t *testing.T) {
 		t.Fatalf("go list: %v", err)
 	}
 	deps := strings.Fields(string(out))
-	for _, must := range []string{module + "/query", module + "/engine/batch", module + "/index/schema"} {
+	for _, must := range []string{module + "/query", module + "/engine/batch", module + "/index/schema", module + "/server/client"} {
 		if !slices.Contains(deps, must) {
 			t.Errorf("go list does not say %s: the rule would hold of nothing", must)
 		}
 	}
 	for _, d := range forbiddenForClient(deps) {
-		t.Errorf("query, index/schema or engine/batch reaches %s", d)
+		t.Errorf("query, index/schema, engine/batch or server/client reaches %s", d)
 	}
 	planted := []string{"fmt", module + "/query/syntax", module + "/engine/batch", module + "/index/bitmap", "github.com/RoaringBitmap/roaring/v2",
-		module + "/engine", module + "/engine/internal/head", module + "/server", "github.com/cockroachdb/pebble/v2/vfs", "github.com/hashicorp/raft"}
-	if got := forbiddenForClient(planted); !slices.Equal(got, planted[5:]) {
+		module + "/server/client", module + "/server/internal/message", module + "/server/internal/proto/kanta/v1",
+		module + "/engine", module + "/engine/internal/head", module + "/server", module + "/server/internal/replica", "github.com/cockroachdb/pebble/v2/vfs", "github.com/hashicorp/raft"}
+	if got := forbiddenForClient(planted); !slices.Equal(got, planted[8:]) {
 		t.Errorf("of %v these are refused: %v", planted, got)
 	}
 }
 
 // forbiddenForClient returns those packages out of deps that a client must not link:
 // it speaks in the words of query, index/schema and engine/batch, and links neither
-// the store nor the engine.
+// the store nor the engine; of the server only what both sides say.
 func forbiddenForClient(deps []string) (refused []string) {
 	for _, d := range deps {
 		ours, isOurs := strings.CutPrefix(d, module+"/")
 		switch {
 		case isOurs && layer(ours) <= layer("query"), ours == "engine/batch":
+		case ours == "server/client", ours == "server/wire", ours == "server/internal/message", strings.HasPrefix(ours, "server/internal/proto/"):
 		case isOurs, strings.HasPrefix(d, "github.com/cockroachdb/"), strings.HasPrefix(d, "github.com/hashicorp/"):
 			refused = append(refused, d)
 		}

@@ -1,0 +1,60 @@
+package enginetest
+
+import (
+	"context"
+	"io"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+// Database is a store wherever it is: *engine.DB and the client of a server are one.
+type Database interface {
+	Asker
+
+	Apply(ctx context.Context, b batch.Batch) (batch.Result, error)
+	Submit(ctx context.Context, b batch.Batch) (wait func() (batch.Result, error), err error)
+	DryRun(ctx context.Context, b batch.Batch) (batch.Result, error)
+	Snapshot(ctx context.Context) (query.Snapshot, error)
+
+	Segments(ctx context.Context) ([]query.SavedSegment, error)
+	Lists(ctx context.Context) ([]query.SavedList, error)
+	Definitions(ctx context.Context) ([]query.SavedDefinition, error)
+	Quarantine(ctx context.Context, after uint64, limit int) ([]query.QuarantinedRow, error)
+	Stats(ctx context.Context) (query.Stats, error)
+	Digests(ctx context.Context) (query.Digests, error)
+
+	Erase(ctx context.Context, reference string, keys ...string) (query.Erasure, error)
+	Readmit(ctx context.Context, keys ...string) (batch.Result, error)
+	Erased(ctx context.Context, f func(query.ErasedPerson) error) error
+	Purge(ctx context.Context, progress func(what string)) (*query.Receipt, error)
+	Receipts(ctx context.Context) ([]query.Receipt, error)
+
+	Check(ctx context.Context, progress func(done, total uint64, what string)) (query.CheckReport, error)
+	Repair(ctx context.Context, progress func(done, total uint64, what string)) (query.RepairReport, error)
+	Compact(ctx context.Context) error
+	Export(ctx context.Context, key string, w io.Writer) error
+	ExportAll(ctx context.Context, create func(section string) (io.WriteCloser, error), o *query.ExportOptions) (query.Exported, error)
+	Backup(ctx context.Context, target query.BackupTarget, o *query.BackupOptions) (query.BackupReport, error)
+	BackupLedger(ctx context.Context, target query.BackupTarget) error
+	Close() error
+}
+
+// Asker is what may be asked of a store as it is, and of a snapshot of it.
+type Asker interface {
+	Schema(ctx context.Context) (*schema.Schema, error)
+	Count(ctx context.Context, expr string, o *query.Options) (query.Count, error)
+	Bitmap(ctx context.Context, expr string, o *query.Options) (query.Bitmap, error)
+	Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error)
+	Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error)
+	Profile(ctx context.Context, key string, o *query.ProfileOptions) (query.Profile, error)
+	ProfileBy(ctx context.Context, attribute, value string, o *query.ProfileOptions) (query.Profile, error)
+	Timeline(ctx context.Context, key string, o *query.TimelineOptions) (query.Timeline, error)
+	Values(ctx context.Context, attribute, prefix string, limit int) ([]query.ValueCount, error)
+	Plan(ctx context.Context, expr string, o *query.Options) (query.Plan, error)
+	Explain(ctx context.Context, expr string, o *query.Options) (query.Explanation, error)
+	Why(ctx context.Context, key, expr string, o *query.WhyOptions) (query.Why, error)
+	Analyze(ctx context.Context, name, who string, args query.Arguments, o *query.Options) (query.Report, error)
+	AnalysisMembers(ctx context.Context, name, who string, args query.Arguments, cell string, o *query.MembersOptions) (query.Members, error)
+}

@@ -1,0 +1,214 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/internal/message"
+	pb "github.com/kantadb/kanta/server/internal/proto/kanta/v1"
+	"github.com/kantadb/kanta/server/internal/proto/kanta/v1/kantav1connect"
+)
+
+// DefaultPort is the port of an address that names none.
+const DefaultPort = "7700"
+
+// Limits of a client.
+const (
+	maxAnswer   = 256 << 20        // of one message that is received: the largest report, or plan, there is
+	keepAlive   = 15 * time.Second // a connection without a word is asked whether it is alive
+	dialTimeout = 10 * time.Second // beyond that nobody is there
+	idleTimeout = time.Minute      // shorter than the server's, so that no call meets a connection that is being closed
+)
+
+// Options shape a client. nil and the zero value are good.
+type Options struct {
+	// Timeout bounds each call that has no deadline of its own, but not listings, exports and
+	// what takes as long as it takes. 0: one minute. Negative: no bound.
+	Timeout time.Duration
+	// Attempts is how often a call is tried that may be tried again, 1 to 10. 0: 4.
+	Attempts int
+	// Transport carries the calls in place of a connection to the address. nil: HTTP/2.
+	Transport connect.Transport
+}
+
+// Client is a connection to a server. Its methods are safe for concurrent use.
+type Client struct {
+	opt     Options
+	rpc     kantav1connect.KantaServiceClient
+	http    *http.Transport // nil: the transport is the caller's
+	retries budget
+	ingest  ingest
+
+	closing context.Context // ends with the client
+	close   context.CancelFunc
+
+	mu     sync.Mutex
+	seen   query.Position // the last that was written, of the newest epoch
+	closed bool
+}
+
+// Open connects to the server at an address, kanta://HOST:PORT, and asks whether it is one.
+// ctx bounds only that.
+func Open(ctx context.Context, address string, o *Options) (*Client, error) {
+	c := &Client{}
+	if o != nil {
+		c.opt = *o
+	}
+	switch {
+	case c.opt.Attempts < 0 || c.opt.Attempts > maxAttempts:
+		return nil, query.Errorf(query.CodeInvalid, "Options.Attempts is %d; it must be 1 to %d, or 0", c.opt.Attempts, maxAttempts)
+	case c.opt.Attempts == 0:
+		c.opt.Attempts = defaultAttempts
+	}
+	if c.opt.Timeout == 0 {
+		c.opt.Timeout = time.Minute
+	}
+	transport := c.opt.Transport
+	if transport == nil {
+		host, err := parseAddress(address)
+		if err != nil {
+			return nil, err
+		}
+		c.http = newHTTP()
+		transport = connecthttp.NewTransport(&http.Client{Transport: c.http}, "http://"+host, connecthttp.WithReadMaxBytes(maxAnswer))
+	}
+	c.rpc = kantav1connect.NewKantaServiceClient(connect.NewClient(transport))
+	c.closing, c.close = context.WithCancel(context.Background())
+	c.ingest.c, c.ingest.turn = c, make(chan struct{}, 1)
+	if _, err := c.Ping(ctx); err != nil {
+		_ = c.Close() // it has sent nothing
+		return nil, err
+	}
+	return c, nil
+}
+
+// parseAddress returns the host and port of kanta://HOST:PORT.
+func parseAddress(address string) (string, error) {
+	wrong := &query.Error{Code: query.CodeInvalid, Message: "the address is not that of a server", Hint: "write kanta://HOST:PORT"}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "kanta" || u.Hostname() == "" || u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+		return "", wrong // and not the address itself: there may be a secret in it
+	}
+	port := u.Port()
+	if port == "" {
+		port = DefaultPort
+	}
+	return net.JoinHostPort(u.Hostname(), port), nil
+}
+
+func newHTTP() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Transport{
+		Protocols: protocols, DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, DisableCompression: true, IdleConnTimeout: idleTimeout,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: keepAlive, PingTimeout: keepAlive},
+	}
+}
+
+// Close ends the client. Calls under way fail.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	closed := c.closed
+	c.closed = true
+	c.mu.Unlock()
+	if closed {
+		return nil
+	}
+	c.close()
+	c.ingest.wait()
+	if c.http != nil {
+		c.http.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Info is what a server says of itself.
+type Info struct {
+	Store    string // the id of the store
+	Position query.Position
+	Version  string // of the program
+}
+
+// Ping asks the server what it is, and nothing else.
+func (c *Client) Ping(ctx context.Context) (Info, error) {
+	return read(ctx, c, func(ctx context.Context, r *message.Reader) (Info, error) {
+		m, err := c.rpc.Ping(ctx, &pb.PingRequest{})
+		return Info{Store: m.GetStore(), Position: r.Position(m.GetPosition()), Version: m.GetVersion()}, err
+	})
+}
+
+// question is what every question carries, of the state that a snapshot holds or, without one,
+// of a state that has seen what was written.
+func (c *Client) question(o *query.Options, snapshot string) *pb.Question {
+	if snapshot != "" {
+		return message.OfQuestion(o, query.Position{}, snapshot)
+	}
+	return message.OfQuestion(o, c.Written(), "")
+}
+
+// Written returns the last position that this client has written, which each of its answers has
+// seen; another client may be told of it with [Client.See].
+func (c *Client) Written() query.Position {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen
+}
+
+// See makes the client's answers those of a state that has seen a position.
+func (c *Client) See(p query.Position) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.Epoch > c.seen.Epoch || p.Epoch == c.seen.Epoch && p.Applied > c.seen.Applied {
+		c.seen = p
+	}
+}
+
+// begin gives a call the client's life, and its deadline if it has none.
+func (c *Client) begin(ctx context.Context, bounded bool) (context.Context, context.CancelFunc) {
+	cancel := func() {}
+	if _, ok := ctx.Deadline(); bounded && !ok && c.opt.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, c.opt.Timeout)
+	}
+	ctx, end := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.closing, end)
+	return ctx, func() {
+		stop()
+		end()
+		cancel()
+	}
+}
+
+// ownError is an error of what the caller gave to a call: it is returned as it is.
+type ownError struct{ err error }
+
+func (o *ownError) Error() string { return o.err.Error() }
+func (o *ownError) Unwrap() error { return o.err }
+
+func own(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ownError{err}
+}
+
+// told makes an error of a call what the engine returns.
+func (c *Client) told(ctx context.Context, err error) (out error, undone bool) {
+	var o *ownError
+	if errors.As(err, &o) {
+		return o.err, false
+	}
+	out, undone = message.FromTransport(ctx, err)
+	if c.closing.Err() != nil && errors.Is(out, context.Canceled) {
+		return query.Errorf(query.CodeClosed, "the client is closed"), undone
+	}
+	return out, undone
+}

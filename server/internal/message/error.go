@@ -1,0 +1,202 @@
+package message
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connectproto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/kantadb/kanta/query"
+	pb "github.com/kantadb/kanta/server/internal/proto/kanta/v1"
+)
+
+// transportCodes is what a transport, and who knows only that, is told of an error; the index
+// is the query.Code.
+//
+//tidy:constant
+var transportCodes = [...]connect.Code{
+	query.CodeInternal:      connect.CodeInternal,
+	query.CodeSyntax:        connect.CodeInvalidArgument,
+	query.CodeUnknownName:   connect.CodeNotFound,
+	query.CodeType:          connect.CodeInvalidArgument,
+	query.CodeLimit:         connect.CodeOutOfRange,
+	query.CodeBudget:        connect.CodeResourceExhausted,
+	query.CodeCorrupt:       connect.CodeDataLoss,
+	query.CodeNewerFormat:   connect.CodeFailedPrecondition,
+	query.CodeSnapshotGone:  connect.CodeFailedPrecondition,
+	query.CodeWrongEpoch:    connect.CodeFailedPrecondition,
+	query.CodeInUse:         connect.CodeFailedPrecondition,
+	query.CodeNotAStore:     connect.CodeFailedPrecondition,
+	query.CodeReadOnly:      connect.CodeFailedPrecondition,
+	query.CodeClosed:        connect.CodeUnavailable,
+	query.CodeConflict:      connect.CodeAborted,
+	query.CodeInvalid:       connect.CodeInvalidArgument,
+	query.CodeRefused:       connect.CodeFailedPrecondition,
+	query.CodeFailed:        connect.CodeInternal,
+	query.CodeStaleSequence: connect.CodeFailedPrecondition,
+	query.CodeIO:            connect.CodeInternal,
+	query.CodeUnavailable:   connect.CodeUnavailable,
+}
+
+// OfError writes an error for the transport. What the project has not made itself is told as an
+// internal error without its text, which may hold anything; it is true then that the error
+// is for the operator.
+func OfError(err error) (out *connect.Error, internal bool) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return connect.NewError(connect.CodeDeadlineExceeded, "the deadline has passed"), false
+	case errors.Is(err, context.Canceled):
+		return connect.NewError(connect.CodeCanceled, "the call was cancelled"), false
+	}
+	detail, internal := ErrorDetail(err)
+	code := connect.CodeInternal
+	if int(detail.Code) < len(transportCodes) && transportCodes[detail.Code] != 0 {
+		code = transportCodes[detail.Code]
+	}
+	text := detail.Text
+	if text == "" {
+		text = errorOf(detail).Error()
+	}
+	out = connect.NewError(code, text)
+	if d, err := connectproto.NewErrorDetail(detail); err == nil { // it is, of a message of ours
+		out = out.WithDetail(d)
+	}
+	return out, internal
+}
+
+// ErrorDetail writes an error as [OfError] does, and be it one of a context.
+func ErrorDetail(err error) (detail *pb.Error, internal bool) {
+	var e *query.Error
+	if !errors.As(err, &e) {
+		return &pb.Error{Code: uint32(query.CodeInternal), Message: "an internal error, of which the server's log has more"}, true
+	}
+	detail = &pb.Error{Code: uint32(e.Code), Message: OfText(e.Message), Hint: OfText(e.Hint), Source: OfText(e.Source)}
+	if e.RetryAfter > 0 {
+		detail.RetryAfter = durationpb.New(e.RetryAfter)
+	}
+	if e.Source != "" {
+		line, column := e.Place()
+		detail.Start, detail.End, detail.Line, detail.Column = uint32(e.Span.Start), uint32(e.Span.End), uint32(line), uint32(column)
+	}
+	if text := OfText(err.Error()); text != OfText(e.Error()) {
+		detail.Text = text
+	}
+	detail.Causes = causes(err, e.Code, nil)
+	var u *undone
+	detail.NothingDone = errors.As(err, &u)
+	return detail, e.Code == query.CodeInternal
+}
+
+// undone is an error of a call that has done nothing.
+type undone struct{ err error }
+
+func (u *undone) Error() string { return u.err.Error() }
+func (u *undone) Unwrap() error { return u.err }
+
+// Undone marks an error as one of a call that has done nothing, so that it may be tried again
+// whatever it is.
+func Undone(err error) error { return &undone{err} }
+
+// causes appends the codes of all errors of the project that err is made of, but for one.
+func causes(err error, but query.Code, out []uint32) []uint32 {
+	if e, ok := err.(*query.Error); ok && e.Code != but && !slices.Contains(out, uint32(e.Code)) {
+		out = append(out, uint32(e.Code))
+	}
+	switch u := err.(type) {
+	case interface{ Unwrap() error }:
+		if next := u.Unwrap(); next != nil {
+			out = causes(next, but, out)
+		}
+	case interface{ Unwrap() []error }:
+		for _, next := range u.Unwrap() {
+			out = causes(next, but, out)
+		}
+	}
+	return out
+}
+
+// Error makes the error again that a server sent.
+func Error(detail *pb.Error) error {
+	e := errorOf(detail)
+	var err error = e
+	if detail.GetText() != "" {
+		err = &told{detail.GetText(), e}
+	}
+	return err
+}
+
+func errorOf(detail *pb.Error) *query.Error {
+	e := &query.Error{Code: query.Code(detail.GetCode()), Message: detail.GetMessage(), Hint: detail.GetHint(), Source: detail.GetSource(),
+		Span: query.Span{Start: int(detail.GetStart()), End: int(detail.GetEnd())}}
+	if detail.GetRetryAfter().CheckValid() == nil {
+		e.RetryAfter = detail.GetRetryAfter().AsDuration()
+	}
+	var also []error
+	for _, code := range detail.GetCauses() {
+		also = append(also, &query.Error{Code: query.Code(code), Message: "its cause"})
+	}
+	e.Err = errors.Join(also...)
+	return e
+}
+
+// told is an error with the text that it has at the server.
+type told struct {
+	text string
+	err  *query.Error
+}
+
+func (t *told) Error() string { return t.text }
+func (t *told) Unwrap() error { return t.err }
+
+// FromTransport makes of an error of a transport what a store returns: an error with a code, or
+// that of a context. undone says that the call has certainly done nothing.
+func FromTransport(ctx context.Context, err error) (out error, undone bool) {
+	var c *connect.Error
+	var ours *query.Error
+	if !errors.As(err, &c) && errors.As(err, &ours) {
+		return err, false
+	}
+	if c != nil {
+		for _, d := range c.Details() {
+			if m, err := connectproto.UnmarshalErrorDetail(d); err == nil {
+				if detail, ok := m.(*pb.Error); ok {
+					return Error(detail), detail.GetNothingDone()
+				}
+			}
+		}
+	}
+	var dial *net.OpError
+	undone = errors.As(err, &dial) && dial.Op == "dial"
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err(), undone
+	case errors.Is(err, context.DeadlineExceeded), c != nil && c.Code() == connect.CodeDeadlineExceeded:
+		return context.DeadlineExceeded, undone
+	case errors.Is(err, context.Canceled), c != nil && c.Code() == connect.CodeCanceled:
+		return context.Canceled, undone
+	case c == nil:
+		return query.Errorf(query.CodeUnavailable, "the server cannot be asked: %w", err), undone
+	}
+	return fromCode(c), undone
+}
+
+// fromCode makes an error of what says only the transport's code.
+func fromCode(c *connect.Error) error {
+	text := strings.TrimSpace(c.Message())
+	switch c.Code() {
+	case connect.CodeUnimplemented:
+		return &query.Error{Code: query.CodeNewerFormat, Message: "the server does not have this call", Hint: "it is of another version", Err: c}
+	case connect.CodeInvalidArgument, connect.CodeOutOfRange:
+		return query.Errorf(query.CodeInvalid, "the server refuses the message: %s", text)
+	case connect.CodeResourceExhausted:
+		return query.Errorf(query.CodeLimit, "a message is too large: %s", text)
+	}
+	e := query.Errorf(query.CodeUnavailable, "the server cannot be reached or does not answer: %s", text)
+	e.Err = c
+	return e
+}

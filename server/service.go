@@ -1,0 +1,142 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/internal/message"
+	pb "github.com/kantadb/kanta/server/internal/proto/kanta/v1"
+	"github.com/kantadb/kanta/server/internal/proto/kanta/v1/kantav1connect"
+)
+
+// service answers the calls of a server.
+type service struct{ s *Server }
+
+var _ kantav1connect.KantaServiceHandler = (*service)(nil)
+
+// reached returns a snapshot that has seen a position, "" is any, and waits for it a little: a
+// client asks for what it has written.
+func (v *service) reached(ctx context.Context, atLeast string) (query.Snapshot, error) {
+	var r message.Reader
+	want := r.Position(atLeast)
+	if r.Err() != nil {
+		return nil, r.Err()
+	}
+	deadline := time.Now().Add(v.s.limits.behind)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		n, err := v.s.db.Snapshot(ctx)
+		if err != nil {
+			return nil, err
+		}
+		have := n.Position()
+		if have.Epoch == want.Epoch && have.Applied >= want.Applied || want == (query.Position{}) {
+			return n, nil
+		}
+		_ = n.Close() // it holds nothing but memory
+		switch {
+		case have.Epoch != want.Epoch:
+			return nil, &query.Error{Code: query.CodeWrongEpoch, Message: "the position " + atLeast + " is of another epoch: the store is at " + have.String(),
+				Hint: "it was restored, or is another store: open the client anew"}
+		case time.Now().After(deadline):
+			return nil, &query.Error{Code: query.CodeUnavailable, Message: "the store is at " + have.String() + " and has not reached " + atLeast,
+				Hint: "try again", RetryAfter: v.s.limits.behind}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// state returns the snapshot that a question is about, and its end.
+func (v *service) state(ctx context.Context, q *pb.Question) (n query.Snapshot, end func(), err error) {
+	if q.GetSnapshot() != "" {
+		n, err = v.s.leases.get(q.GetSnapshot())
+		if err == nil && q.GetAtLeast() != "" {
+			err = query.Errorf(query.CodeInvalid, "a question of a snapshot asks for no position: the snapshot has one")
+		}
+		return n, func() {}, err
+	}
+	n, err = v.reached(ctx, q.GetAtLeast())
+	if err != nil {
+		return nil, nil, err
+	}
+	return n, func() { _ = n.Close() }, nil // it holds nothing but memory
+}
+
+// ask answers a question about one state.
+func ask[T any](ctx context.Context, v *service, q *pb.Question, do func(n query.Snapshot, o query.Options) (T, error)) (out T, err error) {
+	var r message.Reader
+	o := r.Options(q)
+	if r.Err() != nil {
+		return out, r.Err()
+	}
+	n, end, err := v.state(ctx, q)
+	if err != nil {
+		return out, err
+	}
+	defer end()
+	return do(n, o)
+}
+
+// current answers what is asked of the store, not of a snapshot.
+func current[T any](ctx context.Context, v *service, q *pb.Question, do func() (T, error)) (out T, err error) {
+	if q.GetSnapshot() != "" {
+		return out, query.Errorf(query.CodeInvalid, "this is not asked of a snapshot: leave it out")
+	}
+	if q.GetAtLeast() != "" {
+		n, err := v.reached(ctx, q.GetAtLeast())
+		if err != nil {
+			return out, err
+		}
+		_ = n.Close() // it holds nothing but memory
+	}
+	return do()
+}
+
+// Ping does nothing.
+func (v *service) Ping(ctx context.Context, _ *pb.PingRequest) (*pb.PingResponse, error) {
+	return ask(ctx, v, nil, func(n query.Snapshot, _ query.Options) (*pb.PingResponse, error) {
+		return &pb.PingResponse{Store: v.s.db.ID(), Position: message.OfPosition(n.Position()), Version: v.s.opt.Version}, nil
+	})
+}
+
+// OpenSnapshot holds the current state for a client.
+func (v *service) OpenSnapshot(ctx context.Context, req *pb.OpenSnapshotRequest) (*pb.OpenSnapshotResponse, error) {
+	var r message.Reader
+	wanted := r.Duration(req.GetLease())
+	if r.Err() != nil {
+		return nil, r.Err()
+	}
+	n, err := v.reached(ctx, req.GetAtLeast())
+	if err != nil {
+		return nil, err
+	}
+	name, lasts, err := v.s.leases.add(n, wanted)
+	if err != nil {
+		_ = n.Close() // it holds nothing but memory
+		return nil, err
+	}
+	return &pb.OpenSnapshotResponse{Snapshot: name, Position: message.OfPosition(n.Position()), Lease: durationpb.New(lasts)}, nil
+}
+
+// RenewSnapshot begins a lease anew.
+func (v *service) RenewSnapshot(_ context.Context, req *pb.RenewSnapshotRequest) (*pb.RenewSnapshotResponse, error) {
+	lasts, err := v.s.leases.renew(req.GetSnapshot())
+	if err != nil {
+		return nil, err
+	}
+	return &pb.RenewSnapshotResponse{Lease: durationpb.New(lasts)}, nil
+}
+
+// CloseSnapshot lets a state go.
+func (v *service) CloseSnapshot(_ context.Context, req *pb.CloseSnapshotRequest) (*pb.CloseSnapshotResponse, error) {
+	v.s.leases.close(req.GetSnapshot())
+	return &pb.CloseSnapshotResponse{}, nil
+}
