@@ -3,9 +3,11 @@ package server_test
 import (
 	"context"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect/v2/connecthttp"
 	"connectrpc.com/connect/v2/connectinprocess"
 
 	"github.com/kantadb/kanta/engine"
@@ -24,6 +26,18 @@ func TestInProcess(t *testing.T) {
 
 // TestHTTP asks over HTTP/2 on loopback.
 func TestHTTP(t *testing.T) {
+	enginetest.Databases(t, func(t *testing.T, db *engine.DB) enginetest.Database {
+		protocols := new(http.Protocols)
+		protocols.SetUnencryptedHTTP2(true)
+		web := &http.Transport{Protocols: protocols}
+		t.Cleanup(web.CloseIdleConnections)
+		address := serve(t, newServer(t, db, nil))
+		return open(t, "", &client.Options{Transport: connecthttp.NewTransport(&http.Client{Transport: web}, "http://"+address, connecthttp.WithReadMaxBytes(256<<20))})
+	})
+}
+
+// TestWire asks over the compact wire on loopback.
+func TestWire(t *testing.T) {
 	enginetest.Databases(t, func(t *testing.T, db *engine.DB) enginetest.Database {
 		return open(t, "kanta://"+serve(t, newServer(t, db, nil)), nil)
 	})

@@ -2,8 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -14,6 +14,7 @@ import (
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/internal/message"
 	"github.com/kantadb/kanta/server/internal/proto/kanta/v1/kantav1connect"
+	"github.com/kantadb/kanta/server/wire"
 )
 
 // Options shape a server. nil and the zero value are good.
@@ -42,8 +43,10 @@ type Server struct {
 	rpc    *connect.Server
 	leases *leases
 	http   *http.Server
+	wire   *wire.Server
 
 	mu       sync.Mutex
+	doors    map[*door]bool
 	calls    int           // under way
 	draining chan struct{} // closed when no more calls are taken
 	drained  chan struct{} // closed when draining and no call is under way
@@ -70,22 +73,16 @@ func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 	if err := s.registerReflection(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	s.http = s.newHTTP()
+	s.http, s.doors = s.newHTTP(), map[*door]bool{}
+	var err error
+	if s.wire, err = wire.NewServer(s.rpc, &wire.ServerOptions{Limits: wire.Limits{Connections: s.limits.connections, Streams: s.limits.streams}}); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	return s, nil
 }
 
 // RPC returns the calls for a transport of the caller's, such as one in the same process.
 func (s *Server) RPC() *connect.Server { return s.rpc }
-
-// Serve answers on a listener in plain text: Connect and gRPC over HTTP/1.1 and HTTP/2. It
-// closes the listener and returns nil after [Server.Shutdown], or the error that ended it.
-func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(&limitedListener{Listener: l, tokens: make(chan struct{}, s.limits.connections)})
-	if err == http.ErrServerClosed {
-		return nil
-	}
-	return fmt.Errorf("serve on %s: %w", l.Addr(), err)
-}
 
 // Shutdown takes no more calls, waits for those under way until ctx ends, and then gives them
 // up. Snapshots of clients are closed. The store stays open.
@@ -96,8 +93,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		if s.calls == 0 {
 			close(s.drained)
 		}
+		for d := range s.doors {
+			d.close()
+		}
 	}
 	s.mu.Unlock()
+	drained := make(chan error, 1)
+	go func() { drained <- s.wire.Shutdown(ctx) }() // tells its clients at once
 	select {
 	case <-s.drained:
 	case <-ctx.Done():
@@ -107,6 +109,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err != nil {
 		_ = s.http.Close() // what is left is given up
 	}
+	err = errors.Join(err, <-drained)
 	s.leases.closeAll()
 	return err
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
 
 	"connectrpc.com/connect/v2"
-	"connectrpc.com/connect/v2/connecthttp"
 
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/internal/message"
@@ -23,10 +21,11 @@ const DefaultPort = "7700"
 
 // Limits of a client.
 const (
-	maxAnswer   = 256 << 20        // of one message that is received: the largest report, or plan, there is
-	keepAlive   = 15 * time.Second // a connection without a word is asked whether it is alive
-	dialTimeout = 10 * time.Second // beyond that nobody is there
-	idleTimeout = time.Minute      // shorter than the server's, so that no call meets a connection that is being closed
+	maxAnswer          = 256 << 20        // of one message that is received: the largest report, or plan, there is
+	keepAlive          = 15 * time.Second // a connection without a word is asked whether it is alive
+	dialTimeout        = 10 * time.Second // beyond that nobody is there
+	maxConnections     = 64
+	defaultConnections = 4 // as many as a small server has cores: each has a reader of its own there
 )
 
 // Options shape a client. nil and the zero value are good.
@@ -36,7 +35,11 @@ type Options struct {
 	Timeout time.Duration
 	// Attempts is how often a call is tried that may be tried again, 1 to 10. 0: 4.
 	Attempts int
-	// Transport carries the calls in place of a connection to the address. nil: HTTP/2.
+	// Connections is how many there may be at a time, 1 to 64: one carries many calls at once.
+	// 0: 4.
+	Connections int
+	// Transport carries the calls in place of connections to the address. nil: the compact wire
+	// of package wire.
 	Transport connect.Transport
 }
 
@@ -44,7 +47,7 @@ type Options struct {
 type Client struct {
 	opt     Options
 	rpc     kantav1connect.KantaServiceClient
-	http    *http.Transport // nil: the transport is the caller's
+	pool    *pool // nil: the transport is the caller's
 	retries budget
 	ingest  ingest
 
@@ -69,6 +72,12 @@ func Open(ctx context.Context, address string, o *Options) (*Client, error) {
 	case c.opt.Attempts == 0:
 		c.opt.Attempts = defaultAttempts
 	}
+	switch {
+	case c.opt.Connections < 0 || c.opt.Connections > maxConnections:
+		return nil, query.Errorf(query.CodeInvalid, "Options.Connections is %d; it must be 1 to %d, or 0", c.opt.Connections, maxConnections)
+	case c.opt.Connections == 0:
+		c.opt.Connections = defaultConnections
+	}
 	if c.opt.Timeout == 0 {
 		c.opt.Timeout = time.Minute
 	}
@@ -78,8 +87,8 @@ func Open(ctx context.Context, address string, o *Options) (*Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.http = newHTTP()
-		transport = connecthttp.NewTransport(&http.Client{Transport: c.http}, "http://"+host, connecthttp.WithReadMaxBytes(maxAnswer))
+		c.pool = &pool{host: host, most: c.opt.Connections}
+		transport = c.pool
 	}
 	c.rpc = kantav1connect.NewKantaServiceClient(connect.NewClient(transport))
 	c.closing, c.close = context.WithCancel(context.Background())
@@ -105,15 +114,6 @@ func parseAddress(address string) (string, error) {
 	return net.JoinHostPort(u.Hostname(), port), nil
 }
 
-func newHTTP() *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	return &http.Transport{
-		Protocols: protocols, DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, DisableCompression: true, IdleConnTimeout: idleTimeout,
-		HTTP2: &http.HTTP2Config{SendPingTimeout: keepAlive, PingTimeout: keepAlive},
-	}
-}
-
 // Close ends the client. Calls under way fail.
 func (c *Client) Close() error {
 	c.mu.Lock()
@@ -125,8 +125,8 @@ func (c *Client) Close() error {
 	}
 	c.close()
 	c.ingest.wait()
-	if c.http != nil {
-		c.http.CloseIdleConnections()
+	if c.pool != nil {
+		c.pool.close()
 	}
 	return nil
 }

@@ -205,6 +205,10 @@ func (s *clientStream) receive(msg any) error {
 	one := s.spec.StreamType&connect.StreamTypeServer == 0
 	for {
 		ch, err := s.in.next(s.ctx.Done())
+		if err == nil && s.ctx.Err() != nil { // who has given up is told so, and not what came before
+			ch.data.free()
+			err = errStopped
+		}
 		if err != nil {
 			if errors.Is(err, errStopped) {
 				err = contextError(s.ctx.Err())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kantadb/kanta/query"
 	pb "github.com/kantadb/kanta/server/internal/proto/kanta/v1"
+	"github.com/kantadb/kanta/server/wire"
 )
 
 // transportCodes is what a transport, and who knows only that, is told of an error; the index
@@ -171,7 +172,7 @@ func FromTransport(ctx context.Context, err error) (out error, undone bool) {
 		}
 	}
 	var dial *net.OpError
-	undone = errors.As(err, &dial) && dial.Op == "dial"
+	undone = errors.Is(err, wire.ErrRefused) || errors.As(err, &dial) && dial.Op == "dial"
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err(), undone
