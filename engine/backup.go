@@ -55,7 +55,8 @@ func (b *backups) begin(ctx context.Context) (context.Context, func(), error) {
 // Backup keeps the store as it is at one position at a target. Questions and writes go on
 // meanwhile, but for a moment: see [query.BackupReport]. What the target has of the store is
 // not sent again, so a backup costs what has changed, and one that was interrupted goes on
-// where it was. Every file is read, and the new ones are verified block by block: of a store
+// where it was. If the log is kept for this target ([DB.KeepLog]) it is shipped first; if
+// that alone fails, the report is of a backup that is made, and the error says so. Every file is read, and the new ones are verified block by block: of a store
 // that the disk has damaged there is an error with [query.CodeCorrupt], and no backup.
 func (db *DB) Backup(ctx context.Context, target query.BackupTarget, o *query.BackupOptions) (report query.BackupReport, err error) {
 	if o == nil {

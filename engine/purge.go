@@ -43,7 +43,9 @@ func (p *purger) end() {
 // and it returns when that is done. It goes on where an earlier one was stopped, by an
 // error, the end of ctx or a crash. All erasures so far are in one purge. Reads and writes
 // go on; it waits for snapshots and listings that were opened before, at most for
-// [Options.SnapshotMaxAge]. progress may be nil; it is called from Purge's goroutine. The
+// [Options.SnapshotMaxAge]. What waits to be shipped of the log ([DB.KeepLog]) and goes back
+// that far is deleted, which leaves a gap in it; what was shipped, and backups, are files
+// elsewhere, of which [PruneBackups] deletes what they hold. progress may be nil; it is called from Purge's goroutine. The
 // receipt is nil if there was nothing to purge. Then it looks through all files for what it
 // has removed: hits are in the receipt, not an error.
 func (db *DB) Purge(ctx context.Context, progress func(what string)) (*query.Receipt, error) {

@@ -80,7 +80,7 @@ type shipment struct {
 	db     *DB
 	t      *backup.Target
 	r      *backup.LogReader
-	upTo   *state // what is shipped, at most
+	upTo   *state // what is shipped, at most: its position, time and chain hash are read
 	there  []backup.LogPiece
 	report query.ShipReport
 }
@@ -108,7 +108,8 @@ func otherTarget(id string) error {
 
 // tell tells the target who was erased, if it may not know.
 func (s *shipment) tell(ctx context.Context) error {
-	told := s.db.current.Load().told
+	s.upTo = s.db.current.Load() // an erasure that comes later is not shipped now
+	told := s.upTo.told
 	if last, known := s.db.shipping.told[s.t.ID]; known && last == told {
 		return nil
 	}
@@ -124,7 +125,6 @@ func (s *shipment) tell(ctx context.Context) error {
 
 // send sends what is durable and published, piece by piece.
 func (s *shipment) send(ctx context.Context) (err error) {
-	s.upTo = s.db.current.Load()
 	if err := s.db.syncLog(); err != nil { // what is at the target must not be lost here
 		return err
 	}

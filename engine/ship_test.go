@@ -32,10 +32,43 @@ func TestRestoreToEveryPosition(t *testing.T) {
 	o := engine.Options{FS: vfs.NewMem(), FirstOrdinal: 65_530, Clock: s.now}
 	engine.LowerLimits(&o, 10, 30, 12)
 	engine.LowerKept(&o, 1<<30, 6_000)
+	first := s.shipped(t, r, &o, target)
 	db, err := engine.Open("store", &o)
 	must(t, err)
+	last, err := db.ShipLog(t.Context(), target, nil)
+	must(t, err)
+	check, err := db.Check(t.Context(), nil)
+	must(t, err)
+	want, err := db.Digests(t.Context())
+	must(t, err)
+	must(t, db.Close())
+	found, err := engine.VerifyBackups(t.Context(), target, nil, nil)
+	if err != nil || len(found.Problems)+len(check.Problems) > 0 || found.LogObjects < 8 {
+		t.Fatalf("%v %+v %q", err, found, check.Problems)
+	}
+	s.everyPosition(t, o, target, first)
+	// The newest, without saying so, and the same bytes of history.
+	files := vfs.NewMem()
+	made, err := engine.Restore(t.Context(), "again", target, &engine.RestoreOptions{FS: files, WithoutLedger: true})
+	must(t, err)
+	again, err := engine.Open("again", &engine.Options{FS: files})
+	must(t, err)
+	got, err := again.Digests(t.Context())
+	must(t, err)
+	must(t, again.Close())
+	if made.Position.Applied != uint64(len(s.batches)) || got.Content != want.Content || got.Chain != want.Chain || last.Kept.Records != 0 {
+		t.Fatalf("%+v: %+v, want %+v", made, got, want)
+	}
+}
+
+// shipped writes the history to a store, with backups and shipping at random positions, and
+// returns the position of the first backup.
+func (s *script) shipped(t *testing.T, r *rand.Rand, o *engine.Options, target query.BackupTarget) (first uint64) {
+	t.Helper()
+	db, err := engine.Open("store", o)
+	must(t, err)
 	must(t, db.KeepLog(t.Context(), true))
-	first, objects := uint64(0), 0
+	objects := 0
 	for i, b := range s.batches {
 		s.clock.Store(int64(i + 1))
 		_, err := db.Apply(t.Context(), b)
@@ -58,24 +91,20 @@ func TestRestoreToEveryPosition(t *testing.T) {
 			must(t, db.Compact(t.Context()))
 		case 4:
 			must(t, db.Close())
-			db, err = engine.Open("store", &o)
+			db, err = engine.Open("store", o)
 			must(t, err)
 		}
-	}
-	last, err := db.ShipLog(t.Context(), target, nil)
-	must(t, err)
-	check, err := db.Check(t.Context(), nil)
-	must(t, err)
-	want, err := db.Digests(t.Context())
-	must(t, err)
-	must(t, db.Close())
-	found, err := engine.VerifyBackups(t.Context(), target, nil, nil)
-	if err != nil || len(found.Problems)+len(check.Problems) > 0 || found.LogObjects < 8 {
-		t.Fatalf("%v %+v %q", err, found, check.Problems)
 	}
 	if first == 0 || first > 30 || objects < 5 {
 		t.Fatalf("the first backup is at %d, %d objects", first, objects)
 	}
+	must(t, db.Close())
+	return first
+}
+
+// everyPosition restores to each position and compares with the model.
+func (s *script) everyPosition(t *testing.T, o engine.Options, target query.BackupTarget, first uint64) {
+	t.Helper()
 	for at := first; at <= uint64(len(s.batches)); at++ {
 		o := o
 		o.FS = vfs.NewMem()
@@ -95,18 +124,6 @@ func TestRestoreToEveryPosition(t *testing.T) {
 		p := &pair{t: t, r: rand.New(rand.NewPCG(at, 2)), db: again, w: s.worlds[at], keys: 60}
 		p.checkEverything()
 		must(t, again.Close())
-	}
-	// The newest, without saying so, and the same bytes of history.
-	files := vfs.NewMem()
-	made, err := engine.Restore(t.Context(), "again", target, &engine.RestoreOptions{FS: files, WithoutLedger: true})
-	must(t, err)
-	again, err := engine.Open("again", &engine.Options{FS: files})
-	must(t, err)
-	got, err := again.Digests(t.Context())
-	must(t, err)
-	must(t, again.Close())
-	if made.Position.Applied != uint64(len(s.batches)) || got.Content != want.Content || got.Chain != want.Chain || last.Kept.Records != 0 {
-		t.Fatalf("%+v: %+v, want %+v", made, got, want)
 	}
 }
 
@@ -141,11 +158,7 @@ func TestLogGaps(t *testing.T) {
 		must(t, err)
 		return r
 	}
-	backup := func() {
-		t.Helper()
-		_, err := db.Backup(t.Context(), target, nil)
-		must(t, err)
-	}
+	backup := func() { backedUp(t, db, target) }
 	n := 0
 	write := func(count int) {
 		t.Helper()
@@ -185,17 +198,27 @@ func TestLogGaps(t *testing.T) {
 	must(t, err)
 	write(2)
 	ship() // 78, 79
-	runs, err := engine.BackupLogs(t.Context(), target)
-	must(t, err)
-	got := ""
-	for _, r := range runs {
-		got += fmt.Sprintf("%s-%s %s, ", r.From, r.To, r.Gap)
-	}
+	got := runsOf(t, target)
 	want := fmt.Sprintf("1.2-1.4 , 1.5-1.7 off, 1.8-1.12 , 1.13-1.%d limit, 1.%d-1.74 , 1.75-1.77 purge, 1.78-1.79 , ", kept.First.Applied-1, kept.First.Applied)
 	if got != want {
 		t.Fatalf("%s\nwant %s", got, want)
 	}
-	for at, reached := range map[uint64]bool{1: true, 2: true, 4: true, 5: false, 7: false, 8: false, 11: false, 12: true, 13: false, kept.First.Applied + 1: false, 71: false, 72: true, 74: true, 75: false, 77: false, 78: false, 79: false, 90: false} {
+	gapsRefused(t, files, target, kept.First.Applied)
+	pruned, err := engine.PruneBackups(t.Context(), target, &query.PruneOptions{KeepLast: 1})
+	if names := logNames(t, target); err != nil || pruned.LogObjects == 0 || len(names) != 2 {
+		t.Errorf("after pruning there are %q: %+v %v", names, pruned, err)
+	}
+	check, err := engine.VerifyBackups(t.Context(), target, nil, nil)
+	if err != nil || len(check.Problems) > 0 || check.LogObjects != 2 {
+		t.Errorf("%+v %v", check, err)
+	}
+}
+
+// gapsRefused restores to positions in gaps, behind them and between them; limit is the first
+// behind the gap that the limit has made.
+func gapsRefused(t *testing.T, files vfs.FS, target query.BackupTarget, limit uint64) {
+	t.Helper()
+	for at, reached := range map[uint64]bool{1: true, 2: true, 4: true, 5: false, 7: false, 8: false, 11: false, 12: true, 13: false, limit + 1: false, 71: false, 72: true, 74: true, 75: false, 77: false, 78: false, 79: false, 90: false} {
 		before := treeOfMem(t, files)
 		r, err := engine.Restore(t.Context(), "again", target, &engine.RestoreOptions{FS: files, Position: query.Position{Epoch: 1, Applied: at}, WithoutLedger: true})
 		if reached {
@@ -216,14 +239,23 @@ func TestLogGaps(t *testing.T) {
 	if err != nil || r.Replayed != 2 || r.Beyond.Applied != 79 {
 		t.Errorf("the newest: %+v %v", r, err)
 	}
-	pruned, err := engine.PruneBackups(t.Context(), target, &query.PruneOptions{KeepLast: 1})
-	if names := logNames(t, target); err != nil || pruned.LogObjects == 0 || len(names) != 2 {
-		t.Errorf("after pruning there are %q: %+v %v", names, pruned, err)
+}
+
+func backedUp(t *testing.T, db *engine.DB, target query.BackupTarget) {
+	t.Helper()
+	_, err := db.Backup(t.Context(), target, nil)
+	must(t, err)
+}
+
+// runsOf returns the runs of a target's logs, and the gaps, as a text.
+func runsOf(t *testing.T, target query.BackupTarget) (out string) {
+	t.Helper()
+	runs, err := engine.BackupLogs(t.Context(), target)
+	must(t, err)
+	for _, r := range runs {
+		out += fmt.Sprintf("%s-%s %s, ", r.From, r.To, r.Gap)
 	}
-	check, err := engine.VerifyBackups(t.Context(), target, nil, nil)
-	if err != nil || len(check.Problems) > 0 || check.LogObjects != 2 {
-		t.Errorf("%+v %v", check, err)
-	}
+	return out
 }
 
 func treeOfMem(t *testing.T, files vfs.FS) string {

@@ -134,9 +134,7 @@ type Stats struct {
 	Quarantined   uint64
 	HeadRows      uint64 // values not yet in the base
 	HeadBytes     int64
-	LogRecords    uint64           // records not yet folded
-	LogBytes      int64            // of the log's files, also of those that are kept to be used again
-	KeptLog       KeptLog          // of the log, what waits to be shipped to a target of backups
+	Logged
 	BaseBytes     map[string]int64 // stored bytes by kind of data, before Pebble's compression
 	DiskBytes     int64            // of all files, the log's included
 	CacheBytes    int64
@@ -144,6 +142,13 @@ type Stats struct {
 	MemoryUsed    int64
 	Written       map[string]int64 // bytes written since open: "batches", "wal", "flush", "compact", "ingest"
 	Amplification float64          // bytes written to disk per byte of batch, since open
+}
+
+// Logged is what a store's log takes.
+type Logged struct {
+	LogRecords uint64  // records not yet folded
+	LogBytes   int64   // of the log's files, also of those that are kept to be used again
+	KeptLog    KeptLog // what waits to be shipped to a target of backups
 }
 
 // Loss is what a store has lost of what was acknowledged. Zero: nothing.

@@ -19,16 +19,14 @@ type statsJSON struct {
 	Profiles uint64 `json:"profiles"`
 	Ordinals uint64 `json:"ordinals"`
 	recordedJSON
-	Attributes    int              `json:"attributes"`
-	SchemaVersion uint64           `json:"schema_version"`
-	Segments      int              `json:"segments"`
-	Lists         int              `json:"lists"`
-	Quarantined   uint64           `json:"quarantined"`
-	HeadRows      uint64           `json:"head_rows"`
-	HeadBytes     int64            `json:"head_bytes"`
-	LogRecords    uint64           `json:"log_records"`
-	LogBytes      int64            `json:"log_bytes"`
-	KeptLog       keptJSON         `json:"kept_log"`
+	Attributes    int    `json:"attributes"`
+	SchemaVersion uint64 `json:"schema_version"`
+	Segments      int    `json:"segments"`
+	Lists         int    `json:"lists"`
+	Quarantined   uint64 `json:"quarantined"`
+	HeadRows      uint64 `json:"head_rows"`
+	HeadBytes     int64  `json:"head_bytes"`
+	loggedJSON
 	BaseBytes     map[string]int64 `json:"base_bytes"`
 	DiskBytes     int64            `json:"disk_bytes"`
 	CacheBytes    int64            `json:"cache_bytes"`
@@ -43,6 +41,12 @@ type recordedJSON struct {
 	EventsPast    uint64 `json:"events_past_retention"`
 	EventsDropped uint64 `json:"events_dropped"`
 	Changes       uint64 `json:"changes"`
+}
+
+type loggedJSON struct {
+	LogRecords uint64   `json:"log_records"`
+	LogBytes   int64    `json:"log_bytes"`
+	KeptLog    keptJSON `json:"kept_log"`
 }
 
 type memoryJSON struct {
@@ -94,7 +98,7 @@ func (a *app) printStats(st query.Stats, d query.Digests) error {
 	if a.json {
 		return a.printJSON(statsJSON{
 			st.Store, st.Format, st.Position.String(), st.Profiles, st.Ordinals, recordedJSON(st.Recorded), st.Attributes, st.SchemaVersion, st.Segments, st.Lists,
-			st.Quarantined, st.HeadRows, st.HeadBytes, st.LogRecords, st.LogBytes, keptOf(&st.KeptLog), st.BaseBytes, st.DiskBytes, st.CacheBytes,
+			st.Quarantined, st.HeadRows, st.HeadBytes, loggedJSON{st.LogRecords, st.LogBytes, keptOf(&st.KeptLog)}, st.BaseBytes, st.DiskBytes, st.CacheBytes,
 			memoryJSON{st.MemoryBudget, st.MemoryUsed}, st.Written, st.Amplification, digests,
 		})
 	}

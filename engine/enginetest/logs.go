@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -23,7 +24,10 @@ type history struct {
 
 func newHistory(t *testing.T) *history {
 	t.Helper()
-	h := &history{openStore(t, vfs.NewMem(), "store"), map[uint64][16]byte{}}
+	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) // nothing is sealed meanwhile
+	db, err := engine.Open("store", &engine.Options{FS: vfs.NewMem(), Clock: func() time.Time { return noon }})
+	must(t, err)
+	h := &history{db, map[uint64][16]byte{}}
 	must(t, h.db.KeepLog(t.Context(), true))
 	return h
 }
@@ -71,6 +75,16 @@ func targetLogs(t *testing.T, target query.BackupTarget) {
 	must(t, err)
 	if len(runs) != 1 || runs[0].Gap != "" || runs[0].From.Applied > 2 || runs[0].To.Applied != uint64(len(h.contents)) {
 		t.Fatalf("%+v", runs)
+	}
+	pieces := 0
+	for name := range listed(t, target, "log/") {
+		var first, last int
+		_, err := fmt.Sscanf(strings.Split(name, "-")[2]+" "+strings.Split(name, "-")[3], "1.%d 1.%d", &first, &last)
+		must(t, err)
+		pieces += last - first + 1
+	}
+	if want := int(runs[0].To.Applied - runs[0].From.Applied + 1); pieces != want {
+		t.Fatalf("%d records are shipped %d times", want, pieces)
 	}
 	for at, want := range h.contents {
 		if got, is := restored(t, target, engine.RestoreOptions{Position: query.Position{Epoch: 1, Applied: at}}); got != want || is.Applied != at {
