@@ -65,3 +65,43 @@ func TestPurgeOfFilesThatStay(t *testing.T) {
 		must(t, db.Close())
 	}
 }
+
+// TestPurgeIsDurable: what a purge has deleted does not come back with a power cut.
+func TestPurgeIsDurable(t *testing.T) {
+	files := faultfs.New()
+	db, err := engine.Open("store", &engine.Options{FS: files, PurgeAfter: -1})
+	must(t, err)
+	written(t, db, func(b *batch.Builder) { b.Upsert("anna") })
+	must(t, db.Compact(t.Context()))
+	_, err = db.Erase(t.Context(), "", "anna")
+	must(t, err)
+	before := filesOf(t, files, "store")
+	_, err = db.Purge(t.Context(), nil)
+	must(t, err)
+	trace, removed := files.Trace(), 0
+	for i := range trace.Len() {
+		if op := trace.Op(i); op.Kind == faultfs.Remove {
+			removed = i
+		} else if op == (faultfs.Op{Kind: faultfs.Sync, Path: "store/db"}) {
+			removed = 0
+		}
+	}
+	if removed > 0 {
+		t.Errorf("%s, and the directory is not synced afterwards", trace.Op(removed))
+	}
+	gone := 0
+	left := filesOf(t, crash(t, files, 0, 0), "store")
+	now := filesOf(t, files, "store")
+	for path := range before {
+		if _, there := now[path]; there {
+			continue
+		}
+		if gone++; left[path] != nil {
+			t.Errorf("%s is back", path)
+		}
+	}
+	if gone < 5 {
+		t.Errorf("void: only %d files have gone", gone)
+	}
+	must(t, db.Close())
+}

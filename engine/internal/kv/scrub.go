@@ -48,7 +48,13 @@ func (s *Store) Scrub(ctx context.Context, progress func(what string)) error {
 		return err
 	}
 	progress("waiting for files to be deleted")
-	return s.awaitDeletions(ctx)
+	if err := s.awaitDeletions(ctx); err != nil {
+		return err
+	}
+	if err := SyncDir(s.fs, s.dir); err != nil { // else what is deleted may come back with a power cut
+		return diskError("sync "+s.dir, err)
+	}
+	return nil
 }
 
 func (s *Store) compact(ctx context.Context, span keys.Span) error {
