@@ -114,6 +114,9 @@ func newTexts(t *testing.T) *texts {
 			}
 		})
 	}
+	if n := db.current.Load().Tiers.Active.Bytes(); n > textMemory/4 {
+		t.Errorf("the newest part of the head has %d MiB", n>>20)
+	}
 	if err := db.Compact(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -226,14 +229,13 @@ func TestKillersOfTexts(t *testing.T) {
 	}
 }
 
-// TestListingsInLittleMemory lists people in the order of a text when the budget has room for
-// a part of them only: they come in several pages, and in the same order.
-func TestListingsInLittleMemory(t *testing.T) {
+// newMemos makes a store of 4000 people, most of whom have a text of up to 1 KB.
+func newMemos(t *testing.T) *DB {
 	db, err := Open("", &Options{Memory: minMemory, Clock: textClock, Parallelism: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = db.Close() }()
+	t.Cleanup(func() { _ = db.Close() })
 	k := &texts{db: db}
 	r := rand.New(rand.NewPCG(5, 5))
 	k.apply(t, func(b *batch.Builder) {
@@ -248,6 +250,13 @@ func TestListingsInLittleMemory(t *testing.T) {
 	if err := db.Compact(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return db
+}
+
+// TestListingsInLittleMemory lists people in the order of a text when the budget has room for
+// a part of them only: they come in several pages, and in the same order.
+func TestListingsInLittleMemory(t *testing.T) {
+	db := newMemos(t)
 	list := func(o query.MembersOptions) (keys []string, err error) {
 		o.OrderBy = "memo"
 		m, err := db.Members(t.Context(), "true", &o)

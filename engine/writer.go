@@ -29,6 +29,7 @@ const (
 	queueLength  = 1024    // batches waiting for the writer
 	freezeRows   = 1 << 16 // rows after which the L0 is frozen: reads of the L0 cost by the row
 	freezeValues = 1 << 20 // values after which it is frozen
+	freezeShare  = 16      // of the memory budget its texts take one part, then it is frozen
 	spareChunks  = 64      // chunks an L0 has room for beyond the last ordinal: more than freezeRows can fill
 )
 
@@ -108,7 +109,7 @@ func (w *writer) view() view.View { return view.View{S: &w.reading} }
 // full reports that the active L0 takes no further group.
 func (w *writer) full() bool {
 	l := &w.db.opt.limits
-	return w.active.Rows >= l.freezeRows || w.active.Values >= l.freezeValues || w.stamp >= head.MaxGroups-1
+	return w.active.Rows >= l.freezeRows || w.active.Values >= l.freezeValues || w.active.Texts >= w.db.opt.Memory/freezeShare || w.stamp >= head.MaxGroups-1
 }
 
 // freeze ends the active L0 and begins another, whose first record will be first.

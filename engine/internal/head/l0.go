@@ -18,6 +18,7 @@ type L0 struct {
 	Last   uint64 // position of the last one, once frozen
 	Rows   int    // rows appended; the writer's
 	Values int    // values appended; the writer's
+	Texts  int64  // bytes of strings that are not in a dictionary, appended; the writer's
 	Claims int    // ids that its events took; the writer's
 	bytes  atomic.Int64
 	slots  map[schema.AttrID]int
@@ -87,6 +88,9 @@ func (l *L0) Append(stamp uint16, o *effect.Outcome, folded Folded, acts FoldedA
 		l.appendActs(stamp, a, acts, at)
 		l.Rows += len(a.Ords)
 		l.Values += len(a.Ords) * (1 + len(a.Properties()))
+		for j := range a.Columns {
+			l.Texts += int64(len(a.Columns[j].Data))
+		}
 	}
 	for i := range o.Blocks {
 		b := &o.Blocks[i]
@@ -105,6 +109,7 @@ func (l *L0) Append(stamp uint16, o *effect.Outcome, folded Folded, acts FoldedA
 				a.inOrder()
 			}
 			l.Values += c.Len()
+			l.Texts += int64(len(c.Data))
 		}
 	}
 }

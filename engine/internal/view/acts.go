@@ -64,7 +64,6 @@ type actReader struct {
 	facts   *factsReader // nil until it is needed
 	block   query.EventBlock
 	columns []actColumn // memory of block.Columns
-	taken   int64       // on loan for the texts of the block
 	ords    []uint16    // whose they are, in ordBuffer
 	times   []int64
 	numbers [blockSize]int64
@@ -252,17 +251,17 @@ func (r *actReader) takeTexts(c *Cursor, scan *query.EventScan, b *timeline.Bloc
 	}
 	err := c.Take(n)
 	if err == nil {
-		r.taken = n
+		c.texts = n
 	}
 	return err
 }
 
 // giveTexts gives it back.
 func (r *actReader) giveTexts(c *Cursor) {
-	if r.taken > 0 {
+	if c.texts > 0 {
 		r.dropTexts()
-		_ = c.Take(-r.taken) // giving back does not fail
-		r.taken = 0
+		_ = c.Take(-c.texts) // giving back does not fail
+		c.texts = 0
 	}
 }
 

@@ -88,8 +88,21 @@ func (c *Cursor) then(a *attrCursor, chunk int, ords []uint16) (*head.Settled, e
 		t = &then{values}
 		slot.Keep(c.s.Past.cache, t, t.memory())
 	}
-	a.last, a.chunk = t, chunk
-	return t.values, nil
+	return t.values, c.pinThen(a, t, chunk)
+}
+
+// pinThen keeps what a chunk's head says until another chunk is read: the cache may have let
+// it go.
+func (c *Cursor) pinThen(a *attrCursor, t *then, chunk int) error {
+	bytes := int64(0)
+	if t.values != nil && t.values.Class == effect.Bytes {
+		bytes = t.memory()
+	}
+	err := c.Take(bytes - a.pinned)
+	if err == nil {
+		a.last, a.chunk, a.pinned = t, chunk, bytes
+	}
+	return err
 }
 
 // readThen makes what then returns; of one profile, it says nothing of others.
@@ -97,8 +110,11 @@ func (c *Cursor) readThen(a *attrCursor, chunk int, one *bitmap.Set) (*head.Sett
 	p := c.s.Past
 	reader := View{&p.state}.newCursor() // the cursor's own buffers may be in use
 	defer reader.Close()
+	reader.scratch.Loan = c.scratch.Loan
+	defer func() { reader.scratch.Loan = nil }() // it goes on
 	f, _ := allFirstChanges.Get().(*firstChanges)
 	defer allFirstChanges.Put(f)
+	defer f.forget(c)
 	err := f.read(reader, a.past, p.now, chunk, one)
 	c.bytes += reader.BytesRead()
 	if err != nil || len(f.ords) == 0 {
@@ -127,7 +143,15 @@ type firstChanges struct {
 	ints      []int64
 	present   []bool
 	texts     [][]byte
+	taken     int64 // on loan for the texts, and for what is made of them
 	sets      [][]uint32
+}
+
+// forget lets go of the texts.
+func (f *firstChanges) forget(c *Cursor) {
+	clear(f.texts)
+	_ = c.Take(-f.taken) // giving back does not fail
+	f.taken = 0
 }
 
 // read collects the changes of a chunk, or those of one profile. The received times of records never go back, so
@@ -154,6 +178,13 @@ func (f *firstChanges) read(c *Cursor, a *pastAttr, now int64, chunk int, one *b
 				continue
 			}
 			f.positions[k] = position
+			if class == effect.Bytes {
+				bytes := 3 * int64(len(b.Columns[1].Texts[i]))
+				if err := c.Take(bytes); err != nil {
+					return err
+				}
+				f.taken += bytes
+			}
 			f.take(k, class, &b.Columns[1], i)
 		}
 		return nil

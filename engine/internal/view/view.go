@@ -212,16 +212,18 @@ type Cursor struct {
 	bytes   uint64
 	reads   query.EventReads
 	acts    *actReader
+	texts   int64 // on loan for the texts of a block of events
 	lookup  lookup
 }
 
 // attrCursor is what is looked up once per attribute.
 type attrCursor struct {
-	units []*base.Unit
-	head  head.Attr
-	past  *pastAttr // nil: the attribute is read as it is
-	last  *then     // of past, in chunk
-	chunk int
+	units  []*base.Unit
+	head   head.Attr
+	past   *pastAttr // nil: the attribute is read as it is
+	last   *then     // of past, in chunk
+	chunk  int
+	pinned int64 // bytes of last on loan
 }
 
 var (
