@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/portable"
 	"github.com/kantadb/kanta/index/schema"
@@ -315,5 +317,63 @@ func TestListingsInLittleMemory(t *testing.T) {
 	// The block takes 2 MiB and the texts of a batch, the page of everybody as much again.
 	if fewest == 0 || fewest > 5<<20 {
 		t.Errorf("listings need %d KiB", fewest>>10)
+	}
+}
+
+// TestFoldOfLongTexts folds more bytes of one attribute than a fold holds: its blocks come
+// into a table of their own, and all is there, also when some are changed and folded again,
+// and when the store is opened again.
+func TestFoldOfLongTexts(t *testing.T) {
+	o := &Options{FS: vfs.NewMem(), Memory: minMemory, Durability: SyncNone, Clock: textClock}
+	db, err := Open("store", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	k := &texts{db: db}
+	k.apply(t, func(b *batch.Builder) {
+		b.Change(schema.Change{Op: schema.AddAttribute, Name: "memo", Attribute: schema.Attribute{Kind: schema.String, Storage: schema.StorageInline}})
+	})
+	text := func(i, turn int) string {
+		return strings.Repeat(fmt.Sprintf("%d of %d ", i, turn), textBytes)[:textBytes]
+	}
+	write := func(people, turn int) {
+		for i := 0; i < people; i += 50 {
+			k.apply(t, func(b *batch.Builder) {
+				for j := i; j < i+50; j++ {
+					b.Upsert(fmt.Sprint("k", j)).Set("memo", schema.StringValue(text(j, turn)))
+				}
+			})
+		}
+		before, err := k.db.Digests(t.Context())
+		if err == nil {
+			err = k.db.Compact(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after, err := k.db.Digests(t.Context()); err != nil || after.Content != before.Content {
+			t.Fatalf("folding has changed the content: %v", err)
+		}
+	}
+	const people = 1100
+	write(people, 1)
+	write(50, 2)
+	if err := k.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if k.db, err = Open("store", o); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = k.db.Close() }()
+	r, err := k.db.Check(t.Context(), nil)
+	if err != nil || len(r.Problems) > 0 {
+		t.Fatalf("a check: %v, %v", err, r.Problems)
+	}
+	for i, turn := range map[int]int{0: 2, 49: 2, 50: 1, people - 1: 1} {
+		p, err := k.db.Profile(t.Context(), fmt.Sprint("k", i), nil)
+		if err != nil || len(p.Values) != 1 || p.Values[0].Value.Str() != text(i, turn) {
+			t.Errorf("person %d: %v", i, err)
+		}
 	}
 }
