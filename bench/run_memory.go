@@ -2,6 +2,7 @@ package bench
 
 import (
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -29,12 +30,27 @@ func processMemory(name string) int64 {
 	return 0
 }
 
-// descriptors returns how many files this process has open, 0 where the system does not
-// tell in /proc.
-func descriptors() int {
-	entries, err := os.ReadDir("/proc/self/fd")
+// descriptors returns how many files this process has open, and how many of these are not
+// the only descriptor of a file that is there in a directory, whose path is absolute and has no
+// links in it: sockets, files that were deleted, files that are open twice. It returns 0 where
+// the system does not tell in /proc.
+func descriptors(dir string) (all, stray int) {
+	const each = "/proc/self/fd"
+	entries, err := os.ReadDir(each)
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return len(entries) - 1 // but for that of the folder
+	seen := map[string]bool{}
+	for _, e := range entries {
+		to, err := os.Readlink(filepath.Join(each, e.Name()))
+		if err != nil { // that of the folder, which is closed
+			continue
+		}
+		all++
+		if !strings.HasPrefix(to, dir+string(filepath.Separator)) || strings.HasSuffix(to, " (deleted)") || seen[to] {
+			stray++
+		}
+		seen[to] = true
+	}
+	return all, stray
 }

@@ -127,8 +127,12 @@ func Soak(ctx context.Context, o SoakOptions) (report SoakReport, err error) {
 		o.Progress = func(string) {}
 	}
 	s := &soak{SoakOptions: o, g: New(o.Data), report: &report}
-	report.Goroutines[0], report.Files[0] = runtime.NumGoroutine(), descriptors()
-	if s.store, err = o.Open(filepath.Join(o.Dir, "store")); err != nil {
+	if s.Dir, err = realPath(o.Dir); err != nil {
+		return report, err
+	}
+	report.Goroutines[0] = runtime.NumGoroutine()
+	report.Files[0], _ = descriptors(s.Dir)
+	if s.store, err = o.Open(filepath.Join(s.Dir, "store")); err != nil {
 		return report, err
 	}
 	closed := false
@@ -153,6 +157,15 @@ func Soak(ctx context.Context, o SoakOptions) (report SoakReport, err error) {
 	}
 	s.left(ctx)
 	return report, s.judge()
+}
+
+// realPath returns the absolute path of a directory, without links, as the system names what is open.
+func realPath(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir)
 }
 
 // load makes the store that the day begins with, and the books about it.

@@ -19,8 +19,12 @@ const (
 	// leaves behind is above this.
 	boundGoroutines = 3
 
-	// The tables that the key-value store has open come and go with its compactions.
-	boundDescriptors = 24
+	// Tables of the store are open once each, and come and go with its compactions; so what
+	// grows is looked for in all other descriptors. As many as a backup each would leave behind.
+	boundStray = 3
+
+	// What systems give a process that does not ask for more.
+	boundDescriptors = 1024
 
 	// Caches, head and memtables are in the budget; what runs beside it (parsing, decoding,
 	// the runtime's reserve) has been measured to need less.
@@ -33,7 +37,8 @@ const (
 	boundDisk                               = 3
 	freeDisk                                = 64 << 20 // what any store may take: two memtables' worth of tables
 
-	boundWritten = 60 // bytes written per byte of batch
+	// Bytes written per byte of batch, and each purge may write the whole store anew.
+	boundWritten = 60
 )
 
 // SoakVerdict is a value beside the most it may be.
@@ -51,6 +56,7 @@ type soakFigures struct {
 	budget             int64
 	people, events     uint64 // ever
 	ids                uint64
+	purges             uint64
 	problems           int
 	goroutines, opened [2]int
 }
@@ -63,7 +69,7 @@ func (f *soakFigures) verdicts() (out []SoakVerdict) {
 	add("growth of live memory in the second half", f.growth(SoakLive), boundLive+boundLiveShare*float64(f.budget), true)
 	add("growth of goroutines in the second half", f.growth(SoakGoroutines), boundGoroutines, false)
 	if f.opened[0] > 0 {
-		add("growth of descriptors in the second half", f.growth(SoakDescriptors), boundDescriptors, false)
+		add("growth of descriptors but of files of the store", f.growth(SoakStray), boundStray, false)
 	}
 	var last sample
 	largest := [NumMeasures]int64{}
@@ -73,12 +79,16 @@ func (f *soakFigures) verdicts() (out []SoakVerdict) {
 			largest[m] = max(largest[m], v)
 		}
 	}
+	if f.opened[0] > 0 {
+		add("largest number of descriptors", float64(largest[SoakDescriptors]), boundDescriptors, false)
+	}
 	if largest[SoakAnonymous] > 0 {
 		add("largest anonymous memory", float64(largest[SoakAnonymous]), float64(f.budget+boundBesideBudget), true)
 	}
 	held := diskPerProfile*f.people + diskPerEvent*f.events + diskPerID*f.ids
 	add("largest disk without the log", float64(largest[SoakDisk]), boundDisk*float64(held)+freeDisk, true)
-	add("bytes written per byte of batch", float64(last.values[SoakWritten])/float64(max(1, last.values[SoakBatches])), boundWritten, false)
+	batches := float64(max(1, last.values[SoakBatches]))
+	add("bytes written per byte of batch", float64(last.values[SoakWritten])/batches, boundWritten+float64(f.purges)*float64(largest[SoakDisk])/batches, false)
 	add("problems that the check has found", float64(f.problems), 0, false)
 	add("goroutines after closing, beyond those before", float64(f.goroutines[1]-f.goroutines[0]), 0, false)
 	if f.opened[0] > 0 {
@@ -157,7 +167,7 @@ func (s *soak) judge() error {
 	r := s.report
 	r.Measures, r.Latencies = byTenths(s.samples, s.Duration), s.latencies()
 	f := soakFigures{duration: s.Duration, samples: s.samples, budget: r.Stats.MemoryBudget, people: r.Stats.Ordinals, events: r.Stats.Events,
-		ids: s.done[SoakEvents].Load() * eventsOfBatch / 2, problems: len(r.Check.Problems), goroutines: r.Goroutines, opened: r.Files}
+		ids: s.done[SoakEvents].Load() * eventsOfBatch / 2, purges: s.done[SoakErasures].Load(), problems: len(r.Check.Problems), goroutines: r.Goroutines, opened: r.Files}
 	r.Verdicts, r.Void = f.verdicts(), r.void(s.samples, s.Duration)
 	if len(r.Void) > 0 || slices.ContainsFunc(r.Verdicts, func(v SoakVerdict) bool { return !v.OK }) {
 		return ErrSoak

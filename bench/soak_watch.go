@@ -34,6 +34,7 @@ const (
 	SoakUsed                       // bytes that the store says it uses of its budget
 	SoakGoroutines                 //
 	SoakDescriptors                // files open; 0: the system does not tell
+	SoakStray                      // of these, without one for each file of the store
 	SoakDisk                       // bytes of the store's files, without those of the log
 	SoakLog                        // of the log, which are used again
 	SoakHead                       // values that are not folded yet
@@ -47,14 +48,14 @@ const (
 func (m Measure) String() string {
 	return [...]string{
 		SoakLive: "live memory", SoakAnonymous: "anonymous memory", SoakResident: "resident memory", SoakUsed: "memory of the store's budget",
-		SoakGoroutines: "goroutines", SoakDescriptors: "descriptors", SoakDisk: "disk without the log", SoakLog: "files of the log",
+		SoakGoroutines: "goroutines", SoakDescriptors: "descriptors", SoakStray: "of them not of files of the store", SoakDisk: "disk without the log", SoakLog: "files of the log",
 		SoakHead: "values not folded", SoakWritten: "written to disk", SoakBatches: "of batches", SoakPosition: "position",
 	}[m]
 }
 
 // Bytes reports whether the measure is of bytes.
 func (m Measure) Bytes() bool {
-	return m != SoakGoroutines && m != SoakDescriptors && m != SoakHead && m != SoakPosition
+	return m != SoakGoroutines && m != SoakDescriptors && m != SoakStray && m != SoakHead && m != SoakPosition
 }
 
 // sample is one look.
@@ -115,7 +116,8 @@ func (s *soak) look(ctx context.Context, quiet bool) (sample, error) {
 	v := &now.values
 	v[SoakLive] = int64(live[0].Value.Uint64())
 	v[SoakAnonymous], v[SoakResident] = processMemory("RssAnon"), processMemory("VmRSS")
-	v[SoakGoroutines], v[SoakDescriptors] = int64(runtime.NumGoroutine()), int64(descriptors())
+	all, stray := descriptors(s.Dir)
+	v[SoakGoroutines], v[SoakDescriptors], v[SoakStray] = int64(runtime.NumGoroutine()), int64(all), int64(stray)
 	stats, err := s.store.Stats(ctx)
 	if err != nil {
 		return now, err
@@ -132,7 +134,8 @@ func (s *soak) left(ctx context.Context) {
 	defer tick.Stop()
 	for end := time.Now().Add(patience); ; {
 		r := s.report
-		r.Goroutines[1], r.Files[1] = runtime.NumGoroutine(), descriptors()
+		r.Goroutines[1] = runtime.NumGoroutine()
+		r.Files[1], _ = descriptors(s.Dir)
 		if r.Goroutines[1] <= r.Goroutines[0] && r.Files[1] <= r.Files[0] || time.Now().After(end) {
 			return
 		}

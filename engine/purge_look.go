@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -32,14 +33,15 @@ func (p *purge) look(ctx context.Context) error {
 	if err := l.files(ctx); err != nil {
 		return err
 	}
-	if p.receipt.Hits > 0 { // texts of events are many, and seldom shared
-		if err := l.events(ctx); err != nil {
+	for p.receipt.Hits > 0 { // texts of events are many, and seldom shared; and somebody may have written one of the others meanwhile
+		if err := errors.Join(l.living(ctx), l.events(ctx)); err != nil {
 			return err
 		}
-		if l.leaveOut(secret) {
-			if err := l.files(ctx); err != nil {
-				return err
-			}
+		if !l.leaveOut(secret) {
+			break
+		}
+		if err := l.files(ctx); err != nil {
+			return err
 		}
 	}
 	p.receipt.Values, p.receipt.Shared = uint64(l.finder.Len()), uint64(all-l.finder.Len())
