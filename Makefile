@@ -11,7 +11,7 @@ export PATH := $(TOOLS):$(PATH)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test test-s3 race rot lint tidy proto proto-check fuzz crash crash-short crash-canary bench bench-smoke bench-duckdb demo clean
+.PHONY: help build test test-s3 race rot lint tidy proto proto-check fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
@@ -26,7 +26,8 @@ help:
 	@echo 'make crash-short  a quarter of it'
 	@echo 'make crash-canary bugs that are planted turn their tests red'
 	@echo 'make bench        all benchmarks'
-	@echo 'make bench-smoke  every benchmark once'
+	@echo 'make bench-smoke  every benchmark once, and some seconds of the mixed load'
+	@echo 'make soak         two hours of mixed load in ten minutes, and what grows meanwhile'
 	@echo 'make bench-duckdb the questions in DuckDB too, in the same run (needs a C compiler and npm; DUCKDB=flags)'
 	@echo 'make demo         a million made-up customers: load them, ask about them'
 	@echo 'make clean        remove $(BUILD)'
@@ -117,6 +118,10 @@ bench:
 
 bench-smoke:
 	CGO_ENABLED=0 $(GO) test -short -run '^$$' -bench . -benchtime 1x ./...
+	CGO_ENABLED=0 $(GO) run ./cmd/kanta bench soak --duration 6s --profiles 20000 --events 200000
+
+soak:
+	CGO_ENABLED=0 $(GO) run ./cmd/kanta bench soak
 
 bench-duckdb:
 	bench/duckdb/fetch.sh

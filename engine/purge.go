@@ -199,7 +199,7 @@ func (p *purge) run(ctx context.Context) error {
 		{"letting go of the log that is kept for backups", p.letGo},
 		{"waiting for readers", p.awaitReaders},
 		{"scrubbing files", p.scrub},
-		{"looking through files", p.look},
+		{"waiting for a backup under way", p.lookAlone},
 	} {
 		p.progress(step.what)
 		if err := step.do(ctx); err != nil {
@@ -282,6 +282,18 @@ func (p *purge) awaitReaders(ctx context.Context) error {
 }
 
 func (p *purge) scrub(ctx context.Context) error { return p.db.kv.Scrub(ctx, p.progress) }
+
+// lookAlone looks while no backup is made. The checkpoint of one that began before still has
+// what the steps before have removed, and goes with its end.
+func (p *purge) lookAlone(ctx context.Context) error {
+	ctx, end, err := p.db.backups.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	p.progress("looking through files")
+	return given(ctx, p.look(ctx))
+}
 
 // overtaken reports whether something was found that rows have brought which came later.
 func (p *purge) overtaken(ctx context.Context) (again bool, err error) {
