@@ -527,3 +527,36 @@ func TestCutAtEveryByte(t *testing.T) {
 		})
 	}
 }
+
+// TestServeContext ends the context of a connection: it ends, and its calls.
+func TestServeContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{ended: make(chan error, 1)}
+		server, err := NewServer(s.register(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near, far := net.Pipe()
+		served := make(chan error, 1)
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() { served <- server.ServeConn(ctx, far) }()
+		transport, err := NewTransport(context.Background(), near, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed := make(chan error, 1)
+		go func() { failed <- call(context.Background(), connect.NewClient(transport), waitSpec) }()
+		synctest.Wait()
+		cancel()
+		if err := <-failed; connect.CodeOf(err) != connect.CodeUnavailable {
+			t.Errorf("the call: %v", err)
+		}
+		if err := <-s.ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("the handler: %v", err)
+		}
+		if err := <-served; !errors.Is(err, context.Canceled) {
+			t.Errorf("served: %v", err)
+		}
+		_ = server.Close()
+	})
+}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"io"
@@ -267,4 +268,35 @@ func errorTree(err error) string {
 		}
 	}
 	return text
+}
+
+// TestChecksums flips every bit of a call: with checksums no handler sees it.
+func TestChecksums(t *testing.T) {
+	h := Limits{}.withDefaults().hello()
+	first := appendFrame(appendPreamble(nil, 1, 1), false, kindHello, 0, 0, h.append(nil), nil)
+	frame := appendFrame(nil, true, kindCall, flagLast, 1, opens(1, echoSpec), []byte{0x0a, 2, 'h', 'i'})
+	handled := func(frame []byte) (n int) {
+		methods := connect.NewServer()
+		methods.SetUnknownHandler(func(context.Context, connect.Spec, connect.ServerStream) error { n++; return nil })
+		server, err := NewServer(methods, &ServerOptions{Checksums: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = server.Close() }()
+		nc := &script{in: bytes.NewReader(append(first[:len(first):len(first)], frame...)), piece: 1 << 10, limit: 1 << 20}
+		if err := server.ServeConn(context.Background(), nc); err == nil {
+			t.Error("served, and no reason for the end")
+		}
+		return n
+	}
+	if handled(frame) != 1 {
+		t.Fatal("the call was not handled")
+	}
+	for bit := range 8 * len(frame) {
+		flipped := bytes.Clone(frame)
+		flipped[bit/8] ^= 1 << (bit % 8)
+		if handled(flipped) != 0 {
+			t.Errorf("bit %d was flipped, and the call handled", bit)
+		}
+	}
 }

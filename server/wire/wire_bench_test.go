@@ -2,7 +2,9 @@ package wire
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // measure reports the median and the 99th percentile of a call, one after the other.
@@ -34,7 +37,6 @@ func measure(b *testing.B, call func() error) {
 func pipelined(b *testing.B, call func() error) {
 	const callers = 8
 	var wg sync.WaitGroup
-	work := make(chan struct{}, callers)
 	start := time.Now()
 	b.ResetTimer()
 	share := (b.N + callers - 1) / callers
@@ -49,7 +51,6 @@ func pipelined(b *testing.B, call func() error) {
 		})
 	}
 	wg.Wait()
-	close(work)
 	b.ReportMetric(float64(share*callers)/time.Since(start).Seconds(), "calls/s")
 }
 
@@ -138,4 +139,62 @@ func BenchmarkPipelined(b *testing.B) {
 		pipelined(b, call)
 	})
 	b.Run("h2c", func(b *testing.B) { pipelined(b, null(h2c(b))) })
+}
+
+// BenchmarkBulk streams 50 messages of 64 KiB from the server.
+func BenchmarkBulk(b *testing.B) {
+	body := wrapperspb.Bytes(words(64 << 10))
+	stream := func(b *testing.B, client *connect.Client) {
+		b.SetBytes(50 * 64 << 10)
+		for b.Loop() {
+			if err := drainStream(client.CallServerStream(context.Background(), repeatSpec, body)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("wire", func(b *testing.B) {
+		_, address := serve(b, &service{}, nil)
+		stream(b, connect.NewClient(dial(b, address, nil)))
+	})
+	b.Run("wire-packed", func(b *testing.B) {
+		_, address := serve(b, &service{}, &ServerOptions{Packing: PackAlways})
+		stream(b, connect.NewClient(dial(b, address, &Options{Packing: PackAlways})))
+	})
+}
+
+// words returns a text of n bytes that can be packed.
+func words(n int) (text []byte) {
+	vocabulary := make([]string, 100)
+	for i := range vocabulary {
+		vocabulary[i] = fmt.Sprintf("%x ", rand.Uint64N(1<<32))
+	}
+	for len(text) < n {
+		text = append(text, vocabulary[rand.IntN(len(vocabulary))]...)
+	}
+	return text[:n]
+}
+
+// BenchmarkPack packs 64 KiB, and finds out that it should not.
+func BenchmarkPack(b *testing.B) {
+	noise := make([]byte, 64<<10)
+	for i := range noise {
+		noise[i] = byte(rand.Uint32())
+	}
+	for name, body := range map[string][]byte{"words": words(64 << 10), "noise": noise} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			size := 0
+			for b.Loop() {
+				packed := pack(body)
+				if (packed != nil) != (name == "words") {
+					b.Fatal("packed where it should not, or not where it should")
+				}
+				if packed != nil {
+					size = len(packed.b)
+					packed.free()
+				}
+			}
+			b.ReportMetric(float64(size)/float64(len(body)), "packed/raw")
+		})
+	}
 }
