@@ -203,6 +203,7 @@ func (s *clientStream) receive(msg any) error {
 		return err
 	}
 	one := s.spec.StreamType&connect.StreamTypeServer == 0
+	cut := false // a message
 	for {
 		ch, err := s.in.next(s.ctx.Done())
 		if err == nil && s.ctx.Err() != nil { // who has given up is told so, and not what came before
@@ -225,10 +226,10 @@ func (s *clientStream) receive(msg any) error {
 				return s.protocol(err)
 			}
 		case kindEnd:
-			return s.ended(ch, one)
+			return s.ended(ch, one, cut)
 		default:
 			last, err := s.message(ch, msg, one)
-			if errors.Is(err, errInterrupted) {
+			if cut = errors.Is(err, errInterrupted); cut {
 				continue
 			}
 			if err != nil {
@@ -284,8 +285,8 @@ func (s *clientStream) protocol(err error) error {
 	return lostFor(err)
 }
 
-// ended reads the call's status.
-func (s *clientStream) ended(ch *chunk, one bool) error {
+// ended reads the call's status, which is not ok where a message was cut.
+func (s *clientStream) ended(ch *chunk, one, cut bool) error {
 	p := fields{b: ch.data.b}
 	status := p.status(s.info.ResponseTrailer(), s.c.limits.MetadataBytes)
 	wasRefused := ch.flags&flagRefused != 0
@@ -296,6 +297,8 @@ func (s *clientStream) ended(ch *chunk, one bool) error {
 	switch {
 	case status != nil:
 		return verdict(status, wasRefused)
+	case cut:
+		return s.protocol(broken("the end of a stream where it cannot be"))
 	case !one:
 		return io.EOF
 	case s.received:

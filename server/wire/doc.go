@@ -92,6 +92,7 @@
 // client may use it again: it sends nothing for the old call after it has read that. The
 // server does not look at what comes for a stream that has ended, beyond counting it.
 // After cancel the client sends nothing more on the stream; the server still ends it.
+// A status that is not ok may cut the server's message short; nothing else may.
 // On stream 0 are the frames of the connection: hello, ping, pong, goaway and window.
 //
 // # Flow control

@@ -24,8 +24,8 @@ type Limits struct {
 	KeepAlive        time.Duration // without one whole frame, at a client, until it pings
 	PongTime         time.Duration // from then until it gives up
 	WriteTime        time.Duration // for one write to the connection
-	StallTime        time.Duration // for one message, beside what MinRate allows it
-	MinRate          int           // bytes per second at which a message must leave
+	StallTime        time.Duration // for a client to take one message, beside what MinRate allows it
+	MinRate          int           // bytes per second at which a message must leave a server
 	Connections      int           // of a server, in all
 	Handshakes       int           // of a server, at the same time
 	Handlers         int           // of a server, running at the same time
@@ -75,12 +75,13 @@ const (
 
 // What is not negotiated, and why.
 const (
-	helloBytes       = 8 << 10 // a hello: credentials and a few numbers, from a stranger
-	credentialsBytes = 4 << 10 // a key or a token; a certificate travels in TLS
-	agentBytes       = 128     // the name of a program
-	procedureBytes   = 256     // the name of a procedure
-	procedures       = 1024    // names that a connection remembers
-	statusBytes      = 16 << 10
+	helloBytes       = 8 << 10  // a hello: credentials and a few numbers, from a stranger
+	credentialsBytes = 4 << 10  // a key or a token; a certificate travels in TLS
+	agentBytes       = 128      // the name of a program
+	procedureBytes   = 256      // the name of a procedure
+	procedures       = 1024     // names that a connection remembers
+	statusBytes      = 16 << 10 // an error's message and details
+	statusDetails    = 64
 	minFrameBytes    = 32 << 10 // a status and its trailers fit into one frame
 	maxFrameBytes    = 1 << 20
 	maxMessageBytes  = 1 << 30

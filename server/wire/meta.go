@@ -107,7 +107,7 @@ func appendStatus(dst []byte, err *connect.Error, trailers *connect.Header, limi
 		room := statusBytes - len(text)
 		details := err.Details()
 		n := 0
-		for ; n < len(details); n++ {
+		for ; n < min(len(details), statusDetails); n++ {
 			if room -= len(details[n].Type) + len(details[n].Value) + 8; room < 0 {
 				break
 			}
@@ -127,7 +127,7 @@ func appendStatus(dst []byte, err *connect.Error, trailers *connect.Header, limi
 func (f *fields) status(trailers *connect.Header, limit int) (status *connect.Error) {
 	if code := connect.Code(f.number("a status", 1<<32-1)); code != 0 {
 		status = connect.NewError(code, string(f.bytes("a status' message", statusBytes)))
-		for n := f.number("the number of details", statusBytes); n > 0 && f.err == nil; n-- {
+		for n := f.number("the number of details", statusDetails); n > 0 && f.err == nil; n-- {
 			kind := string(f.bytes("a detail's type", statusBytes))
 			value := slices.Clone(f.bytes("a detail", statusBytes))
 			status = status.WithDetail(&connect.ErrorDetail{Type: kind, Value: value})

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"connectrpc.com/connect/v2"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // raw is an end of a connection that says what a test wants.
@@ -228,6 +229,7 @@ func TestBreachesOfServers(t *testing.T) {
 		want        string
 	}{
 		{"another stream", kindMessage, 0, 2, nil, "not open"},
+		{"too many details", kindEnd, 0, 1, num(3, 0, statusDetails+1), "number of details"},
 		{"an open", kindOpen, 0, 1, opens(1, chatSpec), "a server does not send"},
 		{"a cancel", kindCancel, 0, 1, nil, "a server does not send"},
 		{"a status with more", kindEnd, 0, 1, num(0, 0, 1), "too many"},
@@ -250,6 +252,30 @@ func TestBreachesOfServers(t *testing.T) {
 			}
 			<-transport.Done()
 		})
+	}
+}
+
+// TestCutMessage ends a call in the middle of a message: with an error that is the call's,
+// with ok it is a breach.
+func TestCutMessage(t *testing.T) {
+	for code, want := range map[uint64]connect.Code{uint64(connect.CodeAborted): connect.CodeAborted, 0: connect.CodeUnavailable} {
+		r, transport := rawServer(t, nil, Limits{})
+		go func() {
+			r.until(kindCall)
+			r.send(kindMessage, flagMore, 1, num(10), []byte{1})
+			status := num(code)
+			if code != 0 {
+				status = num(code, 0, 0)
+			}
+			r.send(kindEnd, 0, 1, status)
+			_, _ = io.Copy(io.Discard, r.nc)
+		}()
+		err := drainStream(connect.NewClient(transport).CallServerStream(context.Background(), repeatSpec, wrapperspb.Bytes(nil)))
+		if connect.CodeOf(err) != want {
+			t.Errorf("a message cut by status %d: %v", code, err)
+		}
+		_ = transport.Close()
+		<-transport.Done()
 	}
 }
 

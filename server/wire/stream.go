@@ -339,8 +339,8 @@ func (m *whole) decode(msg any, stats *connect.MessageStats) error {
 	return nil
 }
 
-// waiter is how long a sender waits for room: as long as its call lasts, and as the
-// message's size allows.
+// waiter is how long a sender waits for room: as long as its call lasts, and at a server
+// as the message's size allows. A client that waits keeps nobody's memory but its own.
 type waiter struct {
 	ctx   context.Context //nolint:containedctx // of one send
 	size  int
@@ -351,8 +351,12 @@ type waiter struct {
 func (w *waiter) wait(s *stream) error {
 	c := s.c
 	limit := c.limits.StallTime + time.Duration(float64(w.size)/float64(c.limits.MinRate)*float64(time.Second))
-	if w.timer == nil {
+	if w.timer == nil && c.server {
 		w.timer = time.NewTimer(limit)
+	}
+	var late <-chan time.Time
+	if w.timer != nil {
+		late = w.timer.C
 	}
 	if s.wake == nil {
 		s.wake = make(chan struct{}, 1)
@@ -365,8 +369,8 @@ func (w *waiter) wait(s *stream) error {
 	case <-c.done:
 	case <-w.ctx.Done():
 		err = contextError(w.ctx.Err())
-	case <-w.timer.C:
-		err = connect.Errorf(connect.CodeResourceExhausted, "the other end did not take a message of %d bytes within %v; read faster, or ask for less at a time", w.size, limit)
+	case <-late:
+		err = connect.Errorf(connect.CodeResourceExhausted, "the client did not take a message of %d bytes within %v; read faster, or ask for less at a time", w.size, limit)
 	}
 	c.mu.Lock()
 	c.unwait(s)
