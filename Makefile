@@ -50,7 +50,7 @@ test-s3:
 
 # The other packages of index, and query/syntax, are functions of their arguments: there is
 # nothing to race for.
-RACED = ./bench/... ./cmd/... ./engine/... ./query ./index/timeline
+RACED = ./bench/... ./cmd/... ./engine/... ./query ./index/timeline ./server/...
 
 race:
 	@if command -v "$$($(GO) env CC)" >/dev/null; then \
