@@ -35,11 +35,13 @@ type app struct {
 	files       vfs.FS           // nil: the machine's
 	tuneMemory  bool             // set the limits of the Go runtime, which are the whole process's
 
-	dir      string
+	dir      string // of the store, or kanta://HOST:PORT
 	json     bool
 	memory   string
 	readOnly bool
 	repair   bool // the store is opened to be repaired
+
+	completing bool // for the shell
 
 	started bool // the command line was understood
 }
@@ -89,8 +91,11 @@ type store interface {
 }
 
 // openDir opens a store and makes the runtime keep to its memory budget. The name ""
-// is a store in memory.
+// is a store in memory, and kanta://HOST:PORT one at a server.
 func (a *app) openDir(dir string, create bool) (store, error) {
+	if strings.HasPrefix(dir, serverScheme) {
+		return a.openServer(dir)
+	}
 	o, err := a.options(dir, create)
 	if err != nil {
 		return nil, err
@@ -146,7 +151,7 @@ func (a *app) withStore(do func(store) error) error { return a.with(false, do) }
 // withDryStore is withStore for commands that create a store where there is none; a dry
 // run makes one in memory only.
 func (a *app) withDryStore(dry bool, do func(store) error) error {
-	if entries, err := os.ReadDir(a.dir); dry && (errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0) {
+	if entries, err := os.ReadDir(a.dir); dry && !a.isRemote() && (errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0) {
 		dir := a.dir
 		a.dir = ""
 		defer func() { a.dir = dir }()

@@ -68,7 +68,7 @@ log is kept for this target (kanta backup log), it is shipped, too.
 				return err
 			}
 			return a.withStore(func(s store) error {
-				return target.with(a, true, func(t query.BackupTarget) error {
+				return target.atStore(a, func(t query.BackupTarget) error {
 					p := a.newProgress()
 					r, err := s.Backup(c.Context(), t, &query.BackupOptions{Progress: p.showBytes("backing up:")})
 					p.end()

@@ -54,6 +54,9 @@ the store begins a new epoch.
 				if !f.repair {
 					return usagef("--accept-loss goes with --repair")
 				}
+				if err := a.onlyHere("--accept-loss"); err != nil {
+					return err
+				}
 				if err := a.acceptLoss(&out); err != nil {
 					return err
 				}

@@ -39,7 +39,7 @@ func completeWord(c *cobra.Command, flag string, words ...string) {
 func (a *app) completer(names func(context.Context, store) []string) cobra.CompletionFunc {
 	return func(c *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 		a.setDir()
-		a.readOnly = true
+		a.readOnly, a.completing = true, true
 		ctx, cancel := context.WithTimeout(context.Background(), completionTime)
 		defer cancel()
 		var found []string

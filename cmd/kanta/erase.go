@@ -73,7 +73,7 @@ func newErasePeople(a *app) *cobra.Command {
 					return err
 				}
 				if _, err := target.place(a); err == nil {
-					if err := target.with(a, true, func(t query.BackupTarget) error { return s.BackupLedger(c.Context(), t) }); err != nil {
+					if err := target.atStore(a, func(t query.BackupTarget) error { return s.BackupLedger(c.Context(), t) }); err != nil {
 						return fmt.Errorf("they are erased, but the target was not told; the next backup tells it: %w", err)
 					}
 				}
