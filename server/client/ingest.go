@@ -137,7 +137,7 @@ func (i *ingest) begin() (*batchStream, error) {
 		end()
 		return nil, err
 	}
-	told := func(err error) (error, bool) { return i.c.told(ctx, err) }
+	told := func(err error) (error, bool) { return i.c.told(i.c.closing, err) }
 	return &batchStream{c: i.c, stream: stream, told: told, end: end, slots: make(chan struct{}, min(first.GetCredit(), maxCredit)), over: make(chan struct{})}, nil
 }
 

@@ -155,7 +155,7 @@ func (t *told) Error() string { return t.text }
 func (t *told) Unwrap() error { return t.err }
 
 // FromTransport makes of an error of a transport what a store returns: an error with a code, or
-// that of a context. undone says that the call has certainly done nothing.
+// that of a context if it is the caller's that has ended. undone says that the call has certainly done nothing.
 func FromTransport(ctx context.Context, err error) (out error, undone bool) {
 	var c *connect.Error
 	var ours *query.Error
@@ -178,8 +178,6 @@ func FromTransport(ctx context.Context, err error) (out error, undone bool) {
 		return ctx.Err(), undone
 	case errors.Is(err, context.DeadlineExceeded), c != nil && c.Code() == connect.CodeDeadlineExceeded:
 		return context.DeadlineExceeded, undone
-	case errors.Is(err, context.Canceled), c != nil && c.Code() == connect.CodeCanceled:
-		return context.Canceled, undone
 	case c == nil:
 		return query.Errorf(query.CodeUnavailable, "the server cannot be asked: %w", err), undone
 	}
