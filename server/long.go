@@ -237,13 +237,33 @@ func (v *service) Backup(ctx context.Context, req *pb.BackupRequest, stream kant
 
 // BackupLedger tells the ledger of erased people where backups are kept.
 func (v *service) BackupLedger(ctx context.Context, req *pb.BackupLedgerRequest) (*pb.BackupLedgerResponse, error) {
-	t, release, err := v.target(ctx, req.GetTarget())
+	return &pb.BackupLedgerResponse{}, v.at(ctx, req.GetTarget(), func(t query.BackupTarget) error { return v.s.db.BackupLedger(ctx, t) })
+}
+
+// at opens a target for a while.
+func (v *service) at(ctx context.Context, name string, do func(t query.BackupTarget) error) error {
+	t, release, err := v.target(ctx, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	err = v.s.db.BackupLedger(ctx, t)
+	err = do(t)
 	if closed := release(); err == nil {
 		err = closed
 	}
-	return &pb.BackupLedgerResponse{}, err
+	return err
+}
+
+// KeepLog turns on or off that the log is kept for backups.
+func (v *service) KeepLog(ctx context.Context, req *pb.KeepLogRequest) (*pb.KeepLogResponse, error) {
+	return &pb.KeepLogResponse{}, v.s.db.KeepLog(ctx, req.GetOn())
+}
+
+// ShipLog sends what is kept of the log.
+func (v *service) ShipLog(ctx context.Context, req *pb.ShipLogRequest) (out *pb.ShipLogResponse, err error) {
+	err = v.at(ctx, req.GetTarget(), func(t query.BackupTarget) error {
+		r, err := v.s.db.ShipLog(ctx, t, &query.ShipOptions{Move: req.GetMove()})
+		out = message.OfShipped(&r)
+		return err
+	})
+	return out, err
 }

@@ -84,7 +84,6 @@ type store interface {
 	Receipts(ctx context.Context) ([]query.Receipt, error)
 	BackupLedger(ctx context.Context, target query.BackupTarget) error
 	KeepLog(ctx context.Context, on bool) error
-	KeptLog() query.KeptLog
 	ShipLog(ctx context.Context, target query.BackupTarget, o *query.ShipOptions) (query.ShipReport, error)
 	Backup(ctx context.Context, target query.BackupTarget, o *query.BackupOptions) (query.BackupReport, error)
 	Close() error

@@ -42,7 +42,12 @@ func keptOf(k *query.KeptLog) keptJSON {
 	return keptJSON{true, k.Target, k.First.String(), k.Records, k.Bytes, k.Broken}
 }
 
-func (a *app) printKept(k query.KeptLog) error {
+func (a *app) printKept(ctx context.Context, s store) error {
+	st, err := s.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	k := st.KeptLog
 	if a.json {
 		return a.printJSON(keptOf(&k))
 	}
@@ -92,7 +97,7 @@ func (a *app) keepLog(ctx context.Context, on bool) error {
 		if err := s.KeepLog(ctx, on); err != nil {
 			return err
 		}
-		return a.printKept(s.KeptLog())
+		return a.printKept(ctx, s)
 	})
 }
 
@@ -107,8 +112,8 @@ moved (to another target), epoch (the store was restored). A backup ends it.
 
 ` + keptHelp,
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return a.withStore(func(s store) error { return a.printKept(s.KeptLog()) })
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withStore(func(s store) error { return a.printKept(c.Context(), s) })
 		},
 	}
 }
@@ -172,13 +177,21 @@ func passes(err error) bool {
 
 func (a *app) shipLog(ctx context.Context, target *targetFlag, o *query.ShipOptions) error {
 	return a.withStore(func(s store) error {
-		return target.with(a, o.Move || s.KeptLog().Target == "", func(t query.BackupTarget) error {
+		ship := func(t query.BackupTarget) error {
 			r, err := s.ShipLog(ctx, t, o)
 			if err != nil {
 				return err
 			}
 			return a.printShipped(&r)
-		})
+		}
+		if a.isRemote() {
+			return target.atStore(a, ship)
+		}
+		st, err := s.Stats(ctx)
+		if err != nil {
+			return err
+		}
+		return target.with(a, o.Move || st.KeptLog.Target == "", ship)
 	})
 }
 

@@ -38,6 +38,8 @@ type Database interface {
 	ExportAll(ctx context.Context, create func(section string) (io.WriteCloser, error), o *query.ExportOptions) (query.Exported, error)
 	Backup(ctx context.Context, target query.BackupTarget, o *query.BackupOptions) (query.BackupReport, error)
 	BackupLedger(ctx context.Context, target query.BackupTarget) error
+	KeepLog(ctx context.Context, on bool) error
+	ShipLog(ctx context.Context, target query.BackupTarget, o *query.ShipOptions) (query.ShipReport, error)
 	Close() error
 }
 

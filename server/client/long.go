@@ -239,3 +239,24 @@ func (c *Client) BackupLedger(ctx context.Context, t query.BackupTarget) error {
 	})
 	return err
 }
+
+// KeepLog turns on or off that the log is kept until it is at a target of backups.
+func (c *Client) KeepLog(ctx context.Context, on bool) error {
+	_, err := read(ctx, c, func(ctx context.Context, _ *message.Reader) (*pb.KeepLogResponse, error) {
+		return c.rpc.KeepLog(ctx, &pb.KeepLogRequest{On: on})
+	})
+	return err
+}
+
+// ShipLog sends what is kept of the log to a target of [Target].
+func (c *Client) ShipLog(ctx context.Context, t query.BackupTarget, o *query.ShipOptions) (query.ShipReport, error) {
+	name, err := targetName(t)
+	if err != nil {
+		return query.ShipReport{}, err
+	}
+	req := &pb.ShipLogRequest{Target: name, Move: o != nil && o.Move}
+	return try(ctx, c, false, func(error, bool) bool { return true }, func(ctx context.Context, r *message.Reader) (query.ShipReport, error) {
+		m, err := c.rpc.ShipLog(ctx, req)
+		return r.Shipped(m), err
+	})
+}

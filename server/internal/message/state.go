@@ -83,7 +83,7 @@ func OfStats(s *query.Stats) *pb.StatsResponse {
 		Position: OfPosition(s.Position), Store: s.Store, Format: uint32(s.Format), Profiles: s.Profiles, Ordinals: s.Ordinals, Attributes: uint32(s.Attributes),
 		Events: s.Events, EventsPast: s.EventsPast, EventsDropped: s.EventsDropped, Changes: s.Changes, SchemaVersion: s.SchemaVersion,
 		Segments: uint32(s.Segments), Lists: uint32(s.Lists), Quarantined: s.Quarantined, HeadRows: s.HeadRows, HeadBytes: s.HeadBytes,
-		LogRecords: s.LogRecords, LogBytes: s.LogBytes, BaseBytes: s.BaseBytes, DiskBytes: s.DiskBytes, CacheBytes: s.CacheBytes,
+		LogRecords: s.LogRecords, LogBytes: s.LogBytes, KeptLog: ofKeptLog(&s.KeptLog), BaseBytes: s.BaseBytes, DiskBytes: s.DiskBytes, CacheBytes: s.CacheBytes,
 		MemoryBudget: s.MemoryBudget, MemoryUsed: s.MemoryUsed, Written: s.Written, Amplification: s.Amplification,
 	}
 }
@@ -95,10 +95,37 @@ func (r *Reader) Stats(m *pb.StatsResponse) query.Stats {
 		Attributes:    int(m.GetAttributes()),
 		Recorded:      query.Recorded{Events: m.GetEvents(), EventsPast: m.GetEventsPast(), EventsDropped: m.GetEventsDropped(), Changes: m.GetChanges()},
 		SchemaVersion: m.GetSchemaVersion(), Segments: int(m.GetSegments()), Lists: int(m.GetLists()), Quarantined: m.GetQuarantined(),
-		HeadRows: m.GetHeadRows(), HeadBytes: m.GetHeadBytes(), LogRecords: m.GetLogRecords(), LogBytes: m.GetLogBytes(), BaseBytes: m.GetBaseBytes(),
+		HeadRows: m.GetHeadRows(), HeadBytes: m.GetHeadBytes(), BaseBytes: m.GetBaseBytes(),
+		Logged:    query.Logged{LogRecords: m.GetLogRecords(), LogBytes: m.GetLogBytes(), KeptLog: r.keptLog(m.GetKeptLog())},
 		DiskBytes: m.GetDiskBytes(), CacheBytes: m.GetCacheBytes(), MemoryBudget: m.GetMemoryBudget(), MemoryUsed: m.GetMemoryUsed(),
 		Written: m.GetWritten(), Amplification: m.GetAmplification(),
 	}
+}
+
+func ofKeptLog(k *query.KeptLog) *pb.KeptLog {
+	return &pb.KeptLog{On: k.On, Target: k.Target, First: OfPosition(k.First), Records: k.Records, Bytes: k.Bytes, Broken: k.Broken}
+}
+
+func (r *Reader) keptLog(m *pb.KeptLog) query.KeptLog {
+	return query.KeptLog{On: m.GetOn(), Target: m.GetTarget(), First: r.Position(m.GetFirst()), Records: m.GetRecords(), Bytes: m.GetBytes(), Broken: m.GetBroken()}
+}
+
+// OfShipped writes what the shipping of a log has done.
+func OfShipped(o *query.ShipReport) *pb.ShipLogResponse {
+	out := &pb.ShipLogResponse{Records: o.Records, Objects: uint32(o.Objects), Bytes: o.Bytes, Sealed: uint32(o.Sealed), Kept: ofKeptLog(&o.Kept)}
+	if o.Records > 0 {
+		out.From, out.To = OfPosition(o.From), OfPosition(o.To)
+	}
+	return out
+}
+
+// Shipped reads what the shipping of a log has done.
+func (r *Reader) Shipped(m *pb.ShipLogResponse) query.ShipReport {
+	out := query.ShipReport{Records: m.GetRecords(), Objects: int(m.GetObjects()), Bytes: m.GetBytes(), Sealed: int(m.GetSealed()), Kept: r.keptLog(m.GetKept())}
+	if m.GetRecords() > 0 {
+		out.From, out.To = r.Position(m.GetFrom()), r.Position(m.GetTo())
+	}
+	return out
 }
 
 // OfResult writes the outcome of a batch.

@@ -3037,6 +3037,7 @@ type StatsResponse struct {
 	MemoryUsed    int64                  `protobuf:"varint,23,opt,name=memory_used,json=memoryUsed,proto3" json:"memory_used,omitempty"`
 	Written       map[string]int64       `protobuf:"bytes,24,rep,name=written,proto3" json:"written,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	Amplification float64                `protobuf:"fixed64,25,opt,name=amplification,proto3" json:"amplification,omitempty"`
+	KeptLog       *KeptLog               `protobuf:"bytes,26,opt,name=kept_log,json=keptLog,proto3" json:"kept_log,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3246,6 +3247,101 @@ func (x *StatsResponse) GetAmplification() float64 {
 	return 0
 }
 
+func (x *StatsResponse) GetKeptLog() *KeptLog {
+	if x != nil {
+		return x.KeptLog
+	}
+	return nil
+}
+
+// KeptLog is what of the log waits to be shipped to a target of backups.
+type KeptLog struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	On    bool                   `protobuf:"varint,1,opt,name=on,proto3" json:"on,omitempty"`
+	// The id of the target; "": the first that it is shipped to.
+	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// The position of the oldest record that has not been shipped.
+	First   string `protobuf:"bytes,3,opt,name=first,proto3" json:"first,omitempty"`
+	Records uint64 `protobuf:"varint,4,opt,name=records,proto3" json:"records,omitempty"`
+	Bytes   int64  `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Why what was before is not at the target, in a word; "": it is.
+	Broken        string `protobuf:"bytes,6,opt,name=broken,proto3" json:"broken,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeptLog) Reset() {
+	*x = KeptLog{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeptLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeptLog) ProtoMessage() {}
+
+func (x *KeptLog) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeptLog.ProtoReflect.Descriptor instead.
+func (*KeptLog) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *KeptLog) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+func (x *KeptLog) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *KeptLog) GetFirst() string {
+	if x != nil {
+		return x.First
+	}
+	return ""
+}
+
+func (x *KeptLog) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *KeptLog) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *KeptLog) GetBroken() string {
+	if x != nil {
+		return x.Broken
+	}
+	return ""
+}
+
 type DigestsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Question      *Question              `protobuf:"bytes,1,opt,name=question,proto3" json:"question,omitempty"`
@@ -3255,7 +3351,7 @@ type DigestsRequest struct {
 
 func (x *DigestsRequest) Reset() {
 	*x = DigestsRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[47]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3267,7 +3363,7 @@ func (x *DigestsRequest) String() string {
 func (*DigestsRequest) ProtoMessage() {}
 
 func (x *DigestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[47]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3280,7 +3376,7 @@ func (x *DigestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestsRequest.ProtoReflect.Descriptor instead.
 func (*DigestsRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{47}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DigestsRequest) GetQuestion() *Question {
@@ -3303,7 +3399,7 @@ type DigestsResponse struct {
 
 func (x *DigestsResponse) Reset() {
 	*x = DigestsResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[48]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3315,7 +3411,7 @@ func (x *DigestsResponse) String() string {
 func (*DigestsResponse) ProtoMessage() {}
 
 func (x *DigestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[48]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3328,7 +3424,7 @@ func (x *DigestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestsResponse.ProtoReflect.Descriptor instead.
 func (*DigestsResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{48}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *DigestsResponse) GetPosition() string {
@@ -3371,7 +3467,7 @@ type OpenSnapshotRequest struct {
 
 func (x *OpenSnapshotRequest) Reset() {
 	*x = OpenSnapshotRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[49]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3383,7 +3479,7 @@ func (x *OpenSnapshotRequest) String() string {
 func (*OpenSnapshotRequest) ProtoMessage() {}
 
 func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[49]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3396,7 +3492,7 @@ func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{49}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *OpenSnapshotRequest) GetLease() *durationpb.Duration {
@@ -3425,7 +3521,7 @@ type OpenSnapshotResponse struct {
 
 func (x *OpenSnapshotResponse) Reset() {
 	*x = OpenSnapshotResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[50]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3437,7 +3533,7 @@ func (x *OpenSnapshotResponse) String() string {
 func (*OpenSnapshotResponse) ProtoMessage() {}
 
 func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[50]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3450,7 +3546,7 @@ func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{50}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *OpenSnapshotResponse) GetSnapshot() string {
@@ -3483,7 +3579,7 @@ type RenewSnapshotRequest struct {
 
 func (x *RenewSnapshotRequest) Reset() {
 	*x = RenewSnapshotRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[51]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3495,7 +3591,7 @@ func (x *RenewSnapshotRequest) String() string {
 func (*RenewSnapshotRequest) ProtoMessage() {}
 
 func (x *RenewSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[51]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3508,7 +3604,7 @@ func (x *RenewSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*RenewSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{51}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RenewSnapshotRequest) GetSnapshot() string {
@@ -3527,7 +3623,7 @@ type RenewSnapshotResponse struct {
 
 func (x *RenewSnapshotResponse) Reset() {
 	*x = RenewSnapshotResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[52]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3539,7 +3635,7 @@ func (x *RenewSnapshotResponse) String() string {
 func (*RenewSnapshotResponse) ProtoMessage() {}
 
 func (x *RenewSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[52]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3552,7 +3648,7 @@ func (x *RenewSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*RenewSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{52}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RenewSnapshotResponse) GetLease() *durationpb.Duration {
@@ -3571,7 +3667,7 @@ type CloseSnapshotRequest struct {
 
 func (x *CloseSnapshotRequest) Reset() {
 	*x = CloseSnapshotRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[53]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3583,7 +3679,7 @@ func (x *CloseSnapshotRequest) String() string {
 func (*CloseSnapshotRequest) ProtoMessage() {}
 
 func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[53]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3596,7 +3692,7 @@ func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{53}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CloseSnapshotRequest) GetSnapshot() string {
@@ -3614,7 +3710,7 @@ type CloseSnapshotResponse struct {
 
 func (x *CloseSnapshotResponse) Reset() {
 	*x = CloseSnapshotResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[54]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3626,7 +3722,7 @@ func (x *CloseSnapshotResponse) String() string {
 func (*CloseSnapshotResponse) ProtoMessage() {}
 
 func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[54]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3639,7 +3735,7 @@ func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{54}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{55}
 }
 
 type ApplyRequest struct {
@@ -3651,7 +3747,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[55]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3663,7 +3759,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[55]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3676,7 +3772,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{55}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ApplyRequest) GetBatch() []byte {
@@ -3695,7 +3791,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[56]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3707,7 +3803,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[56]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3720,7 +3816,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{56}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ApplyResponse) GetResult() *Result {
@@ -3739,7 +3835,7 @@ type DryRunRequest struct {
 
 func (x *DryRunRequest) Reset() {
 	*x = DryRunRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[57]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3751,7 +3847,7 @@ func (x *DryRunRequest) String() string {
 func (*DryRunRequest) ProtoMessage() {}
 
 func (x *DryRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[57]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3764,7 +3860,7 @@ func (x *DryRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DryRunRequest.ProtoReflect.Descriptor instead.
 func (*DryRunRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{57}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *DryRunRequest) GetBatch() []byte {
@@ -3783,7 +3879,7 @@ type DryRunResponse struct {
 
 func (x *DryRunResponse) Reset() {
 	*x = DryRunResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[58]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3795,7 +3891,7 @@ func (x *DryRunResponse) String() string {
 func (*DryRunResponse) ProtoMessage() {}
 
 func (x *DryRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[58]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3808,7 +3904,7 @@ func (x *DryRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DryRunResponse.ProtoReflect.Descriptor instead.
 func (*DryRunResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{58}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *DryRunResponse) GetResult() *Result {
@@ -3827,7 +3923,7 @@ type IngestRequest struct {
 
 func (x *IngestRequest) Reset() {
 	*x = IngestRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[59]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3839,7 +3935,7 @@ func (x *IngestRequest) String() string {
 func (*IngestRequest) ProtoMessage() {}
 
 func (x *IngestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[59]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3852,7 +3948,7 @@ func (x *IngestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestRequest.ProtoReflect.Descriptor instead.
 func (*IngestRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{59}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *IngestRequest) GetBatch() []byte {
@@ -3879,7 +3975,7 @@ type IngestResponse struct {
 
 func (x *IngestResponse) Reset() {
 	*x = IngestResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[60]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3891,7 +3987,7 @@ func (x *IngestResponse) String() string {
 func (*IngestResponse) ProtoMessage() {}
 
 func (x *IngestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[60]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3904,7 +4000,7 @@ func (x *IngestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestResponse.ProtoReflect.Descriptor instead.
 func (*IngestResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{60}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *IngestResponse) GetOutcome() isIngestResponse_Outcome {
@@ -3974,7 +4070,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[61]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3986,7 +4082,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[61]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3999,7 +4095,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{61}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *EraseRequest) GetReference() string {
@@ -4027,7 +4123,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[62]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4039,7 +4135,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[62]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4052,7 +4148,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{62}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *EraseResponse) GetPosition() string {
@@ -4085,7 +4181,7 @@ type ReadmitRequest struct {
 
 func (x *ReadmitRequest) Reset() {
 	*x = ReadmitRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[63]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4097,7 +4193,7 @@ func (x *ReadmitRequest) String() string {
 func (*ReadmitRequest) ProtoMessage() {}
 
 func (x *ReadmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[63]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4110,7 +4206,7 @@ func (x *ReadmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadmitRequest.ProtoReflect.Descriptor instead.
 func (*ReadmitRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{63}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ReadmitRequest) GetKeys() []string {
@@ -4129,7 +4225,7 @@ type ReadmitResponse struct {
 
 func (x *ReadmitResponse) Reset() {
 	*x = ReadmitResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[64]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4141,7 +4237,7 @@ func (x *ReadmitResponse) String() string {
 func (*ReadmitResponse) ProtoMessage() {}
 
 func (x *ReadmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[64]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4154,7 +4250,7 @@ func (x *ReadmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadmitResponse.ProtoReflect.Descriptor instead.
 func (*ReadmitResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{64}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ReadmitResponse) GetResult() *Result {
@@ -4173,7 +4269,7 @@ type ErasedRequest struct {
 
 func (x *ErasedRequest) Reset() {
 	*x = ErasedRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[65]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4185,7 +4281,7 @@ func (x *ErasedRequest) String() string {
 func (*ErasedRequest) ProtoMessage() {}
 
 func (x *ErasedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[65]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4198,7 +4294,7 @@ func (x *ErasedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasedRequest.ProtoReflect.Descriptor instead.
 func (*ErasedRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{65}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ErasedRequest) GetQuestion() *Question {
@@ -4221,7 +4317,7 @@ type ErasedPerson struct {
 
 func (x *ErasedPerson) Reset() {
 	*x = ErasedPerson{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[66]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4233,7 +4329,7 @@ func (x *ErasedPerson) String() string {
 func (*ErasedPerson) ProtoMessage() {}
 
 func (x *ErasedPerson) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[66]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4246,7 +4342,7 @@ func (x *ErasedPerson) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasedPerson.ProtoReflect.Descriptor instead.
 func (*ErasedPerson) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{66}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ErasedPerson) GetName() string {
@@ -4293,7 +4389,7 @@ type ErasedResponse struct {
 
 func (x *ErasedResponse) Reset() {
 	*x = ErasedResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[67]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4305,7 +4401,7 @@ func (x *ErasedResponse) String() string {
 func (*ErasedResponse) ProtoMessage() {}
 
 func (x *ErasedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[67]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4318,7 +4414,7 @@ func (x *ErasedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasedResponse.ProtoReflect.Descriptor instead.
 func (*ErasedResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{67}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ErasedResponse) GetPeople() []*ErasedPerson {
@@ -4336,7 +4432,7 @@ type PurgeRequest struct {
 
 func (x *PurgeRequest) Reset() {
 	*x = PurgeRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[68]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4348,7 +4444,7 @@ func (x *PurgeRequest) String() string {
 func (*PurgeRequest) ProtoMessage() {}
 
 func (x *PurgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[68]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4361,7 +4457,7 @@ func (x *PurgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeRequest.ProtoReflect.Descriptor instead.
 func (*PurgeRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{68}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{69}
 }
 
 type PurgeResponse struct {
@@ -4377,7 +4473,7 @@ type PurgeResponse struct {
 
 func (x *PurgeResponse) Reset() {
 	*x = PurgeResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[69]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4389,7 +4485,7 @@ func (x *PurgeResponse) String() string {
 func (*PurgeResponse) ProtoMessage() {}
 
 func (x *PurgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[69]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4402,7 +4498,7 @@ func (x *PurgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeResponse.ProtoReflect.Descriptor instead.
 func (*PurgeResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{69}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *PurgeResponse) GetPart() isPurgeResponse_Part {
@@ -4456,7 +4552,7 @@ type PurgeDone struct {
 
 func (x *PurgeDone) Reset() {
 	*x = PurgeDone{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[70]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4468,7 +4564,7 @@ func (x *PurgeDone) String() string {
 func (*PurgeDone) ProtoMessage() {}
 
 func (x *PurgeDone) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[70]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4481,7 +4577,7 @@ func (x *PurgeDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeDone.ProtoReflect.Descriptor instead.
 func (*PurgeDone) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{70}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *PurgeDone) GetReceipt() *Receipt {
@@ -4500,7 +4596,7 @@ type ReceiptsRequest struct {
 
 func (x *ReceiptsRequest) Reset() {
 	*x = ReceiptsRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[71]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4512,7 +4608,7 @@ func (x *ReceiptsRequest) String() string {
 func (*ReceiptsRequest) ProtoMessage() {}
 
 func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[71]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4525,7 +4621,7 @@ func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{71}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ReceiptsRequest) GetQuestion() *Question {
@@ -4544,7 +4640,7 @@ type ReceiptsResponse struct {
 
 func (x *ReceiptsResponse) Reset() {
 	*x = ReceiptsResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[72]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4556,7 +4652,7 @@ func (x *ReceiptsResponse) String() string {
 func (*ReceiptsResponse) ProtoMessage() {}
 
 func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[72]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4569,7 +4665,7 @@ func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{72}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ReceiptsResponse) GetReceipts() []*Receipt {
@@ -4587,7 +4683,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[73]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4599,7 +4695,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[73]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4612,7 +4708,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{73}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{74}
 }
 
 type CheckReport struct {
@@ -4626,7 +4722,7 @@ type CheckReport struct {
 
 func (x *CheckReport) Reset() {
 	*x = CheckReport{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[74]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4638,7 +4734,7 @@ func (x *CheckReport) String() string {
 func (*CheckReport) ProtoMessage() {}
 
 func (x *CheckReport) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[74]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4651,7 +4747,7 @@ func (x *CheckReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckReport.ProtoReflect.Descriptor instead.
 func (*CheckReport) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{74}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *CheckReport) GetValues() uint64 {
@@ -4688,7 +4784,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[75]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4700,7 +4796,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[75]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4713,7 +4809,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{75}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *CheckResponse) GetPart() isCheckResponse_Part {
@@ -4765,7 +4861,7 @@ type RepairRequest struct {
 
 func (x *RepairRequest) Reset() {
 	*x = RepairRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[76]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4777,7 +4873,7 @@ func (x *RepairRequest) String() string {
 func (*RepairRequest) ProtoMessage() {}
 
 func (x *RepairRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[76]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4790,7 +4886,7 @@ func (x *RepairRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairRequest.ProtoReflect.Descriptor instead.
 func (*RepairRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{76}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{77}
 }
 
 type RepairReport struct {
@@ -4803,7 +4899,7 @@ type RepairReport struct {
 
 func (x *RepairReport) Reset() {
 	*x = RepairReport{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[77]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4815,7 +4911,7 @@ func (x *RepairReport) String() string {
 func (*RepairReport) ProtoMessage() {}
 
 func (x *RepairReport) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[77]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4828,7 +4924,7 @@ func (x *RepairReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairReport.ProtoReflect.Descriptor instead.
 func (*RepairReport) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{77}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *RepairReport) GetMended() []string {
@@ -4858,7 +4954,7 @@ type RepairResponse struct {
 
 func (x *RepairResponse) Reset() {
 	*x = RepairResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[78]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4870,7 +4966,7 @@ func (x *RepairResponse) String() string {
 func (*RepairResponse) ProtoMessage() {}
 
 func (x *RepairResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[78]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4883,7 +4979,7 @@ func (x *RepairResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairResponse.ProtoReflect.Descriptor instead.
 func (*RepairResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{78}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *RepairResponse) GetPart() isRepairResponse_Part {
@@ -4935,7 +5031,7 @@ type CompactRequest struct {
 
 func (x *CompactRequest) Reset() {
 	*x = CompactRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[79]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4947,7 +5043,7 @@ func (x *CompactRequest) String() string {
 func (*CompactRequest) ProtoMessage() {}
 
 func (x *CompactRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[79]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4960,7 +5056,7 @@ func (x *CompactRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactRequest.ProtoReflect.Descriptor instead.
 func (*CompactRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{79}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{80}
 }
 
 type CompactResponse struct {
@@ -4972,7 +5068,7 @@ type CompactResponse struct {
 
 func (x *CompactResponse) Reset() {
 	*x = CompactResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[80]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4984,7 +5080,7 @@ func (x *CompactResponse) String() string {
 func (*CompactResponse) ProtoMessage() {}
 
 func (x *CompactResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[80]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4997,7 +5093,7 @@ func (x *CompactResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactResponse.ProtoReflect.Descriptor instead.
 func (*CompactResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{80}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *CompactResponse) GetProgress() *Progress {
@@ -5017,7 +5113,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[81]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5029,7 +5125,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[81]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5042,7 +5138,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{81}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ExportRequest) GetKey() string {
@@ -5068,7 +5164,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[82]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5080,7 +5176,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[82]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5093,7 +5189,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{82}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ExportResponse) GetJson() []byte {
@@ -5114,7 +5210,7 @@ type ExportAllRequest struct {
 
 func (x *ExportAllRequest) Reset() {
 	*x = ExportAllRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[83]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5126,7 +5222,7 @@ func (x *ExportAllRequest) String() string {
 func (*ExportAllRequest) ProtoMessage() {}
 
 func (x *ExportAllRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[83]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5139,7 +5235,7 @@ func (x *ExportAllRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAllRequest.ProtoReflect.Descriptor instead.
 func (*ExportAllRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{83}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ExportAllRequest) GetQuarantine() bool {
@@ -5172,7 +5268,7 @@ type ExportAllResponse struct {
 
 func (x *ExportAllResponse) Reset() {
 	*x = ExportAllResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[84]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5184,7 +5280,7 @@ func (x *ExportAllResponse) String() string {
 func (*ExportAllResponse) ProtoMessage() {}
 
 func (x *ExportAllResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[84]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5197,7 +5293,7 @@ func (x *ExportAllResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAllResponse.ProtoReflect.Descriptor instead.
 func (*ExportAllResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{84}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ExportAllResponse) GetPart() isExportAllResponse_Part {
@@ -5301,7 +5397,7 @@ type Exported struct {
 
 func (x *Exported) Reset() {
 	*x = Exported{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[85]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5313,7 +5409,7 @@ func (x *Exported) String() string {
 func (*Exported) ProtoMessage() {}
 
 func (x *Exported) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[85]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5326,7 +5422,7 @@ func (x *Exported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exported.ProtoReflect.Descriptor instead.
 func (*Exported) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{85}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Exported) GetPosition() string {
@@ -5360,7 +5456,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[86]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5372,7 +5468,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[86]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5385,7 +5481,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{86}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *BackupRequest) GetTarget() string {
@@ -5419,7 +5515,7 @@ type BackupReport struct {
 
 func (x *BackupReport) Reset() {
 	*x = BackupReport{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[87]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5431,7 +5527,7 @@ func (x *BackupReport) String() string {
 func (*BackupReport) ProtoMessage() {}
 
 func (x *BackupReport) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[87]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5444,7 +5540,7 @@ func (x *BackupReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupReport.ProtoReflect.Descriptor instead.
 func (*BackupReport) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{87}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *BackupReport) GetName() string {
@@ -5565,7 +5661,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[88]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5577,7 +5673,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[88]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5590,7 +5686,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{88}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *BackupResponse) GetPart() isBackupResponse_Part {
@@ -5643,7 +5739,7 @@ type BackupLedgerRequest struct {
 
 func (x *BackupLedgerRequest) Reset() {
 	*x = BackupLedgerRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[89]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5655,7 +5751,7 @@ func (x *BackupLedgerRequest) String() string {
 func (*BackupLedgerRequest) ProtoMessage() {}
 
 func (x *BackupLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[89]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5668,7 +5764,7 @@ func (x *BackupLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupLedgerRequest.ProtoReflect.Descriptor instead.
 func (*BackupLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{89}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *BackupLedgerRequest) GetTarget() string {
@@ -5686,7 +5782,7 @@ type BackupLedgerResponse struct {
 
 func (x *BackupLedgerResponse) Reset() {
 	*x = BackupLedgerResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[90]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5698,7 +5794,7 @@ func (x *BackupLedgerResponse) String() string {
 func (*BackupLedgerResponse) ProtoMessage() {}
 
 func (x *BackupLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[90]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5711,7 +5807,233 @@ func (x *BackupLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupLedgerResponse.ProtoReflect.Descriptor instead.
 func (*BackupLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{90}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{91}
+}
+
+type KeepLogRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	On            bool                   `protobuf:"varint,1,opt,name=on,proto3" json:"on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepLogRequest) Reset() {
+	*x = KeepLogRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[92]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepLogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepLogRequest) ProtoMessage() {}
+
+func (x *KeepLogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[92]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepLogRequest.ProtoReflect.Descriptor instead.
+func (*KeepLogRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{92}
+}
+
+func (x *KeepLogRequest) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+type KeepLogResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepLogResponse) Reset() {
+	*x = KeepLogResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[93]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepLogResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepLogResponse) ProtoMessage() {}
+
+func (x *KeepLogResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[93]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepLogResponse.ProtoReflect.Descriptor instead.
+func (*KeepLogResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{93}
+}
+
+type ShipLogRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Target string                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	// Makes this the target that the log goes to from now on.
+	Move          bool `protobuf:"varint,2,opt,name=move,proto3" json:"move,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipLogRequest) Reset() {
+	*x = ShipLogRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[94]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipLogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipLogRequest) ProtoMessage() {}
+
+func (x *ShipLogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[94]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipLogRequest.ProtoReflect.Descriptor instead.
+func (*ShipLogRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{94}
+}
+
+func (x *ShipLogRequest) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *ShipLogRequest) GetMove() bool {
+	if x != nil {
+		return x.Move
+	}
+	return false
+}
+
+type ShipLogResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Positions; "" if there was nothing to be shipped.
+	From          string   `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            string   `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Records       uint64   `protobuf:"varint,3,opt,name=records,proto3" json:"records,omitempty"`
+	Objects       uint32   `protobuf:"varint,4,opt,name=objects,proto3" json:"objects,omitempty"`
+	Bytes         int64    `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Sealed        uint32   `protobuf:"varint,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Kept          *KeptLog `protobuf:"bytes,7,opt,name=kept,proto3" json:"kept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipLogResponse) Reset() {
+	*x = ShipLogResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[95]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipLogResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipLogResponse) ProtoMessage() {}
+
+func (x *ShipLogResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[95]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipLogResponse.ProtoReflect.Descriptor instead.
+func (*ShipLogResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{95}
+}
+
+func (x *ShipLogResponse) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ShipLogResponse) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *ShipLogResponse) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *ShipLogResponse) GetObjects() uint32 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *ShipLogResponse) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *ShipLogResponse) GetSealed() uint32 {
+	if x != nil {
+		return x.Sealed
+	}
+	return 0
+}
+
+func (x *ShipLogResponse) GetKept() *KeptLog {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
 }
 
 var File_kanta_v1_kanta_proto protoreflect.FileDescriptor
@@ -5956,7 +6278,7 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\x12QuarantineResponse\x12,\n" +
 	"\x04rows\x18\x01 \x03(\v2\x18.kanta.v1.QuarantinedRowR\x04rows\">\n" +
 	"\fStatsRequest\x12.\n" +
-	"\bquestion\x18\x01 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"\xcd\a\n" +
+	"\bquestion\x18\x01 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"\xfb\a\n" +
 	"\rStatsResponse\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x16\n" +
@@ -5992,13 +6314,21 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\vmemory_used\x18\x17 \x01(\x03R\n" +
 	"memoryUsed\x12>\n" +
 	"\awritten\x18\x18 \x03(\v2$.kanta.v1.StatsResponse.WrittenEntryR\awritten\x12$\n" +
-	"\ramplification\x18\x19 \x01(\x01R\ramplification\x1a<\n" +
+	"\ramplification\x18\x19 \x01(\x01R\ramplification\x12,\n" +
+	"\bkept_log\x18\x1a \x01(\v2\x11.kanta.v1.KeptLogR\akeptLog\x1a<\n" +
 	"\x0eBaseBytesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a:\n" +
 	"\fWrittenEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"@\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x8f\x01\n" +
+	"\aKeptLog\x12\x0e\n" +
+	"\x02on\x18\x01 \x01(\bR\x02on\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
+	"\x05first\x18\x03 \x01(\tR\x05first\x12\x18\n" +
+	"\arecords\x18\x04 \x01(\x04R\arecords\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x03R\x05bytes\x12\x16\n" +
+	"\x06broken\x18\x06 \x01(\tR\x06broken\"@\n" +
 	"\x0eDigestsRequest\x12.\n" +
 	"\bquestion\x18\x01 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"w\n" +
 	"\x0fDigestsResponse\x12\x1a\n" +
@@ -6140,7 +6470,21 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\x04part\"-\n" +
 	"\x13BackupLedgerRequest\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\"\x16\n" +
-	"\x14BackupLedgerResponse2\xda\x14\n" +
+	"\x14BackupLedgerResponse\" \n" +
+	"\x0eKeepLogRequest\x12\x0e\n" +
+	"\x02on\x18\x01 \x01(\bR\x02on\"\x11\n" +
+	"\x0fKeepLogResponse\"<\n" +
+	"\x0eShipLogRequest\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\x12\x12\n" +
+	"\x04move\x18\x02 \x01(\bR\x04move\"\xbe\x01\n" +
+	"\x0fShipLogResponse\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x18\n" +
+	"\arecords\x18\x03 \x01(\x04R\arecords\x12\x18\n" +
+	"\aobjects\x18\x04 \x01(\rR\aobjects\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x03R\x05bytes\x12\x16\n" +
+	"\x06sealed\x18\x06 \x01(\rR\x06sealed\x12%\n" +
+	"\x04kept\x18\a \x01(\v2\x11.kanta.v1.KeptLogR\x04kept2\xe4\x15\n" +
 	"\fKantaService\x12:\n" +
 	"\x04Ping\x12\x15.kanta.v1.PingRequest\x1a\x16.kanta.v1.PingResponse\"\x03\x90\x02\x01\x12=\n" +
 	"\x05Count\x12\x16.kanta.v1.CountRequest\x1a\x17.kanta.v1.CountResponse\"\x03\x90\x02\x01\x12B\n" +
@@ -6180,7 +6524,9 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\x06Export\x12\x17.kanta.v1.ExportRequest\x1a\x18.kanta.v1.ExportResponse\"\x03\x90\x02\x010\x01\x12K\n" +
 	"\tExportAll\x12\x1a.kanta.v1.ExportAllRequest\x1a\x1b.kanta.v1.ExportAllResponse\"\x03\x90\x02\x010\x01\x12=\n" +
 	"\x06Backup\x12\x17.kanta.v1.BackupRequest\x1a\x18.kanta.v1.BackupResponse0\x01\x12R\n" +
-	"\fBackupLedger\x12\x1d.kanta.v1.BackupLedgerRequest\x1a\x1e.kanta.v1.BackupLedgerResponse\"\x03\x90\x02\x02BAZ?github.com/kantadb/kanta/server/internal/proto/kanta/v1;kantav1b\x06proto3"
+	"\fBackupLedger\x12\x1d.kanta.v1.BackupLedgerRequest\x1a\x1e.kanta.v1.BackupLedgerResponse\"\x03\x90\x02\x02\x12C\n" +
+	"\aKeepLog\x12\x18.kanta.v1.KeepLogRequest\x1a\x19.kanta.v1.KeepLogResponse\"\x03\x90\x02\x02\x12C\n" +
+	"\aShipLog\x12\x18.kanta.v1.ShipLogRequest\x1a\x19.kanta.v1.ShipLogResponse\"\x03\x90\x02\x02BAZ?github.com/kantadb/kanta/server/internal/proto/kanta/v1;kantav1b\x06proto3"
 
 var (
 	file_kanta_v1_kanta_proto_rawDescOnce sync.Once
@@ -6194,7 +6540,7 @@ func file_kanta_v1_kanta_proto_rawDescGZIP() []byte {
 	return file_kanta_v1_kanta_proto_rawDescData
 }
 
-var file_kanta_v1_kanta_proto_msgTypes = make([]protoimpl.MessageInfo, 97)
+var file_kanta_v1_kanta_proto_msgTypes = make([]protoimpl.MessageInfo, 102)
 var file_kanta_v1_kanta_proto_goTypes = []any{
 	(*PingRequest)(nil),             // 0: kanta.v1.PingRequest
 	(*PingResponse)(nil),            // 1: kanta.v1.PingResponse
@@ -6243,270 +6589,281 @@ var file_kanta_v1_kanta_proto_goTypes = []any{
 	(*QuarantineResponse)(nil),      // 44: kanta.v1.QuarantineResponse
 	(*StatsRequest)(nil),            // 45: kanta.v1.StatsRequest
 	(*StatsResponse)(nil),           // 46: kanta.v1.StatsResponse
-	(*DigestsRequest)(nil),          // 47: kanta.v1.DigestsRequest
-	(*DigestsResponse)(nil),         // 48: kanta.v1.DigestsResponse
-	(*OpenSnapshotRequest)(nil),     // 49: kanta.v1.OpenSnapshotRequest
-	(*OpenSnapshotResponse)(nil),    // 50: kanta.v1.OpenSnapshotResponse
-	(*RenewSnapshotRequest)(nil),    // 51: kanta.v1.RenewSnapshotRequest
-	(*RenewSnapshotResponse)(nil),   // 52: kanta.v1.RenewSnapshotResponse
-	(*CloseSnapshotRequest)(nil),    // 53: kanta.v1.CloseSnapshotRequest
-	(*CloseSnapshotResponse)(nil),   // 54: kanta.v1.CloseSnapshotResponse
-	(*ApplyRequest)(nil),            // 55: kanta.v1.ApplyRequest
-	(*ApplyResponse)(nil),           // 56: kanta.v1.ApplyResponse
-	(*DryRunRequest)(nil),           // 57: kanta.v1.DryRunRequest
-	(*DryRunResponse)(nil),          // 58: kanta.v1.DryRunResponse
-	(*IngestRequest)(nil),           // 59: kanta.v1.IngestRequest
-	(*IngestResponse)(nil),          // 60: kanta.v1.IngestResponse
-	(*EraseRequest)(nil),            // 61: kanta.v1.EraseRequest
-	(*EraseResponse)(nil),           // 62: kanta.v1.EraseResponse
-	(*ReadmitRequest)(nil),          // 63: kanta.v1.ReadmitRequest
-	(*ReadmitResponse)(nil),         // 64: kanta.v1.ReadmitResponse
-	(*ErasedRequest)(nil),           // 65: kanta.v1.ErasedRequest
-	(*ErasedPerson)(nil),            // 66: kanta.v1.ErasedPerson
-	(*ErasedResponse)(nil),          // 67: kanta.v1.ErasedResponse
-	(*PurgeRequest)(nil),            // 68: kanta.v1.PurgeRequest
-	(*PurgeResponse)(nil),           // 69: kanta.v1.PurgeResponse
-	(*PurgeDone)(nil),               // 70: kanta.v1.PurgeDone
-	(*ReceiptsRequest)(nil),         // 71: kanta.v1.ReceiptsRequest
-	(*ReceiptsResponse)(nil),        // 72: kanta.v1.ReceiptsResponse
-	(*CheckRequest)(nil),            // 73: kanta.v1.CheckRequest
-	(*CheckReport)(nil),             // 74: kanta.v1.CheckReport
-	(*CheckResponse)(nil),           // 75: kanta.v1.CheckResponse
-	(*RepairRequest)(nil),           // 76: kanta.v1.RepairRequest
-	(*RepairReport)(nil),            // 77: kanta.v1.RepairReport
-	(*RepairResponse)(nil),          // 78: kanta.v1.RepairResponse
-	(*CompactRequest)(nil),          // 79: kanta.v1.CompactRequest
-	(*CompactResponse)(nil),         // 80: kanta.v1.CompactResponse
-	(*ExportRequest)(nil),           // 81: kanta.v1.ExportRequest
-	(*ExportResponse)(nil),          // 82: kanta.v1.ExportResponse
-	(*ExportAllRequest)(nil),        // 83: kanta.v1.ExportAllRequest
-	(*ExportAllResponse)(nil),       // 84: kanta.v1.ExportAllResponse
-	(*Exported)(nil),                // 85: kanta.v1.Exported
-	(*BackupRequest)(nil),           // 86: kanta.v1.BackupRequest
-	(*BackupReport)(nil),            // 87: kanta.v1.BackupReport
-	(*BackupResponse)(nil),          // 88: kanta.v1.BackupResponse
-	(*BackupLedgerRequest)(nil),     // 89: kanta.v1.BackupLedgerRequest
-	(*BackupLedgerResponse)(nil),    // 90: kanta.v1.BackupLedgerResponse
-	nil,                             // 91: kanta.v1.AnalyzeRequest.ArgumentsEntry
-	nil,                             // 92: kanta.v1.AnalysisMembersRequest.ArgumentsEntry
-	nil,                             // 93: kanta.v1.Definition.ArgumentsEntry
-	nil,                             // 94: kanta.v1.StatsResponse.BaseBytesEntry
-	nil,                             // 95: kanta.v1.StatsResponse.WrittenEntry
-	nil,                             // 96: kanta.v1.Exported.LinesEntry
-	(*Question)(nil),                // 97: kanta.v1.Question
-	(*Answer)(nil),                  // 98: kanta.v1.Answer
-	(*MemberSet)(nil),               // 99: kanta.v1.MemberSet
-	(*MemberHead)(nil),              // 100: kanta.v1.MemberHead
-	(*MemberBlock)(nil),             // 101: kanta.v1.MemberBlock
-	(*Value)(nil),                   // 102: kanta.v1.Value
-	(*Attribute)(nil),               // 103: kanta.v1.Attribute
-	(*timestamppb.Timestamp)(nil),   // 104: google.protobuf.Timestamp
-	(*NamedValue)(nil),              // 105: kanta.v1.NamedValue
-	(*TimelineEvent)(nil),           // 106: kanta.v1.TimelineEvent
-	(*PlanNode)(nil),                // 107: kanta.v1.PlanNode
-	(*LentCost)(nil),                // 108: kanta.v1.LentCost
-	(*WhyPart)(nil),                 // 109: kanta.v1.WhyPart
-	(*NextChange)(nil),              // 110: kanta.v1.NextChange
-	(*ReportTable)(nil),             // 111: kanta.v1.ReportTable
-	(*Event)(nil),                   // 112: kanta.v1.Event
-	(*ComputedAttribute)(nil),       // 113: kanta.v1.ComputedAttribute
-	(*Lent)(nil),                    // 114: kanta.v1.Lent
-	(*durationpb.Duration)(nil),     // 115: google.protobuf.Duration
-	(*Result)(nil),                  // 116: kanta.v1.Result
-	(*Error)(nil),                   // 117: kanta.v1.Error
-	(*Progress)(nil),                // 118: kanta.v1.Progress
-	(*Receipt)(nil),                 // 119: kanta.v1.Receipt
-	(*Strings)(nil),                 // 120: kanta.v1.Strings
+	(*KeptLog)(nil),                 // 47: kanta.v1.KeptLog
+	(*DigestsRequest)(nil),          // 48: kanta.v1.DigestsRequest
+	(*DigestsResponse)(nil),         // 49: kanta.v1.DigestsResponse
+	(*OpenSnapshotRequest)(nil),     // 50: kanta.v1.OpenSnapshotRequest
+	(*OpenSnapshotResponse)(nil),    // 51: kanta.v1.OpenSnapshotResponse
+	(*RenewSnapshotRequest)(nil),    // 52: kanta.v1.RenewSnapshotRequest
+	(*RenewSnapshotResponse)(nil),   // 53: kanta.v1.RenewSnapshotResponse
+	(*CloseSnapshotRequest)(nil),    // 54: kanta.v1.CloseSnapshotRequest
+	(*CloseSnapshotResponse)(nil),   // 55: kanta.v1.CloseSnapshotResponse
+	(*ApplyRequest)(nil),            // 56: kanta.v1.ApplyRequest
+	(*ApplyResponse)(nil),           // 57: kanta.v1.ApplyResponse
+	(*DryRunRequest)(nil),           // 58: kanta.v1.DryRunRequest
+	(*DryRunResponse)(nil),          // 59: kanta.v1.DryRunResponse
+	(*IngestRequest)(nil),           // 60: kanta.v1.IngestRequest
+	(*IngestResponse)(nil),          // 61: kanta.v1.IngestResponse
+	(*EraseRequest)(nil),            // 62: kanta.v1.EraseRequest
+	(*EraseResponse)(nil),           // 63: kanta.v1.EraseResponse
+	(*ReadmitRequest)(nil),          // 64: kanta.v1.ReadmitRequest
+	(*ReadmitResponse)(nil),         // 65: kanta.v1.ReadmitResponse
+	(*ErasedRequest)(nil),           // 66: kanta.v1.ErasedRequest
+	(*ErasedPerson)(nil),            // 67: kanta.v1.ErasedPerson
+	(*ErasedResponse)(nil),          // 68: kanta.v1.ErasedResponse
+	(*PurgeRequest)(nil),            // 69: kanta.v1.PurgeRequest
+	(*PurgeResponse)(nil),           // 70: kanta.v1.PurgeResponse
+	(*PurgeDone)(nil),               // 71: kanta.v1.PurgeDone
+	(*ReceiptsRequest)(nil),         // 72: kanta.v1.ReceiptsRequest
+	(*ReceiptsResponse)(nil),        // 73: kanta.v1.ReceiptsResponse
+	(*CheckRequest)(nil),            // 74: kanta.v1.CheckRequest
+	(*CheckReport)(nil),             // 75: kanta.v1.CheckReport
+	(*CheckResponse)(nil),           // 76: kanta.v1.CheckResponse
+	(*RepairRequest)(nil),           // 77: kanta.v1.RepairRequest
+	(*RepairReport)(nil),            // 78: kanta.v1.RepairReport
+	(*RepairResponse)(nil),          // 79: kanta.v1.RepairResponse
+	(*CompactRequest)(nil),          // 80: kanta.v1.CompactRequest
+	(*CompactResponse)(nil),         // 81: kanta.v1.CompactResponse
+	(*ExportRequest)(nil),           // 82: kanta.v1.ExportRequest
+	(*ExportResponse)(nil),          // 83: kanta.v1.ExportResponse
+	(*ExportAllRequest)(nil),        // 84: kanta.v1.ExportAllRequest
+	(*ExportAllResponse)(nil),       // 85: kanta.v1.ExportAllResponse
+	(*Exported)(nil),                // 86: kanta.v1.Exported
+	(*BackupRequest)(nil),           // 87: kanta.v1.BackupRequest
+	(*BackupReport)(nil),            // 88: kanta.v1.BackupReport
+	(*BackupResponse)(nil),          // 89: kanta.v1.BackupResponse
+	(*BackupLedgerRequest)(nil),     // 90: kanta.v1.BackupLedgerRequest
+	(*BackupLedgerResponse)(nil),    // 91: kanta.v1.BackupLedgerResponse
+	(*KeepLogRequest)(nil),          // 92: kanta.v1.KeepLogRequest
+	(*KeepLogResponse)(nil),         // 93: kanta.v1.KeepLogResponse
+	(*ShipLogRequest)(nil),          // 94: kanta.v1.ShipLogRequest
+	(*ShipLogResponse)(nil),         // 95: kanta.v1.ShipLogResponse
+	nil,                             // 96: kanta.v1.AnalyzeRequest.ArgumentsEntry
+	nil,                             // 97: kanta.v1.AnalysisMembersRequest.ArgumentsEntry
+	nil,                             // 98: kanta.v1.Definition.ArgumentsEntry
+	nil,                             // 99: kanta.v1.StatsResponse.BaseBytesEntry
+	nil,                             // 100: kanta.v1.StatsResponse.WrittenEntry
+	nil,                             // 101: kanta.v1.Exported.LinesEntry
+	(*Question)(nil),                // 102: kanta.v1.Question
+	(*Answer)(nil),                  // 103: kanta.v1.Answer
+	(*MemberSet)(nil),               // 104: kanta.v1.MemberSet
+	(*MemberHead)(nil),              // 105: kanta.v1.MemberHead
+	(*MemberBlock)(nil),             // 106: kanta.v1.MemberBlock
+	(*Value)(nil),                   // 107: kanta.v1.Value
+	(*Attribute)(nil),               // 108: kanta.v1.Attribute
+	(*timestamppb.Timestamp)(nil),   // 109: google.protobuf.Timestamp
+	(*NamedValue)(nil),              // 110: kanta.v1.NamedValue
+	(*TimelineEvent)(nil),           // 111: kanta.v1.TimelineEvent
+	(*PlanNode)(nil),                // 112: kanta.v1.PlanNode
+	(*LentCost)(nil),                // 113: kanta.v1.LentCost
+	(*WhyPart)(nil),                 // 114: kanta.v1.WhyPart
+	(*NextChange)(nil),              // 115: kanta.v1.NextChange
+	(*ReportTable)(nil),             // 116: kanta.v1.ReportTable
+	(*Event)(nil),                   // 117: kanta.v1.Event
+	(*ComputedAttribute)(nil),       // 118: kanta.v1.ComputedAttribute
+	(*Lent)(nil),                    // 119: kanta.v1.Lent
+	(*durationpb.Duration)(nil),     // 120: google.protobuf.Duration
+	(*Result)(nil),                  // 121: kanta.v1.Result
+	(*Error)(nil),                   // 122: kanta.v1.Error
+	(*Progress)(nil),                // 123: kanta.v1.Progress
+	(*Receipt)(nil),                 // 124: kanta.v1.Receipt
+	(*Strings)(nil),                 // 125: kanta.v1.Strings
 }
 var file_kanta_v1_kanta_proto_depIdxs = []int32{
-	97,  // 0: kanta.v1.CountRequest.question:type_name -> kanta.v1.Question
-	98,  // 1: kanta.v1.CountResponse.answer:type_name -> kanta.v1.Answer
-	97,  // 2: kanta.v1.BitmapRequest.question:type_name -> kanta.v1.Question
-	99,  // 3: kanta.v1.BitmapResponse.members:type_name -> kanta.v1.MemberSet
-	97,  // 4: kanta.v1.MembersRequest.question:type_name -> kanta.v1.Question
+	102, // 0: kanta.v1.CountRequest.question:type_name -> kanta.v1.Question
+	103, // 1: kanta.v1.CountResponse.answer:type_name -> kanta.v1.Answer
+	102, // 2: kanta.v1.BitmapRequest.question:type_name -> kanta.v1.Question
+	104, // 3: kanta.v1.BitmapResponse.members:type_name -> kanta.v1.MemberSet
+	102, // 4: kanta.v1.MembersRequest.question:type_name -> kanta.v1.Question
 	6,   // 5: kanta.v1.MembersRequest.listing:type_name -> kanta.v1.ListingOptions
-	100, // 6: kanta.v1.MembersResponse.head:type_name -> kanta.v1.MemberHead
-	101, // 7: kanta.v1.MembersResponse.block:type_name -> kanta.v1.MemberBlock
-	97,  // 8: kanta.v1.BreakdownRequest.question:type_name -> kanta.v1.Question
-	102, // 9: kanta.v1.BreakdownRow.value:type_name -> kanta.v1.Value
-	103, // 10: kanta.v1.BreakdownResponse.attribute:type_name -> kanta.v1.Attribute
+	105, // 6: kanta.v1.MembersResponse.head:type_name -> kanta.v1.MemberHead
+	106, // 7: kanta.v1.MembersResponse.block:type_name -> kanta.v1.MemberBlock
+	102, // 8: kanta.v1.BreakdownRequest.question:type_name -> kanta.v1.Question
+	107, // 9: kanta.v1.BreakdownRow.value:type_name -> kanta.v1.Value
+	108, // 10: kanta.v1.BreakdownResponse.attribute:type_name -> kanta.v1.Attribute
 	10,  // 11: kanta.v1.BreakdownResponse.rows:type_name -> kanta.v1.BreakdownRow
-	98,  // 12: kanta.v1.BreakdownResponse.answer:type_name -> kanta.v1.Answer
-	97,  // 13: kanta.v1.ProfileRequest.question:type_name -> kanta.v1.Question
-	104, // 14: kanta.v1.Lifetime.first:type_name -> google.protobuf.Timestamp
-	104, // 15: kanta.v1.Lifetime.last:type_name -> google.protobuf.Timestamp
+	103, // 12: kanta.v1.BreakdownResponse.answer:type_name -> kanta.v1.Answer
+	102, // 13: kanta.v1.ProfileRequest.question:type_name -> kanta.v1.Question
+	109, // 14: kanta.v1.Lifetime.first:type_name -> google.protobuf.Timestamp
+	109, // 15: kanta.v1.Lifetime.last:type_name -> google.protobuf.Timestamp
 	14,  // 16: kanta.v1.Lifetime.properties:type_name -> kanta.v1.LifetimeProperty
-	102, // 17: kanta.v1.LifetimeProperty.sum:type_name -> kanta.v1.Value
-	102, // 18: kanta.v1.LifetimeProperty.min:type_name -> kanta.v1.Value
-	102, // 19: kanta.v1.LifetimeProperty.max:type_name -> kanta.v1.Value
-	105, // 20: kanta.v1.ProfileResponse.values:type_name -> kanta.v1.NamedValue
-	105, // 21: kanta.v1.ProfileResponse.computed:type_name -> kanta.v1.NamedValue
-	105, // 22: kanta.v1.ProfileResponse.lent:type_name -> kanta.v1.NamedValue
-	106, // 23: kanta.v1.ProfileResponse.events:type_name -> kanta.v1.TimelineEvent
+	107, // 17: kanta.v1.LifetimeProperty.sum:type_name -> kanta.v1.Value
+	107, // 18: kanta.v1.LifetimeProperty.min:type_name -> kanta.v1.Value
+	107, // 19: kanta.v1.LifetimeProperty.max:type_name -> kanta.v1.Value
+	110, // 20: kanta.v1.ProfileResponse.values:type_name -> kanta.v1.NamedValue
+	110, // 21: kanta.v1.ProfileResponse.computed:type_name -> kanta.v1.NamedValue
+	110, // 22: kanta.v1.ProfileResponse.lent:type_name -> kanta.v1.NamedValue
+	111, // 23: kanta.v1.ProfileResponse.events:type_name -> kanta.v1.TimelineEvent
 	13,  // 24: kanta.v1.ProfileResponse.lifetime:type_name -> kanta.v1.Lifetime
-	98,  // 25: kanta.v1.ProfileResponse.answer:type_name -> kanta.v1.Answer
-	104, // 26: kanta.v1.TimelineRequest.from:type_name -> google.protobuf.Timestamp
-	104, // 27: kanta.v1.TimelineRequest.to:type_name -> google.protobuf.Timestamp
-	97,  // 28: kanta.v1.TimelineRequest.question:type_name -> kanta.v1.Question
-	106, // 29: kanta.v1.TimelineResponse.events:type_name -> kanta.v1.TimelineEvent
-	98,  // 30: kanta.v1.TimelineResponse.answer:type_name -> kanta.v1.Answer
-	97,  // 31: kanta.v1.ValuesRequest.question:type_name -> kanta.v1.Question
+	103, // 25: kanta.v1.ProfileResponse.answer:type_name -> kanta.v1.Answer
+	109, // 26: kanta.v1.TimelineRequest.from:type_name -> google.protobuf.Timestamp
+	109, // 27: kanta.v1.TimelineRequest.to:type_name -> google.protobuf.Timestamp
+	102, // 28: kanta.v1.TimelineRequest.question:type_name -> kanta.v1.Question
+	111, // 29: kanta.v1.TimelineResponse.events:type_name -> kanta.v1.TimelineEvent
+	103, // 30: kanta.v1.TimelineResponse.answer:type_name -> kanta.v1.Answer
+	102, // 31: kanta.v1.ValuesRequest.question:type_name -> kanta.v1.Question
 	19,  // 32: kanta.v1.ValuesResponse.values:type_name -> kanta.v1.ValueCount
-	97,  // 33: kanta.v1.PlanRequest.question:type_name -> kanta.v1.Question
-	107, // 34: kanta.v1.PlanResponse.root:type_name -> kanta.v1.PlanNode
-	108, // 35: kanta.v1.PlanResponse.lent:type_name -> kanta.v1.LentCost
-	98,  // 36: kanta.v1.PlanResponse.answer:type_name -> kanta.v1.Answer
-	97,  // 37: kanta.v1.ExplainRequest.question:type_name -> kanta.v1.Question
-	107, // 38: kanta.v1.ExplainResponse.root:type_name -> kanta.v1.PlanNode
-	98,  // 39: kanta.v1.ExplainResponse.answer:type_name -> kanta.v1.Answer
-	97,  // 40: kanta.v1.WhyRequest.question:type_name -> kanta.v1.Question
-	109, // 41: kanta.v1.WhyResponse.root:type_name -> kanta.v1.WhyPart
-	110, // 42: kanta.v1.WhyResponse.next:type_name -> kanta.v1.NextChange
-	98,  // 43: kanta.v1.WhyResponse.answer:type_name -> kanta.v1.Answer
-	91,  // 44: kanta.v1.AnalyzeRequest.arguments:type_name -> kanta.v1.AnalyzeRequest.ArgumentsEntry
-	97,  // 45: kanta.v1.AnalyzeRequest.question:type_name -> kanta.v1.Question
-	111, // 46: kanta.v1.AnalyzeResponse.tables:type_name -> kanta.v1.ReportTable
-	98,  // 47: kanta.v1.AnalyzeResponse.answer:type_name -> kanta.v1.Answer
-	92,  // 48: kanta.v1.AnalysisMembersRequest.arguments:type_name -> kanta.v1.AnalysisMembersRequest.ArgumentsEntry
-	97,  // 49: kanta.v1.AnalysisMembersRequest.question:type_name -> kanta.v1.Question
+	102, // 33: kanta.v1.PlanRequest.question:type_name -> kanta.v1.Question
+	112, // 34: kanta.v1.PlanResponse.root:type_name -> kanta.v1.PlanNode
+	113, // 35: kanta.v1.PlanResponse.lent:type_name -> kanta.v1.LentCost
+	103, // 36: kanta.v1.PlanResponse.answer:type_name -> kanta.v1.Answer
+	102, // 37: kanta.v1.ExplainRequest.question:type_name -> kanta.v1.Question
+	112, // 38: kanta.v1.ExplainResponse.root:type_name -> kanta.v1.PlanNode
+	103, // 39: kanta.v1.ExplainResponse.answer:type_name -> kanta.v1.Answer
+	102, // 40: kanta.v1.WhyRequest.question:type_name -> kanta.v1.Question
+	114, // 41: kanta.v1.WhyResponse.root:type_name -> kanta.v1.WhyPart
+	115, // 42: kanta.v1.WhyResponse.next:type_name -> kanta.v1.NextChange
+	103, // 43: kanta.v1.WhyResponse.answer:type_name -> kanta.v1.Answer
+	96,  // 44: kanta.v1.AnalyzeRequest.arguments:type_name -> kanta.v1.AnalyzeRequest.ArgumentsEntry
+	102, // 45: kanta.v1.AnalyzeRequest.question:type_name -> kanta.v1.Question
+	116, // 46: kanta.v1.AnalyzeResponse.tables:type_name -> kanta.v1.ReportTable
+	103, // 47: kanta.v1.AnalyzeResponse.answer:type_name -> kanta.v1.Answer
+	97,  // 48: kanta.v1.AnalysisMembersRequest.arguments:type_name -> kanta.v1.AnalysisMembersRequest.ArgumentsEntry
+	102, // 49: kanta.v1.AnalysisMembersRequest.question:type_name -> kanta.v1.Question
 	6,   // 50: kanta.v1.AnalysisMembersRequest.listing:type_name -> kanta.v1.ListingOptions
-	100, // 51: kanta.v1.AnalysisMembersResponse.head:type_name -> kanta.v1.MemberHead
-	101, // 52: kanta.v1.AnalysisMembersResponse.block:type_name -> kanta.v1.MemberBlock
-	97,  // 53: kanta.v1.SchemaRequest.question:type_name -> kanta.v1.Question
-	103, // 54: kanta.v1.SchemaResponse.attributes:type_name -> kanta.v1.Attribute
-	112, // 55: kanta.v1.SchemaResponse.events:type_name -> kanta.v1.Event
-	113, // 56: kanta.v1.SchemaResponse.computed:type_name -> kanta.v1.ComputedAttribute
-	114, // 57: kanta.v1.SchemaResponse.lent:type_name -> kanta.v1.Lent
-	97,  // 58: kanta.v1.SegmentsRequest.question:type_name -> kanta.v1.Question
+	105, // 51: kanta.v1.AnalysisMembersResponse.head:type_name -> kanta.v1.MemberHead
+	106, // 52: kanta.v1.AnalysisMembersResponse.block:type_name -> kanta.v1.MemberBlock
+	102, // 53: kanta.v1.SchemaRequest.question:type_name -> kanta.v1.Question
+	108, // 54: kanta.v1.SchemaResponse.attributes:type_name -> kanta.v1.Attribute
+	117, // 55: kanta.v1.SchemaResponse.events:type_name -> kanta.v1.Event
+	118, // 56: kanta.v1.SchemaResponse.computed:type_name -> kanta.v1.ComputedAttribute
+	119, // 57: kanta.v1.SchemaResponse.lent:type_name -> kanta.v1.Lent
+	102, // 58: kanta.v1.SegmentsRequest.question:type_name -> kanta.v1.Question
 	34,  // 59: kanta.v1.SegmentsResponse.segments:type_name -> kanta.v1.Segment
-	97,  // 60: kanta.v1.ListsRequest.question:type_name -> kanta.v1.Question
+	102, // 60: kanta.v1.ListsRequest.question:type_name -> kanta.v1.Question
 	37,  // 61: kanta.v1.ListsResponse.lists:type_name -> kanta.v1.List
-	97,  // 62: kanta.v1.DefinitionsRequest.question:type_name -> kanta.v1.Question
-	93,  // 63: kanta.v1.Definition.arguments:type_name -> kanta.v1.Definition.ArgumentsEntry
+	102, // 62: kanta.v1.DefinitionsRequest.question:type_name -> kanta.v1.Question
+	98,  // 63: kanta.v1.Definition.arguments:type_name -> kanta.v1.Definition.ArgumentsEntry
 	40,  // 64: kanta.v1.DefinitionsResponse.definitions:type_name -> kanta.v1.Definition
-	97,  // 65: kanta.v1.QuarantineRequest.question:type_name -> kanta.v1.Question
-	104, // 66: kanta.v1.QuarantinedRow.received:type_name -> google.protobuf.Timestamp
+	102, // 65: kanta.v1.QuarantineRequest.question:type_name -> kanta.v1.Question
+	109, // 66: kanta.v1.QuarantinedRow.received:type_name -> google.protobuf.Timestamp
 	43,  // 67: kanta.v1.QuarantineResponse.rows:type_name -> kanta.v1.QuarantinedRow
-	97,  // 68: kanta.v1.StatsRequest.question:type_name -> kanta.v1.Question
-	94,  // 69: kanta.v1.StatsResponse.base_bytes:type_name -> kanta.v1.StatsResponse.BaseBytesEntry
-	95,  // 70: kanta.v1.StatsResponse.written:type_name -> kanta.v1.StatsResponse.WrittenEntry
-	97,  // 71: kanta.v1.DigestsRequest.question:type_name -> kanta.v1.Question
-	115, // 72: kanta.v1.OpenSnapshotRequest.lease:type_name -> google.protobuf.Duration
-	115, // 73: kanta.v1.OpenSnapshotResponse.lease:type_name -> google.protobuf.Duration
-	115, // 74: kanta.v1.RenewSnapshotResponse.lease:type_name -> google.protobuf.Duration
-	116, // 75: kanta.v1.ApplyResponse.result:type_name -> kanta.v1.Result
-	116, // 76: kanta.v1.DryRunResponse.result:type_name -> kanta.v1.Result
-	116, // 77: kanta.v1.IngestResponse.result:type_name -> kanta.v1.Result
-	117, // 78: kanta.v1.IngestResponse.error:type_name -> kanta.v1.Error
-	116, // 79: kanta.v1.ReadmitResponse.result:type_name -> kanta.v1.Result
-	97,  // 80: kanta.v1.ErasedRequest.question:type_name -> kanta.v1.Question
-	104, // 81: kanta.v1.ErasedPerson.erased:type_name -> google.protobuf.Timestamp
-	104, // 82: kanta.v1.ErasedPerson.readmitted:type_name -> google.protobuf.Timestamp
-	66,  // 83: kanta.v1.ErasedResponse.people:type_name -> kanta.v1.ErasedPerson
-	118, // 84: kanta.v1.PurgeResponse.progress:type_name -> kanta.v1.Progress
-	70,  // 85: kanta.v1.PurgeResponse.done:type_name -> kanta.v1.PurgeDone
-	119, // 86: kanta.v1.PurgeDone.receipt:type_name -> kanta.v1.Receipt
-	97,  // 87: kanta.v1.ReceiptsRequest.question:type_name -> kanta.v1.Question
-	119, // 88: kanta.v1.ReceiptsResponse.receipts:type_name -> kanta.v1.Receipt
-	118, // 89: kanta.v1.CheckResponse.progress:type_name -> kanta.v1.Progress
-	74,  // 90: kanta.v1.CheckResponse.report:type_name -> kanta.v1.CheckReport
-	118, // 91: kanta.v1.RepairResponse.progress:type_name -> kanta.v1.Progress
-	77,  // 92: kanta.v1.RepairResponse.report:type_name -> kanta.v1.RepairReport
-	118, // 93: kanta.v1.CompactResponse.progress:type_name -> kanta.v1.Progress
-	97,  // 94: kanta.v1.ExportRequest.question:type_name -> kanta.v1.Question
-	97,  // 95: kanta.v1.ExportAllRequest.question:type_name -> kanta.v1.Question
-	118, // 96: kanta.v1.ExportAllResponse.progress:type_name -> kanta.v1.Progress
-	85,  // 97: kanta.v1.ExportAllResponse.exported:type_name -> kanta.v1.Exported
-	96,  // 98: kanta.v1.Exported.lines:type_name -> kanta.v1.Exported.LinesEntry
-	104, // 99: kanta.v1.BackupReport.received:type_name -> google.protobuf.Timestamp
-	104, // 100: kanta.v1.BackupReport.created:type_name -> google.protobuf.Timestamp
-	115, // 101: kanta.v1.BackupReport.paused:type_name -> google.protobuf.Duration
-	118, // 102: kanta.v1.BackupResponse.progress:type_name -> kanta.v1.Progress
-	87,  // 103: kanta.v1.BackupResponse.report:type_name -> kanta.v1.BackupReport
-	120, // 104: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	120, // 105: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	120, // 106: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	0,   // 107: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
-	2,   // 108: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
-	4,   // 109: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
-	7,   // 110: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
-	9,   // 111: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
-	12,  // 112: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
-	16,  // 113: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
-	18,  // 114: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
-	21,  // 115: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
-	23,  // 116: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
-	25,  // 117: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
-	27,  // 118: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
-	29,  // 119: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
-	31,  // 120: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
-	33,  // 121: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
-	36,  // 122: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
-	39,  // 123: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
-	42,  // 124: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
-	45,  // 125: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
-	47,  // 126: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
-	49,  // 127: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
-	51,  // 128: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
-	53,  // 129: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
-	55,  // 130: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
-	57,  // 131: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
-	59,  // 132: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
-	61,  // 133: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
-	63,  // 134: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
-	65,  // 135: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
-	68,  // 136: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
-	71,  // 137: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
-	73,  // 138: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
-	76,  // 139: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
-	79,  // 140: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
-	81,  // 141: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
-	83,  // 142: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
-	86,  // 143: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
-	89,  // 144: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
-	1,   // 145: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
-	3,   // 146: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
-	5,   // 147: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
-	8,   // 148: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
-	11,  // 149: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
-	15,  // 150: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
-	17,  // 151: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
-	20,  // 152: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
-	22,  // 153: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
-	24,  // 154: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
-	26,  // 155: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
-	28,  // 156: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
-	30,  // 157: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
-	32,  // 158: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
-	35,  // 159: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
-	38,  // 160: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
-	41,  // 161: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
-	44,  // 162: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
-	46,  // 163: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
-	48,  // 164: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
-	50,  // 165: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
-	52,  // 166: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
-	54,  // 167: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
-	56,  // 168: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
-	58,  // 169: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
-	60,  // 170: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
-	62,  // 171: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
-	64,  // 172: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
-	67,  // 173: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
-	69,  // 174: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
-	72,  // 175: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
-	75,  // 176: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
-	78,  // 177: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
-	80,  // 178: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
-	82,  // 179: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
-	84,  // 180: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
-	88,  // 181: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
-	90,  // 182: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
-	145, // [145:183] is the sub-list for method output_type
-	107, // [107:145] is the sub-list for method input_type
-	107, // [107:107] is the sub-list for extension type_name
-	107, // [107:107] is the sub-list for extension extendee
-	0,   // [0:107] is the sub-list for field type_name
+	102, // 68: kanta.v1.StatsRequest.question:type_name -> kanta.v1.Question
+	99,  // 69: kanta.v1.StatsResponse.base_bytes:type_name -> kanta.v1.StatsResponse.BaseBytesEntry
+	100, // 70: kanta.v1.StatsResponse.written:type_name -> kanta.v1.StatsResponse.WrittenEntry
+	47,  // 71: kanta.v1.StatsResponse.kept_log:type_name -> kanta.v1.KeptLog
+	102, // 72: kanta.v1.DigestsRequest.question:type_name -> kanta.v1.Question
+	120, // 73: kanta.v1.OpenSnapshotRequest.lease:type_name -> google.protobuf.Duration
+	120, // 74: kanta.v1.OpenSnapshotResponse.lease:type_name -> google.protobuf.Duration
+	120, // 75: kanta.v1.RenewSnapshotResponse.lease:type_name -> google.protobuf.Duration
+	121, // 76: kanta.v1.ApplyResponse.result:type_name -> kanta.v1.Result
+	121, // 77: kanta.v1.DryRunResponse.result:type_name -> kanta.v1.Result
+	121, // 78: kanta.v1.IngestResponse.result:type_name -> kanta.v1.Result
+	122, // 79: kanta.v1.IngestResponse.error:type_name -> kanta.v1.Error
+	121, // 80: kanta.v1.ReadmitResponse.result:type_name -> kanta.v1.Result
+	102, // 81: kanta.v1.ErasedRequest.question:type_name -> kanta.v1.Question
+	109, // 82: kanta.v1.ErasedPerson.erased:type_name -> google.protobuf.Timestamp
+	109, // 83: kanta.v1.ErasedPerson.readmitted:type_name -> google.protobuf.Timestamp
+	67,  // 84: kanta.v1.ErasedResponse.people:type_name -> kanta.v1.ErasedPerson
+	123, // 85: kanta.v1.PurgeResponse.progress:type_name -> kanta.v1.Progress
+	71,  // 86: kanta.v1.PurgeResponse.done:type_name -> kanta.v1.PurgeDone
+	124, // 87: kanta.v1.PurgeDone.receipt:type_name -> kanta.v1.Receipt
+	102, // 88: kanta.v1.ReceiptsRequest.question:type_name -> kanta.v1.Question
+	124, // 89: kanta.v1.ReceiptsResponse.receipts:type_name -> kanta.v1.Receipt
+	123, // 90: kanta.v1.CheckResponse.progress:type_name -> kanta.v1.Progress
+	75,  // 91: kanta.v1.CheckResponse.report:type_name -> kanta.v1.CheckReport
+	123, // 92: kanta.v1.RepairResponse.progress:type_name -> kanta.v1.Progress
+	78,  // 93: kanta.v1.RepairResponse.report:type_name -> kanta.v1.RepairReport
+	123, // 94: kanta.v1.CompactResponse.progress:type_name -> kanta.v1.Progress
+	102, // 95: kanta.v1.ExportRequest.question:type_name -> kanta.v1.Question
+	102, // 96: kanta.v1.ExportAllRequest.question:type_name -> kanta.v1.Question
+	123, // 97: kanta.v1.ExportAllResponse.progress:type_name -> kanta.v1.Progress
+	86,  // 98: kanta.v1.ExportAllResponse.exported:type_name -> kanta.v1.Exported
+	101, // 99: kanta.v1.Exported.lines:type_name -> kanta.v1.Exported.LinesEntry
+	109, // 100: kanta.v1.BackupReport.received:type_name -> google.protobuf.Timestamp
+	109, // 101: kanta.v1.BackupReport.created:type_name -> google.protobuf.Timestamp
+	120, // 102: kanta.v1.BackupReport.paused:type_name -> google.protobuf.Duration
+	123, // 103: kanta.v1.BackupResponse.progress:type_name -> kanta.v1.Progress
+	88,  // 104: kanta.v1.BackupResponse.report:type_name -> kanta.v1.BackupReport
+	47,  // 105: kanta.v1.ShipLogResponse.kept:type_name -> kanta.v1.KeptLog
+	125, // 106: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	125, // 107: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	125, // 108: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	0,   // 109: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
+	2,   // 110: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
+	4,   // 111: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
+	7,   // 112: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
+	9,   // 113: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
+	12,  // 114: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
+	16,  // 115: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
+	18,  // 116: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
+	21,  // 117: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
+	23,  // 118: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
+	25,  // 119: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
+	27,  // 120: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
+	29,  // 121: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
+	31,  // 122: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
+	33,  // 123: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
+	36,  // 124: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
+	39,  // 125: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
+	42,  // 126: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
+	45,  // 127: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
+	48,  // 128: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
+	50,  // 129: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
+	52,  // 130: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
+	54,  // 131: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
+	56,  // 132: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
+	58,  // 133: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
+	60,  // 134: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
+	62,  // 135: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
+	64,  // 136: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
+	66,  // 137: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
+	69,  // 138: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
+	72,  // 139: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
+	74,  // 140: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
+	77,  // 141: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
+	80,  // 142: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
+	82,  // 143: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
+	84,  // 144: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
+	87,  // 145: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
+	90,  // 146: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
+	92,  // 147: kanta.v1.KantaService.KeepLog:input_type -> kanta.v1.KeepLogRequest
+	94,  // 148: kanta.v1.KantaService.ShipLog:input_type -> kanta.v1.ShipLogRequest
+	1,   // 149: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
+	3,   // 150: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
+	5,   // 151: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
+	8,   // 152: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
+	11,  // 153: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
+	15,  // 154: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
+	17,  // 155: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
+	20,  // 156: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
+	22,  // 157: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
+	24,  // 158: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
+	26,  // 159: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
+	28,  // 160: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
+	30,  // 161: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
+	32,  // 162: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
+	35,  // 163: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
+	38,  // 164: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
+	41,  // 165: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
+	44,  // 166: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
+	46,  // 167: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
+	49,  // 168: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
+	51,  // 169: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
+	53,  // 170: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
+	55,  // 171: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
+	57,  // 172: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
+	59,  // 173: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
+	61,  // 174: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
+	63,  // 175: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
+	65,  // 176: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
+	68,  // 177: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
+	70,  // 178: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
+	73,  // 179: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
+	76,  // 180: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
+	79,  // 181: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
+	81,  // 182: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
+	83,  // 183: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
+	85,  // 184: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
+	89,  // 185: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
+	91,  // 186: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
+	93,  // 187: kanta.v1.KantaService.KeepLog:output_type -> kanta.v1.KeepLogResponse
+	95,  // 188: kanta.v1.KantaService.ShipLog:output_type -> kanta.v1.ShipLogResponse
+	149, // [149:189] is the sub-list for method output_type
+	109, // [109:149] is the sub-list for method input_type
+	109, // [109:109] is the sub-list for extension type_name
+	109, // [109:109] is the sub-list for extension extendee
+	0,   // [0:109] is the sub-list for field type_name
 }
 
 func init() { file_kanta_v1_kanta_proto_init() }
@@ -6523,31 +6880,31 @@ func file_kanta_v1_kanta_proto_init() {
 		(*AnalysisMembersResponse_Head)(nil),
 		(*AnalysisMembersResponse_Block)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[60].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[61].OneofWrappers = []any{
 		(*IngestResponse_Result)(nil),
 		(*IngestResponse_Error)(nil),
 		(*IngestResponse_Credit)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[69].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[70].OneofWrappers = []any{
 		(*PurgeResponse_Progress)(nil),
 		(*PurgeResponse_Done)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[75].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[76].OneofWrappers = []any{
 		(*CheckResponse_Progress)(nil),
 		(*CheckResponse_Report)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[78].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[79].OneofWrappers = []any{
 		(*RepairResponse_Progress)(nil),
 		(*RepairResponse_Report)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[84].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[85].OneofWrappers = []any{
 		(*ExportAllResponse_Section)(nil),
 		(*ExportAllResponse_Data)(nil),
 		(*ExportAllResponse_Progress)(nil),
 		(*ExportAllResponse_End)(nil),
 		(*ExportAllResponse_Exported)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[88].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[89].OneofWrappers = []any{
 		(*BackupResponse_Progress)(nil),
 		(*BackupResponse_Report)(nil),
 	}
@@ -6557,7 +6914,7 @@ func file_kanta_v1_kanta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kanta_v1_kanta_proto_rawDesc), len(file_kanta_v1_kanta_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   97,
+			NumMessages:   102,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -101,6 +101,10 @@ const (
 	KantaServiceBackupProcedure = "/kanta.v1.KantaService/Backup"
 	// KantaServiceBackupLedgerProcedure is the procedure name of the KantaService's BackupLedger RPC.
 	KantaServiceBackupLedgerProcedure = "/kanta.v1.KantaService/BackupLedger"
+	// KantaServiceKeepLogProcedure is the procedure name of the KantaService's KeepLog RPC.
+	KantaServiceKeepLogProcedure = "/kanta.v1.KantaService/KeepLog"
+	// KantaServiceShipLogProcedure is the procedure name of the KantaService's ShipLog RPC.
+	KantaServiceShipLogProcedure = "/kanta.v1.KantaService/ShipLog"
 )
 
 var (
@@ -399,6 +403,22 @@ var (
 			IdempotencyLevel: connect.IdempotencyIdempotent,
 		}
 	})
+	kantaServiceKeepLogSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("KeepLog"),
+			Procedure:        KantaServiceKeepLogProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
+	kantaServiceShipLogSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("ShipLog"),
+			Procedure:        KantaServiceShipLogProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
 )
 
 // KantaServiceClient is a client for the kanta.v1.KantaService service.
@@ -481,6 +501,10 @@ type KantaServiceClient interface {
 	Backup(context.Context, *v1.BackupRequest) (KantaServiceBackupClientStream, error)
 	// BackupLedger tells the ledger of erased people where backups are kept.
 	BackupLedger(context.Context, *v1.BackupLedgerRequest) (*v1.BackupLedgerResponse, error)
+	// KeepLog turns on or off that the log is kept until it is at a target of backups.
+	KeepLog(context.Context, *v1.KeepLogRequest) (*v1.KeepLogResponse, error)
+	// ShipLog sends what is kept of the log to a target that the server opens.
+	ShipLog(context.Context, *v1.ShipLogRequest) (*v1.ShipLogResponse, error)
 }
 
 // NewKantaServiceClient constructs a client for the kanta.v1.KantaService service. Multiple service
@@ -826,6 +850,10 @@ type KantaServiceHandler interface {
 	Backup(context.Context, *v1.BackupRequest, KantaServiceBackupServerStream) error
 	// BackupLedger tells the ledger of erased people where backups are kept.
 	BackupLedger(context.Context, *v1.BackupLedgerRequest) (*v1.BackupLedgerResponse, error)
+	// KeepLog turns on or off that the log is kept until it is at a target of backups.
+	KeepLog(context.Context, *v1.KeepLogRequest) (*v1.KeepLogResponse, error)
+	// ShipLog sends what is kept of the log to a target that the server opens.
+	ShipLog(context.Context, *v1.ShipLogRequest) (*v1.ShipLogResponse, error)
 }
 
 // RegisterKantaServiceHandler registers svc as the kanta.v1.KantaService implementation on server.
@@ -870,6 +898,8 @@ func RegisterKantaServiceHandler(server *connect.Server, svc KantaServiceHandler
 		connect.Method{Spec: kantaServiceExportAllSpec(), Handler: adapter.exportAll},
 		connect.Method{Spec: kantaServiceBackupSpec(), Handler: adapter.backup},
 		connect.Method{Spec: kantaServiceBackupLedgerSpec(), Handler: adapter.backupLedger},
+		connect.Method{Spec: kantaServiceKeepLogSpec(), Handler: adapter.keepLog},
+		connect.Method{Spec: kantaServiceShipLogSpec(), Handler: adapter.shipLog},
 	)
 }
 
@@ -1218,6 +1248,14 @@ func (UnimplementedKantaServiceHandler) BackupLedger(context.Context, *v1.Backup
 	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.BackupLedger is not implemented")
 }
 
+func (UnimplementedKantaServiceHandler) KeepLog(context.Context, *v1.KeepLogRequest) (*v1.KeepLogResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.KeepLog is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) ShipLog(context.Context, *v1.ShipLogRequest) (*v1.ShipLogResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.ShipLog is not implemented")
+}
+
 type kantaServiceClient struct {
 	client *connect.Client
 }
@@ -1521,6 +1559,22 @@ func (c *kantaServiceClient) Backup(ctx context.Context, req *v1.BackupRequest) 
 func (c *kantaServiceClient) BackupLedger(ctx context.Context, req *v1.BackupLedgerRequest) (*v1.BackupLedgerResponse, error) {
 	var res v1.BackupLedgerResponse
 	if err := c.client.CallUnary(ctx, kantaServiceBackupLedgerSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) KeepLog(ctx context.Context, req *v1.KeepLogRequest) (*v1.KeepLogResponse, error) {
+	var res v1.KeepLogResponse
+	if err := c.client.CallUnary(ctx, kantaServiceKeepLogSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) ShipLog(ctx context.Context, req *v1.ShipLogRequest) (*v1.ShipLogResponse, error) {
+	var res v1.ShipLogResponse
+	if err := c.client.CallUnary(ctx, kantaServiceShipLogSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -1926,6 +1980,30 @@ func (h kantaServiceHandler) backupLedger(ctx context.Context, _ connect.Spec, s
 		return err
 	}
 	res, err := h.svc.BackupLedger(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) keepLog(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.KeepLogRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.KeepLog(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) shipLog(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ShipLogRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ShipLog(ctx, &req)
 	if err != nil {
 		return err
 	}
