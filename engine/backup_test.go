@@ -216,7 +216,7 @@ func TestRestoreMistakes(t *testing.T) {
 		"too early a time":       {"new", engine.RestoreOptions{At: report.Received.Add(-1)}, query.CodeUnknownName},
 		"too early a position":   {"new", engine.RestoreOptions{Position: query.Position{Epoch: 1}}, query.CodeUnknownName},
 		"another epoch":          {"new", engine.RestoreOptions{Position: query.Position{Epoch: 2, Applied: 9}}, query.CodeUnknownName},
-		"two answers":            {"new", engine.RestoreOptions{Name: report.Name, At: report.Received}, query.CodeInvalid},
+		"two answers":            {"new", engine.RestoreOptions{At: report.Received, Position: report.Position}, query.CodeInvalid},
 		"a directory of others":  {"other", engine.RestoreOptions{Replace: true}, query.CodeNotAStore},
 		"others' things beside":  {"beside", engine.RestoreOptions{}, query.CodeConflict},
 		"others' things behind":  {"store", engine.RestoreOptions{Replace: true}, query.CodeConflict},

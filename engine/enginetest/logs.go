@@ -2,6 +2,9 @@ package enginetest
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,8 +14,10 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/internal/record"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -141,7 +146,7 @@ func targetDamagedLogs(t *testing.T, target query.BackupTarget) {
 	_, err = engine.Restore(t.Context(), "old", target, &engine.RestoreOptions{FS: files, Position: at})
 	must(t, err)
 	before, refused := tree(t, files, ""), 0
-	for _, d := range damagedLogs(names, good, r) {
+	for _, d := range append(damagedLogs(names, good, r), forgedLogs(t, names, good)...) {
 		for name, data := range d.put {
 			must(t, target.Delete(t.Context(), name))
 			if data != nil {
@@ -217,6 +222,39 @@ func damagedLogs(names []string, good map[string][]byte, r *rand.Rand) (out []da
 		for _, to := range []string{fmt.Sprintf("1.%d-1.%d", i+2, i+9), fmt.Sprintf("2.%d-2.%d", i+2, i+2), fmt.Sprintf("1.%d-1.%d", i+7, i+7)} {
 			add(fmt.Sprintf("piece %d as %s", i, to), map[string][]byte{name: nil, strings.Replace(name, position, to, 1): data})
 		}
+	}
+	return out
+}
+
+// forgedLogs are pieces of which every checksum is right, and the chain within, but the
+// records are others': what comes behind does not go on where they end.
+func forgedLogs(t *testing.T, names []string, good map[string][]byte) (out []damagedLog) {
+	t.Helper()
+	dec, err := zstd.NewReader(nil)
+	must(t, err)
+	defer dec.Close()
+	text := func(name string) (head, record []byte) {
+		object := good[name]
+		piece := object[10:]
+		if object[5] == 1 {
+			piece, err = dec.DecodeAll(piece, nil)
+			must(t, err)
+		}
+		head, body, _ := bytes.Cut(piece, []byte("\n\n"))
+		return head, body[4:]
+	}
+	last := names[len(names)-4:]
+	for i, name := range last[:3] {
+		head, _ := text(name)
+		_, forged := text(last[i+1])
+		var before [16]byte
+		_, err := hex.Decode(before[:], []byte(line(string(head), "before ")[len("before "):]))
+		must(t, err)
+		lines := strings.Replace(string(head), line(string(head), "after "), fmt.Sprintf("after %x", record.Chain(before, forged)), 1)
+		piece := append(binary.LittleEndian.AppendUint32([]byte(lines+"\n\n"), uint32(len(forged))), forged...)
+		object := append(binary.LittleEndian.AppendUint32([]byte("KNTO\x01\x00"), uint32(len(piece))), piece...)
+		is, end := name[:strings.LastIndex(name, "-")+1], name[strings.LastIndex(name, "."):]
+		out = append(out, damagedLog{fmt.Sprintf("piece %d forged", i), map[string][]byte{name: nil, fmt.Sprintf("%s%x%s", is, sha256.Sum256(piece), end): object}})
 	}
 	return out
 }

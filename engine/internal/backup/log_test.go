@@ -69,6 +69,9 @@ func TestLogFormat(t *testing.T) {
 	if _, err := parseLog(bytes.Replace(text, []byte("format 1"), []byte("format 2"), 1), ledgerRoot); !errors.As(err, &q) || q.Code != query.CodeNewerFormat {
 		t.Errorf("a newer format: %v", err)
 	}
+	if _, err := parseLog(bytes.Replace(text, []byte("after 0c"), []byte("after 0d"), 1), ledgerRoot); err == nil {
+		t.Error("a chain that ends in another hash is read")
+	}
 	if _, err := parseLog(text, strings.Replace(ledgerRoot, "0", "1", 1)); err == nil {
 		t.Error("the piece of another line of stores is read")
 	}
