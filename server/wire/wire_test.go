@@ -207,11 +207,15 @@ func TestSameAsInProcess(t *testing.T) {
 			}
 			defer func() { _ = transport.Close() }()
 			client := connect.NewClient(transport)
+			rounds := c.rounds
+			if testing.Short() {
+				rounds /= 5
+			}
 			var wg sync.WaitGroup
 			for caller := range 8 {
 				wg.Go(func() {
 					r := mathrand.New(mathrand.NewPCG(uint64(caller), 1))
-					for range c.rounds {
+					for range rounds {
 						q := drawQuestion(r, c.largest)
 						got, want := q.answer(ctx, client), q.answer(ctx, reference)
 						if got != want {
