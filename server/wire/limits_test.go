@@ -503,3 +503,38 @@ func idleMemory(t *testing.T, conns int, wrap func(near, far net.Conn) (net.Conn
 		t.Errorf("an idle connection holds %d bytes: 1,000 are more than 64 MiB", each)
 	}
 }
+
+// TestUnreceived calls handlers that do not receive what was sent, more of it than the
+// connection's window takes: the room comes back.
+func TestUnreceived(t *testing.T) {
+	deaf := connect.Spec{Procedure: "/t.T/Deaf"}
+	methods := connect.NewServer()
+	methods.Register(connect.Method{Spec: deaf, Handler: func(_ context.Context, _ connect.Spec, stream connect.ServerStream) error {
+		return stream.Send(&wrapperspb.BytesValue{})
+	}})
+	server, err := NewServer(methods, &ServerOptions{Limits: Limits{StreamWindow: minWindow, ConnectionWindow: minWindow}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	served := make(chan error, 1)
+	go func() { served <- server.ServeConn(context.Background(), far) }()
+	transport, err := NewTransport(context.Background(), near, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := connect.NewClient(transport)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for range 20 {
+		if err := client.CallUnary(ctx, deaf, sized(10<<10), &wrapperspb.BytesValue{}); err != nil {
+			t.Fatalf("a handler that answers: %v", err)
+		}
+		if err := client.CallUnary(ctx, absentSpec, sized(10<<10), &wrapperspb.BytesValue{}); connect.CodeOf(err) != connect.CodeUnimplemented {
+			t.Fatalf("no handler: %v", err)
+		}
+	}
+	_ = transport.Close()
+	_ = server.Close()
+	<-served
+}
