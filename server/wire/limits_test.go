@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -437,6 +438,18 @@ func TestBombs(t *testing.T) {
 		t.Fatal(err)
 	}
 	packed := enc.EncodeAll(make([]byte, 8<<20), nil)
+	// Whatever is inside, what is unpacked is no more than was said.
+	var before, after runtime.MemStats
+	for range 2 { // the first time makes the decompressor
+		runtime.ReadMemStats(&before)
+		if _, err := unpack(packed, 1000); err == nil {
+			t.Error("8 MiB are 1,000 bytes")
+		}
+		runtime.ReadMemStats(&after)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("%d bytes of memory for a message that says 1,000", n)
+	}
 	for _, raw := range []uint64{1, 8<<20 - 1, 8<<20 + 1, 16 << 20} {
 		r, server, served := rawClient(t, &service{}, nil, Limits{})
 		r.send(kindCall, flagPacked|flagLast, 1, opens(1, echoSpec), num(raw), packed)
@@ -512,6 +525,7 @@ func TestUnreceived(t *testing.T) {
 	methods.Register(connect.Method{Spec: deaf, Handler: func(_ context.Context, _ connect.Spec, stream connect.ServerStream) error {
 		return stream.Send(&wrapperspb.BytesValue{})
 	}})
+	methods.Register(connect.Method{Spec: sumSpec, Handler: sum})
 	server, err := NewServer(methods, &ServerOptions{Limits: Limits{StreamWindow: minWindow, ConnectionWindow: minWindow}})
 	if err != nil {
 		t.Fatal(err)
@@ -533,6 +547,11 @@ func TestUnreceived(t *testing.T) {
 		if err := client.CallUnary(ctx, absentSpec, sized(10<<10), &wrapperspb.BytesValue{}); connect.CodeOf(err) != connect.CodeUnimplemented {
 			t.Fatalf("no handler: %v", err)
 		}
+	}
+	// A call that has ended needs no room; one whose messages are received does.
+	q := question{spec: sumSpec, messages: []proto.Message{sized(10 << 10), sized(10 << 10), sized(10 << 10)}}
+	if got, err := q.stream(ctx, client); err != nil || got[0] != "30711" {
+		t.Errorf("a handler that receives: %v %v", got, err)
 	}
 	_ = transport.Close()
 	_ = server.Close()
