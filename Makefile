@@ -23,7 +23,8 @@ help:
 	@echo 'make proto        the code of the messages of the server anew (needs buf and its two plugins)'
 	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make crash        power cuts at CRASHES ($(CRASHES)) moments, every operation of the disk failing; KANTA_SEED repeats a run'
-	@echo 'make crash-short  a quarter of it'
+	@echo '                  (KANTA_SCENARIO=backups: of one scenario)'
+	@echo 'make crash-short  a sample of it, in some two minutes'
 	@echo 'make crash-canary bugs that are planted turn their tests red'
 	@echo 'make bench        all benchmarks'
 	@echo 'make bench-smoke  every benchmark once, and some seconds of the mixed load'
@@ -96,7 +97,7 @@ fuzz:
 		done
 
 crash crash-short:
-	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m -v -run '^Test(Crash|Error)Points$$' ./engine
+	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 180m -v -run '^Test(Crash|Error)Points$$' ./engine
 
 # Each planted bug (see engine/internal/canary) and the test that must turn red.
 CANARIES = position=TestCrashPoints export=TestExportModel import=TestExportActs backup=TestBackupUnderWrites restore=TestCrashInRestore \

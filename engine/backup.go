@@ -56,8 +56,10 @@ func (b *backups) begin(ctx context.Context) (context.Context, func(), error) {
 // meanwhile, but for a moment: see [query.BackupReport]. What the target has of the store is
 // not sent again, so a backup costs what has changed, and one that was interrupted goes on
 // where it was. If the log is kept for this target ([DB.KeepLog]) it is shipped first; if
-// that alone fails, the report is of a backup that is made, and the error says so. Every file is read, and the new ones are verified block by block: of a store
-// that the disk has damaged there is an error with [query.CodeCorrupt], and no backup.
+// that alone fails, the report is of a backup that is made, and the error says so. Every file
+// is read, and the new ones are verified block by block: of a store that the disk has damaged
+// there is an error with [query.CodeCorrupt], and no backup. What the disk or the target
+// refuses is [query.CodeIO], and the backup can be made again.
 func (db *DB) Backup(ctx context.Context, target query.BackupTarget, o *query.BackupOptions) (report query.BackupReport, err error) {
 	if o == nil {
 		o = &query.BackupOptions{}

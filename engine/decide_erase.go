@@ -376,6 +376,9 @@ func (w *writer) persistErasing(x *erasing, kb *kv.Batch) {
 	for _, seq := range x.quarantined {
 		kb.Delete(keys.Quarantine(seq))
 	}
+	if len(x.entries)+len(x.quarantined) > 0 {
+		w.group.takes = true
+	}
 	if x.pending.Empty() {
 		return
 	}

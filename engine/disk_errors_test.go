@@ -9,6 +9,7 @@ import (
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/faultfs"
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -102,6 +103,47 @@ func TestPurgeIsDurable(t *testing.T) {
 	}
 	if gone < 5 {
 		t.Errorf("void: only %d files have gone", gone)
+	}
+	must(t, db.Close())
+}
+
+// TestErasureThatIsLost: after an erasure that could not be written nobody is told that rows of
+// the quarantine have gone, or that somebody was erased; it is as before when the store is
+// opened again.
+func TestErasureThatIsLost(t *testing.T) {
+	files := faultfs.New()
+	o := &engine.Options{FS: files, PurgeAfter: -1}
+	db, err := engine.Open("store", o)
+	must(t, err)
+	b := batch.New()
+	b.Upsert("anna").Set("nothing", schema.StringValue("anna@example.org"))
+	b.Upsert("anna")
+	raw, err := b.Encode()
+	must(t, err)
+	_, err = db.Apply(t.Context(), raw)
+	must(t, err)
+	told := func(db *engine.DB) (rows, erased int, err error) {
+		list, err := db.Quarantine(t.Context(), 0, 0)
+		return len(list), erased, errors.Join(err, db.Erased(t.Context(), func(query.ErasedPerson) error { erased++; return nil }))
+	}
+	if rows, erased, err := told(db); rows != 1 || erased > 0 || err != nil {
+		t.Fatalf("before: %d rows, %d erased, %v", rows, erased, err)
+	}
+	fault := &faultfs.Fault{Kinds: []faultfs.Kind{faultfs.Write, faultfs.Sync}, Match: func(path string) bool { return strings.HasSuffix(path, ".log") }, Nth: 1, Forever: true, Err: syscall.EIO}
+	files.Before(fault.Before)
+	if _, err := db.Erase(t.Context(), "", "anna"); !errors.Is(err, &query.Error{Code: query.CodeFailed}) {
+		t.Fatalf("the erasure: %v", err)
+	}
+	if _, _, err := told(db); !errors.Is(err, &query.Error{Code: query.CodeFailed}) || !errors.Is(err, syscall.EIO) {
+		t.Errorf("after an erasure that is lost: %v", err)
+	}
+	_ = db.Close() // it says the same
+	files.Before(nil)
+	o.FS = crash(t, files, 0, 0)
+	db, err = engine.Open("store", o)
+	must(t, err)
+	if rows, erased, err := told(db); rows != 1 || erased > 0 || err != nil {
+		t.Errorf("opened again: %d rows, %d erased, %v", rows, erased, err)
 	}
 	must(t, db.Close())
 }

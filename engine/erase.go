@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -108,8 +109,22 @@ func (db *DB) Erased(ctx context.Context, f func(query.ErasedPerson) error) erro
 	})
 }
 
+// known returns an error if nobody knows what the quarantine and the ledger hold: Pebble shows
+// of what its log has refused the entries, and does not show the rows that were to go.
+func (db *DB) known() error {
+	why := db.purger.unknown.Load()
+	if why == nil {
+		return nil
+	}
+	return &query.Error{Code: query.CodeFailed, Message: fmt.Sprintf("what is in quarantine, and who was erased, is not known after a write that failed: %v", *why),
+		Hint: "see to the disk, then open the store again", Err: *why}
+}
+
 // eachErased reads the ledger.
 func (db *DB) eachErased(ctx context.Context, f func(name erasure.Hash, e *erasure.Entry) error) error {
+	if err := db.known(); err != nil {
+		return err
+	}
 	return db.kv.Scan(ctx, keys.Ledger(), func(k, v []byte) (bool, error) {
 		name, ok := keys.ParseErased(k)
 		if !ok {

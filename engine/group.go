@@ -21,6 +21,7 @@ type group struct {
 	held        *state
 	before      []*head.L0 // frozen by the group that was in flight when this one began
 	rows, bytes int
+	takes       bool // it takes rows of the quarantine away, or is in the ledger
 }
 
 // flight is a group whose commit is under way: not durable, not visible, and decided.
@@ -175,6 +176,9 @@ func (w *writer) land(err error) {
 		f.publish()
 	} else {
 		w.fail(err, f.applied)
+		if f.takes {
+			w.db.purger.unknown.Store(&err)
+		}
 	}
 	w.close(f.group)
 	if err == nil && w.db.opt.Durability == SyncGroup {

@@ -151,6 +151,7 @@ func (w *writer) persistQuarantine(out *decision, kb *kv.Batch) {
 		first := w.badRows.next - uint64(w.db.opt.limits.quarantine)
 		kb.DeleteRange(keys.Span{Start: keys.Quarantine(w.badRows.first), End: keys.Quarantine(first)})
 		w.badRows.first = first
+		w.group.takes = true
 	}
 }
 

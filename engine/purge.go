@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/kantadb/kanta/engine/internal/backup"
@@ -24,7 +25,8 @@ type purger struct {
 	running chan struct{} // room for one: who is in it purges
 	ctx     context.Context
 	stop    context.CancelFunc
-	done    chan struct{} // the background has ended
+	done    chan struct{}         // the background has ended
+	unknown atomic.Pointer[error] // why a group was lost that takes rows of the quarantine away, or is in the ledger
 }
 
 func newPurger() *purger {

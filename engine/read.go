@@ -159,6 +159,9 @@ func (db *DB) Quarantine(ctx context.Context, after uint64, limit int) ([]query.
 	}
 	limit = min(limit, maxQuarantinePage)
 	return read(ctx, db, func(n *snapshot) ([]query.QuarantinedRow, error) {
+		if err := db.known(); err != nil {
+			return nil, err
+		}
 		var out []query.QuarantinedRow
 		oldest := db.opt.Clock().UnixMilli() - quarantineMaxAge
 		rows := keys.Span{Start: keys.Quarantine(max(after+1, n.s.badRows.first)), End: keys.Quarantine(n.s.badRows.next)}

@@ -53,7 +53,8 @@ const restoringSuffix = ".restoring"
 // store is opened and its content compared with the manifest, and only then is it renamed to
 // dir. So what was in dir stays as it was if anything fails, and a crash leaves the one or
 // the other. The restored store has an id of its own and a new epoch, for what is written to
-// it is another history than what was written after the backup was made.
+// it is another history than what was written after the backup was made. What the disk or
+// the target refuses is [query.CodeIO].
 func Restore(ctx context.Context, dir string, target query.BackupTarget, o *RestoreOptions) (query.RestoreReport, error) {
 	report, err := restore(ctx, dir, target, o)
 	return report, given(ctx, err)

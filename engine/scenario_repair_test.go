@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
@@ -87,6 +88,9 @@ func (p *play) repair() error {
 	r, err := p.db.Repair(context.Background(), nil)
 	if err != nil {
 		return err
+	}
+	if told := strings.Join(r.Beyond, "; "); strings.Contains(told, syscall.EIO.Error()) { // what cannot be read is in the report
+		return kv.Coded(fmt.Errorf("%s: %w", told, syscall.EIO), "the disk")
 	}
 	if len(r.Mended) == 0 || len(r.Beyond) > 0 {
 		return fmt.Errorf("repair: %+v", r)

@@ -156,7 +156,7 @@ func openMarks(dir, store string, c Config) (*marks, error) {
 	case isNotExist(err):
 		err = query.Errorf(query.CodeCorrupt, "it is missing")
 	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, diskError("read "+name, err)
 	default:
 		var s slot
 		s, err = newestSlot(b, store)
