@@ -557,3 +557,37 @@ func TestUnreceived(t *testing.T) {
 	_ = server.Close()
 	<-served
 }
+
+// TestPending asks for much and reads nothing: the answers wait with their handlers, not
+// in the connection.
+func TestPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pending, size, calls = 32 << 10, 8 << 10, 30
+		r, server, served := rawClient(t, &service{}, &ServerOptions{Limits: Limits{PendingBytes: pending}}, Limits{})
+		procedure := opens(1, echoSpec)
+		for id := range uint32(calls) {
+			body := append([]byte{0x0a, 0x80, 0x40}, make([]byte, size)...)
+			r.send(kindCall, flagLast, id+1, procedure, body)
+			procedure = num(2)
+		}
+		synctest.Wait()
+		for sc := range server.conns {
+			sc.c.mu.Lock()
+			n := 0
+			if sc.c.out.pending != nil {
+				n = len(sc.c.out.pending.b)
+			}
+			if n < pending || n > pending+size+headerBytes+3 {
+				t.Errorf("%d bytes are pending, the limit is %d", n, pending)
+			}
+			sc.c.mu.Unlock()
+		}
+		for range calls {
+			if f := r.until(kindMessage); len(f.payload) != size+3 {
+				t.Errorf("an answer of %d bytes", len(f.payload))
+			}
+		}
+		_ = r.nc.Close()
+		<-served
+	})
+}

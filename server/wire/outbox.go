@@ -92,10 +92,10 @@ func (c *conn) write(turns int) {
 		buf := c.out.pending
 		c.out.pending = nil
 		c.out.writes++
+		c.wakeSenders()
 		c.mu.Unlock()
 		_, err := c.nc.Write(buf.b)
 		c.mu.Lock()
-		c.wakeSenders()
 		if buf.b = buf.b[:0]; c.out.spare == nil {
 			c.out.spare = buf
 		} else {
