@@ -114,19 +114,61 @@ func TestRetryBudget(t *testing.T) {
 	}
 }
 
-// TestIngestCut cuts all connections again and again while batches are submitted: each is there
-// exactly once.
+// TestIngestCut cuts all connections again and again while batches are submitted. With a source
+// each is there exactly once; without one it may be that some fail, of which nobody knows, but
+// none is there twice.
 func TestIngestCut(t *testing.T) {
-	db := openStore(t)
-	l := listen(t, limited(t, db, nil, nil))
-	c := dial(t, "kanta://"+l.Addr().String(), &client.Options{Attempts: 10})
-	const batches = 400
-	ended := make(chan struct{})
-	cuts := make(chan int, 1)
+	for _, sources := range []bool{true, false} {
+		t.Run(fmt.Sprint(sources), func(t *testing.T) {
+			db := openStore(t)
+			l := listen(t, limited(t, db, nil, nil))
+			c := dial(t, "kanta://"+l.Addr().String(), &client.Options{Attempts: 10})
+			stop := cutting(l)
+			var waits []func() (batch.Result, error)
+			const batches = 400
+			for i := range uint64(batches) {
+				sequence := i + 1
+				if !sources {
+					sequence = 0
+				}
+				wait, err := c.Submit(t.Context(), increment(t, "a", sequence))
+				if err != nil {
+					t.Fatalf("batch %d: %v", i, err)
+				}
+				waits = append(waits, wait)
+			}
+			unknown := int64(0)
+			for i, wait := range waits {
+				_, err := wait()
+				if err != nil && (sources || !isCode(err, query.CodeUnavailable)) {
+					t.Fatalf("batch %d: %v", i, err)
+				}
+				if err != nil {
+					unknown++
+				}
+			}
+			if stop() == 0 {
+				t.Error("no connection was cut")
+			}
+			p, err := db.Profile(t.Context(), "a", nil)
+			if err != nil || len(p.Values) != 1 {
+				t.Fatal(p, err)
+			}
+			if n := p.Values[0].Value.Ordered(); n < batches-unknown || n > batches {
+				t.Errorf("%d are there of %d batches, of %d it is not known", n, batches, unknown)
+			}
+		})
+	}
+}
+
+// cutting cuts all connections every 10 ms, as often as the budget of retries bears. stop ends
+// that and says how often there was one.
+func cutting(l *listening) (stop func() int) {
+	ended, cuts := make(chan struct{}), make(chan int, 1)
 	go func() {
 		n := 0
 		defer func() { cuts <- n }()
-		for tick := time.NewTicker(10 * time.Millisecond); n < 15; { // within the budget of retries
+		for tick := time.NewTicker(10 * time.Millisecond); n < 15; {
 			select {
 			case <-ended:
 				return
@@ -135,24 +177,10 @@ func TestIngestCut(t *testing.T) {
 			}
 		}
 	}()
-	var waits []func() (batch.Result, error)
-	for i := range batches {
-		wait, err := c.Submit(t.Context(), increment(t, "a", uint64(i)+1))
-		if err != nil {
-			t.Fatalf("batch %d: %v", i, err)
-		}
-		waits = append(waits, wait)
+	return func() int {
+		close(ended)
+		return <-cuts
 	}
-	for i, wait := range waits {
-		if _, err := wait(); err != nil {
-			t.Fatalf("batch %d: %v", i, err)
-		}
-	}
-	close(ended)
-	if n := <-cuts; n == 0 {
-		t.Error("no connection was cut")
-	}
-	valueOf(t, db, "a", batches)
 }
 
 // TestDrain stops a server while batches without a source are submitted: those that were

@@ -3,11 +3,9 @@ package server_test
 import (
 	"context"
 	"net"
-	"net/http"
 	"testing"
 	"time"
 
-	"connectrpc.com/connect/v2/connecthttp"
 	"connectrpc.com/connect/v2/connectinprocess"
 
 	"github.com/kantadb/kanta/engine"
@@ -21,18 +19,6 @@ func TestInProcess(t *testing.T) {
 	enginetest.Databases(t, func(t *testing.T, db *engine.DB) enginetest.Database {
 		s := newServer(t, db, nil)
 		return open(t, "", &client.Options{Transport: connectinprocess.New(s.RPC())})
-	})
-}
-
-// TestHTTP asks over HTTP/2 on loopback.
-func TestHTTP(t *testing.T) {
-	enginetest.Databases(t, func(t *testing.T, db *engine.DB) enginetest.Database {
-		protocols := new(http.Protocols)
-		protocols.SetUnencryptedHTTP2(true)
-		web := &http.Transport{Protocols: protocols}
-		t.Cleanup(web.CloseIdleConnections)
-		address := serve(t, newServer(t, db, nil))
-		return open(t, "", &client.Options{Transport: connecthttp.NewTransport(&http.Client{Transport: web}, "http://"+address, connecthttp.WithReadMaxBytes(256<<20))})
 	})
 }
 

@@ -1,5 +1,6 @@
 // Package server makes a store a service: the calls of kanta.v1.KantaService, which are those of
-// an [engine.DB], answered on one port to clients of package server/client, to gRPC and to curl.
+// an [engine.DB], answered on one port to clients of package server/client, over the wire of package
+// server/wire, to gRPC and to curl.
 //
 //	s, err := server.New(db, nil)
 //	listener, err := net.Listen("tcp", "127.0.0.1:7700")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -46,7 +47,6 @@ type Server struct {
 	wire   *wire.Server
 
 	mu       sync.Mutex
-	doors    map[*door]bool
 	calls    int           // under way
 	draining chan struct{} // closed when no more calls are taken
 	drained  chan struct{} // closed when draining and no call is under way
@@ -67,22 +67,33 @@ func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 	s.stop, s.end = context.WithCancel(context.Background())
 	s.rpc = connect.NewServer(s.guard)
 	kantav1connect.RegisterKantaServiceHandler(s.rpc, &service{s: s})
-	if err := s.registerHealth(); err != nil {
+	err := s.registerHealth()
+	if err == nil {
+		err = s.registerReflection()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	if err := s.registerReflection(); err != nil {
-		return nil, fmt.Errorf("server: %w", err)
-	}
-	s.http, s.doors = s.newHTTP(), map[*door]bool{}
-	var err error
-	if s.wire, err = wire.NewServer(s.rpc, &wire.ServerOptions{Limits: wire.Limits{Connections: s.limits.connections, Streams: s.limits.streams}}); err != nil {
-		return nil, fmt.Errorf("server: %w", err)
+	s.http = s.newHTTP()
+	if s.wire, err = wire.NewServer(s.rpc, &wire.ServerOptions{Limits: wire.Limits{MessageBytes: l.requestBytes, Streams: l.streams,
+		Connections: l.connections, HandshakeTime: l.header, StallTime: l.stalled}}); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
 // RPC returns the calls for a transport of the caller's, such as one in the same process.
 func (s *Server) RPC() *connect.Server { return s.rpc }
+
+// Serve answers on a listener in plain text: the compact wire of package server/wire, and
+// Connect and gRPC over HTTP/1.1 and HTTP/2; the first byte of a connection decides. It closes the listener and returns nil after [Server.Shutdown], or the error that ended it.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.http.Serve(s.newDoor(l))
+	if err == http.ErrServerClosed {
+		return nil
+	}
+	return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+}
 
 // Shutdown takes no more calls, waits for those under way until ctx ends, and then gives them
 // up. Snapshots of clients are closed. The store stays open.
@@ -93,23 +104,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		if s.calls == 0 {
 			close(s.drained)
 		}
-		for d := range s.doors {
-			d.close()
-		}
 	}
 	s.mu.Unlock()
-	drained := make(chan error, 1)
-	go func() { drained <- s.wire.Shutdown(ctx) }() // tells its clients at once
 	select {
 	case <-s.drained:
 	case <-ctx.Done():
 	}
+	// The wire goes first: an answer that it has not written yet is lost with the calls' context.
+	err := errors.Join(s.wire.Shutdown(ctx), s.http.Shutdown(ctx))
 	s.end()
-	err := s.http.Shutdown(ctx)
 	if err != nil {
 		_ = s.http.Close() // what is left is given up
 	}
-	err = errors.Join(err, <-drained)
 	s.leases.closeAll()
 	return err
 }

@@ -19,14 +19,8 @@ import (
 // DefaultPort is the port of an address that names none.
 const DefaultPort = "7700"
 
-// Limits of a client.
-const (
-	maxAnswer          = 256 << 20        // of one message that is received: the largest report, or plan, there is
-	keepAlive          = 15 * time.Second // a connection without a word is asked whether it is alive
-	dialTimeout        = 10 * time.Second // beyond that nobody is there
-	maxConnections     = 64
-	defaultConnections = 4 // as many as a small server has cores: each has a reader of its own there
-)
+// dialTimeout bounds what one connection waits for: beyond that nobody is there.
+const dialTimeout = 10 * time.Second
 
 // Options shape a client. nil and the zero value are good.
 type Options struct {
@@ -35,11 +29,8 @@ type Options struct {
 	Timeout time.Duration
 	// Attempts is how often a call is tried that may be tried again, 1 to 10. 0: 4.
 	Attempts int
-	// Connections is how many there may be at a time, 1 to 64: one carries many calls at once.
-	// 0: 4.
-	Connections int
-	// Transport carries the calls in place of connections to the address. nil: the compact wire
-	// of package wire.
+	// Transport carries the calls in place of connections to the address, and is the caller's to
+	// close; that of connecthttp goes through what understands HTTP only. nil: the compact wire.
 	Transport connect.Transport
 }
 
@@ -72,12 +63,6 @@ func Open(ctx context.Context, address string, o *Options) (*Client, error) {
 	case c.opt.Attempts == 0:
 		c.opt.Attempts = defaultAttempts
 	}
-	switch {
-	case c.opt.Connections < 0 || c.opt.Connections > maxConnections:
-		return nil, query.Errorf(query.CodeInvalid, "Options.Connections is %d; it must be 1 to %d, or 0", c.opt.Connections, maxConnections)
-	case c.opt.Connections == 0:
-		c.opt.Connections = defaultConnections
-	}
 	if c.opt.Timeout == 0 {
 		c.opt.Timeout = time.Minute
 	}
@@ -87,7 +72,7 @@ func Open(ctx context.Context, address string, o *Options) (*Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.pool = &pool{host: host, most: c.opt.Connections}
+		c.pool = &pool{address: host}
 		transport = c.pool
 	}
 	c.rpc = kantav1connect.NewKantaServiceClient(connect.NewClient(transport))

@@ -57,6 +57,9 @@ func (a asker) bitmap(ctx context.Context, expr string, o *query.Options) (query
 	})
 }
 
+// checkRows is how many rows are yielded between two looks at the context.
+const checkRows = 256
+
 // part is a message of a listing.
 type part interface {
 	GetHead() *pb.MemberHead
@@ -96,7 +99,7 @@ func (a asker) listing(ctx context.Context, o *query.MembersOptions, open func(c
 	wanted := &pb.ListingOptions{Attributes: o.Attributes, OrderBy: o.OrderBy, Desc: o.Desc, Limit: uint64(o.Limit), After: o.After, AfterKey: o.AfterKey}
 	return try(ctx, a.c, false, func(error, bool) bool { return true }, func(_ context.Context, r *message.Reader) (query.Members, error) {
 		ctx, end := a.c.begin(ctx, false) // it goes on after this call
-		l := &listing{desc: o.Desc, after: o.After, told: func(err error) error {
+		l := &listing{desc: o.Desc, after: o.After, gone: ctx.Err, told: func(err error) error {
 			err, _ = a.c.told(ctx, err)
 			return err
 		}}
@@ -127,12 +130,13 @@ func (a asker) listing(ctx context.Context, o *query.MembersOptions, open func(c
 // listing is the state of a Members.
 type listing struct {
 	told       func(err error) error // what the engine says in place of an error of the stream
+	gone       func() error          // whether the stream's context has ended: much of what comes is here already
 	parts      parts
 	end        func()
 	attributes []schema.Attribute
 	order      *schema.Attribute
 	desc       bool
-	after      string
+	after      string // the cursor behind what was yielded of the blocks before
 
 	block  *pb.MemberBlock
 	values []schema.Value // of the block, for each row those of the attributes
@@ -164,7 +168,11 @@ func (l *listing) begin(head *pb.MemberHead, r *message.Reader) (query.Members, 
 func (l *listing) rows(yield func(query.Member, error) bool) {
 	defer l.end()
 	for {
-		p, err := l.parts.receive()
+		var p part
+		err := l.gone()
+		if err == nil {
+			p, err = l.parts.receive()
+		}
 		if errors.Is(err, io.EOF) {
 			l.ended = true
 			return
@@ -179,8 +187,12 @@ func (l *listing) rows(yield func(query.Member, error) bool) {
 			return
 		}
 		n := len(l.attributes)
-		for l.at = 0; l.at < len(l.block.Keys); {
+		for l.at < len(l.block.Keys) {
 			i := l.at
+			if i%checkRows == 0 && l.gone() != nil {
+				yield(query.Member{}, l.told(l.gone()))
+				return
+			}
 			l.at++
 			if !yield(query.Member{Ordinal: l.block.Ordinals[i], Key: l.block.Keys[i], Values: l.values[i*n : (i+1)*n : (i+1)*n]}, nil) {
 				return
@@ -196,7 +208,10 @@ func (l *listing) open(b *pb.MemberBlock) error {
 		return query.Errorf(query.CodeInvalid, "the server sends a block of %d rows, %d ordinals and %d columns for %d attributes", rows, len(b.GetOrdinals()), len(b.GetColumns()), n)
 	}
 	var r message.Reader
-	l.block, l.values = b, make([]schema.Value, n*rows)
+	if l.block != nil {
+		l.after = l.block.GetNext()
+	}
+	l.block, l.at, l.values = b, 0, make([]schema.Value, n*rows)
 	for i := range l.attributes {
 		r.Column(b.Columns[i], &l.attributes[i], rows, l.values[i:], n)
 	}
@@ -212,7 +227,7 @@ func (l *listing) next() string {
 	switch {
 	case l.block == nil && l.ended:
 		return ""
-	case l.block == nil:
+	case l.block == nil, l.at == 0:
 		return l.after
 	case l.at == len(l.block.Keys):
 		return l.block.GetNext()

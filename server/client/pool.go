@@ -3,30 +3,32 @@ package client
 import (
 	"context"
 	"sync"
-	"time"
 
 	"connectrpc.com/connect/v2"
 
+	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/wire"
 )
 
-// crowd is how many calls are under way on each connection before another one is opened: one
-// carries the calls of a whole program, and only who streams much at a time fills it.
-const crowd = 64
+// Connections of a pool.
+const (
+	maxConnections = 4  // more do not go faster to one server, and each costs it memory
+	fullConnection = 32 // calls under way on one from which on another is worth its while
+)
 
-// pool carries calls on a few connections of the compact wire. They are dialed when they are
-// needed, and again when they are lost.
+// pool is a transport of a few connections to one server, which it opens when they are needed
+// and opens again when they are lost.
 type pool struct {
-	host string
-	most int // connections
+	address string
 
 	mu      sync.Mutex
 	open    []*wire.Transport
-	dialing chan struct{} // closed when who dials is done; nil: nobody does
+	dialing chan struct{} // closed when who dials has an answer; nil: nobody does
+	failed  error         // that answer, if it is one
 	closed  bool
 }
 
-// NewClientStream begins a call on the connection with the fewest.
+// NewClientStream implements [connect.Transport].
 func (p *pool) NewClientStream(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
 	t, err := p.get(ctx)
 	if err != nil {
@@ -35,95 +37,91 @@ func (p *pool) NewClientStream(ctx context.Context, spec connect.Spec) (connect.
 	return t.NewClientStream(ctx, spec)
 }
 
-// get returns a connection. One goroutine dials at a time: the others would find nobody, too,
-// or take what it brings.
+// get returns the connection with the fewest calls. Who finds none waits for one that is dialed,
+// by one caller for all who wait.
 func (p *pool) get(ctx context.Context) (*wire.Transport, error) {
 	for {
 		p.mu.Lock()
 		if p.closed {
 			p.mu.Unlock()
-			return nil, connect.NewError(connect.CodeCanceled, "the client is closed").WithCause(wire.ErrRefused)
+			return nil, query.Errorf(query.CodeClosed, "the client is closed")
 		}
-		t := p.best()
-		if t != nil && (len(p.open) == p.most || p.dialing != nil || t.InFlight() < crowd) {
+		best, calls := p.best()
+		if best != nil && (calls < fullConnection || len(p.open) == maxConnections || p.dialing != nil) {
 			p.mu.Unlock()
-			return t, nil
+			return best, nil
 		}
-		if wait := p.dialing; wait != nil {
-			p.mu.Unlock()
-			select {
-			case <-wait:
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-			continue
+		wait, mine := p.dialing, p.dialing == nil
+		if mine {
+			wait = make(chan struct{})
+			p.dialing = wait
 		}
-		done := make(chan struct{})
-		p.dialing = done
 		p.mu.Unlock()
-		t, err := p.dial(ctx)
+		if mine {
+			return p.dial(ctx, wait)
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 		p.mu.Lock()
-		p.dialing = nil
-		if err == nil {
-			p.open = append(p.open, t)
-		}
-		closed := p.closed
+		err := p.failed
 		p.mu.Unlock()
-		close(done)
-		if err != nil || closed {
-			if err == nil {
-				_ = t.Close() // the client was closed meanwhile
-				continue
-			}
+		if err != nil {
 			return nil, err
 		}
-		return t, nil
 	}
 }
 
-// best forgets the connections that take no more calls and returns the one with the fewest.
-func (p *pool) best() (best *wire.Transport) {
-	kept := p.open[:0]
+// best forgets connections that take no more calls, and returns the one with the fewest.
+func (p *pool) best() (best *wire.Transport, calls int) {
+	left := p.open[:0]
 	for _, t := range p.open {
-		select {
-		case <-t.Done():
-			continue
-		default:
-		}
 		if t.Draining() {
-			continue // its calls end, and then it closes itself
+			continue // it closes itself after its last call
 		}
-		kept = append(kept, t)
-		if best == nil || t.InFlight() < best.InFlight() {
-			best = t
+		left = append(left, t)
+		if n := t.InFlight(); best == nil || n < calls {
+			best, calls = t, n
 		}
 	}
-	clear(p.open[len(kept):])
-	p.open = kept
-	return best
+	clear(p.open[len(left):])
+	p.open = left
+	return best, calls
 }
 
-func (p *pool) dial(ctx context.Context) (*wire.Transport, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	limits := wire.Limits{MessageBytes: maxAnswer, AssemblyBytes: 2 * maxAnswer, SharedBytes: 2 * maxAnswer, KeepAlive: keepAlive}
-	return wire.Dial(ctx, "tcp", p.host, nil, &wire.Options{Agent: "kanta-go", Limits: limits})
+// dial opens a connection.
+func (p *pool) dial(ctx context.Context, done chan struct{}) (*wire.Transport, error) {
+	inner, cancel := context.WithTimeout(ctx, dialTimeout)
+	t, err := wire.Dial(inner, "tcp", p.address, nil, &wire.Options{Agent: "kanta go client"})
+	cancel()
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer close(done)
+	if p.dialing, p.failed = nil, err; ctx.Err() != nil {
+		p.failed = nil // that was this caller's affair
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p.closed {
+		_ = t.Close()
+		return nil, query.Errorf(query.CodeClosed, "the client is closed")
+	}
+	p.open = append(p.open, t)
+	return t, nil
 }
 
-// close closes the connections.
 func (p *pool) close() {
 	p.mu.Lock()
-	open := p.open
-	p.open, p.closed = nil, true
-	p.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), partTime)
-	defer cancel()
-	var group sync.WaitGroup
-	for _, t := range open {
-		group.Go(func() { _ = t.Shutdown(ctx) }) // a connection that is lost is closed, too
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, t := range p.open {
+		_ = t.Close()
 	}
-	group.Wait()
+	p.open = nil
 }
-
-// partTime is how long it is waited that calls, whose contexts have ended, end.
-const partTime = 2 * time.Second

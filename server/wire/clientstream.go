@@ -206,10 +206,6 @@ func (s *clientStream) receive(msg any) error {
 	cut := false // a message
 	for {
 		ch, err := s.in.next(s.ctx.Done())
-		if err == nil && s.ctx.Err() != nil { // who has given up is told so, and not what came before
-			ch.data.free()
-			err = errStopped
-		}
 		if err != nil {
 			if errors.Is(err, errStopped) {
 				err = contextError(s.ctx.Err())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -276,6 +277,23 @@ func TestCutMessage(t *testing.T) {
 		}
 		_ = transport.Close()
 		<-transport.Done()
+	}
+}
+
+// TestEndOfConnection tells a client that leaves from one that breaks off.
+func TestEndOfConnection(t *testing.T) {
+	h := Limits{}.withDefaults().hello()
+	first := appendFrame(appendPreamble(nil, 1, 1), false, kindHello, 0, 0, h.append(nil), nil)
+	for rest, want := range map[string]error{"": io.EOF, "\x09\x02\x00a": io.ErrUnexpectedEOF} {
+		server, err := NewServer(connect.NewServer(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc := &script{in: bytes.NewReader(append(first[:len(first):len(first)], rest...)), piece: 1 << 10, limit: 1 << 20}
+		if err := server.ServeConn(context.Background(), nc); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", rest, err, want)
+		}
+		_ = server.Close()
 	}
 }
 

@@ -44,6 +44,10 @@ var transportCodes = [...]connect.Code{
 	query.CodeUnavailable:   connect.CodeUnavailable,
 }
 
+// maxError is how long an error may be: transports bound what is not a message. Of a longer one
+// the expression is left out, which whoever asked knows.
+const maxError = 4 << 10
+
 // OfError writes an error for the transport. What the project has not made itself is told as an
 // internal error without its text, which may hold anything; it is true then that the error
 // is for the operator.
@@ -80,11 +84,15 @@ func ErrorDetail(err error) (detail *pb.Error, internal bool) {
 	if e.RetryAfter > 0 {
 		detail.RetryAfter = durationpb.New(e.RetryAfter)
 	}
-	if e.Source != "" {
+	text := OfText(err.Error())
+	if len(e.Source)+len(text) > maxError {
+		detail.Source, detail.Text = "", OfText(text[:min(len(text), maxError)]) // which has the place
+		detail.Message = OfText(detail.Message[:min(len(detail.Message), maxError/4)])
+	} else if e.Source != "" {
 		line, column := e.Place()
 		detail.Start, detail.End, detail.Line, detail.Column = uint32(e.Span.Start), uint32(e.Span.End), uint32(line), uint32(column)
 	}
-	if text := OfText(err.Error()); text != OfText(e.Error()) {
+	if detail.Text == "" && text != OfText(e.Error()) {
 		detail.Text = text
 	}
 	detail.Causes = causes(err, e.Code, nil)
@@ -172,7 +180,7 @@ func FromTransport(ctx context.Context, err error) (out error, undone bool) {
 		}
 	}
 	var dial *net.OpError
-	undone = errors.Is(err, wire.ErrRefused) || errors.As(err, &dial) && dial.Op == "dial"
+	undone = errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, wire.ErrRefused)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err(), undone
