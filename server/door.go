@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -26,15 +27,23 @@ func (s *Server) newDoor(l net.Listener) *door {
 	return d
 }
 
+// acceptPause is how long nobody is let in when the machine cannot.
+const acceptPause = 50 * time.Millisecond
+
 // run accepts until the listener is closed.
 func (d *door) run() {
 	for {
 		c, err := d.Listener.Accept()
-		if err != nil {
+		var passing interface{ Temporary() bool }
+		switch {
+		case err == nil:
+			go d.take(c)
+		case errors.As(err, &passing) && passing.Temporary(): // the process has no more files, say
+			time.Sleep(acceptPause)
+		default:
 			d.end(err)
 			return
 		}
-		go d.take(c)
 	}
 }
 
