@@ -1,7 +1,6 @@
 package query
 
 import (
-	"fmt"
 	"iter"
 	"strconv"
 	"strings"
@@ -21,7 +20,10 @@ type Position struct {
 }
 
 // String returns "epoch.applied".
-func (p Position) String() string { return fmt.Sprintf("%d.%d", p.Epoch, p.Applied) }
+func (p Position) String() string {
+	b := strconv.AppendUint(make([]byte, 0, 24), p.Epoch, 10)
+	return string(strconv.AppendUint(append(b, '.'), p.Applied, 10))
+}
 
 // ParsePosition is the inverse of [Position.String].
 func ParsePosition(text string) (p Position, ok bool) {

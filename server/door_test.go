@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 
 	"connectrpc.com/connect/v2/connecthttp"
 
+	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/client"
 )
 
@@ -52,5 +54,48 @@ func TestDoor(t *testing.T) {
 			t.Errorf("after %s the connection stays open: %v", what, err)
 		}
 		_ = c.Close()
+	}
+}
+
+// TestPool has so many calls under way that one connection is not enough, then loses them all.
+func TestPool(t *testing.T) {
+	db := openStore(t)
+	s := limited(t, db, nil, func(l *limits) { l.behind = time.Hour })
+	l := listen(t, s)
+	c := dial(t, "kanta://"+l.Addr().String(), nil)
+	info, err := c.Ping(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	info.Position.Applied++
+	c.See(info.Position)
+	const calls = 100
+	answered := make(chan error, calls)
+	for range calls {
+		go func() {
+			_, err := c.Count(context.Background(), "true", nil) // it waits for the position
+			answered <- err
+		}()
+	}
+	eventually(t, "all questions are there", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.calls == calls })
+	if n := l.cut(); n < 2 || n > 4 {
+		t.Errorf("%d calls went over %d connections", calls, n)
+	}
+	if _, err := db.Apply(t.Context(), increment(t, "a", 0)); err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	for range calls {
+		if err := <-answered; isCode(err, query.CodeUnavailable) {
+			failed++ // there are not as many retries
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if failed == 0 || failed > calls-10 {
+		t.Errorf("%d of %d questions failed", failed, calls)
+	}
+	if n, err := c.Count(t.Context(), "true", nil); err != nil || n.Count != 1 {
+		t.Errorf("%+v, %v: the client has connected again", n, err)
 	}
 }

@@ -11,12 +11,15 @@ import (
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 	"connectrpc.com/connect/v2/connectinprocess"
+	"go.uber.org/goleak"
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/server/client"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // openStore opens a store in memory with an attribute n, an int.
 func openStore(t *testing.T) *engine.DB {

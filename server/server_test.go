@@ -162,17 +162,20 @@ func TestLeases(t *testing.T) {
 // TestRequestLimits sends messages as large as they may be, and one byte more.
 func TestRequestLimits(t *testing.T) {
 	s := limited(t, openStore(t), nil, func(l *limits) { l.requestBytes, l.keys = 1000, 2 })
-	l := listen(t, s)
-	c := dial(t, "kanta://"+l.Addr().String(), nil)
+	address := listen(t, s).Addr().String()
+	c := dial(t, "kanta://"+address, nil)
+	overHTTP := dial(t, "", &client.Options{Transport: overHTTP(t, address)})
 	message := func(size int) []byte {
 		b := make([]byte, size)
 		return b[:len(b)-(proto.Size(&pb.DryRunRequest{Batch: b})-size)]
 	}
-	if _, err := c.DryRun(t.Context(), message(1000)); !isCode(err, query.CodeCorrupt) {
-		t.Errorf("a message of 1000 bytes: %v", err)
-	}
-	if _, err := c.DryRun(t.Context(), message(1001)); !isCode(err, query.CodeLimit) {
-		t.Errorf("a message of 1001 bytes: %v", err)
+	for _, c := range []*client.Client{c, overHTTP} {
+		if _, err := c.DryRun(t.Context(), message(1000)); !isCode(err, query.CodeCorrupt) {
+			t.Errorf("a message of 1000 bytes: %v", err)
+		}
+		if _, err := c.DryRun(t.Context(), message(1001)); !isCode(err, query.CodeLimit) {
+			t.Errorf("a message of 1001 bytes: %v", err)
+		}
 	}
 	if _, err := c.Erase(t.Context(), "", "a", "b"); err != nil {
 		t.Errorf("two people: %v", err)

@@ -25,9 +25,7 @@ func (v *service) reached(ctx context.Context, atLeast string) (query.Snapshot, 
 	if r.Err() != nil {
 		return nil, r.Err()
 	}
-	deadline := time.Now().Add(v.s.limits.behind)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
+	var deadline time.Time
 	for {
 		n, err := v.s.db.Snapshot(ctx)
 		if err != nil {
@@ -38,6 +36,9 @@ func (v *service) reached(ctx context.Context, atLeast string) (query.Snapshot, 
 			return n, nil
 		}
 		_ = n.Close() // it holds nothing but memory
+		if deadline.IsZero() {
+			deadline = time.Now().Add(v.s.limits.behind)
+		}
 		switch {
 		case have.Epoch != want.Epoch:
 			return nil, &query.Error{Code: query.CodeWrongEpoch, Message: "the position " + atLeast + " is of another epoch: the store is at " + have.String(),
@@ -46,13 +47,18 @@ func (v *service) reached(ctx context.Context, atLeast string) (query.Snapshot, 
 			return nil, &query.Error{Code: query.CodeUnavailable, Message: "the store is at " + have.String() + " and has not reached " + atLeast,
 				Hint: "try again", RetryAfter: v.s.limits.behind}
 		}
+		again := time.NewTimer(lookAgain)
 		select {
 		case <-ctx.Done():
+			again.Stop()
 			return nil, ctx.Err()
-		case <-tick.C:
+		case <-again.C:
 		}
 	}
 }
+
+// lookAgain is how long a question that is ahead of the store waits between two looks.
+const lookAgain = 5 * time.Millisecond
 
 // state returns the snapshot that a question is about, and its end.
 func (v *service) state(ctx context.Context, q *pb.Question) (n query.Snapshot, end func(), err error) {
