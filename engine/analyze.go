@@ -23,6 +23,9 @@ func (db *DB) AnalysisMembers(ctx context.Context, name, who string, args query.
 
 // Analyze runs an analysis.
 func (n *snapshot) Analyze(ctx context.Context, name, who string, args query.Arguments, o *query.Options) (query.Report, error) {
+	if err := n.showsTables(); err != nil {
+		return query.Report{}, err
+	}
 	q, release, err := n.askWho(ctx, who, o)
 	if err != nil {
 		return query.Report{}, err
@@ -39,6 +42,9 @@ func (n *snapshot) AnalysisMembers(ctx context.Context, name, who string, args q
 	if o == nil {
 		o = &query.MembersOptions{}
 	}
+	if err := n.showsPeople(); err != nil {
+		return query.Members{}, err
+	}
 	if cell == "" {
 		return query.Members{}, query.Errorf(query.CodeInvalid, "the people of which cell?")
 	}
@@ -53,7 +59,7 @@ func (n *snapshot) AnalysisMembers(ctx context.Context, name, who string, args q
 		return query.Members{}, err
 	}
 	return n.list(ctx, q, o, func(fields []query.Field, order *query.Field, o query.MembersOptions) (query.Members, error) {
-		return study.MembersOf(ctx, r.Answer, fields, order, o, n.use)
+		return study.MembersOf(ctx, n.shown(q.view), r.Answer, fields, order, o, n.use)
 	})
 }
 

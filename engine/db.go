@@ -27,6 +27,7 @@ type DB struct {
 	cache    *base.Cache
 	compiler *syntax.Compiler
 	plans    planCache
+	policies policyCache
 	benches  sync.Pool // of workbench
 
 	current    atomic.Pointer[state]
@@ -69,6 +70,7 @@ func Open(dir string, options *Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{opt: opt, dir: dir, kv: store, eraOver: make(chan struct{}, 1), purger: newPurger(), compiler: syntax.NewCompiler(lenders()...)}
+	db.plans.compiler = db.compiler
 	// A sixteenth each goes to Pebble's cache and its memtables, a quarter to the head, and
 	// what folding works in is set aside for good: it must never wait for questions.
 	db.cache = base.NewCache(store, opt.Memory/16*9-min(base.FoldMemory, opt.Memory/4))

@@ -67,8 +67,8 @@ func lentBy(all map[string]*definition) (out []schema.Lent) {
 
 // reads compiles all texts of a definition over a catalog, as a run of it does, and returns
 // what they read of people.
-func (d *definition) reads(ctx context.Context, db *DB, v query.View, cat *catalog, env query.Env) (used query.Uses, err error) {
-	c := &studyCompiler{compiler: db.compiler, cat: cat, env: env, who: everybody(d.Who), reads: func(u query.Uses) error {
+func (d *definition) reads(ctx context.Context, compiler *syntax.Compiler, v query.View, cat *catalog, env query.Env) (used query.Uses, err error) {
+	c := &studyCompiler{compiler: compiler, cat: cat, env: env, who: everybody(d.Who), reads: func(u query.Uses) error {
 		used.Attributes, used.Lists = append(used.Attributes, u.Attributes...), append(used.Lists, u.Lists...)
 		return nil
 	}}
@@ -119,20 +119,20 @@ func (n *snapshot) definitionUsers(ctx context.Context) (users map[string][]stri
 	}
 	env := query.Env{Now: n.db.now(nil)}
 	for _, key := range slices.Sorted(maps.Keys(n.s.definitions)) {
-		used, err := n.s.definitions[key].reads(ctx, n.db, view.View{S: &n.s.State}, n.s.catalog(), env)
+		used, err := n.s.definitions[key].reads(ctx, n.plans.compiler, view.View{S: &n.s.State}, n.s.catalog(), env)
 		if err != nil {
 			return nil, fmt.Errorf("definition %s: %w", key, err)
 		}
 		add("definition "+key, used)
 	}
-	computed, err := n.db.compileComputed(n.s, env)
+	computed, err := n.plans.compileComputed(n.s, env)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range computed {
 		add(fmt.Sprintf("computed attribute %q", c.Attribute.Name), query.UsesOfFields(query.Field{Formula: &c.Formula}))
 	}
-	segments, err := n.db.compileSegments(n.s, env)
+	segments, err := n.plans.compileSegments(n.s, env)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func (d *decider) saveDefinition(op *batch.Op) error {
 	}
 	d.setDefinition(definitionChange{definition: def})
 	cat := &catalog{d.w.schema, d.w.segments, d.w.lists}
-	if _, err := def.reads(d.ctx, d.w.db, d.w.view(), cat, d.env()); err != nil {
+	if _, err := def.reads(d.ctx, d.w.db.compiler, d.w.view(), cat, d.env()); err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	if what, err := d.broken(cat); err != nil { // whoever uses it must still compile
@@ -238,7 +238,7 @@ func (d *decider) brokenDefinition(cat *catalog) (what string, err error) {
 	lends := map[string][]string{} // by whom each definition is read
 	keys := slices.Sorted(maps.Keys(d.w.definitions))
 	for _, key := range keys {
-		used, err := d.w.definitions[key].reads(d.ctx, d.w.db, d.w.view(), cat, d.env())
+		used, err := d.w.definitions[key].reads(d.ctx, d.w.db.compiler, d.w.view(), cat, d.env())
 		if err != nil {
 			return "definition " + key, err
 		}

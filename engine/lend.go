@@ -255,7 +255,7 @@ func (r *reading) workOut(ctx context.Context, d *definition) (err error) {
 		return err
 	}
 	defer working()
-	expr, err := r.n.db.compile(everybody(d.Who), r.n.s, r.env())
+	expr, err := r.n.plans.compile(everybody(d.Who), r.n.s, r.env())
 	if err != nil {
 		return err
 	}
@@ -332,7 +332,7 @@ func (r *reading) study(ctx context.Context, p *query.Prepared, who, what string
 
 // compiler returns what reads the texts of an analysis.
 func (r *reading) compiler(ctx context.Context, who string) *studyCompiler {
-	return &studyCompiler{compiler: r.n.db.compiler, cat: r.n.s.catalog(), env: r.env(), who: everybody(who),
+	return &studyCompiler{compiler: r.n.plans.compiler, cat: r.n.s.catalog(), env: r.env(), who: everybody(who),
 		reads: func(used query.Uses) error { return r.uses(ctx, used) },
 		at: func(now time.Time) (query.StudyCompiler, query.View) {
 			at := r.at(now)

@@ -34,7 +34,8 @@ func (p *pasts) get(n *snapshot, now int64) *view.State {
 	if p.at == nil {
 		p.at = map[int64]*view.State{}
 	}
-	s := n.s.State.At(now, n.db.cache)
+	s := n.stored().At(now, n.db.cache) // also of what is only shown
+	s.Schema = n.s.Schema
 	p.at[now] = s
 	return s
 }
@@ -60,7 +61,7 @@ func (n *snapshot) past(o *query.Options) bool {
 
 // view returns what a question reads.
 func (n *snapshot) view(o *query.Options) view.View {
-	if !n.past(o) || !n.s.Schema.KeepsHistory() {
+	if !n.past(o) || !n.storedSchema().KeepsHistory() {
 		return view.View{S: &n.s.State}
 	}
 	return view.View{S: n.pasts.get(n, n.db.now(o).UnixMilli())}
@@ -73,7 +74,7 @@ func (n *snapshot) current(o *query.Options, used query.Uses) (names []string) {
 		return nil
 	}
 	for _, id := range used.Attributes {
-		if a := n.s.Schema.ByID(id); a != nil && !a.History && id < schema.FirstLent { // what is lent is of then
+		if a := n.storedSchema().ByID(id); a != nil && !a.History && id < schema.FirstLent { // what is lent is of then
 			names = append(names, a.Name)
 		}
 	}
@@ -88,7 +89,7 @@ func (n *snapshot) current(o *query.Options, used query.Uses) (names []string) {
 func (n *snapshot) currentOf(o *query.Options, p *query.Profile) []string {
 	used := query.Uses{Lists: p.Lists}
 	for i := range p.Values {
-		if a := n.s.Schema.Lookup(p.Values[i].Name); a != nil {
+		if a := n.storedSchema().Lookup(p.Values[i].Name); a != nil {
 			used.Attributes = append(used.Attributes, a.ID)
 		}
 	}

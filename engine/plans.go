@@ -10,9 +10,11 @@ import (
 	"github.com/kantadb/kanta/query/syntax"
 )
 
-// planCache keeps compiled texts, never answers. Compiling costs some hundred
-// microseconds, a simple count ten. What reads now is planned for each instant.
+// planCache compiles texts and keeps what comes of them, never answers. Compiling costs some
+// hundred microseconds, a simple count ten. What reads now is planned for each instant. The
+// states that it is used with differ in nothing that texts depend on where names is the same.
 type planCache struct {
+	compiler *syntax.Compiler
 	mu       sync.Mutex
 	texts    map[string]compiled
 	segments *segmentPlans // of the state with the names below
@@ -45,17 +47,17 @@ const maxPlans = 1024
 const maxPlanText = 4 << 10
 
 // compileSegments returns all saved segments.
-func (db *DB) compileSegments(s *state, env query.Env) (*segmentPlans, error) {
-	db.plans.mu.Lock()
-	plans, names := db.plans.segments, db.plans.names
-	db.plans.mu.Unlock()
+func (p *planCache) compileSegments(s *state, env query.Env) (*segmentPlans, error) {
+	p.mu.Lock()
+	plans, names := p.segments, p.names
+	p.mu.Unlock()
 	if plans != nil && names == s.names {
 		return plans, nil
 	}
 	plans = &segmentPlans{list: make([]segmentPlan, 0, len(s.segments))}
 	trees := make([]query.Node, 0, len(s.segments))
 	for _, name := range slices.Sorted(maps.Keys(s.segments)) {
-		expr, err := db.compiler.Compile(s.segments[name].text, s.catalog(), env)
+		expr, err := p.compiler.Compile(s.segments[name].text, s.catalog(), env)
 		if err != nil {
 			return nil, fmt.Errorf("segment %q: %w", name, err)
 		}
@@ -67,53 +69,53 @@ func (db *DB) compileSegments(s *state, env query.Env) (*segmentPlans, error) {
 		trees = append(trees, tree)
 	}
 	plans.forest = query.NewForest(trees)
-	db.plans.mu.Lock()
-	defer db.plans.mu.Unlock()
-	db.plans.segments, db.plans.names = plans, s.names
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.segments, p.names = plans, s.names
 	return plans, nil
 }
 
 // compileComputed returns the computed attributes. Nothing of them depends on env but
 // whether they compile, which was looked at when they were defined.
-func (db *DB) compileComputed(s *state, env query.Env) ([]*syntax.Value, error) {
-	db.plans.mu.Lock()
-	values, names := db.plans.computed, db.plans.schema
-	db.plans.mu.Unlock()
+func (p *planCache) compileComputed(s *state, env query.Env) ([]*syntax.Value, error) {
+	p.mu.Lock()
+	values, names := p.computed, p.schema
+	p.mu.Unlock()
 	if values != nil && names == s.names {
 		return values, nil
 	}
 	values = make([]*syntax.Value, 0, len(s.Schema.Computed))
 	for i := range s.Schema.Computed {
 		x := &s.Schema.Computed[i]
-		v, err := db.compiler.Value(x, s.catalog(), env)
+		v, err := p.compiler.Value(x, s.catalog(), env)
 		if err != nil {
 			return nil, fmt.Errorf("computed attribute %q: %w", x.Name, err)
 		}
 		values = append(values, v)
 	}
-	db.plans.mu.Lock()
-	defer db.plans.mu.Unlock()
-	db.plans.computed, db.plans.schema = values, s.names
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.computed, p.schema = values, s.names
 	return values, nil
 }
 
 // compile returns the tree of a text at an instant.
-func (db *DB) compile(text string, s *state, env query.Env) (*syntax.Expr, error) {
-	db.plans.mu.Lock()
-	c, ok := db.plans.texts[text]
-	db.plans.mu.Unlock()
+func (p *planCache) compile(text string, s *state, env query.Env) (*syntax.Expr, error) {
+	p.mu.Lock()
+	c, ok := p.texts[text]
+	p.mu.Unlock()
 	if ok && c.names == s.names {
-		return db.compiler.At(c.expr, s.catalog(), env)
+		return p.compiler.At(c.expr, s.catalog(), env)
 	}
-	expr, err := db.compiler.Compile(text, s.catalog(), env)
+	expr, err := p.compiler.Compile(text, s.catalog(), env)
 	if err != nil || len(text) > maxPlanText {
 		return expr, err
 	}
-	db.plans.mu.Lock()
-	defer db.plans.mu.Unlock()
-	if db.plans.texts == nil || len(db.plans.texts) >= maxPlans {
-		db.plans.texts = map[string]compiled{}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.texts == nil || len(p.texts) >= maxPlans {
+		p.texts = map[string]compiled{}
 	}
-	db.plans.texts[text] = compiled{s.names, expr}
+	p.texts[text] = compiled{s.names, expr}
 	return expr, nil
 }

@@ -23,6 +23,8 @@ type snapshot struct {
 	closed   bool
 	pasts    pasts
 	lendings lendings
+	plans    *planCache
+	policy   *underPolicy // nil: everything is visible
 }
 
 var _ query.Snapshot = (*snapshot)(nil)
@@ -49,7 +51,7 @@ func (db *DB) snapshot(ctx context.Context) (*snapshot, error) {
 	if db.closed {
 		return nil, errClosed()
 	}
-	return &snapshot{db: db, s: db.acquire(), expires: db.opt.Clock().Add(db.opt.SnapshotMaxAge)}, nil
+	return &snapshot{db: db, s: db.acquire(), plans: &db.plans, expires: db.opt.Clock().Add(db.opt.SnapshotMaxAge)}, nil
 }
 
 // Close lets the state go. Listings of it that are not read to the end fail.
@@ -63,6 +65,7 @@ func (n *snapshot) Close() error {
 		}
 		n.pasts.forget()
 		n.lendings.forget()
+		n.policy.forget()
 		n.s.era.release()
 	}
 	return nil
@@ -135,7 +138,7 @@ func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*que
 		free()
 		unlock()
 	}
-	expr, err := n.db.compile(text, n.s, q.env())
+	expr, err := n.plans.compile(text, n.s, q.env())
 	if err == nil {
 		q.root = expr.Root
 		err = q.uses(ctx, query.UsesOf(expr.Root))
@@ -167,6 +170,7 @@ func (q *question) fill(a *query.Answer) {
 	for i := range q.lent {
 		a.BytesRead += q.lent[i].BytesRead
 	}
+	a.BytesRead = q.n.told(a.BytesRead)
 }
 
 // Count counts the members of an expression.
@@ -178,11 +182,20 @@ func (n *snapshot) Count(ctx context.Context, expr string, o *query.Options) (qu
 	defer release()
 	c, err := query.CountOf(ctx, q.view, q.p, q.options)
 	q.fill(&c.Answer)
-	return c, err
+	if err == nil {
+		err = n.policy.allows(q.root, c.Count, &c.Answer)
+	}
+	if err != nil {
+		return query.Count{}, err
+	}
+	return c, nil
 }
 
 // Bitmap returns the members as ordinals, bound to this store and epoch.
 func (n *snapshot) Bitmap(ctx context.Context, expr string, o *query.Options) (query.Bitmap, error) {
+	if err := n.showsPeople(); err != nil {
+		return query.Bitmap{}, err
+	}
 	q, release, err := n.ask(ctx, expr, o)
 	if err != nil {
 		return query.Bitmap{}, err
@@ -217,7 +230,7 @@ func (n *snapshot) attribute(name string) (*schema.Attribute, error) {
 // field finds an attribute, be it computed, by name.
 func (n *snapshot) field(name string, env query.Env) (query.Field, error) {
 	if n.isLent(name) {
-		v, err := n.db.compiler.Value(&schema.Computed{Name: name, Text: name}, n.s.catalog(), env)
+		v, err := n.plans.compiler.Value(&schema.Computed{Name: name, Text: name}, n.s.catalog(), env)
 		if err != nil {
 			return query.Field{}, err
 		}
@@ -230,14 +243,14 @@ func (n *snapshot) field(name string, env query.Env) (query.Field, error) {
 		}
 		return query.Field{Attribute: *a}, nil
 	}
-	all, err := n.db.compileComputed(n.s, env)
+	all, err := n.plans.compileComputed(n.s, env)
 	if err != nil {
 		return query.Field{}, err
 	}
 	i := slices.IndexFunc(all, func(v *syntax.Value) bool { return v.Attribute.Name == name })
 	v := all[i]
 	if v.ReadsNow { // its plan is for another now
-		if v, err = n.db.compiler.Value(&n.s.Schema.Computed[i], n.s.catalog(), env); err != nil {
+		if v, err = n.plans.compiler.Value(&n.s.Schema.Computed[i], n.s.catalog(), env); err != nil {
 			return query.Field{}, err
 		}
 	}
@@ -253,6 +266,9 @@ func unknownName(what, name string, known []string) error {
 // Members lists the members of an expression. Read Rows to the end, or let ctx end;
 // the state is held until then, at most for [Options.SnapshotMaxAge].
 func (n *snapshot) Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error) {
+	if err := n.showsPeople(); err != nil {
+		return query.Members{}, err
+	}
 	if o == nil {
 		o = &query.MembersOptions{}
 	}
@@ -262,7 +278,7 @@ func (n *snapshot) Members(ctx context.Context, expr string, o *query.MembersOpt
 	}
 	defer release()
 	return n.list(ctx, q, o, func(fields []query.Field, order *query.Field, o query.MembersOptions) (query.Members, error) {
-		return query.MembersOf(ctx, q.view, q.p, fields, order, o, n.use)
+		return query.MembersOf(ctx, n.shown(q.view), q.p, fields, order, o, n.use)
 	})
 }
 
@@ -270,7 +286,7 @@ func (n *snapshot) Members(ctx context.Context, expr string, o *query.MembersOpt
 func (n *snapshot) list(ctx context.Context, q *question, o *query.MembersOptions, list func(fields []query.Field, order *query.Field, o query.MembersOptions) (query.Members, error)) (query.Members, error) {
 	fields := make([]query.Field, len(o.Attributes))
 	for i, name := range o.Attributes {
-		f, err := n.field(name, q.env())
+		f, err := n.column(name, q.env())
 		if err != nil {
 			return query.Members{}, err
 		}
@@ -317,13 +333,16 @@ func (n *snapshot) Breakdown(ctx context.Context, expr, attribute string, o *que
 	}
 	options := *o
 	options.Options = q.options
-	b, err := query.BreakdownOf(ctx, q.view, q.p, by, options)
+	b, err := n.breakdown(ctx, q, by, options)
 	q.fill(&b.Answer)
 	return b, err
 }
 
 // Plan counts and tells how.
 func (n *snapshot) Plan(ctx context.Context, expr string, o *query.Options) (query.Plan, error) {
+	if err := n.showsEstimates(); err != nil {
+		return query.Plan{}, err
+	}
 	q, release, err := n.ask(ctx, expr, o)
 	if err != nil {
 		return query.Plan{}, err
@@ -337,6 +356,9 @@ func (n *snapshot) Plan(ctx context.Context, expr string, o *query.Options) (que
 
 // Explain evaluates each part of an expression by itself over everybody.
 func (n *snapshot) Explain(ctx context.Context, expr string, o *query.Options) (query.Explanation, error) {
+	if err := n.showsEstimates(); err != nil {
+		return query.Explanation{}, err
+	}
 	q, release, err := n.ask(ctx, expr, o)
 	if err != nil {
 		return query.Explanation{}, err
@@ -357,6 +379,9 @@ func (n *snapshot) Values(ctx context.Context, attribute, prefix string, limit i
 	a, err := n.attribute(attribute)
 	if err != nil {
 		return nil, err
+	}
+	if n.policy.groups() {
+		return n.valuesOfGroups(ctx, *a, prefix, limit)
 	}
 	return query.ValuesOf(ctx, view.View{S: &n.s.State}, *a, prefix, limit)
 }
@@ -402,6 +427,9 @@ func (n *snapshot) ordinal(ctx context.Context, attribute, value string) (uint32
 }
 
 func (n *snapshot) profile(ctx context.Context, attribute, value string, o *query.ProfileOptions) (query.Profile, error) {
+	if err := n.showsPeople(); err != nil {
+		return query.Profile{}, err
+	}
 	release, err := n.use()
 	if err != nil {
 		return query.Profile{}, err
@@ -415,7 +443,7 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	if err != nil {
 		return query.Profile{}, err
 	}
-	p, lists, err := query.ProfileOf(ctx, r.view, ordinal)
+	p, lists, err := query.ProfileOf(ctx, n.shown(r.view), ordinal)
 	if err != nil {
 		return p, err
 	}
@@ -427,7 +455,7 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	slices.Sort(p.Lists)
 	p.Position, p.Now = n.s.pos, r.options.Now
 	r.note(n.currentOf(&o.Options, &p))
-	who := query.NewPerson(r.view, &p, lists, r.env())
+	who := query.NewPerson(r.view, n.usable(&p), n.known(lists), r.env())
 	if p.Segments, err = n.segmentsOf(ctx, r, who); err != nil {
 		return p, err
 	}
@@ -454,13 +482,13 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	for i := range r.lent {
 		p.BytesRead += r.lent[i].BytesRead
 	}
-	p.Elapsed = time.Since(start)
+	p.BytesRead, p.Elapsed = n.told(p.BytesRead), time.Since(start)
 	return p, nil
 }
 
 // computedOf works out the computed attributes of a profile.
 func (n *snapshot) computedOf(ctx context.Context, r *reading, who *query.Person) ([]query.AttributeValue, error) {
-	all, err := n.db.compileComputed(n.s, r.env())
+	all, err := n.plans.compileComputed(n.s, r.env())
 	if err != nil {
 		return nil, err
 	}
@@ -482,7 +510,7 @@ func (n *snapshot) computedOf(ctx context.Context, r *reading, who *query.Person
 
 // segmentsOf names the saved segments that a profile is in.
 func (n *snapshot) segmentsOf(ctx context.Context, r *reading, who *query.Person) ([]string, error) {
-	plans, err := n.db.compileSegments(n.s, r.env())
+	plans, err := n.plans.compileSegments(n.s, r.env())
 	if err != nil {
 		return nil, err
 	}
@@ -492,7 +520,7 @@ func (n *snapshot) segmentsOf(ctx context.Context, r *reading, who *query.Person
 		var t query.Truth
 		if p.expr.ReadsNow {
 			var expr *syntax.Expr
-			if expr, err = n.db.compiler.At(p.expr, n.s.catalog(), r.env()); err == nil {
+			if expr, err = n.plans.compiler.At(p.expr, n.s.catalog(), r.env()); err == nil {
 				err = r.usesOf(ctx, who, query.UsesOf(expr.Root))
 			}
 			if err == nil {

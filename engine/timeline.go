@@ -17,12 +17,15 @@ func (n *snapshot) Timeline(ctx context.Context, key string, o *query.TimelineOp
 	if o == nil {
 		o = &query.TimelineOptions{}
 	}
+	if err := n.showsPeople(); err != nil {
+		return query.Timeline{}, err
+	}
 	release, err := n.use()
 	if err != nil {
 		return query.Timeline{}, err
 	}
 	defer release()
-	start, v := time.Now(), view.View{S: &n.s.State}
+	start, v := time.Now(), n.shown(view.View{S: &n.s.State})
 	events, changed, err := n.listed(o.Events)
 	if err != nil {
 		return query.Timeline{}, err
@@ -36,7 +39,7 @@ func (n *snapshot) Timeline(ctx context.Context, key string, o *query.TimelineOp
 	}
 	now := n.db.now(&o.Options)
 	t, err := query.TimelineOf(ctx, v, ords[0], events, changed, now, o)
-	t.Position, t.Now, t.Elapsed = n.s.pos, now, time.Since(start)
+	t.Position, t.Now, t.Elapsed, t.BytesRead = n.s.pos, now, time.Since(start), n.told(t.BytesRead)
 	return t, err
 }
 
@@ -46,7 +49,7 @@ func (n *snapshot) recent(ctx context.Context, ordinal uint32, now time.Time, li
 	if err != nil || len(events) == 0 || limit < 0 {
 		return query.Timeline{}, err
 	}
-	return query.TimelineOf(ctx, view.View{S: &n.s.State}, ordinal, events, nil, now, &query.TimelineOptions{Limit: cmp.Or(limit, query.RecentEvents)})
+	return query.TimelineOf(ctx, n.shown(view.View{S: &n.s.State}), ordinal, events, nil, now, &query.TimelineOptions{Limit: cmp.Or(limit, query.RecentEvents)})
 }
 
 // lifetime returns what a profile's events come to, by type.
@@ -65,7 +68,7 @@ func (n *snapshot) lifetime(ctx context.Context, who *query.Person) (out []query
 
 // listed returns the event types and the attributes with history that have some names, or all.
 func (n *snapshot) listed(names []string) (events []*schema.Event, changed []*schema.Attribute, err error) {
-	s := n.s.Schema
+	s := n.shownSchema()
 	if len(names) == 0 {
 		for i := range s.Events {
 			events = append(events, &s.Events[i])
@@ -97,8 +100,8 @@ func (n *snapshot) listed(names []string) (events []*schema.Event, changed []*sc
 
 func (n *snapshot) unknownEvent(name string) error {
 	var known []string
-	for i := range n.s.Schema.Events {
-		known = append(known, n.s.Schema.Events[i].Name)
+	for i := range n.shownSchema().Events {
+		known = append(known, n.shownSchema().Events[i].Name)
 	}
 	return unknownName("event", name, known)
 }

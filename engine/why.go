@@ -21,6 +21,9 @@ func (n *snapshot) Why(ctx context.Context, key, expr string, o *query.WhyOption
 	if o == nil {
 		o = &query.WhyOptions{}
 	}
+	if err := n.showsPeople(); err != nil {
+		return query.Why{}, err
+	}
 	release, err := n.use()
 	if err != nil {
 		return query.Why{}, err
@@ -37,7 +40,7 @@ func (n *snapshot) Why(ctx context.Context, key, expr string, o *query.WhyOption
 	}
 	out := query.Why{Key: p.Key, Ordinal: q.ordinal, Answer: query.Answer{Position: n.s.pos, Now: q.env.Now, Current: n.current(&o.Options, q.expr.Reads())}}
 	out.Current = union(out.Current, q.in.current)
-	parts, err := n.db.compiler.Parts(q.expr, n.s.catalog(), q.env)
+	parts, err := n.plans.compiler.Parts(q.expr, n.s.catalog(), q.env)
 	if err != nil {
 		return out, err
 	}
@@ -51,7 +54,7 @@ func (n *snapshot) Why(ctx context.Context, key, expr string, o *query.WhyOption
 	if out.Next, err = q.next(ctx, out.Root.Verdict); err != nil {
 		return out, err
 	}
-	out.BytesRead, out.Elapsed = q.read+q.who.BytesRead(), time.Since(start)
+	out.BytesRead, out.Elapsed = n.told(q.read+q.who.BytesRead()), time.Since(start)
 	return out, nil
 }
 
@@ -73,7 +76,7 @@ type whyQuestion struct {
 // move makes the question one about an instant.
 func (q *whyQuestion) move(ctx context.Context, now time.Time) (p query.Profile, err error) {
 	q.env = query.Env{Now: now}
-	if q.expr, err = q.n.db.compile(q.text, q.n.s, q.env); err != nil {
+	if q.expr, err = q.n.plans.compile(q.text, q.n.s, q.env); err != nil {
 		return p, err
 	}
 	var o *query.Options
@@ -89,7 +92,7 @@ func (q *whyQuestion) move(ctx context.Context, now time.Time) (p query.Profile,
 		q.read += q.who.BytesRead()
 	}
 	q.read += p.BytesRead
-	q.who = query.NewPerson(q.in.view, &p, lists, q.env)
+	q.who = query.NewPerson(q.in.view, &p, q.n.known(lists), q.env)
 	return p, q.in.usesOf(ctx, q.who, q.expr.Reads())
 }
 

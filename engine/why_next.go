@@ -57,7 +57,7 @@ func (q *whyQuestion) nextBefore(ctx context.Context, is query.Verdict, end int6
 	if !q.expr.ReadsNow {
 		return next, false, nil
 	}
-	moments, err := q.n.db.compiler.Moments(ctx, q.expr, syntax.Facts{Value: q.who.Value,
+	moments, err := q.n.plans.compiler.Moments(ctx, q.expr, syntax.Facts{Value: q.who.Value,
 		Acts: func(id schema.EventID) ([]query.Act, error) { return q.actsOf(ctx, id) }}, q.env)
 	var cannot *syntax.NotDerivable
 	if errors.As(err, &cannot) {
@@ -71,7 +71,7 @@ func (q *whyQuestion) nextBefore(ctx context.Context, is query.Verdict, end int6
 			return next, false, err
 		}
 		at := time.UnixMilli(t).UTC()
-		expr, err := q.n.db.compile(q.text, q.n.s, query.Env{Now: at})
+		expr, err := q.n.plans.compile(q.text, q.n.s, query.Env{Now: at})
 		if err != nil {
 			next, err = refusedFrom(at, err)
 			return next, true, err

@@ -41,8 +41,9 @@ type Answer struct {
 	Current   []string      // where Now is before the last record: the attributes without history, and lists as in_list("name"), that were read as they are; what else was read is of then
 	Unknown   uint64        // profiles for which the expression is neither true nor false
 	Errors    uint64        // of the unknown ones: those unknown because a part overflowed or divided by zero
+	Withheld  bool          // Unknown is not told, for a policy's MinGroup
 	Elapsed   time.Duration // wall time
-	BytesRead uint64        // stored or cached bytes looked at
+	BytesRead uint64        // stored or cached bytes looked at; 0 under a policy
 }
 
 // Count is the answer to "how many".
@@ -93,6 +94,7 @@ type Breakdown struct {
 	OtherValues uint64         // how many rows those are
 	People      uint64
 	Memberships uint64 // sets only
+	Withheld    uint64 // how many rows are not there for a policy's MinGroup: of a scalar they have what the others and Other leave of People
 	Answer
 }
 

@@ -142,6 +142,15 @@ func ForEachChunk(ctx context.Context, view View, p *Prepared, o Options, f func
 	return Count{Count: all.count, Answer: all.answer}, nil
 }
 
+// WordsOf returns the members as one bit per ordinal, whole chunks of them; the caller owns it.
+func WordsOf(ctx context.Context, view View, p *Prepared, o Options) ([]uint64, error) {
+	all, err := collect(ctx, view, p, o)
+	if err != nil {
+		return nil, err
+	}
+	return all.words, nil
+}
+
 // BitmapOf returns the members' ordinals; the caller owns the bitmap.
 func BitmapOf(ctx context.Context, view View, p *Prepared, o Options) (*roaring.Bitmap, Count, error) {
 	all, err := collect(ctx, view, p, o)

@@ -120,9 +120,10 @@ func (l *StudyList) Read(id schema.AttrID) error {
 	return l.list.need(id)
 }
 
-// MembersOf lists the people of the cell that was collected, after Each; see [MembersOf].
-func (s *Study) MembersOf(ctx context.Context, answer Answer, fields []Field, order *Field, o MembersOptions, hold func() (release func(), err error)) (Members, error) {
-	return membersOf(ctx, s.view, fields, order, o, hold, func() (*people, error) {
+// MembersOf lists the people of the cell that was collected, after Each; see [MembersOf]. The
+// view is the study's, or one of the same people in which values are masked.
+func (s *Study) MembersOf(ctx context.Context, view View, answer Answer, fields []Field, order *Field, o MembersOptions, hold func() (release func(), err error)) (Members, error) {
+	return membersOf(ctx, view, fields, order, o, hold, func() (*people, error) {
 		p := s.people
 		p.answer, p.count = answer, 0
 		for i := range p.chunks() {

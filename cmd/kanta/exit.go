@@ -64,6 +64,7 @@ var codes = [...]struct {
 	query.CodeStaleSequence: {"stale_sequence", exitInternal},
 	query.CodeIO:            {"io", exitInternal},
 	query.CodeUnavailable:   {"unavailable", exitStore},
+	query.CodeDenied:        {"denied", exitQuestion},
 }
 
 var errInterrupted = errors.New("interrupted")

@@ -41,6 +41,7 @@ type State struct {
 	Seed     uint64 // of the hashes in the indexes
 	Past     *Past  // what attributes with history are read as; nil: as they are
 	Lent     *Lent  // what analyses lend to those who read it; nil: nothing
+	Rows     *Rows  // who there is; nil: everybody
 
 	Memory *base.Cache // the budget that questions take memory from; nil: it is not counted
 }
@@ -94,8 +95,6 @@ func Hash(seed uint64, b []byte) uint64 {
 // View is a state with the methods of query.View.
 type View struct{ S *State }
 
-var _ query.View = View{}
-
 // Schema returns the schema.
 func (v View) Schema() *schema.Schema { return v.S.Schema }
 
@@ -142,9 +141,7 @@ func (v View) Codes(attr schema.AttrID, f func(code uint32, s string) bool) {
 	}
 }
 
-// RowCount returns how many profiles have a code; exact if the head has nothing of the
-// attribute, and it is read as it is.
-func (v View) RowCount(attr schema.AttrID, code uint32) (n uint64, exact bool) {
+func (v View) rowCount(attr schema.AttrID, code uint32) (n uint64, exact bool) {
 	if l := v.S.Lent.of(attr); l != nil {
 		return l.Count(lentCode(code)), true
 	}
@@ -157,8 +154,7 @@ func (v View) RowCount(attr schema.AttrID, code uint32) (n uint64, exact bool) {
 	return n, h.Empty() && v.S.Past.of(attr) == nil
 }
 
-// ExistsCount returns how many profiles have a value; exact if the head has nothing of the attribute.
-func (v View) ExistsCount(attr schema.AttrID) (n uint64, exact bool) {
+func (v View) existsCount(attr schema.AttrID) (n uint64, exact bool) {
 	if attr == schema.KeyAttr {
 		attr = LiveAttr
 	}
@@ -284,8 +280,7 @@ func corrected(set bitmap.Set, buf *bitmap.Words, patch func(w *bitmap.Words)) b
 	return bitmap.Set{Form: bitmap.Dense, Words: buf}
 }
 
-// Row returns the profiles that have a code.
-func (c *Cursor) Row(attr schema.AttrID, code uint32, chunk int, buf *bitmap.Words) (bitmap.Set, error) {
+func (c *Cursor) row(attr schema.AttrID, code uint32, chunk int, buf *bitmap.Words) (bitmap.Set, error) {
 	if attr >= schema.FirstLent {
 		return c.lentBetween(attr, lentCode(code), lentCode(code), chunk, buf)
 	}
@@ -316,8 +311,7 @@ func (c *Cursor) count(s bitmap.Set) {
 	}
 }
 
-// Exists returns the profiles that have a value; of the key attribute, who lives.
-func (c *Cursor) Exists(attr schema.AttrID, chunk int, buf *bitmap.Words) (bitmap.Set, error) {
+func (c *Cursor) exists(attr schema.AttrID, chunk int, buf *bitmap.Words) (bitmap.Set, error) {
 	if attr == schema.KeyAttr {
 		attr = LiveAttr
 	}
@@ -382,8 +376,7 @@ func (c *Cursor) existingSets(attr schema.AttrID, set bitmap.Set, chunk int, buf
 // costs less than scanning the column: measured with vector kernels, see index/DESIGN.md.
 const probeBelow = 1000
 
-// Range returns the profiles, out of within, whose number lies in [lo, hi].
-func (c *Cursor) Range(attr schema.AttrID, lo, hi int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
+func (c *Cursor) between(attr schema.AttrID, lo, hi int64, chunk int, within *bitmap.Set, buf *bitmap.Words) (bitmap.Set, error) {
 	if attr >= schema.FirstLent {
 		return c.lentRange(attr, lo, hi, chunk, within, buf)
 	}
@@ -564,9 +557,9 @@ func (c *Cursor) Find(ctx context.Context, attr schema.AttrID, s []byte) ([]uint
 // findBatch is after how many candidates Find looks at its context: each costs about a microsecond.
 const findBatch = 1024
 
-// Holds reports whether a profile lives and has the value s of an inline attribute (or key).
+// Holds reports whether a profile lives, among the rows, and has the value s of an inline attribute (or key).
 func (c *Cursor) Holds(attr schema.AttrID, ord uint32, s []byte) (bool, error) {
-	if ord >= c.s.End {
+	if ord >= c.s.End || !c.s.Rows.has(ord) {
 		return false, nil
 	}
 	chunk, one := int(ord>>bitmap.ChunkBits), [1]uint16{uint16(ord)}
