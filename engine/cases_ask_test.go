@@ -21,6 +21,9 @@ func unsure(a query.Answer) string {
 	if a.Errors > 0 {
 		out += fmt.Sprintf(" (%s)", plural(a.Errors, "error", "errors"))
 	}
+	if a.Withheld {
+		out += ", unknown is withheld"
+	}
 	if len(a.Current) > 0 {
 		out += ", as now: " + strings.Join(a.Current, ", ")
 	}
@@ -29,7 +32,7 @@ func unsure(a query.Answer) string {
 
 func (c *caseRun) count(expr, _ string) (string, error) {
 	o := c.about()
-	n, err := c.Count(c.t.Context(), expr, &o)
+	n, err := c.asked().Count(c.t.Context(), expr, &o)
 	if err != nil {
 		return "", err
 	}
@@ -73,7 +76,7 @@ func (c *caseRun) truth(expr, _ string) (string, error) {
 }
 
 func (c *caseRun) keysOf(expr, order string) ([]string, query.Answer, error) {
-	m, err := c.Members(c.t.Context(), expr, &query.MembersOptions{Options: c.about(), OrderBy: order})
+	m, err := c.asked().Members(c.t.Context(), expr, &query.MembersOptions{Options: c.about(), OrderBy: order})
 	if err != nil {
 		return nil, query.Answer{}, err
 	}
@@ -102,7 +105,7 @@ func (c *caseRun) members(rest, _ string) (string, error) {
 	}
 	out := ""
 	for {
-		m, err := c.Members(c.t.Context(), rest, &o)
+		m, err := c.asked().Members(c.t.Context(), rest, &o)
 		if err != nil {
 			return "", err
 		}
@@ -145,7 +148,7 @@ func (c *caseRun) breakdown(rest, _ string) (string, error) {
 		o.Top = number(s)
 	}
 	by, _ := clause(&rest, "by")
-	b, err := c.Breakdown(c.t.Context(), rest, by, &o)
+	b, err := c.asked().Breakdown(c.t.Context(), rest, by, &o)
 	if err != nil {
 		return "", err
 	}
@@ -155,6 +158,9 @@ func (c *caseRun) breakdown(rest, _ string) (string, error) {
 	}
 	if b.OtherValues > 0 {
 		rows = append(rows, []string{fmt.Sprintf("(%d others)", b.OtherValues), fmt.Sprint(b.Other)})
+	}
+	if b.Withheld > 0 {
+		rows = append(rows, []string{fmt.Sprintf("(%d withheld)", b.Withheld)})
 	}
 	out := plural(b.People, "person", "people")
 	if b.Memberships > 0 {
@@ -166,7 +172,7 @@ func (c *caseRun) breakdown(rest, _ string) (string, error) {
 // values: ATTRIBUTE [PREFIX]
 func (c *caseRun) valuesOf(rest, _ string) (string, error) {
 	attr, prefix, _ := strings.Cut(rest, " ")
-	values, err := c.Values(c.t.Context(), attr, prefix, 0)
+	values, err := c.asked().Values(c.t.Context(), attr, prefix, 0)
 	if err != nil {
 		return "", err
 	}
@@ -183,9 +189,9 @@ func (c *caseRun) profile(rest, _ string) (string, error) {
 	var err error
 	o := query.ProfileOptions{Options: c.about(), Lent: true}
 	if attr, value, ok := strings.Cut(rest, " = "); ok {
-		p, err = c.ProfileBy(c.t.Context(), attr, value, &o)
+		p, err = c.asked().ProfileBy(c.t.Context(), attr, value, &o)
 	} else {
-		p, err = c.Profile(c.t.Context(), rest, &o)
+		p, err = c.asked().Profile(c.t.Context(), rest, &o)
 	}
 	if err != nil {
 		return "", err
@@ -253,7 +259,7 @@ func (c *caseRun) quarantine(_, _ string) (string, error) {
 // explain shows the parts of an expression, each evaluated by itself.
 func (c *caseRun) explain(expr, _ string) (string, error) {
 	o := c.about()
-	e, err := c.Explain(c.t.Context(), expr, &o)
+	e, err := c.asked().Explain(c.t.Context(), expr, &o)
 	if err != nil {
 		return "", err
 	}
@@ -279,7 +285,7 @@ func (c *caseRun) analyze(rest, input string) (string, error) {
 	name, who, _ := strings.Cut(rest, " ")
 	args := arguments(input)
 	o := c.about()
-	r, err := c.Analyze(c.t.Context(), name, who, args, &o)
+	r, err := c.asked().Analyze(c.t.Context(), name, who, args, &o)
 	if err != nil {
 		return "", err
 	}
@@ -299,7 +305,7 @@ func (c *caseRun) analyze(rest, input string) (string, error) {
 		out.WriteString(aligned(lines))
 		for _, row := range t.Rows {
 			for _, cell := range row.Cells {
-				m, err := c.AnalysisMembers(c.t.Context(), name, who, args, cell, &query.MembersOptions{Options: o})
+				m, err := c.asked().AnalysisMembers(c.t.Context(), name, who, args, cell, &query.MembersOptions{Options: o})
 				if err != nil {
 					return "", err
 				}

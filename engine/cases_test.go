@@ -102,7 +102,7 @@ func runCases(t *testing.T, file string, parts []part, after string) string {
 	c := &caseRun{t: t, clock: oracleClock(), options: engine.Options{FS: vfs.NewMem(), FirstOrdinal: 1<<20 - 3, Memory: 1 << 26}}
 	c.options.Clock = func() time.Time { return c.clock }
 	c.open()
-	defer func() { _ = c.Close() }()
+	defer func() { _, _ = c.setPolicy("", ""); _ = c.Close() }()
 	var out strings.Builder
 	for _, p := range parts {
 		if p.comment != "" {
@@ -130,6 +130,8 @@ type caseRun struct {
 	options engine.Options
 	clock   time.Time
 	asOf    time.Time // what questions are about; zero: the clock's
+	policy  *query.Policy
+	under   query.Snapshot // the last one with that policy
 }
 
 func (c *caseRun) about() query.Options { return query.Options{Now: c.asOf} }
@@ -176,7 +178,7 @@ func (c *caseRun) run(name, rest, input string) string {
 		"list": c.list, "segment": c.segment, "define": c.define,
 		"count": c.count, "truth": c.truth, "members": c.members, "breakdown": c.breakdown, "values": c.valuesOf,
 		"profile": c.profile, "lists": c.lists, "segments": c.segments, "definitions": c.definitions, "quarantine": c.quarantine, "error": c.failure, "explain": c.explain, "analyze": c.analyze,
-		"clock": c.setClock, "at": c.at,
+		"clock": c.setClock, "at": c.at, "policy": c.setPolicy, "why": c.why,
 	}
 	f := commands[name]
 	if f == nil {
@@ -344,7 +346,7 @@ func (c *caseRun) timeline(rest, _ string) (string, error) {
 	}
 	var rows [][]string
 	for {
-		page, err := c.Timeline(c.t.Context(), key, o)
+		page, err := c.asked().Timeline(c.t.Context(), key, o)
 		if err != nil {
 			return "", err
 		}
@@ -487,7 +489,7 @@ func pretty(err error) string {
 }
 
 func (c *caseRun) failure(rest, _ string) (string, error) {
-	_, err := c.Count(c.t.Context(), rest, nil)
+	_, err := c.asked().Count(c.t.Context(), rest, nil)
 	if err == nil {
 		return "no error\n", nil
 	}

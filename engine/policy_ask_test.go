@@ -133,7 +133,15 @@ func (s *policyStory) question(kind string) policyQuestion {
 		q.ask = func(of query.Snapshot) (any, error) { return answered(of.Profile(ctx, key, &po)) }
 	case "profile by":
 		a := pickOne(s.actModel, policyAttributes()...)
+		for range 9 {
+			if !a.Unique {
+				a = pickOne(s.actModel, policyAttributes()...)
+			}
+		}
 		v := s.draw(&a, s.key()).String()
+		if a.Unique && s.r.IntN(4) > 0 {
+			v = s.held(a.Name)
+		}
 		q.text = a.Name + " " + v
 		q.ask = func(of query.Snapshot) (any, error) { return answered(of.ProfileBy(ctx, a.Name, v, nil)) }
 	case "timeline":
@@ -156,6 +164,21 @@ func (s *policyStory) question(kind string) policyQuestion {
 		return s.analysisQuestion(q, expr, o)
 	}
 	return q
+}
+
+// held returns a value that somebody has of an attribute.
+func (s *policyStory) held(name string) string {
+	s.t.Helper()
+	m, err := s.db.Members(s.t.Context(), "has(p."+name+")", &query.MembersOptions{Attributes: []string{name}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	rows, err := listed(m)
+	if err != nil || len(rows) == 0 {
+		s.t.Fatalf("nobody has an %s: %v", name, err)
+	}
+	values, _ := rows[2*s.r.IntN(len(rows)/2)+1].([]schema.Value)
+	return values[0].String()
 }
 
 func (s *policyStory) membersQuestion(q policyQuestion, expr string, o query.Options) policyQuestion {

@@ -90,24 +90,34 @@ func (n *snapshot) breakdown(ctx context.Context, q *question, by query.Field, o
 
 // withhold takes out of a breakdown, which has all rows, those of too few people: those that
 // a count would not tell either, and of sets those that all but a few of its people have. What
-// is withheld is the difference of what is told; so more goes with it, the smallest first,
-// until it is of several rows and of enough people.
+// is withheld adds up to what is told less the rows that are; so more goes with it, the
+// smallest first, until it is of several rows and of enough people. Who has no element is in
+// no such sum.
 func (u *underPolicy) withhold(b *query.Breakdown) {
-	var withheld, kept []query.BreakdownRow
-	sum := uint64(0)
-	for _, r := range b.Rows {
-		others := b.People - r.Count
-		if r.Count < u.minGroup || u.living-r.Count < u.minGroup || b.Attribute.Kind == schema.Set && others > 0 && others < u.minGroup {
-			withheld, sum = append(withheld, r), sum+r.Count
-		} else {
-			kept = append(kept, r)
+	set := b.Attribute.Kind == schema.Set
+	summed := func(r *query.BreakdownRow) bool { return !set || !r.Value.IsAbsent() }
+	gone, rows, sum := make([]bool, len(b.Rows)), 0, uint64(0)
+	withhold := func(i int) {
+		r := &b.Rows[i]
+		if gone[i] = true; summed(r) {
+			rows, sum = rows+1, sum+r.Count
+		}
+		b.Withheld++
+	}
+	for i := range b.Rows {
+		n := b.Rows[i].Count
+		others := b.People - n
+		if n < u.minGroup || u.living-n < u.minGroup || set && others > 0 && others < u.minGroup {
+			withhold(i)
 		}
 	}
-	for n := len(kept); n > 0 && len(withheld) > 0 && (len(withheld) == 1 || sum < u.minGroup); n = len(kept) {
-		withheld, sum = append(withheld, kept[n-1]), sum+kept[n-1].Count
-		kept = kept[:n-1]
+	for i := len(b.Rows) - 1; i >= 0 && rows > 0 && (rows == 1 || sum < u.minGroup); i-- {
+		if !gone[i] && summed(&b.Rows[i]) {
+			withhold(i)
+		}
 	}
-	b.Rows, b.Withheld = kept, uint64(len(withheld))
+	i := -1
+	b.Rows = slices.DeleteFunc(b.Rows, func(query.BreakdownRow) bool { i++; return gone[i] })
 }
 
 // valuesOfGroups is Values where numbers must be of several people.
