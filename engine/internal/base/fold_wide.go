@@ -97,6 +97,9 @@ func (f *Folder) foldSets() error {
 		}); err != nil {
 			return err
 		}
+		if !same && f.kept(at) {
+			f.leaveOut(at, base)
+		}
 	}
 	f.present = f.present[:(f.n+63)/64]
 	from := uint32(0)
@@ -151,6 +154,19 @@ func (f *Folder) loadSets(at, n int) (same bool, err error) {
 		f.ends = append(f.ends, uint32(len(f.codes)))
 	}
 	return false, nil
+}
+
+// leaveOut notes who has elements in the block that begins at an ordinal, and drops them: it
+// was only written again because it has become longer, and the fragments of its chunk are kept.
+func (f *Folder) leaveOut(at int, base uint32) {
+	from := base
+	for i := at; i < len(f.ends); i++ {
+		if f.ends[i] > from {
+			f.present[i>>6] |= 1 << (i & 63)
+		}
+		from, f.ends[i] = f.ends[i], base
+	}
+	f.codes = f.codes[:base]
 }
 
 // changeSet appends what a stored set becomes by entry k of s, touched ordinal i, and
