@@ -42,6 +42,7 @@ var transportCodes = [...]connect.Code{
 	query.CodeStaleSequence: connect.CodeFailedPrecondition,
 	query.CodeIO:            connect.CodeInternal,
 	query.CodeUnavailable:   connect.CodeUnavailable,
+	query.CodeDenied:        connect.CodePermissionDenied,
 }
 
 // maxError is how long an error may be: transports bound what is not a message. Of a longer one
