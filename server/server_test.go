@@ -117,7 +117,6 @@ func TestBehind(t *testing.T) {
 func TestLeases(t *testing.T) {
 	s := limited(t, openStore(t), nil, func(l *limits) { l.leases, l.lease = 3, 60*time.Millisecond })
 	c := inProcess(t, s)
-	rpc := kantav1connect.NewKantaServiceClient(connect.NewClient(connectinprocess.New(s.RPC())))
 	for range 3 {
 		n, err := c.Snapshot(t.Context())
 		if err != nil {
@@ -135,7 +134,7 @@ func TestLeases(t *testing.T) {
 
 	s = limited(t, openStore(t), nil, func(l *limits) { l.lease = 60 * time.Millisecond })
 	c = inProcess(t, s)
-	rpc = kantav1connect.NewKantaServiceClient(connect.NewClient(connectinprocess.New(s.RPC())))
+	rpc := kantav1connect.NewKantaServiceClient(connect.NewClient(connectinprocess.New(s.RPC())))
 	kept, err := c.Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
