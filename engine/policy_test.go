@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -169,9 +170,15 @@ func TestPolicyTakesMemory(t *testing.T) {
 // TestPolicyAges: its snapshot is closed as any other is, and stands still until then.
 func TestPolicyAges(t *testing.T) {
 	db := policyOfTest(t, &Options{SnapshotMaxAge: time.Hour})
+	if err := db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	n, err := db.SnapshotWith(t.Context(), &query.SnapshotOptions{Policy: &query.Policy{Rows: "age > 3"}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if whole, err := db.Count(t.Context(), "age > 0", nil); err != nil || whole.BytesRead == 0 {
+		t.Fatalf("%+v %v", whole, err)
 	}
 	writePolicy(t, db, func(b *batch.Builder) {
 		b.Delete("k9")
@@ -238,6 +245,35 @@ func TestPolicyDenies(t *testing.T) {
 				t.Errorf("%s: %v, denied should be %v", name, err, of.denied)
 			}
 		}
+	}
+}
+
+// TestPolicyHidesLists: also where somebody's lists are what an answer rests on.
+func TestPolicyHidesLists(t *testing.T) {
+	db := policyOfTest(t, &Options{})
+	writePolicy(t, db, func(b *batch.Builder) {
+		b.Upsert("k4").Set("plan", schema.StringValue("pro"))
+		b.ListPut("staff", "k4")
+		b.ListPut("guests", "k4", "k5")
+	})
+	says := func(p *query.Policy) string {
+		t.Helper()
+		n, err := db.SnapshotWith(t.Context(), &query.SnapshotOptions{Policy: p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = n.Close() }()
+		w, err := n.Why(t.Context(), "k4", `(in_list("guests") ? "a " : "no ") + plan == "a pro"`, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return say(w.Root, nil)
+	}
+	if all := says(nil); !strings.Contains(all, "guests") || !strings.Contains(all, "staff") {
+		t.Fatalf("it rests on other lists: %s", all)
+	}
+	if some := says(&query.Policy{Rules: []query.PolicyRule{{List: "staff", Access: query.Hidden}}}); !strings.Contains(some, "guests") || strings.Contains(some, "staff") {
+		t.Errorf("a list that is hidden is told of: %s", some)
 	}
 }
 
