@@ -99,3 +99,29 @@ func TestPool(t *testing.T) {
 		t.Errorf("%+v, %v: the client has connected again", n, err)
 	}
 }
+
+// TestRebinding asks as a page of a browser does whose name has been made to mean loopback.
+func TestRebinding(t *testing.T) {
+	address := listen(t, limited(t, openStore(t), nil, nil)).Addr().String()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]int{"evil.example:" + port: http.StatusMisdirectedRequest, "10.0.0.1": http.StatusMisdirectedRequest, "": http.StatusOK,
+		"localhost": http.StatusOK, "localhost:" + port: http.StatusOK, "[::1]:" + port: http.StatusOK, "127.0.0.1": http.StatusOK} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/kanta.v1.KantaService/Count", strings.NewReader(`{"expression":"true"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		r.Header.Set("Content-Type", "application/json")
+		got, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.StatusCode != want {
+			t.Errorf("host %q: %s, want %d", host, got.Status, want)
+		}
+		_ = got.Body.Close()
+	}
+}

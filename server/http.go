@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,10 +43,24 @@ type stallGuard struct {
 }
 
 func (g *stallGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !isLocal(r.Host) {
+		http.Error(w, "this server is asked by an address of loopback, or as localhost", http.StatusMisdirectedRequest)
+		return
+	}
 	s := &stallWriter{ResponseWriter: w, control: http.NewResponseController(w), stalled: g.stalled}
 	s.limit(false)
 	g.next.ServeHTTP(s, r)
 	s.limit(true) // what is in buffers is written when the handler has ended
+}
+
+// isLocal reports whether a request names this machine as one does who means it. A page in a
+// browser here may have had its own name resolved to loopback: it would ask by that name.
+func isLocal(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 type stallWriter struct {
