@@ -69,7 +69,7 @@ func TestStalled(t *testing.T) {
 	defer conn.Close()
 	body := `{"expression":"true","listing":{"attributes":["text"]}}`
 	envelope := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(body)))
-	fmt.Fprintf(conn, "POST /kanta.v1.KantaService/Members HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+json\r\nContent-Length: %d\r\n\r\n%s%s", len(body)+5, envelope, body)
+	fmt.Fprintf(conn, "POST /kanta.v1.KantaService/Members HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/connect+json\r\nContent-Length: %d\r\n\r\n%s%s", len(body)+5, envelope, body)
 	eventually(t, "the listing over HTTP begins", func() bool { return calls() > 0 })
 	eventually(t, "the listing over HTTP is given up", func() bool { return calls() == 0 })
 }
