@@ -154,6 +154,7 @@ func whyOfMany(ctx context.Context, db *DB, expr string) error {
 // TestKillersOfTexts asks what would hold many long texts at once: each question stays within
 // the store's budget, and is answered, or refused with its name.
 func TestKillersOfTexts(t *testing.T) {
+	notRaced(t)
 	k := newTexts(t)
 	if rest := live() - k.base - k.db.cache.Used(); rest > textsOwn {
 		t.Errorf("after compaction %d MiB are live that are not the cache's", rest>>20)
@@ -268,6 +269,7 @@ func newMemos(t *testing.T) *DB {
 // TestListingsInLittleMemory lists people in the order of a text when the budget has room for
 // a part of them only: they come in several pages, and in the same order.
 func TestListingsInLittleMemory(t *testing.T) {
+	notRaced(t)
 	db := newMemos(t)
 	list := func(o query.MembersOptions) (keys []string, err error) {
 		o.OrderBy = "memo"
@@ -334,6 +336,7 @@ func TestListingsInLittleMemory(t *testing.T) {
 // into a table of their own, and all is there, also when some are changed and folded again,
 // and when the store is opened again.
 func TestFoldOfLongTexts(t *testing.T) {
+	notRaced(t)
 	o := &Options{FS: vfs.NewMem(), Memory: minMemory, Durability: SyncNone, Clock: textClock}
 	db, err := Open("store", o)
 	if err != nil {
@@ -385,5 +388,14 @@ func TestFoldOfLongTexts(t *testing.T) {
 		if err != nil || len(p.Values) != 1 || p.Values[0].Value.Str() != text(i, turn) {
 			t.Errorf("person %d: %v", i, err)
 		}
+	}
+}
+
+// notRaced leaves a test out of the short run, which is the race detector's, as wholeOnly does
+// for tests outside the package.
+func notRaced(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: it runs in make test; the race detector makes it ten times slower and finds nothing in it")
 	}
 }

@@ -17,6 +17,7 @@ import (
 // shipped, and while the setting is changed: what is there afterwards is shipped again, and
 // the target has each record once, all of them.
 func TestCrashInShipping(t *testing.T) {
+	wholeOnly(t)
 	files, target := faultfs.New(), folder(t)
 	db, err := engine.Open("store", &engine.Options{FS: files, Clock: fixedClock})
 	must(t, err)
@@ -118,6 +119,7 @@ func TestShippedIsDurable(t *testing.T) {
 // TestCrashInReplay cuts the power at every operation of a restore that applies the log:
 // there is the old store or the new one, whole.
 func TestCrashInReplay(t *testing.T) {
+	wholeOnly(t)
 	target := folder(t)
 	from := grown(t, faultfs.New(), "from", 20)
 	must(t, from.KeepLog(t.Context(), true))
