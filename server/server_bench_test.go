@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"net"
 	"testing"
 
@@ -25,7 +27,13 @@ func BenchmarkPing(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	go func() { _ = s.Serve(l) }() // it ends with the test
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	defer func() {
+		if err := errors.Join(s.Shutdown(context.Background()), <-served); err != nil {
+			b.Error(err)
+		}
+	}()
 	for name, o := range map[string]*client.Options{"wire": nil, "inprocess": {Transport: connectinprocess.New(s.RPC())}} {
 		b.Run(name, func(b *testing.B) {
 			c, err := client.Open(b.Context(), "kanta://"+l.Addr().String(), o)
