@@ -119,7 +119,9 @@ bench:
 
 bench-smoke:
 	CGO_ENABLED=0 $(GO) test -short -run '^$$' -bench . -benchtime 1x ./...
-	CGO_ENABLED=0 $(GO) run ./cmd/kanta bench soak --duration 6s --profiles 20000 --events 200000
+	@mkdir -p $(BUILD)
+	@CGO_ENABLED=0 $(GO) run ./cmd/kanta bench soak --duration 6s --profiles 20000 --events 200000 >$(BUILD)/soak.txt 2>&1; rc=$$?; tail -n 10 $(BUILD)/soak.txt; \
+		if [ $$rc -ne 0 ] && grep -q '^void: ' $(BUILD)/soak.txt; then echo 'bench-smoke: the soak is void, the machine is too busy'; exit 0; fi; exit $$rc
 
 soak:
 	CGO_ENABLED=0 $(GO) run ./cmd/kanta bench soak
