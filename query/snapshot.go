@@ -7,11 +7,9 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// Snapshot is one state of a store, for questions that must agree with each other.
-// It is safe for concurrent use. Close it: it keeps old data alive. After its maximum
-// age every method returns an error with [CodeSnapshotGone].
-type Snapshot interface {
-	Position() Position
+// Asker answers questions about people: a store as it is, a snapshot of it, a server's. It is
+// safe for concurrent use.
+type Asker interface {
 	Schema(ctx context.Context) (*schema.Schema, error)
 	Count(ctx context.Context, expr string, o *Options) (Count, error)
 	Bitmap(ctx context.Context, expr string, o *Options) (Bitmap, error)
@@ -26,6 +24,14 @@ type Snapshot interface {
 	Why(ctx context.Context, key, expr string, o *WhyOptions) (Why, error)
 	Analyze(ctx context.Context, name, who string, args Arguments, o *Options) (Report, error)
 	AnalysisMembers(ctx context.Context, name, who string, args Arguments, cell string, o *MembersOptions) (Members, error)
+}
+
+// Snapshot is one state of a store, for questions that must agree with each other.
+// It is safe for concurrent use. Close it: it keeps old data alive. After its maximum
+// age every method returns an error with [CodeSnapshotGone].
+type Snapshot interface {
+	Asker
+	Position() Position
 	Close() error
 }
 

@@ -17,7 +17,6 @@ import (
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
-	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -48,24 +47,11 @@ type app struct {
 
 // store is what commands ask of a database: an engine.DB, or what stands for one elsewhere.
 type store interface {
+	query.Asker
 	Apply(ctx context.Context, b batch.Batch) (batch.Result, error)
 	Submit(ctx context.Context, b batch.Batch) (wait func() (batch.Result, error), err error)
 	DryRun(ctx context.Context, b batch.Batch) (batch.Result, error)
 	Snapshot(ctx context.Context) (query.Snapshot, error)
-	Schema(ctx context.Context) (*schema.Schema, error)
-	Count(ctx context.Context, expr string, o *query.Options) (query.Count, error)
-	Bitmap(ctx context.Context, expr string, o *query.Options) (query.Bitmap, error)
-	Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error)
-	Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error)
-	Profile(ctx context.Context, key string, o *query.ProfileOptions) (query.Profile, error)
-	ProfileBy(ctx context.Context, attribute, value string, o *query.ProfileOptions) (query.Profile, error)
-	Timeline(ctx context.Context, key string, o *query.TimelineOptions) (query.Timeline, error)
-	Values(ctx context.Context, attribute, prefix string, limit int) ([]query.ValueCount, error)
-	Plan(ctx context.Context, expr string, o *query.Options) (query.Plan, error)
-	Explain(ctx context.Context, expr string, o *query.Options) (query.Explanation, error)
-	Why(ctx context.Context, key, expr string, o *query.WhyOptions) (query.Why, error)
-	Analyze(ctx context.Context, name, who string, args query.Arguments, o *query.Options) (query.Report, error)
-	AnalysisMembers(ctx context.Context, name, who string, args query.Arguments, cell string, o *query.MembersOptions) (query.Members, error)
 	Segments(ctx context.Context) ([]query.SavedSegment, error)
 	Definitions(ctx context.Context) ([]query.SavedDefinition, error)
 	Lists(ctx context.Context) ([]query.SavedList, error)

@@ -5,13 +5,12 @@ import (
 	"io"
 
 	"github.com/kantadb/kanta/engine/batch"
-	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
 
 // Database is a store wherever it is: *engine.DB and the client of a server are one.
 type Database interface {
-	Asker
+	query.Asker
 
 	Apply(ctx context.Context, b batch.Batch) (batch.Result, error)
 	Submit(ctx context.Context, b batch.Batch) (wait func() (batch.Result, error), err error)
@@ -41,22 +40,4 @@ type Database interface {
 	KeepLog(ctx context.Context, on bool) error
 	ShipLog(ctx context.Context, target query.BackupTarget, o *query.ShipOptions) (query.ShipReport, error)
 	Close() error
-}
-
-// Asker is what may be asked of a store as it is, and of a snapshot of it.
-type Asker interface {
-	Schema(ctx context.Context) (*schema.Schema, error)
-	Count(ctx context.Context, expr string, o *query.Options) (query.Count, error)
-	Bitmap(ctx context.Context, expr string, o *query.Options) (query.Bitmap, error)
-	Members(ctx context.Context, expr string, o *query.MembersOptions) (query.Members, error)
-	Breakdown(ctx context.Context, expr, attribute string, o *query.BreakdownOptions) (query.Breakdown, error)
-	Profile(ctx context.Context, key string, o *query.ProfileOptions) (query.Profile, error)
-	ProfileBy(ctx context.Context, attribute, value string, o *query.ProfileOptions) (query.Profile, error)
-	Timeline(ctx context.Context, key string, o *query.TimelineOptions) (query.Timeline, error)
-	Values(ctx context.Context, attribute, prefix string, limit int) ([]query.ValueCount, error)
-	Plan(ctx context.Context, expr string, o *query.Options) (query.Plan, error)
-	Explain(ctx context.Context, expr string, o *query.Options) (query.Explanation, error)
-	Why(ctx context.Context, key, expr string, o *query.WhyOptions) (query.Why, error)
-	Analyze(ctx context.Context, name, who string, args query.Arguments, o *query.Options) (query.Report, error)
-	AnalysisMembers(ctx context.Context, name, who string, args query.Arguments, cell string, o *query.MembersOptions) (query.Members, error)
 }

@@ -78,7 +78,7 @@ func apply(t *testing.T, db Database, b batch.Batch) batch.Result {
 }
 
 // same asks both and compares.
-func same[T any](t *testing.T, what string, a, b Asker, ask func(Asker) (T, error)) {
+func same[T any](t *testing.T, what string, a, b query.Asker, ask func(query.Asker) (T, error)) {
 	t.Helper()
 	x, err := ask(a)
 	y, err2 := ask(b)
@@ -90,51 +90,51 @@ func same[T any](t *testing.T, what string, a, b Asker, ask func(Asker) (T, erro
 }
 
 // eachQuestion calls f with questions of every kind.
-func eachQuestion(ctx context.Context, f func(what string, ask func(Asker) (any, error))) {
+func eachQuestion(ctx context.Context, f func(what string, ask func(query.Asker) (any, error))) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	ago := &query.Options{Now: databaseNow().AddDate(0, -1, 0), Parallelism: 1}
-	f("Schema", func(a Asker) (any, error) { return a.Schema(ctx) })
+	f("Schema", func(a query.Asker) (any, error) { return a.Schema(ctx) })
 	for i := range 60 {
 		expr := randomSegment(rng, 3)
-		f("Count "+expr, func(a Asker) (any, error) { return a.Count(ctx, expr, nil) })
-		f("Count then "+expr, func(a Asker) (any, error) { return a.Count(ctx, expr, ago) })
-		f("Bitmap "+expr, func(a Asker) (any, error) { return a.Bitmap(ctx, expr, nil) })
+		f("Count "+expr, func(a query.Asker) (any, error) { return a.Count(ctx, expr, nil) })
+		f("Count then "+expr, func(a query.Asker) (any, error) { return a.Count(ctx, expr, ago) })
+		f("Bitmap "+expr, func(a query.Asker) (any, error) { return a.Bitmap(ctx, expr, nil) })
 		if i%6 > 0 {
 			continue
 		}
-		f("Plan "+expr, func(a Asker) (any, error) { return a.Plan(ctx, expr, nil) })
-		f("Explain "+expr, func(a Asker) (any, error) { return a.Explain(ctx, expr, nil) })
+		f("Plan "+expr, func(a query.Asker) (any, error) { return a.Plan(ctx, expr, nil) })
+		f("Explain "+expr, func(a query.Asker) (any, error) { return a.Explain(ctx, expr, nil) })
 		key := personKey(rng.IntN(databasePeople))
-		f("Why "+key+" "+expr, func(a Asker) (any, error) { return a.Why(ctx, key, expr, nil) })
-		f("Why ago "+key+" "+expr, func(a Asker) (any, error) { return a.Why(ctx, key, expr, &query.WhyOptions{Options: *ago}) })
+		f("Why "+key+" "+expr, func(a query.Asker) (any, error) { return a.Why(ctx, key, expr, nil) })
+		f("Why ago "+key+" "+expr, func(a query.Asker) (any, error) { return a.Why(ctx, key, expr, &query.WhyOptions{Options: *ago}) })
 		for _, by := range []string{"vip", "age", "score", "ltv", "country", "born", "likes", "band", `rfm("orders").segment`} {
-			f("Breakdown "+by+" "+expr, func(a Asker) (any, error) {
+			f("Breakdown "+by+" "+expr, func(a query.Asker) (any, error) {
 				return a.Breakdown(ctx, expr, by, &query.BreakdownOptions{Top: 3 + i})
 			})
 		}
 	}
 	for i := range 20 {
 		key := personKey(i)
-		f("Profile "+key, func(a Asker) (any, error) { return a.Profile(ctx, key, nil) })
-		f("Profile all "+key, func(a Asker) (any, error) {
+		f("Profile "+key, func(a query.Asker) (any, error) { return a.Profile(ctx, key, nil) })
+		f("Profile all "+key, func(a query.Asker) (any, error) {
 			return a.Profile(ctx, key, &query.ProfileOptions{Lifetime: true, Lent: true, Events: 3})
 		})
-		f("ProfileBy "+key, func(a Asker) (any, error) {
+		f("ProfileBy "+key, func(a query.Asker) (any, error) {
 			return a.ProfileBy(ctx, "email", fmt.Sprintf("p%d@example.com", i), &query.ProfileOptions{Events: -1})
 		})
-		f("Timeline "+key, func(a Asker) (any, error) { return a.Timeline(ctx, key, &query.TimelineOptions{Limit: 3}) })
-		f("Timeline part "+key, func(a Asker) (any, error) {
+		f("Timeline "+key, func(a query.Asker) (any, error) { return a.Timeline(ctx, key, &query.TimelineOptions{Limit: 3}) })
+		f("Timeline part "+key, func(a query.Asker) (any, error) {
 			return a.Timeline(ctx, key, &query.TimelineOptions{Options: *ago, From: databaseNow().AddDate(-1, 0, 0), To: databaseNow().AddDate(0, -2, 0), Events: []string{"purchase", "plan"}})
 		})
 	}
 	for _, attribute := range []string{"country", "email", "likes", "age"} {
-		f("Values "+attribute, func(a Asker) (any, error) { return a.Values(ctx, attribute, "p1", 7) })
-		f("Values all "+attribute, func(a Asker) (any, error) { return a.Values(ctx, attribute, "", 0) })
+		f("Values "+attribute, func(a query.Asker) (any, error) { return a.Values(ctx, attribute, "p1", 7) })
+		f("Values all "+attribute, func(a query.Asker) (any, error) { return a.Values(ctx, attribute, "", 0) })
 	}
 	eachAnalysis(ctx, f)
 }
 
-func eachAnalysis(ctx context.Context, f func(what string, ask func(Asker) (any, error))) {
+func eachAnalysis(ctx context.Context, f func(what string, ask func(query.Asker) (any, error))) {
 	for _, q := range []struct {
 		name, who, cell string
 		args            query.Arguments
@@ -149,8 +149,8 @@ func eachAnalysis(ctx context.Context, f func(what string, ask func(Asker) (any,
 		{"rfm", "age >", "", query.Arguments{"event": {"purchase"}}},
 		{"trend", "", "", query.Arguments{"event": {"purchse"}}},
 	} {
-		f("Analyze "+q.name, func(a Asker) (any, error) { return a.Analyze(ctx, q.name, q.who, q.args, nil) })
-		f("AnalysisMembers "+q.name+" "+q.cell, func(a Asker) (any, error) {
+		f("Analyze "+q.name, func(a query.Asker) (any, error) { return a.Analyze(ctx, q.name, q.who, q.args, nil) })
+		f("AnalysisMembers "+q.name+" "+q.cell, func(a query.Asker) (any, error) {
 			m, err := a.AnalysisMembers(ctx, q.name, q.who, q.args, q.cell, &query.MembersOptions{Attributes: []string{"age"}, Limit: 50})
 			return readListing(m, err, 50)
 		})
@@ -159,7 +159,7 @@ func eachAnalysis(ctx context.Context, f func(what string, ask func(Asker) (any,
 
 // questions asks for what is current.
 func (s *suite) questions(t *testing.T) {
-	eachQuestion(t.Context(), func(what string, ask func(Asker) (any, error)) { same(t, what, s.store, s.db, ask) })
+	eachQuestion(t.Context(), func(what string, ask func(query.Asker) (any, error)) { same(t, what, s.store, s.db, ask) })
 	n, err := s.db.Count(t.Context(), "true", nil)
 	if err != nil || n.Count != databasePeople-1 {
 		t.Errorf("there are %d people (%v), %d were made and one is deleted", n.Count, err, databasePeople)
@@ -184,7 +184,7 @@ func (s *suite) snapshots(t *testing.T) {
 	if a.Position() != b.Position() {
 		t.Errorf("the snapshots are at %v and %v", a.Position(), b.Position())
 	}
-	eachQuestion(t.Context(), func(what string, ask func(Asker) (any, error)) { same(t, what, a, b, ask) })
+	eachQuestion(t.Context(), func(what string, ask func(query.Asker) (any, error)) { same(t, what, a, b, ask) })
 	before, err := b.Count(t.Context(), "true", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func (s *suite) snapshots(t *testing.T) {
 	}
 	_ = a.Close()
 	_ = b.Close()
-	same(t, "closed", a, b, func(a Asker) (query.Count, error) {
+	same(t, "closed", a, b, func(a query.Asker) (query.Count, error) {
 		n, err := a.Count(t.Context(), "true", nil)
 		if errors.Is(err, &query.Error{Code: query.CodeSnapshotGone}) {
 			err = nil // in other words
@@ -239,7 +239,7 @@ func (s *suite) listings(t *testing.T) {
 	for _, order := range []string{"", "vip", "age", "score", "ltv", "country", "email", "born", "seen", "band", "likes", "nothing"} {
 		for _, desc := range []bool{false, true} {
 			for _, rows := range []int{0, 7, 1025} {
-				same(t, fmt.Sprintf("Members by %q, desc %v, %d of them", order, desc, rows), s.store, s.db, func(a Asker) (readRows, error) {
+				same(t, fmt.Sprintf("Members by %q, desc %v, %d of them", order, desc, rows), s.store, s.db, func(a query.Asker) (readRows, error) {
 					m, err := a.Members(ctx, "age >= 30 || visit.any()", &query.MembersOptions{OrderBy: order, Desc: desc, Attributes: every})
 					return readListing(m, err, rows)
 				})
@@ -247,7 +247,7 @@ func (s *suite) listings(t *testing.T) {
 			s.pages(t, order, desc)
 		}
 	}
-	same(t, "Members after a key", s.store, s.db, func(a Asker) (readRows, error) {
+	same(t, "Members after a key", s.store, s.db, func(a query.Asker) (readRows, error) {
 		m, err := a.Members(ctx, "vip", &query.MembersOptions{OrderBy: "age", AfterKey: personKey(17), Limit: 10})
 		return readListing(m, err, 0)
 	})
@@ -255,11 +255,11 @@ func (s *suite) listings(t *testing.T) {
 	if _, err = readListing(m, err, 0); !errors.Is(err, &query.Error{Code: query.CodeInvalid}) {
 		t.Errorf("a cursor that is none: %v", err)
 	}
-	same(t, "Members with what is lent", s.store, s.db, func(a Asker) (readRows, error) {
+	same(t, "Members with what is lent", s.store, s.db, func(a query.Asker) (readRows, error) {
 		m, err := a.Members(ctx, "vip", &query.MembersOptions{Attributes: []string{`rfm("orders").segment`, `rfm("orders").r`}, Limit: 300})
 		return readListing(m, err, 0)
 	})
-	same(t, "nobody", s.store, s.db, func(a Asker) (readRows, error) {
+	same(t, "nobody", s.store, s.db, func(a query.Asker) (readRows, error) {
 		m, err := a.Members(ctx, "age > 119", nil)
 		return readListing(m, err, 0)
 	})
@@ -271,7 +271,7 @@ func (s *suite) listings(t *testing.T) {
 
 // pages reads a listing in pages from both by turns: the cursors are the same.
 func (s *suite) pages(t *testing.T, order string, desc bool) {
-	sources := []Asker{s.db, s.store}
+	sources := []query.Asker{s.db, s.store}
 	after, seen := "", map[string]bool{}
 	for i := 0; ; i++ {
 		m, err := sources[i%2].Members(t.Context(), "vip", &query.MembersOptions{OrderBy: order, Desc: desc, Limit: 400, After: after})
@@ -302,22 +302,22 @@ func (s *suite) errors(t *testing.T) {
 	ctx := t.Context()
 	for _, expr := range []string{"", "age >", "aeg > 3", "age == \"x\"", "age > 3 &&\n  cuntry == \"IT\"", `in_segment("adlts")`, "sequence()", "purchase.in_last(days(-1)).any()",
 		strings.Repeat("(", 100) + "vip" + strings.Repeat(")", 100), strings.Repeat("vip || ", 4000) + "vip", `p["é"] == "ü"`, "age / 0 > 1"} {
-		same(t, "Count "+expr[:min(len(expr), 40)], s.store, s.db, func(a Asker) (query.Count, error) { return a.Count(ctx, expr, nil) })
-		same(t, "Bitmap "+expr[:min(len(expr), 40)], s.store, s.db, func(a Asker) (query.Bitmap, error) { return a.Bitmap(ctx, expr, nil) })
-		same(t, "Members "+expr[:min(len(expr), 40)], s.store, s.db, func(a Asker) (readRows, error) {
+		same(t, "Count "+expr[:min(len(expr), 40)], s.store, s.db, func(a query.Asker) (query.Count, error) { return a.Count(ctx, expr, nil) })
+		same(t, "Bitmap "+expr[:min(len(expr), 40)], s.store, s.db, func(a query.Asker) (query.Bitmap, error) { return a.Bitmap(ctx, expr, nil) })
+		same(t, "Members "+expr[:min(len(expr), 40)], s.store, s.db, func(a query.Asker) (readRows, error) {
 			m, err := a.Members(ctx, expr, &query.MembersOptions{Limit: 3})
 			return readListing(m, err, 0)
 		})
 	}
-	same(t, "nobody", s.store, s.db, func(a Asker) (query.Profile, error) { return a.Profile(ctx, "nobody", nil) })
-	same(t, "no attribute", s.store, s.db, func(a Asker) (query.Profile, error) { return a.ProfileBy(ctx, "", "x", nil) })
-	same(t, "not unique", s.store, s.db, func(a Asker) (query.Profile, error) { return a.ProfileBy(ctx, "age", "3", nil) })
-	same(t, "breakdown", s.store, s.db, func(a Asker) (query.Breakdown, error) { return a.Breakdown(ctx, "true", "contry", nil) })
-	same(t, "values", s.store, s.db, func(a Asker) ([]query.ValueCount, error) { return a.Values(ctx, "aeg", "", 0) })
-	same(t, "timeline", s.store, s.db, func(a Asker) (query.Timeline, error) {
+	same(t, "nobody", s.store, s.db, func(a query.Asker) (query.Profile, error) { return a.Profile(ctx, "nobody", nil) })
+	same(t, "no attribute", s.store, s.db, func(a query.Asker) (query.Profile, error) { return a.ProfileBy(ctx, "", "x", nil) })
+	same(t, "not unique", s.store, s.db, func(a query.Asker) (query.Profile, error) { return a.ProfileBy(ctx, "age", "3", nil) })
+	same(t, "breakdown", s.store, s.db, func(a query.Asker) (query.Breakdown, error) { return a.Breakdown(ctx, "true", "contry", nil) })
+	same(t, "values", s.store, s.db, func(a query.Asker) ([]query.ValueCount, error) { return a.Values(ctx, "aeg", "", 0) })
+	same(t, "timeline", s.store, s.db, func(a query.Asker) (query.Timeline, error) {
 		return a.Timeline(ctx, personKey(1), &query.TimelineOptions{Limit: -1})
 	})
-	same(t, "limit", s.store, s.db, func(a Asker) (readRows, error) {
+	same(t, "limit", s.store, s.db, func(a query.Asker) (readRows, error) {
 		m, err := a.Members(ctx, "true", &query.MembersOptions{Limit: -1})
 		return readListing(m, err, 0)
 	})
