@@ -10,26 +10,24 @@ import (
 	"github.com/kantadb/kanta/server/internal/message"
 )
 
-// guard surrounds every call: it refuses calls while the server stops, ends them when it gives
-// up waiting, makes errors what clients are told, and of a panic an error without its text.
+// guard surrounds every call: it begins and ends it, makes errors what clients are told, and of
+// a panic an error without its text.
 func (s *Server) guard(next connect.ServerFunc) connect.ServerFunc {
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) (err error) {
-		if err := s.enter(); err != nil {
+		ctx, c, err := s.begin(ctx, spec.Procedure)
+		if err != nil {
 			return s.told(spec, err)
 		}
-		defer s.leave()
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(s.stop, cancel)()
 		defer func() {
 			if p := recover(); p != nil {
-				err = s.told(spec, fmt.Errorf("panic: %v", p))
+				err = fmt.Errorf("panic: %v", p)
+			}
+			c.end(err)
+			if err != nil {
+				err = s.told(spec, err)
 			}
 		}()
-		if err := next(ctx, spec, stream); err != nil {
-			return s.told(spec, err)
-		}
-		return nil
+		return next(ctx, spec, stream)
 	}
 }
 

@@ -49,7 +49,7 @@ func (g *stallGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s := &stallWriter{ResponseWriter: w, control: http.NewResponseController(w), stalled: g.stalled}
 	s.limit(false)
-	g.next.ServeHTTP(s, r)
+	g.next.ServeHTTP(s, r.WithContext(withPeer(r.Context(), ofRequest(r))))
 	s.limit(true) // what is in buffers is written when the handler has ended
 }
 

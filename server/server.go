@@ -76,7 +76,7 @@ func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 	}
 	s.http = s.newHTTP()
 	if s.wire, err = wire.NewServer(s.rpc, &wire.ServerOptions{Limits: wire.Limits{MessageBytes: l.requestBytes, Streams: l.streams,
-		Connections: l.connections, HandshakeTime: l.header, StallTime: l.stalled}}); err != nil {
+		Connections: l.connections, HandshakeTime: l.header, StallTime: l.stalled}, Authenticate: ofWire}); err != nil {
 		return nil, err
 	}
 	return s, nil

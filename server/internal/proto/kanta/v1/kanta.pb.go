@@ -2297,12 +2297,22 @@ func (x *SegmentsRequest) GetQuestion() *Question {
 }
 
 type Segment struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
-	Saved         string                 `protobuf:"bytes,3,opt,name=saved,proto3" json:"saved,omitempty"`
-	Uses          []string               `protobuf:"bytes,4,rep,name=uses,proto3" json:"uses,omitempty"`
-	UsedBy        []string               `protobuf:"bytes,5,rep,name=used_by,json=usedBy,proto3" json:"used_by,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Text   string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Saved  string                 `protobuf:"bytes,3,opt,name=saved,proto3" json:"saved,omitempty"`
+	Uses   []string               `protobuf:"bytes,4,rep,name=uses,proto3" json:"uses,omitempty"`
+	UsedBy []string               `protobuf:"bytes,5,rep,name=used_by,json=usedBy,proto3" json:"used_by,omitempty"`
+	// Whoever may ask may use it, whatever it reads.
+	Shared bool `protobuf:"varint,6,opt,name=shared,proto3" json:"shared,omitempty"`
+	// Of what it reads, through other segments and computed attributes too.
+	Classes []DataClass `protobuf:"varint,7,rep,packed,name=classes,proto3,enum=kanta.v1.DataClass" json:"classes,omitempty"`
+	// It reads what is personal.
+	Pii bool `protobuf:"varint,8,opt,name=pii,proto3" json:"pii,omitempty"`
+	// Who saved it.
+	Owner string `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The text is not told, because it names what is hidden from the caller.
+	Withheld      bool `protobuf:"varint,10,opt,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2370,6 +2380,41 @@ func (x *Segment) GetUsedBy() []string {
 		return x.UsedBy
 	}
 	return nil
+}
+
+func (x *Segment) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
+}
+
+func (x *Segment) GetClasses() []DataClass {
+	if x != nil {
+		return x.Classes
+	}
+	return nil
+}
+
+func (x *Segment) GetPii() bool {
+	if x != nil {
+		return x.Pii
+	}
+	return false
+}
+
+func (x *Segment) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Segment) GetWithheld() bool {
+	if x != nil {
+		return x.Withheld
+	}
+	return false
 }
 
 type SegmentsResponse struct {
@@ -6036,6 +6081,1560 @@ func (x *ShipLogResponse) GetKept() *KeptLog {
 	return nil
 }
 
+// Key is a key of a caller; its secret is stored nowhere, only its hash.
+type Key struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique and not secret; it begins the key itself.
+	Id      string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Role    string                 `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	Created *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
+	// Not there: never.
+	Expires *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Not there: it is not revoked.
+	Revoked *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// Who made it.
+	By            string `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Key) Reset() {
+	*x = Key{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[96]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Key) ProtoMessage() {}
+
+func (x *Key) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[96]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Key.ProtoReflect.Descriptor instead.
+func (*Key) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{96}
+}
+
+func (x *Key) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Key) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Key) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Key) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *Key) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *Key) GetRevoked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Revoked
+	}
+	return nil
+}
+
+func (x *Key) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+type KeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeysRequest) Reset() {
+	*x = KeysRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[97]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeysRequest) ProtoMessage() {}
+
+func (x *KeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[97]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
+func (*KeysRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{97}
+}
+
+type KeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*Key                 `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeysResponse) Reset() {
+	*x = KeysResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[98]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeysResponse) ProtoMessage() {}
+
+func (x *KeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[98]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
+func (*KeysResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{98}
+}
+
+func (x *KeysResponse) GetKeys() []*Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type CreateKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Role  string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// Not there: never.
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateKeyRequest) Reset() {
+	*x = CreateKeyRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[99]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateKeyRequest) ProtoMessage() {}
+
+func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[99]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
+func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{99}
+}
+
+func (x *CreateKeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateKeyRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *CreateKeyRequest) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+type CreateKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   *Key                   `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// What the caller shows. It is told only here.
+	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateKeyResponse) Reset() {
+	*x = CreateKeyResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[100]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateKeyResponse) ProtoMessage() {}
+
+func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[100]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
+func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{100}
+}
+
+func (x *CreateKeyResponse) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *CreateKeyResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+type RevokeKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeKeyRequest) Reset() {
+	*x = RevokeKeyRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[101]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeKeyRequest) ProtoMessage() {}
+
+func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[101]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
+func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{101}
+}
+
+func (x *RevokeKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RevokeKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           *Key                   `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeKeyResponse) Reset() {
+	*x = RevokeKeyResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[102]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeKeyResponse) ProtoMessage() {}
+
+func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[102]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
+func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{102}
+}
+
+func (x *RevokeKeyResponse) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+// Role is what callers may do, as TOML; package server/access says how.
+type Role struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Toml          string                 `protobuf:"bytes,2,opt,name=toml,proto3" json:"toml,omitempty"`
+	BuiltIn       bool                   `protobuf:"varint,3,opt,name=built_in,json=builtIn,proto3" json:"built_in,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Role) Reset() {
+	*x = Role{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[103]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Role) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Role) ProtoMessage() {}
+
+func (x *Role) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[103]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Role.ProtoReflect.Descriptor instead.
+func (*Role) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{103}
+}
+
+func (x *Role) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Role) GetToml() string {
+	if x != nil {
+		return x.Toml
+	}
+	return ""
+}
+
+func (x *Role) GetBuiltIn() bool {
+	if x != nil {
+		return x.BuiltIn
+	}
+	return false
+}
+
+type RolesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RolesRequest) Reset() {
+	*x = RolesRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[104]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RolesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RolesRequest) ProtoMessage() {}
+
+func (x *RolesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[104]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RolesRequest.ProtoReflect.Descriptor instead.
+func (*RolesRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{104}
+}
+
+type RolesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Roles         []*Role                `protobuf:"bytes,1,rep,name=roles,proto3" json:"roles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RolesResponse) Reset() {
+	*x = RolesResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[105]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RolesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RolesResponse) ProtoMessage() {}
+
+func (x *RolesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[105]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RolesResponse.ProtoReflect.Descriptor instead.
+func (*RolesResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{105}
+}
+
+func (x *RolesResponse) GetRoles() []*Role {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+type SaveRoleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Toml          string                 `protobuf:"bytes,2,opt,name=toml,proto3" json:"toml,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveRoleRequest) Reset() {
+	*x = SaveRoleRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[106]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveRoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveRoleRequest) ProtoMessage() {}
+
+func (x *SaveRoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[106]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveRoleRequest.ProtoReflect.Descriptor instead.
+func (*SaveRoleRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{106}
+}
+
+func (x *SaveRoleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SaveRoleRequest) GetToml() string {
+	if x != nil {
+		return x.Toml
+	}
+	return ""
+}
+
+type SaveRoleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Position      string                 `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveRoleResponse) Reset() {
+	*x = SaveRoleResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[107]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveRoleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveRoleResponse) ProtoMessage() {}
+
+func (x *SaveRoleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[107]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveRoleResponse.ProtoReflect.Descriptor instead.
+func (*SaveRoleResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{107}
+}
+
+func (x *SaveRoleResponse) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+type DropRoleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropRoleRequest) Reset() {
+	*x = DropRoleRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[108]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropRoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropRoleRequest) ProtoMessage() {}
+
+func (x *DropRoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[108]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropRoleRequest.ProtoReflect.Descriptor instead.
+func (*DropRoleRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{108}
+}
+
+func (x *DropRoleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type DropRoleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Position      string                 `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropRoleResponse) Reset() {
+	*x = DropRoleResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[109]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropRoleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropRoleResponse) ProtoMessage() {}
+
+func (x *DropRoleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[109]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropRoleResponse.ProtoReflect.Descriptor instead.
+func (*DropRoleResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{109}
+}
+
+func (x *DropRoleResponse) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+type WhoamiRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhoamiRequest) Reset() {
+	*x = WhoamiRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[110]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhoamiRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhoamiRequest) ProtoMessage() {}
+
+func (x *WhoamiRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[110]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhoamiRequest.ProtoReflect.Descriptor instead.
+func (*WhoamiRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{110}
+}
+
+type WhoamiResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The id of the key; "": a certificate, or whoever is on loopback where nobody is asked.
+	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Role          *Role  `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhoamiResponse) Reset() {
+	*x = WhoamiResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[111]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhoamiResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhoamiResponse) ProtoMessage() {}
+
+func (x *WhoamiResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[111]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhoamiResponse.ProtoReflect.Descriptor instead.
+func (*WhoamiResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{111}
+}
+
+func (x *WhoamiResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WhoamiResponse) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *WhoamiResponse) GetRole() *Role {
+	if x != nil {
+		return x.Role
+	}
+	return nil
+}
+
+// AuditRecord is one call. What was asked stands in it without values: those are keyed hashes.
+type AuditRecord struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Time   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// The id of a key, or the name in a certificate, and what it is called.
+	Caller     string `protobuf:"bytes,3,opt,name=caller,proto3" json:"caller,omitempty"`
+	CallerName string `protobuf:"bytes,4,opt,name=caller_name,json=callerName,proto3" json:"caller_name,omitempty"`
+	Role       string `protobuf:"bytes,5,opt,name=role,proto3" json:"role,omitempty"`
+	Address    string `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
+	// Without the service.
+	Call string `protobuf:"bytes,7,opt,name=call,proto3" json:"call,omitempty"`
+	// asked, done, denied, failed.
+	Outcome string `protobuf:"bytes,8,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Code    uint32 `protobuf:"varint,9,opt,name=code,proto3" json:"code,omitempty"`
+	// Of what was asked: an expression whose values are hashes, names.
+	What string `protobuf:"bytes,10,opt,name=what,proto3" json:"what,omitempty"`
+	// Keyed hashes of the keys of people.
+	People        []string `protobuf:"bytes,11,rep,name=people,proto3" json:"people,omitempty"`
+	Count         uint64   `protobuf:"varint,12,opt,name=count,proto3" json:"count,omitempty"`
+	Position      string   `protobuf:"bytes,13,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRecord) Reset() {
+	*x = AuditRecord{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[112]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRecord) ProtoMessage() {}
+
+func (x *AuditRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[112]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
+func (*AuditRecord) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{112}
+}
+
+func (x *AuditRecord) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *AuditRecord) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *AuditRecord) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetCallerName() string {
+	if x != nil {
+		return x.CallerName
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetCall() string {
+	if x != nil {
+		return x.Call
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *AuditRecord) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetPeople() []string {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
+func (x *AuditRecord) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *AuditRecord) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+type AuditRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	From   *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Caller string                 `protobuf:"bytes,3,opt,name=caller,proto3" json:"caller,omitempty"`
+	Call   string                 `protobuf:"bytes,4,opt,name=call,proto3" json:"call,omitempty"`
+	// The key of a person, in clear: it is hashed by the server and not stored.
+	Key     string `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
+	Outcome string `protobuf:"bytes,6,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Behind this number.
+	After uint64 `protobuf:"varint,7,opt,name=after,proto3" json:"after,omitempty"`
+	// 0: all.
+	Limit         uint64 `protobuf:"varint,8,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRequest) Reset() {
+	*x = AuditRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[113]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRequest) ProtoMessage() {}
+
+func (x *AuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[113]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
+func (*AuditRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{113}
+}
+
+func (x *AuditRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *AuditRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *AuditRequest) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *AuditRequest) GetCall() string {
+	if x != nil {
+		return x.Call
+	}
+	return ""
+}
+
+func (x *AuditRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *AuditRequest) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *AuditRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *AuditRequest) GetLimit() uint64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type AuditResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Records       []*AuditRecord         `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditResponse) Reset() {
+	*x = AuditResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[114]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditResponse) ProtoMessage() {}
+
+func (x *AuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[114]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
+func (*AuditResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{114}
+}
+
+func (x *AuditResponse) GetRecords() []*AuditRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+type VerifyAuditRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyAuditRequest) Reset() {
+	*x = VerifyAuditRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[115]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyAuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyAuditRequest) ProtoMessage() {}
+
+func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[115]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
+func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{115}
+}
+
+type AuditHead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first that is kept, and the last.
+	First uint64 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last  uint64 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	// Of the last record: whoever notes it elsewhere will know whether the past was rewritten.
+	Hash          []byte `protobuf:"bytes,3,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditHead) Reset() {
+	*x = AuditHead{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[116]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditHead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditHead) ProtoMessage() {}
+
+func (x *AuditHead) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[116]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditHead.ProtoReflect.Descriptor instead.
+func (*AuditHead) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{116}
+}
+
+func (x *AuditHead) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *AuditHead) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *AuditHead) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+type VerifyAuditResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Part:
+	//
+	//	*VerifyAuditResponse_Progress
+	//	*VerifyAuditResponse_Head
+	Part          isVerifyAuditResponse_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyAuditResponse) Reset() {
+	*x = VerifyAuditResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[117]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyAuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyAuditResponse) ProtoMessage() {}
+
+func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[117]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
+func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{117}
+}
+
+func (x *VerifyAuditResponse) GetPart() isVerifyAuditResponse_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *VerifyAuditResponse) GetProgress() *Progress {
+	if x != nil {
+		if x, ok := x.Part.(*VerifyAuditResponse_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
+func (x *VerifyAuditResponse) GetHead() *AuditHead {
+	if x != nil {
+		if x, ok := x.Part.(*VerifyAuditResponse_Head); ok {
+			return x.Head
+		}
+	}
+	return nil
+}
+
+type isVerifyAuditResponse_Part interface {
+	isVerifyAuditResponse_Part()
+}
+
+type VerifyAuditResponse_Progress struct {
+	Progress *Progress `protobuf:"bytes,1,opt,name=progress,proto3,oneof"`
+}
+
+type VerifyAuditResponse_Head struct {
+	Head *AuditHead `protobuf:"bytes,2,opt,name=head,proto3,oneof"`
+}
+
+func (*VerifyAuditResponse_Progress) isVerifyAuditResponse_Part() {}
+
+func (*VerifyAuditResponse_Head) isVerifyAuditResponse_Part() {}
+
+// RunningCall is a call under way.
+type RunningCall struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Id         string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Call       string                 `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
+	CallerName string                 `protobuf:"bytes,3,opt,name=caller_name,json=callerName,proto3" json:"caller_name,omitempty"`
+	Role       string                 `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	Address    string                 `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
+	Began      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=began,proto3" json:"began,omitempty"`
+	Elapsed    *durationpb.Duration   `protobuf:"bytes,7,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
+	// The expression, or what else says most; only who may see all sees it.
+	What string `protobuf:"bytes,8,opt,name=what,proto3" json:"what,omitempty"`
+	// It waits for its turn.
+	Waiting       bool `protobuf:"varint,9,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunningCall) Reset() {
+	*x = RunningCall{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[118]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunningCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunningCall) ProtoMessage() {}
+
+func (x *RunningCall) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[118]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunningCall.ProtoReflect.Descriptor instead.
+func (*RunningCall) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{118}
+}
+
+func (x *RunningCall) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RunningCall) GetCall() string {
+	if x != nil {
+		return x.Call
+	}
+	return ""
+}
+
+func (x *RunningCall) GetCallerName() string {
+	if x != nil {
+		return x.CallerName
+	}
+	return ""
+}
+
+func (x *RunningCall) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *RunningCall) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *RunningCall) GetBegan() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Began
+	}
+	return nil
+}
+
+func (x *RunningCall) GetElapsed() *durationpb.Duration {
+	if x != nil {
+		return x.Elapsed
+	}
+	return nil
+}
+
+func (x *RunningCall) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *RunningCall) GetWaiting() bool {
+	if x != nil {
+		return x.Waiting
+	}
+	return false
+}
+
+type RunningRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunningRequest) Reset() {
+	*x = RunningRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[119]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunningRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunningRequest) ProtoMessage() {}
+
+func (x *RunningRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[119]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunningRequest.ProtoReflect.Descriptor instead.
+func (*RunningRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{119}
+}
+
+type RunningResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Calls         []*RunningCall         `protobuf:"bytes,1,rep,name=calls,proto3" json:"calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunningResponse) Reset() {
+	*x = RunningResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[120]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunningResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunningResponse) ProtoMessage() {}
+
+func (x *RunningResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[120]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunningResponse.ProtoReflect.Descriptor instead.
+func (*RunningResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{120}
+}
+
+func (x *RunningResponse) GetCalls() []*RunningCall {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+type CancelRunningRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelRunningRequest) Reset() {
+	*x = CancelRunningRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[121]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelRunningRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelRunningRequest) ProtoMessage() {}
+
+func (x *CancelRunningRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[121]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelRunningRequest.ProtoReflect.Descriptor instead.
+func (*CancelRunningRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{121}
+}
+
+func (x *CancelRunningRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type CancelRunningResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// There was such a call.
+	Found         bool `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelRunningResponse) Reset() {
+	*x = CancelRunningResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[122]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelRunningResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelRunningResponse) ProtoMessage() {}
+
+func (x *CancelRunningResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[122]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelRunningResponse.ProtoReflect.Descriptor instead.
+func (*CancelRunningResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{122}
+}
+
+func (x *CancelRunningResponse) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
 var File_kanta_v1_kanta_proto protoreflect.FileDescriptor
 
 const file_kanta_v1_kanta_proto_rawDesc = "" +
@@ -6227,13 +7826,19 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\rforgotten_ids\x18\a \x01(\rR\fforgottenIds\x12\x1a\n" +
 	"\bposition\x18\b \x01(\tR\bposition\"A\n" +
 	"\x0fSegmentsRequest\x12.\n" +
-	"\bquestion\x18\x01 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"t\n" +
+	"\bquestion\x18\x01 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"\xff\x01\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
 	"\x05saved\x18\x03 \x01(\tR\x05saved\x12\x12\n" +
 	"\x04uses\x18\x04 \x03(\tR\x04uses\x12\x17\n" +
-	"\aused_by\x18\x05 \x03(\tR\x06usedBy\"A\n" +
+	"\aused_by\x18\x05 \x03(\tR\x06usedBy\x12\x16\n" +
+	"\x06shared\x18\x06 \x01(\bR\x06shared\x12-\n" +
+	"\aclasses\x18\a \x03(\x0e2\x13.kanta.v1.DataClassR\aclasses\x12\x10\n" +
+	"\x03pii\x18\b \x01(\bR\x03pii\x12\x14\n" +
+	"\x05owner\x18\t \x01(\tR\x05owner\x12\x1a\n" +
+	"\bwithheld\x18\n" +
+	" \x01(\bR\bwithheld\"A\n" +
 	"\x10SegmentsResponse\x12-\n" +
 	"\bsegments\x18\x01 \x03(\v2\x11.kanta.v1.SegmentR\bsegments\">\n" +
 	"\fListsRequest\x12.\n" +
@@ -6484,7 +8089,104 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\aobjects\x18\x04 \x01(\rR\aobjects\x12\x14\n" +
 	"\x05bytes\x18\x05 \x01(\x03R\x05bytes\x12\x16\n" +
 	"\x06sealed\x18\x06 \x01(\rR\x06sealed\x12%\n" +
-	"\x04kept\x18\a \x01(\v2\x11.kanta.v1.KeptLogR\x04kept2\xe4\x15\n" +
+	"\x04kept\x18\a \x01(\v2\x11.kanta.v1.KeptLogR\x04kept\"\xef\x01\n" +
+	"\x03Key\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x124\n" +
+	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
+	"\aexpires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x124\n" +
+	"\arevoked\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\arevoked\x12\x0e\n" +
+	"\x02by\x18\a \x01(\tR\x02by\"\r\n" +
+	"\vKeysRequest\"1\n" +
+	"\fKeysResponse\x12!\n" +
+	"\x04keys\x18\x01 \x03(\v2\r.kanta.v1.KeyR\x04keys\"p\n" +
+	"\x10CreateKeyRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x124\n" +
+	"\aexpires\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"L\n" +
+	"\x11CreateKeyResponse\x12\x1f\n" +
+	"\x03key\x18\x01 \x01(\v2\r.kanta.v1.KeyR\x03key\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"\"\n" +
+	"\x10RevokeKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"4\n" +
+	"\x11RevokeKeyResponse\x12\x1f\n" +
+	"\x03key\x18\x01 \x01(\v2\r.kanta.v1.KeyR\x03key\"I\n" +
+	"\x04Role\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04toml\x18\x02 \x01(\tR\x04toml\x12\x19\n" +
+	"\bbuilt_in\x18\x03 \x01(\bR\abuiltIn\"\x0e\n" +
+	"\fRolesRequest\"5\n" +
+	"\rRolesResponse\x12$\n" +
+	"\x05roles\x18\x01 \x03(\v2\x0e.kanta.v1.RoleR\x05roles\"9\n" +
+	"\x0fSaveRoleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04toml\x18\x02 \x01(\tR\x04toml\".\n" +
+	"\x10SaveRoleResponse\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\tR\bposition\"%\n" +
+	"\x0fDropRoleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\".\n" +
+	"\x10DropRoleResponse\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\tR\bposition\"\x0f\n" +
+	"\rWhoamiRequest\"Z\n" +
+	"\x0eWhoamiResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\"\n" +
+	"\x04role\x18\x03 \x01(\v2\x0e.kanta.v1.RoleR\x04role\"\xdc\x02\n" +
+	"\vAuditRecord\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06caller\x18\x03 \x01(\tR\x06caller\x12\x1f\n" +
+	"\vcaller_name\x18\x04 \x01(\tR\n" +
+	"callerName\x12\x12\n" +
+	"\x04role\x18\x05 \x01(\tR\x04role\x12\x18\n" +
+	"\aaddress\x18\x06 \x01(\tR\aaddress\x12\x12\n" +
+	"\x04call\x18\a \x01(\tR\x04call\x12\x18\n" +
+	"\aoutcome\x18\b \x01(\tR\aoutcome\x12\x12\n" +
+	"\x04code\x18\t \x01(\rR\x04code\x12\x12\n" +
+	"\x04what\x18\n" +
+	" \x01(\tR\x04what\x12\x16\n" +
+	"\x06people\x18\v \x03(\tR\x06people\x12\x14\n" +
+	"\x05count\x18\f \x01(\x04R\x05count\x12\x1a\n" +
+	"\bposition\x18\r \x01(\tR\bposition\"\xee\x01\n" +
+	"\fAuditRequest\x12.\n" +
+	"\x04from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x16\n" +
+	"\x06caller\x18\x03 \x01(\tR\x06caller\x12\x12\n" +
+	"\x04call\x18\x04 \x01(\tR\x04call\x12\x10\n" +
+	"\x03key\x18\x05 \x01(\tR\x03key\x12\x18\n" +
+	"\aoutcome\x18\x06 \x01(\tR\aoutcome\x12\x14\n" +
+	"\x05after\x18\a \x01(\x04R\x05after\x12\x14\n" +
+	"\x05limit\x18\b \x01(\x04R\x05limit\"@\n" +
+	"\rAuditResponse\x12/\n" +
+	"\arecords\x18\x01 \x03(\v2\x15.kanta.v1.AuditRecordR\arecords\"\x14\n" +
+	"\x12VerifyAuditRequest\"I\n" +
+	"\tAuditHead\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\fR\x04hash\"z\n" +
+	"\x13VerifyAuditResponse\x120\n" +
+	"\bprogress\x18\x01 \x01(\v2\x12.kanta.v1.ProgressH\x00R\bprogress\x12)\n" +
+	"\x04head\x18\x02 \x01(\v2\x13.kanta.v1.AuditHeadH\x00R\x04headB\x06\n" +
+	"\x04part\"\x95\x02\n" +
+	"\vRunningCall\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04call\x18\x02 \x01(\tR\x04call\x12\x1f\n" +
+	"\vcaller_name\x18\x03 \x01(\tR\n" +
+	"callerName\x12\x12\n" +
+	"\x04role\x18\x04 \x01(\tR\x04role\x12\x18\n" +
+	"\aaddress\x18\x05 \x01(\tR\aaddress\x120\n" +
+	"\x05began\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05began\x123\n" +
+	"\aelapsed\x18\a \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x12\x12\n" +
+	"\x04what\x18\b \x01(\tR\x04what\x12\x18\n" +
+	"\awaiting\x18\t \x01(\bR\awaiting\"\x10\n" +
+	"\x0eRunningRequest\">\n" +
+	"\x0fRunningResponse\x12+\n" +
+	"\x05calls\x18\x01 \x03(\v2\x15.kanta.v1.RunningCallR\x05calls\"&\n" +
+	"\x14CancelRunningRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"-\n" +
+	"\x15CancelRunningResponse\x12\x14\n" +
+	"\x05found\x18\x01 \x01(\bR\x05found2\xe8\x1b\n" +
 	"\fKantaService\x12:\n" +
 	"\x04Ping\x12\x15.kanta.v1.PingRequest\x1a\x16.kanta.v1.PingResponse\"\x03\x90\x02\x01\x12=\n" +
 	"\x05Count\x12\x16.kanta.v1.CountRequest\x1a\x17.kanta.v1.CountResponse\"\x03\x90\x02\x01\x12B\n" +
@@ -6526,7 +8228,18 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\x06Backup\x12\x17.kanta.v1.BackupRequest\x1a\x18.kanta.v1.BackupResponse0\x01\x12R\n" +
 	"\fBackupLedger\x12\x1d.kanta.v1.BackupLedgerRequest\x1a\x1e.kanta.v1.BackupLedgerResponse\"\x03\x90\x02\x02\x12C\n" +
 	"\aKeepLog\x12\x18.kanta.v1.KeepLogRequest\x1a\x19.kanta.v1.KeepLogResponse\"\x03\x90\x02\x02\x12C\n" +
-	"\aShipLog\x12\x18.kanta.v1.ShipLogRequest\x1a\x19.kanta.v1.ShipLogResponse\"\x03\x90\x02\x02BAZ?github.com/kantadb/kanta/server/internal/proto/kanta/v1;kantav1b\x06proto3"
+	"\aShipLog\x12\x18.kanta.v1.ShipLogRequest\x1a\x19.kanta.v1.ShipLogResponse\"\x03\x90\x02\x02\x12:\n" +
+	"\x04Keys\x12\x15.kanta.v1.KeysRequest\x1a\x16.kanta.v1.KeysResponse\"\x03\x90\x02\x01\x12D\n" +
+	"\tCreateKey\x12\x1a.kanta.v1.CreateKeyRequest\x1a\x1b.kanta.v1.CreateKeyResponse\x12I\n" +
+	"\tRevokeKey\x12\x1a.kanta.v1.RevokeKeyRequest\x1a\x1b.kanta.v1.RevokeKeyResponse\"\x03\x90\x02\x02\x12=\n" +
+	"\x05Roles\x12\x16.kanta.v1.RolesRequest\x1a\x17.kanta.v1.RolesResponse\"\x03\x90\x02\x01\x12A\n" +
+	"\bSaveRole\x12\x19.kanta.v1.SaveRoleRequest\x1a\x1a.kanta.v1.SaveRoleResponse\x12A\n" +
+	"\bDropRole\x12\x19.kanta.v1.DropRoleRequest\x1a\x1a.kanta.v1.DropRoleResponse\x12@\n" +
+	"\x06Whoami\x12\x17.kanta.v1.WhoamiRequest\x1a\x18.kanta.v1.WhoamiResponse\"\x03\x90\x02\x01\x12?\n" +
+	"\x05Audit\x12\x16.kanta.v1.AuditRequest\x1a\x17.kanta.v1.AuditResponse\"\x03\x90\x02\x010\x01\x12Q\n" +
+	"\vVerifyAudit\x12\x1c.kanta.v1.VerifyAuditRequest\x1a\x1d.kanta.v1.VerifyAuditResponse\"\x03\x90\x02\x010\x01\x12C\n" +
+	"\aRunning\x12\x18.kanta.v1.RunningRequest\x1a\x19.kanta.v1.RunningResponse\"\x03\x90\x02\x01\x12U\n" +
+	"\rCancelRunning\x12\x1e.kanta.v1.CancelRunningRequest\x1a\x1f.kanta.v1.CancelRunningResponse\"\x03\x90\x02\x02BAZ?github.com/kantadb/kanta/server/internal/proto/kanta/v1;kantav1b\x06proto3"
 
 var (
 	file_kanta_v1_kanta_proto_rawDescOnce sync.Once
@@ -6540,7 +8253,7 @@ func file_kanta_v1_kanta_proto_rawDescGZIP() []byte {
 	return file_kanta_v1_kanta_proto_rawDescData
 }
 
-var file_kanta_v1_kanta_proto_msgTypes = make([]protoimpl.MessageInfo, 102)
+var file_kanta_v1_kanta_proto_msgTypes = make([]protoimpl.MessageInfo, 129)
 var file_kanta_v1_kanta_proto_goTypes = []any{
 	(*PingRequest)(nil),             // 0: kanta.v1.PingRequest
 	(*PingResponse)(nil),            // 1: kanta.v1.PingResponse
@@ -6638,232 +8351,301 @@ var file_kanta_v1_kanta_proto_goTypes = []any{
 	(*KeepLogResponse)(nil),         // 93: kanta.v1.KeepLogResponse
 	(*ShipLogRequest)(nil),          // 94: kanta.v1.ShipLogRequest
 	(*ShipLogResponse)(nil),         // 95: kanta.v1.ShipLogResponse
-	nil,                             // 96: kanta.v1.AnalyzeRequest.ArgumentsEntry
-	nil,                             // 97: kanta.v1.AnalysisMembersRequest.ArgumentsEntry
-	nil,                             // 98: kanta.v1.Definition.ArgumentsEntry
-	nil,                             // 99: kanta.v1.StatsResponse.BaseBytesEntry
-	nil,                             // 100: kanta.v1.StatsResponse.WrittenEntry
-	nil,                             // 101: kanta.v1.Exported.LinesEntry
-	(*Question)(nil),                // 102: kanta.v1.Question
-	(*Answer)(nil),                  // 103: kanta.v1.Answer
-	(*MemberSet)(nil),               // 104: kanta.v1.MemberSet
-	(*MemberHead)(nil),              // 105: kanta.v1.MemberHead
-	(*MemberBlock)(nil),             // 106: kanta.v1.MemberBlock
-	(*Value)(nil),                   // 107: kanta.v1.Value
-	(*Attribute)(nil),               // 108: kanta.v1.Attribute
-	(*timestamppb.Timestamp)(nil),   // 109: google.protobuf.Timestamp
-	(*NamedValue)(nil),              // 110: kanta.v1.NamedValue
-	(*TimelineEvent)(nil),           // 111: kanta.v1.TimelineEvent
-	(*PlanNode)(nil),                // 112: kanta.v1.PlanNode
-	(*LentCost)(nil),                // 113: kanta.v1.LentCost
-	(*WhyPart)(nil),                 // 114: kanta.v1.WhyPart
-	(*NextChange)(nil),              // 115: kanta.v1.NextChange
-	(*ReportTable)(nil),             // 116: kanta.v1.ReportTable
-	(*Event)(nil),                   // 117: kanta.v1.Event
-	(*ComputedAttribute)(nil),       // 118: kanta.v1.ComputedAttribute
-	(*Lent)(nil),                    // 119: kanta.v1.Lent
-	(*durationpb.Duration)(nil),     // 120: google.protobuf.Duration
-	(*Result)(nil),                  // 121: kanta.v1.Result
-	(*Error)(nil),                   // 122: kanta.v1.Error
-	(*Progress)(nil),                // 123: kanta.v1.Progress
-	(*Receipt)(nil),                 // 124: kanta.v1.Receipt
-	(*Strings)(nil),                 // 125: kanta.v1.Strings
+	(*Key)(nil),                     // 96: kanta.v1.Key
+	(*KeysRequest)(nil),             // 97: kanta.v1.KeysRequest
+	(*KeysResponse)(nil),            // 98: kanta.v1.KeysResponse
+	(*CreateKeyRequest)(nil),        // 99: kanta.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),       // 100: kanta.v1.CreateKeyResponse
+	(*RevokeKeyRequest)(nil),        // 101: kanta.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),       // 102: kanta.v1.RevokeKeyResponse
+	(*Role)(nil),                    // 103: kanta.v1.Role
+	(*RolesRequest)(nil),            // 104: kanta.v1.RolesRequest
+	(*RolesResponse)(nil),           // 105: kanta.v1.RolesResponse
+	(*SaveRoleRequest)(nil),         // 106: kanta.v1.SaveRoleRequest
+	(*SaveRoleResponse)(nil),        // 107: kanta.v1.SaveRoleResponse
+	(*DropRoleRequest)(nil),         // 108: kanta.v1.DropRoleRequest
+	(*DropRoleResponse)(nil),        // 109: kanta.v1.DropRoleResponse
+	(*WhoamiRequest)(nil),           // 110: kanta.v1.WhoamiRequest
+	(*WhoamiResponse)(nil),          // 111: kanta.v1.WhoamiResponse
+	(*AuditRecord)(nil),             // 112: kanta.v1.AuditRecord
+	(*AuditRequest)(nil),            // 113: kanta.v1.AuditRequest
+	(*AuditResponse)(nil),           // 114: kanta.v1.AuditResponse
+	(*VerifyAuditRequest)(nil),      // 115: kanta.v1.VerifyAuditRequest
+	(*AuditHead)(nil),               // 116: kanta.v1.AuditHead
+	(*VerifyAuditResponse)(nil),     // 117: kanta.v1.VerifyAuditResponse
+	(*RunningCall)(nil),             // 118: kanta.v1.RunningCall
+	(*RunningRequest)(nil),          // 119: kanta.v1.RunningRequest
+	(*RunningResponse)(nil),         // 120: kanta.v1.RunningResponse
+	(*CancelRunningRequest)(nil),    // 121: kanta.v1.CancelRunningRequest
+	(*CancelRunningResponse)(nil),   // 122: kanta.v1.CancelRunningResponse
+	nil,                             // 123: kanta.v1.AnalyzeRequest.ArgumentsEntry
+	nil,                             // 124: kanta.v1.AnalysisMembersRequest.ArgumentsEntry
+	nil,                             // 125: kanta.v1.Definition.ArgumentsEntry
+	nil,                             // 126: kanta.v1.StatsResponse.BaseBytesEntry
+	nil,                             // 127: kanta.v1.StatsResponse.WrittenEntry
+	nil,                             // 128: kanta.v1.Exported.LinesEntry
+	(*Question)(nil),                // 129: kanta.v1.Question
+	(*Answer)(nil),                  // 130: kanta.v1.Answer
+	(*MemberSet)(nil),               // 131: kanta.v1.MemberSet
+	(*MemberHead)(nil),              // 132: kanta.v1.MemberHead
+	(*MemberBlock)(nil),             // 133: kanta.v1.MemberBlock
+	(*Value)(nil),                   // 134: kanta.v1.Value
+	(*Attribute)(nil),               // 135: kanta.v1.Attribute
+	(*timestamppb.Timestamp)(nil),   // 136: google.protobuf.Timestamp
+	(*NamedValue)(nil),              // 137: kanta.v1.NamedValue
+	(*TimelineEvent)(nil),           // 138: kanta.v1.TimelineEvent
+	(*PlanNode)(nil),                // 139: kanta.v1.PlanNode
+	(*LentCost)(nil),                // 140: kanta.v1.LentCost
+	(*WhyPart)(nil),                 // 141: kanta.v1.WhyPart
+	(*NextChange)(nil),              // 142: kanta.v1.NextChange
+	(*ReportTable)(nil),             // 143: kanta.v1.ReportTable
+	(*Event)(nil),                   // 144: kanta.v1.Event
+	(*ComputedAttribute)(nil),       // 145: kanta.v1.ComputedAttribute
+	(*Lent)(nil),                    // 146: kanta.v1.Lent
+	(DataClass)(0),                  // 147: kanta.v1.DataClass
+	(*durationpb.Duration)(nil),     // 148: google.protobuf.Duration
+	(*Result)(nil),                  // 149: kanta.v1.Result
+	(*Error)(nil),                   // 150: kanta.v1.Error
+	(*Progress)(nil),                // 151: kanta.v1.Progress
+	(*Receipt)(nil),                 // 152: kanta.v1.Receipt
+	(*Strings)(nil),                 // 153: kanta.v1.Strings
 }
 var file_kanta_v1_kanta_proto_depIdxs = []int32{
-	102, // 0: kanta.v1.CountRequest.question:type_name -> kanta.v1.Question
-	103, // 1: kanta.v1.CountResponse.answer:type_name -> kanta.v1.Answer
-	102, // 2: kanta.v1.BitmapRequest.question:type_name -> kanta.v1.Question
-	104, // 3: kanta.v1.BitmapResponse.members:type_name -> kanta.v1.MemberSet
-	102, // 4: kanta.v1.MembersRequest.question:type_name -> kanta.v1.Question
+	129, // 0: kanta.v1.CountRequest.question:type_name -> kanta.v1.Question
+	130, // 1: kanta.v1.CountResponse.answer:type_name -> kanta.v1.Answer
+	129, // 2: kanta.v1.BitmapRequest.question:type_name -> kanta.v1.Question
+	131, // 3: kanta.v1.BitmapResponse.members:type_name -> kanta.v1.MemberSet
+	129, // 4: kanta.v1.MembersRequest.question:type_name -> kanta.v1.Question
 	6,   // 5: kanta.v1.MembersRequest.listing:type_name -> kanta.v1.ListingOptions
-	105, // 6: kanta.v1.MembersResponse.head:type_name -> kanta.v1.MemberHead
-	106, // 7: kanta.v1.MembersResponse.block:type_name -> kanta.v1.MemberBlock
-	102, // 8: kanta.v1.BreakdownRequest.question:type_name -> kanta.v1.Question
-	107, // 9: kanta.v1.BreakdownRow.value:type_name -> kanta.v1.Value
-	108, // 10: kanta.v1.BreakdownResponse.attribute:type_name -> kanta.v1.Attribute
+	132, // 6: kanta.v1.MembersResponse.head:type_name -> kanta.v1.MemberHead
+	133, // 7: kanta.v1.MembersResponse.block:type_name -> kanta.v1.MemberBlock
+	129, // 8: kanta.v1.BreakdownRequest.question:type_name -> kanta.v1.Question
+	134, // 9: kanta.v1.BreakdownRow.value:type_name -> kanta.v1.Value
+	135, // 10: kanta.v1.BreakdownResponse.attribute:type_name -> kanta.v1.Attribute
 	10,  // 11: kanta.v1.BreakdownResponse.rows:type_name -> kanta.v1.BreakdownRow
-	103, // 12: kanta.v1.BreakdownResponse.answer:type_name -> kanta.v1.Answer
-	102, // 13: kanta.v1.ProfileRequest.question:type_name -> kanta.v1.Question
-	109, // 14: kanta.v1.Lifetime.first:type_name -> google.protobuf.Timestamp
-	109, // 15: kanta.v1.Lifetime.last:type_name -> google.protobuf.Timestamp
+	130, // 12: kanta.v1.BreakdownResponse.answer:type_name -> kanta.v1.Answer
+	129, // 13: kanta.v1.ProfileRequest.question:type_name -> kanta.v1.Question
+	136, // 14: kanta.v1.Lifetime.first:type_name -> google.protobuf.Timestamp
+	136, // 15: kanta.v1.Lifetime.last:type_name -> google.protobuf.Timestamp
 	14,  // 16: kanta.v1.Lifetime.properties:type_name -> kanta.v1.LifetimeProperty
-	107, // 17: kanta.v1.LifetimeProperty.sum:type_name -> kanta.v1.Value
-	107, // 18: kanta.v1.LifetimeProperty.min:type_name -> kanta.v1.Value
-	107, // 19: kanta.v1.LifetimeProperty.max:type_name -> kanta.v1.Value
-	110, // 20: kanta.v1.ProfileResponse.values:type_name -> kanta.v1.NamedValue
-	110, // 21: kanta.v1.ProfileResponse.computed:type_name -> kanta.v1.NamedValue
-	110, // 22: kanta.v1.ProfileResponse.lent:type_name -> kanta.v1.NamedValue
-	111, // 23: kanta.v1.ProfileResponse.events:type_name -> kanta.v1.TimelineEvent
+	134, // 17: kanta.v1.LifetimeProperty.sum:type_name -> kanta.v1.Value
+	134, // 18: kanta.v1.LifetimeProperty.min:type_name -> kanta.v1.Value
+	134, // 19: kanta.v1.LifetimeProperty.max:type_name -> kanta.v1.Value
+	137, // 20: kanta.v1.ProfileResponse.values:type_name -> kanta.v1.NamedValue
+	137, // 21: kanta.v1.ProfileResponse.computed:type_name -> kanta.v1.NamedValue
+	137, // 22: kanta.v1.ProfileResponse.lent:type_name -> kanta.v1.NamedValue
+	138, // 23: kanta.v1.ProfileResponse.events:type_name -> kanta.v1.TimelineEvent
 	13,  // 24: kanta.v1.ProfileResponse.lifetime:type_name -> kanta.v1.Lifetime
-	103, // 25: kanta.v1.ProfileResponse.answer:type_name -> kanta.v1.Answer
-	109, // 26: kanta.v1.TimelineRequest.from:type_name -> google.protobuf.Timestamp
-	109, // 27: kanta.v1.TimelineRequest.to:type_name -> google.protobuf.Timestamp
-	102, // 28: kanta.v1.TimelineRequest.question:type_name -> kanta.v1.Question
-	111, // 29: kanta.v1.TimelineResponse.events:type_name -> kanta.v1.TimelineEvent
-	103, // 30: kanta.v1.TimelineResponse.answer:type_name -> kanta.v1.Answer
-	102, // 31: kanta.v1.ValuesRequest.question:type_name -> kanta.v1.Question
+	130, // 25: kanta.v1.ProfileResponse.answer:type_name -> kanta.v1.Answer
+	136, // 26: kanta.v1.TimelineRequest.from:type_name -> google.protobuf.Timestamp
+	136, // 27: kanta.v1.TimelineRequest.to:type_name -> google.protobuf.Timestamp
+	129, // 28: kanta.v1.TimelineRequest.question:type_name -> kanta.v1.Question
+	138, // 29: kanta.v1.TimelineResponse.events:type_name -> kanta.v1.TimelineEvent
+	130, // 30: kanta.v1.TimelineResponse.answer:type_name -> kanta.v1.Answer
+	129, // 31: kanta.v1.ValuesRequest.question:type_name -> kanta.v1.Question
 	19,  // 32: kanta.v1.ValuesResponse.values:type_name -> kanta.v1.ValueCount
-	102, // 33: kanta.v1.PlanRequest.question:type_name -> kanta.v1.Question
-	112, // 34: kanta.v1.PlanResponse.root:type_name -> kanta.v1.PlanNode
-	113, // 35: kanta.v1.PlanResponse.lent:type_name -> kanta.v1.LentCost
-	103, // 36: kanta.v1.PlanResponse.answer:type_name -> kanta.v1.Answer
-	102, // 37: kanta.v1.ExplainRequest.question:type_name -> kanta.v1.Question
-	112, // 38: kanta.v1.ExplainResponse.root:type_name -> kanta.v1.PlanNode
-	103, // 39: kanta.v1.ExplainResponse.answer:type_name -> kanta.v1.Answer
-	102, // 40: kanta.v1.WhyRequest.question:type_name -> kanta.v1.Question
-	114, // 41: kanta.v1.WhyResponse.root:type_name -> kanta.v1.WhyPart
-	115, // 42: kanta.v1.WhyResponse.next:type_name -> kanta.v1.NextChange
-	103, // 43: kanta.v1.WhyResponse.answer:type_name -> kanta.v1.Answer
-	96,  // 44: kanta.v1.AnalyzeRequest.arguments:type_name -> kanta.v1.AnalyzeRequest.ArgumentsEntry
-	102, // 45: kanta.v1.AnalyzeRequest.question:type_name -> kanta.v1.Question
-	116, // 46: kanta.v1.AnalyzeResponse.tables:type_name -> kanta.v1.ReportTable
-	103, // 47: kanta.v1.AnalyzeResponse.answer:type_name -> kanta.v1.Answer
-	97,  // 48: kanta.v1.AnalysisMembersRequest.arguments:type_name -> kanta.v1.AnalysisMembersRequest.ArgumentsEntry
-	102, // 49: kanta.v1.AnalysisMembersRequest.question:type_name -> kanta.v1.Question
+	129, // 33: kanta.v1.PlanRequest.question:type_name -> kanta.v1.Question
+	139, // 34: kanta.v1.PlanResponse.root:type_name -> kanta.v1.PlanNode
+	140, // 35: kanta.v1.PlanResponse.lent:type_name -> kanta.v1.LentCost
+	130, // 36: kanta.v1.PlanResponse.answer:type_name -> kanta.v1.Answer
+	129, // 37: kanta.v1.ExplainRequest.question:type_name -> kanta.v1.Question
+	139, // 38: kanta.v1.ExplainResponse.root:type_name -> kanta.v1.PlanNode
+	130, // 39: kanta.v1.ExplainResponse.answer:type_name -> kanta.v1.Answer
+	129, // 40: kanta.v1.WhyRequest.question:type_name -> kanta.v1.Question
+	141, // 41: kanta.v1.WhyResponse.root:type_name -> kanta.v1.WhyPart
+	142, // 42: kanta.v1.WhyResponse.next:type_name -> kanta.v1.NextChange
+	130, // 43: kanta.v1.WhyResponse.answer:type_name -> kanta.v1.Answer
+	123, // 44: kanta.v1.AnalyzeRequest.arguments:type_name -> kanta.v1.AnalyzeRequest.ArgumentsEntry
+	129, // 45: kanta.v1.AnalyzeRequest.question:type_name -> kanta.v1.Question
+	143, // 46: kanta.v1.AnalyzeResponse.tables:type_name -> kanta.v1.ReportTable
+	130, // 47: kanta.v1.AnalyzeResponse.answer:type_name -> kanta.v1.Answer
+	124, // 48: kanta.v1.AnalysisMembersRequest.arguments:type_name -> kanta.v1.AnalysisMembersRequest.ArgumentsEntry
+	129, // 49: kanta.v1.AnalysisMembersRequest.question:type_name -> kanta.v1.Question
 	6,   // 50: kanta.v1.AnalysisMembersRequest.listing:type_name -> kanta.v1.ListingOptions
-	105, // 51: kanta.v1.AnalysisMembersResponse.head:type_name -> kanta.v1.MemberHead
-	106, // 52: kanta.v1.AnalysisMembersResponse.block:type_name -> kanta.v1.MemberBlock
-	102, // 53: kanta.v1.SchemaRequest.question:type_name -> kanta.v1.Question
-	108, // 54: kanta.v1.SchemaResponse.attributes:type_name -> kanta.v1.Attribute
-	117, // 55: kanta.v1.SchemaResponse.events:type_name -> kanta.v1.Event
-	118, // 56: kanta.v1.SchemaResponse.computed:type_name -> kanta.v1.ComputedAttribute
-	119, // 57: kanta.v1.SchemaResponse.lent:type_name -> kanta.v1.Lent
-	102, // 58: kanta.v1.SegmentsRequest.question:type_name -> kanta.v1.Question
-	34,  // 59: kanta.v1.SegmentsResponse.segments:type_name -> kanta.v1.Segment
-	102, // 60: kanta.v1.ListsRequest.question:type_name -> kanta.v1.Question
-	37,  // 61: kanta.v1.ListsResponse.lists:type_name -> kanta.v1.List
-	102, // 62: kanta.v1.DefinitionsRequest.question:type_name -> kanta.v1.Question
-	98,  // 63: kanta.v1.Definition.arguments:type_name -> kanta.v1.Definition.ArgumentsEntry
-	40,  // 64: kanta.v1.DefinitionsResponse.definitions:type_name -> kanta.v1.Definition
-	102, // 65: kanta.v1.QuarantineRequest.question:type_name -> kanta.v1.Question
-	109, // 66: kanta.v1.QuarantinedRow.received:type_name -> google.protobuf.Timestamp
-	43,  // 67: kanta.v1.QuarantineResponse.rows:type_name -> kanta.v1.QuarantinedRow
-	102, // 68: kanta.v1.StatsRequest.question:type_name -> kanta.v1.Question
-	99,  // 69: kanta.v1.StatsResponse.base_bytes:type_name -> kanta.v1.StatsResponse.BaseBytesEntry
-	100, // 70: kanta.v1.StatsResponse.written:type_name -> kanta.v1.StatsResponse.WrittenEntry
-	47,  // 71: kanta.v1.StatsResponse.kept_log:type_name -> kanta.v1.KeptLog
-	102, // 72: kanta.v1.DigestsRequest.question:type_name -> kanta.v1.Question
-	120, // 73: kanta.v1.OpenSnapshotRequest.lease:type_name -> google.protobuf.Duration
-	120, // 74: kanta.v1.OpenSnapshotResponse.lease:type_name -> google.protobuf.Duration
-	120, // 75: kanta.v1.RenewSnapshotResponse.lease:type_name -> google.protobuf.Duration
-	121, // 76: kanta.v1.ApplyResponse.result:type_name -> kanta.v1.Result
-	121, // 77: kanta.v1.DryRunResponse.result:type_name -> kanta.v1.Result
-	121, // 78: kanta.v1.IngestResponse.result:type_name -> kanta.v1.Result
-	122, // 79: kanta.v1.IngestResponse.error:type_name -> kanta.v1.Error
-	121, // 80: kanta.v1.ReadmitResponse.result:type_name -> kanta.v1.Result
-	102, // 81: kanta.v1.ErasedRequest.question:type_name -> kanta.v1.Question
-	109, // 82: kanta.v1.ErasedPerson.erased:type_name -> google.protobuf.Timestamp
-	109, // 83: kanta.v1.ErasedPerson.readmitted:type_name -> google.protobuf.Timestamp
-	67,  // 84: kanta.v1.ErasedResponse.people:type_name -> kanta.v1.ErasedPerson
-	123, // 85: kanta.v1.PurgeResponse.progress:type_name -> kanta.v1.Progress
-	71,  // 86: kanta.v1.PurgeResponse.done:type_name -> kanta.v1.PurgeDone
-	124, // 87: kanta.v1.PurgeDone.receipt:type_name -> kanta.v1.Receipt
-	102, // 88: kanta.v1.ReceiptsRequest.question:type_name -> kanta.v1.Question
-	124, // 89: kanta.v1.ReceiptsResponse.receipts:type_name -> kanta.v1.Receipt
-	123, // 90: kanta.v1.CheckResponse.progress:type_name -> kanta.v1.Progress
-	75,  // 91: kanta.v1.CheckResponse.report:type_name -> kanta.v1.CheckReport
-	123, // 92: kanta.v1.RepairResponse.progress:type_name -> kanta.v1.Progress
-	78,  // 93: kanta.v1.RepairResponse.report:type_name -> kanta.v1.RepairReport
-	123, // 94: kanta.v1.CompactResponse.progress:type_name -> kanta.v1.Progress
-	102, // 95: kanta.v1.ExportRequest.question:type_name -> kanta.v1.Question
-	102, // 96: kanta.v1.ExportAllRequest.question:type_name -> kanta.v1.Question
-	123, // 97: kanta.v1.ExportAllResponse.progress:type_name -> kanta.v1.Progress
-	86,  // 98: kanta.v1.ExportAllResponse.exported:type_name -> kanta.v1.Exported
-	101, // 99: kanta.v1.Exported.lines:type_name -> kanta.v1.Exported.LinesEntry
-	109, // 100: kanta.v1.BackupReport.received:type_name -> google.protobuf.Timestamp
-	109, // 101: kanta.v1.BackupReport.created:type_name -> google.protobuf.Timestamp
-	120, // 102: kanta.v1.BackupReport.paused:type_name -> google.protobuf.Duration
-	123, // 103: kanta.v1.BackupResponse.progress:type_name -> kanta.v1.Progress
-	88,  // 104: kanta.v1.BackupResponse.report:type_name -> kanta.v1.BackupReport
-	47,  // 105: kanta.v1.ShipLogResponse.kept:type_name -> kanta.v1.KeptLog
-	125, // 106: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	125, // 107: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	125, // 108: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	0,   // 109: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
-	2,   // 110: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
-	4,   // 111: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
-	7,   // 112: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
-	9,   // 113: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
-	12,  // 114: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
-	16,  // 115: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
-	18,  // 116: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
-	21,  // 117: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
-	23,  // 118: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
-	25,  // 119: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
-	27,  // 120: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
-	29,  // 121: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
-	31,  // 122: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
-	33,  // 123: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
-	36,  // 124: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
-	39,  // 125: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
-	42,  // 126: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
-	45,  // 127: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
-	48,  // 128: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
-	50,  // 129: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
-	52,  // 130: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
-	54,  // 131: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
-	56,  // 132: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
-	58,  // 133: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
-	60,  // 134: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
-	62,  // 135: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
-	64,  // 136: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
-	66,  // 137: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
-	69,  // 138: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
-	72,  // 139: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
-	74,  // 140: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
-	77,  // 141: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
-	80,  // 142: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
-	82,  // 143: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
-	84,  // 144: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
-	87,  // 145: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
-	90,  // 146: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
-	92,  // 147: kanta.v1.KantaService.KeepLog:input_type -> kanta.v1.KeepLogRequest
-	94,  // 148: kanta.v1.KantaService.ShipLog:input_type -> kanta.v1.ShipLogRequest
-	1,   // 149: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
-	3,   // 150: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
-	5,   // 151: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
-	8,   // 152: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
-	11,  // 153: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
-	15,  // 154: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
-	17,  // 155: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
-	20,  // 156: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
-	22,  // 157: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
-	24,  // 158: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
-	26,  // 159: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
-	28,  // 160: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
-	30,  // 161: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
-	32,  // 162: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
-	35,  // 163: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
-	38,  // 164: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
-	41,  // 165: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
-	44,  // 166: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
-	46,  // 167: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
-	49,  // 168: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
-	51,  // 169: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
-	53,  // 170: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
-	55,  // 171: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
-	57,  // 172: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
-	59,  // 173: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
-	61,  // 174: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
-	63,  // 175: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
-	65,  // 176: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
-	68,  // 177: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
-	70,  // 178: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
-	73,  // 179: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
-	76,  // 180: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
-	79,  // 181: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
-	81,  // 182: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
-	83,  // 183: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
-	85,  // 184: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
-	89,  // 185: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
-	91,  // 186: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
-	93,  // 187: kanta.v1.KantaService.KeepLog:output_type -> kanta.v1.KeepLogResponse
-	95,  // 188: kanta.v1.KantaService.ShipLog:output_type -> kanta.v1.ShipLogResponse
-	149, // [149:189] is the sub-list for method output_type
-	109, // [109:149] is the sub-list for method input_type
-	109, // [109:109] is the sub-list for extension type_name
-	109, // [109:109] is the sub-list for extension extendee
-	0,   // [0:109] is the sub-list for field type_name
+	132, // 51: kanta.v1.AnalysisMembersResponse.head:type_name -> kanta.v1.MemberHead
+	133, // 52: kanta.v1.AnalysisMembersResponse.block:type_name -> kanta.v1.MemberBlock
+	129, // 53: kanta.v1.SchemaRequest.question:type_name -> kanta.v1.Question
+	135, // 54: kanta.v1.SchemaResponse.attributes:type_name -> kanta.v1.Attribute
+	144, // 55: kanta.v1.SchemaResponse.events:type_name -> kanta.v1.Event
+	145, // 56: kanta.v1.SchemaResponse.computed:type_name -> kanta.v1.ComputedAttribute
+	146, // 57: kanta.v1.SchemaResponse.lent:type_name -> kanta.v1.Lent
+	129, // 58: kanta.v1.SegmentsRequest.question:type_name -> kanta.v1.Question
+	147, // 59: kanta.v1.Segment.classes:type_name -> kanta.v1.DataClass
+	34,  // 60: kanta.v1.SegmentsResponse.segments:type_name -> kanta.v1.Segment
+	129, // 61: kanta.v1.ListsRequest.question:type_name -> kanta.v1.Question
+	37,  // 62: kanta.v1.ListsResponse.lists:type_name -> kanta.v1.List
+	129, // 63: kanta.v1.DefinitionsRequest.question:type_name -> kanta.v1.Question
+	125, // 64: kanta.v1.Definition.arguments:type_name -> kanta.v1.Definition.ArgumentsEntry
+	40,  // 65: kanta.v1.DefinitionsResponse.definitions:type_name -> kanta.v1.Definition
+	129, // 66: kanta.v1.QuarantineRequest.question:type_name -> kanta.v1.Question
+	136, // 67: kanta.v1.QuarantinedRow.received:type_name -> google.protobuf.Timestamp
+	43,  // 68: kanta.v1.QuarantineResponse.rows:type_name -> kanta.v1.QuarantinedRow
+	129, // 69: kanta.v1.StatsRequest.question:type_name -> kanta.v1.Question
+	126, // 70: kanta.v1.StatsResponse.base_bytes:type_name -> kanta.v1.StatsResponse.BaseBytesEntry
+	127, // 71: kanta.v1.StatsResponse.written:type_name -> kanta.v1.StatsResponse.WrittenEntry
+	47,  // 72: kanta.v1.StatsResponse.kept_log:type_name -> kanta.v1.KeptLog
+	129, // 73: kanta.v1.DigestsRequest.question:type_name -> kanta.v1.Question
+	148, // 74: kanta.v1.OpenSnapshotRequest.lease:type_name -> google.protobuf.Duration
+	148, // 75: kanta.v1.OpenSnapshotResponse.lease:type_name -> google.protobuf.Duration
+	148, // 76: kanta.v1.RenewSnapshotResponse.lease:type_name -> google.protobuf.Duration
+	149, // 77: kanta.v1.ApplyResponse.result:type_name -> kanta.v1.Result
+	149, // 78: kanta.v1.DryRunResponse.result:type_name -> kanta.v1.Result
+	149, // 79: kanta.v1.IngestResponse.result:type_name -> kanta.v1.Result
+	150, // 80: kanta.v1.IngestResponse.error:type_name -> kanta.v1.Error
+	149, // 81: kanta.v1.ReadmitResponse.result:type_name -> kanta.v1.Result
+	129, // 82: kanta.v1.ErasedRequest.question:type_name -> kanta.v1.Question
+	136, // 83: kanta.v1.ErasedPerson.erased:type_name -> google.protobuf.Timestamp
+	136, // 84: kanta.v1.ErasedPerson.readmitted:type_name -> google.protobuf.Timestamp
+	67,  // 85: kanta.v1.ErasedResponse.people:type_name -> kanta.v1.ErasedPerson
+	151, // 86: kanta.v1.PurgeResponse.progress:type_name -> kanta.v1.Progress
+	71,  // 87: kanta.v1.PurgeResponse.done:type_name -> kanta.v1.PurgeDone
+	152, // 88: kanta.v1.PurgeDone.receipt:type_name -> kanta.v1.Receipt
+	129, // 89: kanta.v1.ReceiptsRequest.question:type_name -> kanta.v1.Question
+	152, // 90: kanta.v1.ReceiptsResponse.receipts:type_name -> kanta.v1.Receipt
+	151, // 91: kanta.v1.CheckResponse.progress:type_name -> kanta.v1.Progress
+	75,  // 92: kanta.v1.CheckResponse.report:type_name -> kanta.v1.CheckReport
+	151, // 93: kanta.v1.RepairResponse.progress:type_name -> kanta.v1.Progress
+	78,  // 94: kanta.v1.RepairResponse.report:type_name -> kanta.v1.RepairReport
+	151, // 95: kanta.v1.CompactResponse.progress:type_name -> kanta.v1.Progress
+	129, // 96: kanta.v1.ExportRequest.question:type_name -> kanta.v1.Question
+	129, // 97: kanta.v1.ExportAllRequest.question:type_name -> kanta.v1.Question
+	151, // 98: kanta.v1.ExportAllResponse.progress:type_name -> kanta.v1.Progress
+	86,  // 99: kanta.v1.ExportAllResponse.exported:type_name -> kanta.v1.Exported
+	128, // 100: kanta.v1.Exported.lines:type_name -> kanta.v1.Exported.LinesEntry
+	136, // 101: kanta.v1.BackupReport.received:type_name -> google.protobuf.Timestamp
+	136, // 102: kanta.v1.BackupReport.created:type_name -> google.protobuf.Timestamp
+	148, // 103: kanta.v1.BackupReport.paused:type_name -> google.protobuf.Duration
+	151, // 104: kanta.v1.BackupResponse.progress:type_name -> kanta.v1.Progress
+	88,  // 105: kanta.v1.BackupResponse.report:type_name -> kanta.v1.BackupReport
+	47,  // 106: kanta.v1.ShipLogResponse.kept:type_name -> kanta.v1.KeptLog
+	136, // 107: kanta.v1.Key.created:type_name -> google.protobuf.Timestamp
+	136, // 108: kanta.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	136, // 109: kanta.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	96,  // 110: kanta.v1.KeysResponse.keys:type_name -> kanta.v1.Key
+	136, // 111: kanta.v1.CreateKeyRequest.expires:type_name -> google.protobuf.Timestamp
+	96,  // 112: kanta.v1.CreateKeyResponse.key:type_name -> kanta.v1.Key
+	96,  // 113: kanta.v1.RevokeKeyResponse.key:type_name -> kanta.v1.Key
+	103, // 114: kanta.v1.RolesResponse.roles:type_name -> kanta.v1.Role
+	103, // 115: kanta.v1.WhoamiResponse.role:type_name -> kanta.v1.Role
+	136, // 116: kanta.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
+	136, // 117: kanta.v1.AuditRequest.from:type_name -> google.protobuf.Timestamp
+	136, // 118: kanta.v1.AuditRequest.to:type_name -> google.protobuf.Timestamp
+	112, // 119: kanta.v1.AuditResponse.records:type_name -> kanta.v1.AuditRecord
+	151, // 120: kanta.v1.VerifyAuditResponse.progress:type_name -> kanta.v1.Progress
+	116, // 121: kanta.v1.VerifyAuditResponse.head:type_name -> kanta.v1.AuditHead
+	136, // 122: kanta.v1.RunningCall.began:type_name -> google.protobuf.Timestamp
+	148, // 123: kanta.v1.RunningCall.elapsed:type_name -> google.protobuf.Duration
+	118, // 124: kanta.v1.RunningResponse.calls:type_name -> kanta.v1.RunningCall
+	153, // 125: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	153, // 126: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	153, // 127: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	0,   // 128: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
+	2,   // 129: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
+	4,   // 130: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
+	7,   // 131: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
+	9,   // 132: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
+	12,  // 133: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
+	16,  // 134: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
+	18,  // 135: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
+	21,  // 136: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
+	23,  // 137: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
+	25,  // 138: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
+	27,  // 139: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
+	29,  // 140: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
+	31,  // 141: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
+	33,  // 142: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
+	36,  // 143: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
+	39,  // 144: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
+	42,  // 145: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
+	45,  // 146: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
+	48,  // 147: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
+	50,  // 148: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
+	52,  // 149: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
+	54,  // 150: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
+	56,  // 151: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
+	58,  // 152: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
+	60,  // 153: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
+	62,  // 154: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
+	64,  // 155: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
+	66,  // 156: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
+	69,  // 157: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
+	72,  // 158: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
+	74,  // 159: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
+	77,  // 160: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
+	80,  // 161: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
+	82,  // 162: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
+	84,  // 163: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
+	87,  // 164: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
+	90,  // 165: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
+	92,  // 166: kanta.v1.KantaService.KeepLog:input_type -> kanta.v1.KeepLogRequest
+	94,  // 167: kanta.v1.KantaService.ShipLog:input_type -> kanta.v1.ShipLogRequest
+	97,  // 168: kanta.v1.KantaService.Keys:input_type -> kanta.v1.KeysRequest
+	99,  // 169: kanta.v1.KantaService.CreateKey:input_type -> kanta.v1.CreateKeyRequest
+	101, // 170: kanta.v1.KantaService.RevokeKey:input_type -> kanta.v1.RevokeKeyRequest
+	104, // 171: kanta.v1.KantaService.Roles:input_type -> kanta.v1.RolesRequest
+	106, // 172: kanta.v1.KantaService.SaveRole:input_type -> kanta.v1.SaveRoleRequest
+	108, // 173: kanta.v1.KantaService.DropRole:input_type -> kanta.v1.DropRoleRequest
+	110, // 174: kanta.v1.KantaService.Whoami:input_type -> kanta.v1.WhoamiRequest
+	113, // 175: kanta.v1.KantaService.Audit:input_type -> kanta.v1.AuditRequest
+	115, // 176: kanta.v1.KantaService.VerifyAudit:input_type -> kanta.v1.VerifyAuditRequest
+	119, // 177: kanta.v1.KantaService.Running:input_type -> kanta.v1.RunningRequest
+	121, // 178: kanta.v1.KantaService.CancelRunning:input_type -> kanta.v1.CancelRunningRequest
+	1,   // 179: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
+	3,   // 180: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
+	5,   // 181: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
+	8,   // 182: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
+	11,  // 183: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
+	15,  // 184: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
+	17,  // 185: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
+	20,  // 186: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
+	22,  // 187: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
+	24,  // 188: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
+	26,  // 189: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
+	28,  // 190: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
+	30,  // 191: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
+	32,  // 192: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
+	35,  // 193: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
+	38,  // 194: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
+	41,  // 195: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
+	44,  // 196: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
+	46,  // 197: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
+	49,  // 198: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
+	51,  // 199: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
+	53,  // 200: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
+	55,  // 201: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
+	57,  // 202: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
+	59,  // 203: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
+	61,  // 204: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
+	63,  // 205: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
+	65,  // 206: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
+	68,  // 207: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
+	70,  // 208: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
+	73,  // 209: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
+	76,  // 210: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
+	79,  // 211: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
+	81,  // 212: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
+	83,  // 213: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
+	85,  // 214: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
+	89,  // 215: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
+	91,  // 216: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
+	93,  // 217: kanta.v1.KantaService.KeepLog:output_type -> kanta.v1.KeepLogResponse
+	95,  // 218: kanta.v1.KantaService.ShipLog:output_type -> kanta.v1.ShipLogResponse
+	98,  // 219: kanta.v1.KantaService.Keys:output_type -> kanta.v1.KeysResponse
+	100, // 220: kanta.v1.KantaService.CreateKey:output_type -> kanta.v1.CreateKeyResponse
+	102, // 221: kanta.v1.KantaService.RevokeKey:output_type -> kanta.v1.RevokeKeyResponse
+	105, // 222: kanta.v1.KantaService.Roles:output_type -> kanta.v1.RolesResponse
+	107, // 223: kanta.v1.KantaService.SaveRole:output_type -> kanta.v1.SaveRoleResponse
+	109, // 224: kanta.v1.KantaService.DropRole:output_type -> kanta.v1.DropRoleResponse
+	111, // 225: kanta.v1.KantaService.Whoami:output_type -> kanta.v1.WhoamiResponse
+	114, // 226: kanta.v1.KantaService.Audit:output_type -> kanta.v1.AuditResponse
+	117, // 227: kanta.v1.KantaService.VerifyAudit:output_type -> kanta.v1.VerifyAuditResponse
+	120, // 228: kanta.v1.KantaService.Running:output_type -> kanta.v1.RunningResponse
+	122, // 229: kanta.v1.KantaService.CancelRunning:output_type -> kanta.v1.CancelRunningResponse
+	179, // [179:230] is the sub-list for method output_type
+	128, // [128:179] is the sub-list for method input_type
+	128, // [128:128] is the sub-list for extension type_name
+	128, // [128:128] is the sub-list for extension extendee
+	0,   // [0:128] is the sub-list for field type_name
 }
 
 func init() { file_kanta_v1_kanta_proto_init() }
@@ -6908,13 +8690,17 @@ func file_kanta_v1_kanta_proto_init() {
 		(*BackupResponse_Progress)(nil),
 		(*BackupResponse_Report)(nil),
 	}
+	file_kanta_v1_kanta_proto_msgTypes[117].OneofWrappers = []any{
+		(*VerifyAuditResponse_Progress)(nil),
+		(*VerifyAuditResponse_Head)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kanta_v1_kanta_proto_rawDesc), len(file_kanta_v1_kanta_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   102,
+			NumMessages:   129,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

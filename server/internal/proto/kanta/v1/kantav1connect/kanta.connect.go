@@ -105,6 +105,28 @@ const (
 	KantaServiceKeepLogProcedure = "/kanta.v1.KantaService/KeepLog"
 	// KantaServiceShipLogProcedure is the procedure name of the KantaService's ShipLog RPC.
 	KantaServiceShipLogProcedure = "/kanta.v1.KantaService/ShipLog"
+	// KantaServiceKeysProcedure is the procedure name of the KantaService's Keys RPC.
+	KantaServiceKeysProcedure = "/kanta.v1.KantaService/Keys"
+	// KantaServiceCreateKeyProcedure is the procedure name of the KantaService's CreateKey RPC.
+	KantaServiceCreateKeyProcedure = "/kanta.v1.KantaService/CreateKey"
+	// KantaServiceRevokeKeyProcedure is the procedure name of the KantaService's RevokeKey RPC.
+	KantaServiceRevokeKeyProcedure = "/kanta.v1.KantaService/RevokeKey"
+	// KantaServiceRolesProcedure is the procedure name of the KantaService's Roles RPC.
+	KantaServiceRolesProcedure = "/kanta.v1.KantaService/Roles"
+	// KantaServiceSaveRoleProcedure is the procedure name of the KantaService's SaveRole RPC.
+	KantaServiceSaveRoleProcedure = "/kanta.v1.KantaService/SaveRole"
+	// KantaServiceDropRoleProcedure is the procedure name of the KantaService's DropRole RPC.
+	KantaServiceDropRoleProcedure = "/kanta.v1.KantaService/DropRole"
+	// KantaServiceWhoamiProcedure is the procedure name of the KantaService's Whoami RPC.
+	KantaServiceWhoamiProcedure = "/kanta.v1.KantaService/Whoami"
+	// KantaServiceAuditProcedure is the procedure name of the KantaService's Audit RPC.
+	KantaServiceAuditProcedure = "/kanta.v1.KantaService/Audit"
+	// KantaServiceVerifyAuditProcedure is the procedure name of the KantaService's VerifyAudit RPC.
+	KantaServiceVerifyAuditProcedure = "/kanta.v1.KantaService/VerifyAudit"
+	// KantaServiceRunningProcedure is the procedure name of the KantaService's Running RPC.
+	KantaServiceRunningProcedure = "/kanta.v1.KantaService/Running"
+	// KantaServiceCancelRunningProcedure is the procedure name of the KantaService's CancelRunning RPC.
+	KantaServiceCancelRunningProcedure = "/kanta.v1.KantaService/CancelRunning"
 )
 
 var (
@@ -419,6 +441,91 @@ var (
 			IdempotencyLevel: connect.IdempotencyIdempotent,
 		}
 	})
+	kantaServiceKeysSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("Keys"),
+			Procedure:        KantaServiceKeysProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	kantaServiceCreateKeySpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("CreateKey"),
+			Procedure:  KantaServiceCreateKeyProcedure,
+		}
+	})
+	kantaServiceRevokeKeySpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("RevokeKey"),
+			Procedure:        KantaServiceRevokeKeyProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
+	kantaServiceRolesSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("Roles"),
+			Procedure:        KantaServiceRolesProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	kantaServiceSaveRoleSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("SaveRole"),
+			Procedure:  KantaServiceSaveRoleProcedure,
+		}
+	})
+	kantaServiceDropRoleSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("DropRole"),
+			Procedure:  KantaServiceDropRoleProcedure,
+		}
+	})
+	kantaServiceWhoamiSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("Whoami"),
+			Procedure:        KantaServiceWhoamiProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	kantaServiceAuditSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeServer,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("Audit"),
+			Procedure:        KantaServiceAuditProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	kantaServiceVerifyAuditSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeServer,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("VerifyAudit"),
+			Procedure:        KantaServiceVerifyAuditProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	kantaServiceRunningSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("Running"),
+			Procedure:        KantaServiceRunningProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	kantaServiceCancelRunningSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("CancelRunning"),
+			Procedure:        KantaServiceCancelRunningProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
 )
 
 // KantaServiceClient is a client for the kanta.v1.KantaService service.
@@ -505,6 +612,28 @@ type KantaServiceClient interface {
 	KeepLog(context.Context, *v1.KeepLogRequest) (*v1.KeepLogResponse, error)
 	// ShipLog sends what is kept of the log to a target that the server opens.
 	ShipLog(context.Context, *v1.ShipLogRequest) (*v1.ShipLogResponse, error)
+	// Keys lists the keys of callers, without their secrets.
+	Keys(context.Context, *v1.KeysRequest) (*v1.KeysResponse, error)
+	// CreateKey makes a key for a caller. Its secret is told once, here.
+	CreateKey(context.Context, *v1.CreateKeyRequest) (*v1.CreateKeyResponse, error)
+	// RevokeKey ends a key, at once.
+	RevokeKey(context.Context, *v1.RevokeKeyRequest) (*v1.RevokeKeyResponse, error)
+	// Roles lists the roles, those that are built in and those that were saved.
+	Roles(context.Context, *v1.RolesRequest) (*v1.RolesResponse, error)
+	// SaveRole saves a role, or changes it, for all who have it.
+	SaveRole(context.Context, *v1.SaveRoleRequest) (*v1.SaveRoleResponse, error)
+	// DropRole drops a saved role that no key has.
+	DropRole(context.Context, *v1.DropRoleRequest) (*v1.DropRoleResponse, error)
+	// Whoami says who the caller is to the server.
+	Whoami(context.Context, *v1.WhoamiRequest) (*v1.WhoamiResponse, error)
+	// Audit lists what was recorded of changes and of reads of personal data, at this node.
+	Audit(context.Context, *v1.AuditRequest) (KantaServiceAuditClientStream, error)
+	// VerifyAudit reads all records and their chain, at this node.
+	VerifyAudit(context.Context, *v1.VerifyAuditRequest) (KantaServiceVerifyAuditClientStream, error)
+	// Running lists the calls under way, at this node.
+	Running(context.Context, *v1.RunningRequest) (*v1.RunningResponse, error)
+	// CancelRunning ends a call that is under way, at this node.
+	CancelRunning(context.Context, *v1.CancelRunningRequest) (*v1.CancelRunningResponse, error)
 }
 
 // NewKantaServiceClient constructs a client for the kanta.v1.KantaService service. Multiple service
@@ -770,6 +899,46 @@ func (s KantaServiceBackupClientStream) Close() error {
 	return s.stream.Close()
 }
 
+// KantaServiceAuditClientStream is the client stream for the KantaService's Audit RPC.
+type KantaServiceAuditClientStream struct {
+	stream connect.ClientStream
+}
+
+// Receive returns the next response message from the server.
+func (s KantaServiceAuditClientStream) Receive() (*v1.AuditResponse, error) {
+	var res v1.AuditResponse
+	if err := s.stream.Receive(&res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+// Close releases the stream's resources. It is idempotent and is typically deferred to clean up a
+// stream abandoned before io.EOF.
+func (s KantaServiceAuditClientStream) Close() error {
+	return s.stream.Close()
+}
+
+// KantaServiceVerifyAuditClientStream is the client stream for the KantaService's VerifyAudit RPC.
+type KantaServiceVerifyAuditClientStream struct {
+	stream connect.ClientStream
+}
+
+// Receive returns the next response message from the server.
+func (s KantaServiceVerifyAuditClientStream) Receive() (*v1.VerifyAuditResponse, error) {
+	var res v1.VerifyAuditResponse
+	if err := s.stream.Receive(&res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+// Close releases the stream's resources. It is idempotent and is typically deferred to clean up a
+// stream abandoned before io.EOF.
+func (s KantaServiceVerifyAuditClientStream) Close() error {
+	return s.stream.Close()
+}
+
 // KantaServiceHandler is an implementation of the kanta.v1.KantaService service.
 type KantaServiceHandler interface {
 	// Ping does nothing but say what store this is.
@@ -854,6 +1023,28 @@ type KantaServiceHandler interface {
 	KeepLog(context.Context, *v1.KeepLogRequest) (*v1.KeepLogResponse, error)
 	// ShipLog sends what is kept of the log to a target that the server opens.
 	ShipLog(context.Context, *v1.ShipLogRequest) (*v1.ShipLogResponse, error)
+	// Keys lists the keys of callers, without their secrets.
+	Keys(context.Context, *v1.KeysRequest) (*v1.KeysResponse, error)
+	// CreateKey makes a key for a caller. Its secret is told once, here.
+	CreateKey(context.Context, *v1.CreateKeyRequest) (*v1.CreateKeyResponse, error)
+	// RevokeKey ends a key, at once.
+	RevokeKey(context.Context, *v1.RevokeKeyRequest) (*v1.RevokeKeyResponse, error)
+	// Roles lists the roles, those that are built in and those that were saved.
+	Roles(context.Context, *v1.RolesRequest) (*v1.RolesResponse, error)
+	// SaveRole saves a role, or changes it, for all who have it.
+	SaveRole(context.Context, *v1.SaveRoleRequest) (*v1.SaveRoleResponse, error)
+	// DropRole drops a saved role that no key has.
+	DropRole(context.Context, *v1.DropRoleRequest) (*v1.DropRoleResponse, error)
+	// Whoami says who the caller is to the server.
+	Whoami(context.Context, *v1.WhoamiRequest) (*v1.WhoamiResponse, error)
+	// Audit lists what was recorded of changes and of reads of personal data, at this node.
+	Audit(context.Context, *v1.AuditRequest, KantaServiceAuditServerStream) error
+	// VerifyAudit reads all records and their chain, at this node.
+	VerifyAudit(context.Context, *v1.VerifyAuditRequest, KantaServiceVerifyAuditServerStream) error
+	// Running lists the calls under way, at this node.
+	Running(context.Context, *v1.RunningRequest) (*v1.RunningResponse, error)
+	// CancelRunning ends a call that is under way, at this node.
+	CancelRunning(context.Context, *v1.CancelRunningRequest) (*v1.CancelRunningResponse, error)
 }
 
 // RegisterKantaServiceHandler registers svc as the kanta.v1.KantaService implementation on server.
@@ -900,6 +1091,17 @@ func RegisterKantaServiceHandler(server *connect.Server, svc KantaServiceHandler
 		connect.Method{Spec: kantaServiceBackupLedgerSpec(), Handler: adapter.backupLedger},
 		connect.Method{Spec: kantaServiceKeepLogSpec(), Handler: adapter.keepLog},
 		connect.Method{Spec: kantaServiceShipLogSpec(), Handler: adapter.shipLog},
+		connect.Method{Spec: kantaServiceKeysSpec(), Handler: adapter.keys},
+		connect.Method{Spec: kantaServiceCreateKeySpec(), Handler: adapter.createKey},
+		connect.Method{Spec: kantaServiceRevokeKeySpec(), Handler: adapter.revokeKey},
+		connect.Method{Spec: kantaServiceRolesSpec(), Handler: adapter.roles},
+		connect.Method{Spec: kantaServiceSaveRoleSpec(), Handler: adapter.saveRole},
+		connect.Method{Spec: kantaServiceDropRoleSpec(), Handler: adapter.dropRole},
+		connect.Method{Spec: kantaServiceWhoamiSpec(), Handler: adapter.whoami},
+		connect.Method{Spec: kantaServiceAuditSpec(), Handler: adapter.audit},
+		connect.Method{Spec: kantaServiceVerifyAuditSpec(), Handler: adapter.verifyAudit},
+		connect.Method{Spec: kantaServiceRunningSpec(), Handler: adapter.running},
+		connect.Method{Spec: kantaServiceCancelRunningSpec(), Handler: adapter.cancelRunning},
 	)
 }
 
@@ -1093,6 +1295,36 @@ func (s KantaServiceBackupServerStream) Send(res *v1.BackupResponse) error {
 	return s.stream.Send(res)
 }
 
+// KantaServiceAuditServerStream is the server stream for the KantaService's Audit RPC.
+type KantaServiceAuditServerStream struct {
+	stream connect.ServerStream
+}
+
+// SendHeaders flushes the response headers without a message. The first Send does this implicitly.
+func (s KantaServiceAuditServerStream) SendHeaders() error {
+	return s.stream.SendHeaders()
+}
+
+// Send sends a response message to the client.
+func (s KantaServiceAuditServerStream) Send(res *v1.AuditResponse) error {
+	return s.stream.Send(res)
+}
+
+// KantaServiceVerifyAuditServerStream is the server stream for the KantaService's VerifyAudit RPC.
+type KantaServiceVerifyAuditServerStream struct {
+	stream connect.ServerStream
+}
+
+// SendHeaders flushes the response headers without a message. The first Send does this implicitly.
+func (s KantaServiceVerifyAuditServerStream) SendHeaders() error {
+	return s.stream.SendHeaders()
+}
+
+// Send sends a response message to the client.
+func (s KantaServiceVerifyAuditServerStream) Send(res *v1.VerifyAuditResponse) error {
+	return s.stream.Send(res)
+}
+
 // UnimplementedKantaServiceHandler returns CodeUnimplemented from all methods.
 type UnimplementedKantaServiceHandler struct{}
 
@@ -1254,6 +1486,50 @@ func (UnimplementedKantaServiceHandler) KeepLog(context.Context, *v1.KeepLogRequ
 
 func (UnimplementedKantaServiceHandler) ShipLog(context.Context, *v1.ShipLogRequest) (*v1.ShipLogResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.ShipLog is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) Keys(context.Context, *v1.KeysRequest) (*v1.KeysResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.Keys is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) CreateKey(context.Context, *v1.CreateKeyRequest) (*v1.CreateKeyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.CreateKey is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) RevokeKey(context.Context, *v1.RevokeKeyRequest) (*v1.RevokeKeyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.RevokeKey is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) Roles(context.Context, *v1.RolesRequest) (*v1.RolesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.Roles is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) SaveRole(context.Context, *v1.SaveRoleRequest) (*v1.SaveRoleResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.SaveRole is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) DropRole(context.Context, *v1.DropRoleRequest) (*v1.DropRoleResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.DropRole is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) Whoami(context.Context, *v1.WhoamiRequest) (*v1.WhoamiResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.Whoami is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) Audit(context.Context, *v1.AuditRequest, KantaServiceAuditServerStream) error {
+	return connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.Audit is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) VerifyAudit(context.Context, *v1.VerifyAuditRequest, KantaServiceVerifyAuditServerStream) error {
+	return connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.VerifyAudit is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) Running(context.Context, *v1.RunningRequest) (*v1.RunningResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.Running is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) CancelRunning(context.Context, *v1.CancelRunningRequest) (*v1.CancelRunningResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.CancelRunning is not implemented")
 }
 
 type kantaServiceClient struct {
@@ -1575,6 +1851,94 @@ func (c *kantaServiceClient) KeepLog(ctx context.Context, req *v1.KeepLogRequest
 func (c *kantaServiceClient) ShipLog(ctx context.Context, req *v1.ShipLogRequest) (*v1.ShipLogResponse, error) {
 	var res v1.ShipLogResponse
 	if err := c.client.CallUnary(ctx, kantaServiceShipLogSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) Keys(ctx context.Context, req *v1.KeysRequest) (*v1.KeysResponse, error) {
+	var res v1.KeysResponse
+	if err := c.client.CallUnary(ctx, kantaServiceKeysSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) CreateKey(ctx context.Context, req *v1.CreateKeyRequest) (*v1.CreateKeyResponse, error) {
+	var res v1.CreateKeyResponse
+	if err := c.client.CallUnary(ctx, kantaServiceCreateKeySpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) RevokeKey(ctx context.Context, req *v1.RevokeKeyRequest) (*v1.RevokeKeyResponse, error) {
+	var res v1.RevokeKeyResponse
+	if err := c.client.CallUnary(ctx, kantaServiceRevokeKeySpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) Roles(ctx context.Context, req *v1.RolesRequest) (*v1.RolesResponse, error) {
+	var res v1.RolesResponse
+	if err := c.client.CallUnary(ctx, kantaServiceRolesSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) SaveRole(ctx context.Context, req *v1.SaveRoleRequest) (*v1.SaveRoleResponse, error) {
+	var res v1.SaveRoleResponse
+	if err := c.client.CallUnary(ctx, kantaServiceSaveRoleSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) DropRole(ctx context.Context, req *v1.DropRoleRequest) (*v1.DropRoleResponse, error) {
+	var res v1.DropRoleResponse
+	if err := c.client.CallUnary(ctx, kantaServiceDropRoleSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) Whoami(ctx context.Context, req *v1.WhoamiRequest) (*v1.WhoamiResponse, error) {
+	var res v1.WhoamiResponse
+	if err := c.client.CallUnary(ctx, kantaServiceWhoamiSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) Audit(ctx context.Context, req *v1.AuditRequest) (KantaServiceAuditClientStream, error) {
+	stream, err := c.client.CallServerStream(ctx, kantaServiceAuditSpec(), req)
+	if err != nil {
+		return KantaServiceAuditClientStream{}, err
+	}
+	return KantaServiceAuditClientStream{stream: stream}, nil
+}
+
+func (c *kantaServiceClient) VerifyAudit(ctx context.Context, req *v1.VerifyAuditRequest) (KantaServiceVerifyAuditClientStream, error) {
+	stream, err := c.client.CallServerStream(ctx, kantaServiceVerifyAuditSpec(), req)
+	if err != nil {
+		return KantaServiceVerifyAuditClientStream{}, err
+	}
+	return KantaServiceVerifyAuditClientStream{stream: stream}, nil
+}
+
+func (c *kantaServiceClient) Running(ctx context.Context, req *v1.RunningRequest) (*v1.RunningResponse, error) {
+	var res v1.RunningResponse
+	if err := c.client.CallUnary(ctx, kantaServiceRunningSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) CancelRunning(ctx context.Context, req *v1.CancelRunningRequest) (*v1.CancelRunningResponse, error) {
+	var res v1.CancelRunningResponse
+	if err := c.client.CallUnary(ctx, kantaServiceCancelRunningSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -2004,6 +2368,130 @@ func (h kantaServiceHandler) shipLog(ctx context.Context, _ connect.Spec, stream
 		return err
 	}
 	res, err := h.svc.ShipLog(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) keys(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.KeysRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Keys(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) createKey(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.CreateKeyRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.CreateKey(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) revokeKey(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.RevokeKeyRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.RevokeKey(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) roles(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.RolesRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Roles(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) saveRole(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.SaveRoleRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.SaveRole(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) dropRole(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.DropRoleRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.DropRole(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) whoami(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.WhoamiRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Whoami(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) audit(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.AuditRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	return h.svc.Audit(ctx, &req, KantaServiceAuditServerStream{stream: stream})
+}
+
+func (h kantaServiceHandler) verifyAudit(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.VerifyAuditRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	return h.svc.VerifyAudit(ctx, &req, KantaServiceVerifyAuditServerStream{stream: stream})
+}
+
+func (h kantaServiceHandler) running(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.RunningRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Running(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) cancelRunning(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.CancelRunningRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.CancelRunning(ctx, &req)
 	if err != nil {
 		return err
 	}
