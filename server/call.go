@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/kantadb/kanta/query"
@@ -33,8 +32,6 @@ func callOf(ctx context.Context) *call {
 	return c
 }
 
-var lastCall atomic.Uint64
-
 // begin begins a call: it is refused while the server stops. procedure is that of the service, or
 // the name of a door in the table. Whoever begins a call ends it.
 func (s *Server) begin(ctx context.Context, procedure string) (context.Context, *call, error) {
@@ -42,7 +39,7 @@ func (s *Server) begin(ctx context.Context, procedure string) (context.Context, 
 		return ctx, nil, err
 	}
 	name, ours := strings.CutPrefix(procedure, "/"+kantav1connect.KantaServiceName+"/")
-	c := &call{s: s, id: lastCall.Add(1), name: name, peer: peerOf(ctx), began: time.Now()}
+	c := &call{s: s, id: s.lastCall.Add(1), name: name, peer: peerOf(ctx), began: time.Now()}
 	if c.rule, c.known = access.Calls[name]; ours && !c.known {
 		s.leave()
 		return ctx, nil, query.Errorf(query.CodeDenied, "nobody may call %s: it is in no table", name)

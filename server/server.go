@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -45,6 +46,8 @@ type Server struct {
 	leases *leases
 	http   *http.Server
 	wire   *wire.Server
+
+	lastCall atomic.Uint64
 
 	mu       sync.Mutex
 	calls    int           // under way

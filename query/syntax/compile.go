@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/checker"
@@ -185,11 +186,28 @@ func (c *Compiler) at(e *Expr, cat Catalog, env query.Env, done map[*Expr]*Expr)
 // kind returns the type of the whole expression.
 func (e *Expr) kind() *cel.Type { return e.checked.GetType(e.checked.Expr().ID()) }
 
+// notUTF8 returns where a text is not UTF-8, -1 if nowhere.
+func notUTF8(text string) int {
+	if utf8.ValidString(text) {
+		return -1
+	}
+	for i, r := range text {
+		if _, n := utf8.DecodeRuneInString(text[i:]); r == utf8.RuneError && n == 1 {
+			return i
+		}
+	}
+	return -1
+}
+
 // check makes the checked tree of a text; elaborate is given its parsed one.
 func (c *compilation) check(text string, elaborate func(l *elaborator, root ast.Expr) ast.Expr) (*Expr, error) {
 	if len(text) > MaxTextBytes {
 		return nil, &query.Error{Code: query.CodeLimit, Hint: "put long lists of values into a named list (in_list)",
 			Message: fmt.Sprintf("an expression has at most %d bytes, this one has %d", MaxTextBytes, len(text))}
+	}
+	if at := notUTF8(text); at >= 0 { // the parser would take another character for it, and find who has that
+		return nil, &query.Error{Code: query.CodeSyntax, Message: fmt.Sprintf("the expression is not UTF-8: byte %d is %#02x", at+1, text[at]),
+			Hint: "texts are stored in UTF-8 only", Source: text, Span: query.Span{Start: at, End: at + 1}}
 	}
 	p, err := c.parse(text)
 	if err != nil {

@@ -279,3 +279,15 @@ func TestExpr(t *testing.T) {
 		}
 	}
 }
+
+// TestNotUTF8 wants texts refused that the parser would mend: it would find who has U+FFFD.
+func TestNotUTF8(t *testing.T) {
+	_, err := testCompiler.Compile("country == \"a\xff\"", testWorld(), testNow)
+	var e *query.Error
+	if !errors.As(err, &e) || e.Code != query.CodeSyntax || e.Span != (query.Span{Start: 13, End: 14}) {
+		t.Errorf("%v at %v", err, e.Span)
+	}
+	if _, err := testCompiler.Compile("country == \"a\ufffd\"", testWorld(), testNow); err != nil {
+		t.Error(err)
+	}
+}

@@ -50,6 +50,8 @@ type Call struct {
 
 // Calls has every call of the service by its name, and the doors that have no procedure. What
 // is not in it is refused, whoever asks.
+//
+//tidy:constant
 var Calls = map[string]Call{
 	"Ping":          {Known, None, Free},
 	"Whoami":        {Known, None, Free},
@@ -114,6 +116,8 @@ var Calls = map[string]Call{
 }
 
 // Ops says what an op of a batch needs. What is not in it is refused.
+//
+//tidy:constant
 var Ops = map[batch.OpCode]Right{
 	batch.OpUpsert: Write, batch.OpDelete: Write, batch.OpEvents: Write, batch.OpQuarantined: Write, batch.OpOrigin: Write, batch.OpTick: Operate,
 	batch.OpSchemaChange: Schema,
