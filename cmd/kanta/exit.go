@@ -35,36 +35,32 @@ const exitTable = `Exit codes:
   130  interrupted
 `
 
-// codes is the one table from the errors of the engine to exit codes and to the words
-// that --json shows; the index is the query.Code.
+// codes is the one table from the errors of the engine to exit codes; the index is the query.Code.
 //
 //tidy:constant
-var codes = [...]struct {
-	word string
-	exit int
-}{
-	query.CodeInternal:      {"internal", exitInternal},
-	query.CodeSyntax:        {"syntax", exitQuestion},
-	query.CodeUnknownName:   {"unknown_name", exitQuestion},
-	query.CodeType:          {"type", exitQuestion},
-	query.CodeLimit:         {"limit", exitQuestion},
-	query.CodeBudget:        {"memory_budget", exitInternal},
-	query.CodeCorrupt:       {"corrupt", exitCorrupt},
-	query.CodeNewerFormat:   {"newer_format", exitStore},
-	query.CodeSnapshotGone:  {"snapshot_gone", exitInternal},
-	query.CodeWrongEpoch:    {"wrong_epoch", exitQuestion},
-	query.CodeInUse:         {"in_use", exitStore},
-	query.CodeNotAStore:     {"not_a_store", exitStore},
-	query.CodeReadOnly:      {"read_only", exitUsage},
-	query.CodeClosed:        {"closed", exitInternal},
-	query.CodeConflict:      {"conflict", exitQuestion},
-	query.CodeInvalid:       {"invalid", exitUsage},
-	query.CodeRefused:       {"refused", exitRows},
-	query.CodeFailed:        {"failed", exitInternal},
-	query.CodeStaleSequence: {"stale_sequence", exitInternal},
-	query.CodeIO:            {"io", exitInternal},
-	query.CodeUnavailable:   {"unavailable", exitStore},
-	query.CodeDenied:        {"denied", exitQuestion},
+var codes = [...]int{
+	query.CodeInternal:      exitInternal,
+	query.CodeSyntax:        exitQuestion,
+	query.CodeUnknownName:   exitQuestion,
+	query.CodeType:          exitQuestion,
+	query.CodeLimit:         exitQuestion,
+	query.CodeBudget:        exitInternal,
+	query.CodeCorrupt:       exitCorrupt,
+	query.CodeNewerFormat:   exitStore,
+	query.CodeSnapshotGone:  exitInternal,
+	query.CodeWrongEpoch:    exitQuestion,
+	query.CodeInUse:         exitStore,
+	query.CodeNotAStore:     exitStore,
+	query.CodeReadOnly:      exitUsage,
+	query.CodeClosed:        exitInternal,
+	query.CodeConflict:      exitQuestion,
+	query.CodeInvalid:       exitUsage,
+	query.CodeRefused:       exitRows,
+	query.CodeFailed:        exitInternal,
+	query.CodeStaleSequence: exitInternal,
+	query.CodeIO:            exitInternal,
+	query.CodeUnavailable:   exitStore,
+	query.CodeDenied:        exitQuestion,
 }
 
 var errInterrupted = errors.New("interrupted")
@@ -103,8 +99,8 @@ func classify(err error) (word string, exit int) {
 		return "usage", exitUsage
 	case errors.As(err, &input):
 		return "input", exitUsage
-	case errors.As(err, &q) && int(q.Code) < len(codes) && codes[q.Code].word != "":
-		return codes[q.Code].word, codes[q.Code].exit
+	case errors.As(err, &q) && int(q.Code) < len(codes) && q.Code.Word() != "":
+		return q.Code.Word(), codes[q.Code]
 	case errors.As(err, &change):
 		return "schema_change", exitQuestion
 	}
