@@ -9,13 +9,17 @@ type Calendar struct {
 	WeekStart time.Weekday
 }
 
-// Calendar returns that of the parameters "per" and "week-start", in a zone.
-func (a Arguments) Calendar(zone *time.Location) Calendar {
+// Calendar returns that of the parameters "per" and "week-start", in a zone. The start of weeks
+// where there are none is [CodeInvalid].
+func (a Arguments) Calendar(zone *time.Location) (Calendar, error) {
 	c := Calendar{Per: a.One("per"), Zone: zone, WeekStart: time.Monday}
 	if a.One("week-start") == "sunday" {
 		c.WeekStart = time.Sunday
 	}
-	return c
+	if c.WeekStart != time.Monday && (c.Per != "week" || a.One("by") == "rolling") {
+		return c, &Error{Code: CodeInvalid, Message: "--week-start " + a.One("week-start") + ": there are no weeks of a calendar here", Hint: "leave it out, or --per week of a calendar"}
+	}
+	return c, nil
 }
 
 // First returns the day with which the period begins that a day is of.

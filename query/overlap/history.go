@@ -75,7 +75,10 @@ func asked(today int64, zone *time.Location, args query.Arguments) (days []int64
 	case args.One("per") == "":
 		return nil, &query.Error{Code: query.CodeInvalid, Message: "--periods " + periods + ": of what?", Hint: "such as --per week"}
 	}
-	c := args.Calendar(zone)
+	c, err := args.Calendar(zone)
+	if err != nil {
+		return nil, err
+	}
 	days = append(days, today)
 	for i := range n - 1 {
 		days = append(days, c.Step(c.First(today), -i)-1)

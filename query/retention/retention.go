@@ -144,9 +144,12 @@ func size(args query.Arguments) (n int, zone *time.Location, err error) {
 // newPeriods makes the periods of beginners.
 func newPeriods(now int64, n int, zone *time.Location, args query.Arguments) (*periods, error) {
 	per := args.One("per")
+	days, err := args.Calendar(zone)
 	switch {
+	case err != nil:
+		return nil, err
 	case args.One("by") == "calendar":
-		return calendar(now, n, args.Calendar(zone)), nil
+		return calendar(now, n, days), nil
 	case per == "month":
 		return nil, &query.Error{Code: query.CodeInvalid, Message: "--by rolling: a month has no fixed length", Hint: "--per day or --per week, or --by calendar"}
 	}

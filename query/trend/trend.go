@@ -210,7 +210,11 @@ func (t *trend) preparePeriods(s *query.Study, args query.Arguments) error {
 	if err != nil {
 		return err
 	}
-	c := calendar{args.Calendar(zone)}
+	days, err := args.Calendar(zone)
+	if err != nil {
+		return err
+	}
+	c := calendar{days}
 	t.calendar, t.back = c, t.measure.before()
 	if t.back > 0 && c.Per != "day" {
 		return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("people of the %d days up to a day are of days, not of a %s", t.back+1, c.Per), Hint: "leave out --per, or --measure people"}
