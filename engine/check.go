@@ -124,14 +124,15 @@ func (c *checker) unit(ctx context.Context, id schema.AttrID, shard int, u *base
 }
 
 // named verifies what is small, and of what opening has read that it can still be read:
-// state, schema, dictionaries, segments, lists, definitions, outcomes of sources, quarantine,
-// the ledger of erased people and purges.
+// state, schema, dictionaries, segments, lists, definitions, documents, outcomes of sources,
+// quarantine, the ledger of erased people and purges.
 func (c *checker) named(ctx context.Context) error {
 	for _, x := range []struct {
 		what string
 		span keys.Span
 	}{{"the state", keys.Span{Start: keys.Meta(""), End: append(keys.Schema(), 0)}}, {"a dictionary", keys.Dicts()}, {"the outcomes of sources", keys.Repeats()},
 		{"a segment", keys.Segments()}, {"a list", keys.Lists()}, {"the quarantine", keys.Quarantined(0)}, {"a definition", keys.Definitions()},
+		{"a document", keys.Documents()},
 		{"the ledger of erased people", keys.Ledger()}, {"a purge", keys.Purges()}} {
 		err := c.db.kv.Scan(ctx, x.span, func(k, v []byte) (bool, error) {
 			c.report.Values++

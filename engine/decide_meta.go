@@ -24,6 +24,7 @@ type metaChanges struct {
 	lists    map[string]*list
 
 	definitions map[string]definitionChange
+	documents   map[string]*document // nil values are dropped
 }
 
 // catalog is what expressions may name, as the batch being decided sees it.

@@ -18,6 +18,8 @@ const (
 	digestLists = 0xF0
 	digestLive  = 0xF1
 	digestEvent = 0xF2
+
+	digestDocuments = 0xF3 // of the replica digest only
 )
 
 // Digests computes the digests of the current state: the base's sums, which folding
@@ -59,6 +61,7 @@ func (db *DB) digestsOf(ctx context.Context, s *state) (query.Digests, error) {
 		}
 		replica.Add(digest.Named(fmt.Sprint(e.ID), digestEvent, r))
 	}
+	replica.Add(digest.Named("", digestDocuments, s.documents.sum()))
 	out.Content, out.Replica = content.Bytes(), replica.Bytes()
 	return out, nil
 }

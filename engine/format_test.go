@@ -149,6 +149,23 @@ func TestIndexManifestFormat(t *testing.T) {
 	}
 }
 
+// TestDocumentFormat pins a document: epoch 1, applied 300, the value.
+func TestDocumentFormat(t *testing.T) {
+	x := &document{value: []byte("abc"), saved: query.Position{Epoch: 1, Applied: 300}}
+	got := written(t, formatStore(t), keys.Document("role/a"), func(b *kv.Batch) {
+		(&metaChanges{documents: map[string]*document{"role/a": x}}).persistDocuments(b)
+	})
+	if got != "01ac02"+"616263" {
+		t.Errorf("document %s", got)
+	}
+	if again, err := readDocument([]byte("\x01\xac\x02abc")); err != nil || !reflect.DeepEqual(again, x) {
+		t.Errorf("%+v %v", again, err)
+	}
+	if _, err := readDocument([]byte{1, 0x80}); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+		t.Error(err)
+	}
+}
+
 // FuzzStored reads anything as each of the values that the engine stores itself.
 func FuzzStored(f *testing.F) {
 	f.Add([]byte{1, 1, 0xac, 2, 0, 0, 0, 0})
@@ -158,6 +175,7 @@ func FuzzStored(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_ = (&writer{db: &DB{}}).readState(b)
 		_, _ = readList(b)
+		_, _ = readDocument(b)
 		_, _, _ = readQuarantined(1, b)
 		_ = (&repeats{sources: map[string]*source{}}).load(1, 2, 3, b)
 		_, _, _, _ = readTable(7, kv.Seal(nil, b))

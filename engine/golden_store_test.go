@@ -194,6 +194,11 @@ func (g *golden) answers() string {
 	for _, l := range lists {
 		fmt.Fprintf(&out, "list %s: %d, saved at %s, %q\n", l.Name, l.People, l.Saved, l.Note)
 	}
+	documents, err := g.db.Documents(ctx, "")
+	g.must(err)
+	for _, d := range documents {
+		fmt.Fprintf(&out, "document %s: %q, saved at %s\n", d.Name, d.Value, d.Saved)
+	}
 	g.must(g.db.Erased(ctx, func(p query.ErasedPerson) error {
 		fmt.Fprintf(&out, "erased %s: %s at %s, %q, readmitted %s\n", p.Name, p.Erased.Format(time.RFC3339), p.Position, p.Reference, p.Readmitted.Format(time.RFC3339))
 		return nil
@@ -329,6 +334,7 @@ func (g *golden) setUp() {
 		b.SaveSegment("loyal", `grown && buy.count() >= 5`)
 		b.SaveDefinition(&batch.Definition{Analysis: "rfm", Name: "orders", Who: "grown", Arguments: query.Arguments{"event": {"buy"}, "amount": {"e.price"}}})
 		b.ListPut("nobody")
+		b.PutDocument("role/reader", []byte("may read"))
 	})
 }
 
@@ -442,7 +448,7 @@ func (g *golden) has() {
 	for _, m := range regexp.MustCompile(`(?m)^//\t0x([0-9A-F]{2})   `).FindAllSubmatch(text, -1) {
 		wanted = append(wanted, strings.ToLower(string(m[1])))
 	}
-	if len(wanted) < 27 {
+	if len(wanted) < 28 {
 		g.Fatalf("only %v are looked for", wanted)
 	}
 	for _, want := range wanted {

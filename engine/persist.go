@@ -88,6 +88,7 @@ func (w *writer) persistMeta(m *metaChanges, kb *kv.Batch) {
 			kb.Set(at, kv.Seal(nil, appendDefinition(nil, d.definition)))
 		}
 	}
+	m.persistDocuments(kb)
 	for _, id := range m.dropped {
 		kb.DeleteRange(keys.DictOf(uint32(id)))
 	}

@@ -95,6 +95,9 @@ func (l *looker) living(ctx context.Context) error {
 		l.note([]byte(call))
 		l.note(s.definitions[call].AppendArguments(nil))
 	}
+	for name, x := range s.documents.all {
+		l.note(append([]byte(name+"\n"), x.value...))
+	}
 	l.note(schema.AppendSchema(nil, s.Schema))
 	// Rows of erased people are gone from the quarantine: what is there is others', or came later.
 	if err := l.p.db.kv.Scan(ctx, keys.Quarantined(0), func(k, v []byte) (bool, error) {

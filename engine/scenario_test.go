@@ -97,7 +97,7 @@ func scenarios() []scenario {
 			{name: "schema", write: scenarioSchema},
 			{name: "load", times: 2, write: scenarioLoad},
 			{name: "lists", times: 8, write: scenarioLists},
-			{name: "segments and definitions", times: 6, write: scenarioNames},
+			{name: "segments, definitions and documents", times: 6, write: scenarioNames},
 			compact,
 			{name: "lists go", times: 2, write: func(b *batch.Builder, i int) { b.ListDrop(fmt.Sprint("list ", i)) }},
 			reopen,
@@ -219,6 +219,10 @@ func scenarioNames(b *batch.Builder, i int) {
 		b.DropSegment("segment 2")
 	case 4:
 		b.DropDefinition("rfm", "r1")
+	}
+	b.PutDocument(fmt.Sprint("role/", i%2), fmt.Append(nil, "value ", i))
+	if i == 5 {
+		b.DropDocument("role/0")
 	}
 }
 
@@ -524,11 +528,15 @@ func looks(db *engine.DB) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	documents, err := db.Documents(ctx, "")
+	if err != nil {
+		return "", err
+	}
 	rows, err := db.Quarantine(ctx, 0, 0)
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&out, "%+v\n%+v\n%+v\n%+v\n", lists, segments, definitions, rows)
+	fmt.Fprintf(&out, "%+v\n%+v\n%+v\n%+v\n%+v\n", lists, segments, definitions, documents, rows)
 	return out.String(), nil
 }
 

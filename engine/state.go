@@ -23,8 +23,9 @@ type state struct {
 	segments    map[string]*segment
 	lists       map[string]*list
 	definitions map[string]*definition // by the call that names them: rfm("orders")
-	deleted     uint64                 // deletions of profiles since the store was opened
-	names       uint64                 // changes with schema, segments and lists: what compiled texts depend on
+	documents   *documents
+	deleted     uint64 // deletions of profiles since the store was opened
+	names       uint64 // changes with schema, segments and lists: what compiled texts depend on
 	badRows     quarantineRange
 	keep        keeping
 	told        uint64 // changes of the ledger of erased people since the store was opened

@@ -79,6 +79,7 @@ func (db *DB) headStats(s *state, out *query.Stats) {
 	for _, d := range s.Dicts {
 		out.HeadBytes += d.Bytes()
 	}
+	out.HeadBytes += int64(s.documents.bytes)
 	first := db.compactor.firstRecord.Load()
 	if first > 0 && s.pos.Applied >= first {
 		out.LogRecords = s.pos.Applied - first + 1

@@ -69,6 +69,7 @@ type ahead struct {
 	segments    map[string]*segment
 	lists       map[string]*list
 	definitions map[string]*definition
+	documents   *documents
 	badRows     quarantineRange
 	end         uint32
 	pos         query.Position
@@ -215,6 +216,10 @@ func (d *decider) decide(b *batch.Decoded) error {
 			err = d.saveDefinition(op)
 		case batch.OpDefinitionDrop:
 			err = d.dropDefinition(op)
+		case batch.OpDocumentPut:
+			err = d.putDocument(op)
+		case batch.OpDocumentDrop:
+			err = d.dropDocument(op)
 		case batch.OpListPut, batch.OpListAdd, batch.OpListRemove:
 			err = d.list(op)
 		case batch.OpListNote:
@@ -245,6 +250,7 @@ type savepoint struct {
 	segments    map[string]*segment
 	lists       map[string]*list
 	definitions map[string]*definition
+	documents   *documents
 	end         uint32
 	dicts       map[schema.AttrID]*dict.Dict
 	indexes     map[schema.AttrID]*view.Index
@@ -252,7 +258,7 @@ type savepoint struct {
 }
 
 func (w *writer) save() savepoint {
-	return savepoint{w.schema, w.segments, w.lists, w.definitions, w.end, w.dicts, w.reading.Indexes, w.reading.Units}
+	return savepoint{w.schema, w.segments, w.lists, w.definitions, w.documents, w.end, w.dicts, w.reading.Indexes, w.reading.Units}
 }
 
 func (d *decider) rollback(s savepoint) {
@@ -265,7 +271,7 @@ func (d *decider) rollback(s savepoint) {
 		}
 	}
 	w.ids.unclaim(d.out.outcome.Claims)
-	w.segments, w.lists, w.definitions, w.end = s.segments, s.lists, s.definitions, s.end
+	w.segments, w.lists, w.definitions, w.documents, w.end = s.segments, s.lists, s.definitions, s.documents, s.end
 	w.schema, w.dicts = s.schema, s.dicts
 	w.reading.Schema, w.reading.Dicts, w.reading.Indexes, w.reading.Units = s.schema, s.dicts, s.indexes, s.units
 	w.cursor.Reset(&w.reading)
@@ -393,7 +399,7 @@ func (w *writer) publication() func() {
 		s.Schema, s.Dicts, s.End = now.schema, now.dicts, now.end
 		s.pos, s.Received, s.chain, s.names = now.pos, now.received, now.chain, now.names
 		s.deleted, s.keep, s.told = now.deleted, now.keep, now.told
-		s.segments, s.lists, s.definitions, s.badRows = now.segments, now.lists, now.definitions, now.badRows
+		s.segments, s.lists, s.definitions, s.documents, s.badRows = now.segments, now.lists, now.definitions, now.documents, now.badRows
 		for id, x := range indexes {
 			if s.Indexes[id] == nil && now.has(id) {
 				s.Indexes = cloned(s.Indexes)

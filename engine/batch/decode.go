@@ -151,6 +151,10 @@ func (d *Decoder) op(r *reader, code OpCode) {
 		op.Name, op.Text = r.name(), r.note()
 	case OpDefinitionSave, OpDefinitionDrop:
 		op.Definition = r.definition(code == OpDefinitionSave)
+	case OpDocumentPut:
+		op.Document = r.document()
+	case OpDocumentDrop:
+		op.Document = &Document{Name: r.name()}
 	case OpQuarantined:
 		op.Name = r.optional()
 		op.Bad = r.badRows()

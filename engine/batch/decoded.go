@@ -45,6 +45,7 @@ type Op struct {
 	Lines    []LineRun     // origin: they have as many rows as the next op, an upsert or events
 
 	Definition *Definition // definition save, and its Analysis and Name of definition drop
+	Document   *Document   // document put, and its Name of document drop
 }
 
 // LineRun is rows of an op that stand on consecutive lines of their source.

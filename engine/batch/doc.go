@@ -63,6 +63,12 @@
 //	                      Then uvarint n, n keys as a string list: these people are erased
 //	25    readmit         uvarint n, n keys as a string list: these people may return
 //
+//	26    document put    string name, 1 byte what it replaces: 0 anything or nothing, 1 nothing,
+//	                      2 the value whose SHA-256 follows in 32 bytes; then string value, any
+//	                      bytes, at most 64 KiB. If it replaces anything else, nothing of the
+//	                      batch is applied
+//	27    document drop   string name
+//
 //	string list: the n lengths as uvarints, then the bytes of all
 //
 //	block
@@ -118,6 +124,9 @@
 // the store (see engine.DB.Purge), and every row whose key is that of somebody erased is
 // refused, with reason 16 and nothing of its content kept, until the key is readmitted; then
 // events that are not later than the erasure still are. Keys need not be known to be erased.
+//
+// A document is a small setting of those who keep the store, such as a server's roles: it says
+// nothing of customers, and expressions do not know it. By convention its name is kind/name.
 //
 // # Worked example
 //
@@ -192,4 +201,25 @@
 //	18 0e 04 54 2d 31 37  an erase of 14 bytes: reference "T-17"
 //	02 03 03 61 6e 6e 62 6f 62  2 keys, "ann", "bob"
 //	19 05 01 03 64 61 6e  a readmit of 5 bytes: 1 key, "dan"
+//
+// # Worked example of documents
+//
+// No source. The document role/a is new; role/b, which was "v1", becomes "v2"; role/c becomes
+// empty, whatever it was; role/d is dropped.
+//
+//	4b 4e 54 42 01 00 00 00  magic, version 1, no codec, not strict
+//	52 00 00 00 52 00 00 00  82 bytes raw, 82 stored
+//	85 17 58 91 de b3 4d 06  checksums of the payload and of the header
+//	00 00 00 04  no source, 4 ops
+//	1a 0b  a document put of 11 bytes
+//	06 72 6f 6c 65 2f 61  "role/a"
+//	01 02 7b 7d  in the place of nothing: "{}"
+//	1a 2b  a document put of 43 bytes
+//	06 72 6f 6c 65 2f 62 02  "role/b", in the place of what has the SHA-256
+//	3b fc 26 95 94 ef 64 92 28 e9 a7 4b ab 00 f0 42
+//	ef c9 1d 5a cc 6f be e3 1a 38 2e 80 d4 23 88 fe
+//	02 76 32  "v2"
+//	1a 09  a document put of 9 bytes
+//	06 72 6f 6c 65 2f 63 00 00  "role/c", in the place of anything: no bytes
+//	1b 07 06 72 6f 6c 65 2f 64  a document drop of 7 bytes: "role/d"
 package batch

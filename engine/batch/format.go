@@ -48,6 +48,9 @@ const (
 
 	OpErase   OpCode = 24
 	OpReadmit OpCode = 25
+
+	OpDocumentPut  OpCode = 26
+	OpDocumentDrop OpCode = 27
 )
 
 // Verb says what a column of an upsert does with its cells, or what a column of events is.

@@ -86,6 +86,25 @@ func exampleErasure(t testing.TB) (Batch, plainBatch) {
 	return enc, plainBatch{ops: []plainOp{{code: OpErase, text: "T-17", keys: []string{"ann", "bob"}}, {code: OpReadmit, keys: []string{"dan"}}}}
 }
 
+// exampleDocuments is the fifth batch of the package comment.
+func exampleDocuments(t testing.TB) (Batch, plainBatch) {
+	b := New()
+	b.CreateDocument("role/a", []byte("{}"))
+	b.ReplaceDocument("role/b", []byte("v2"), HashDocument([]byte("v1")))
+	b.PutDocument("role/c", nil)
+	b.DropDocument("role/d")
+	enc, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return enc, plainBatch{ops: []plainOp{
+		{code: OpDocumentPut, document: &plainDocument{name: "role/a", expect: ExpectNoDocument, value: "{}"}},
+		{code: OpDocumentPut, document: &plainDocument{name: "role/b", expect: ExpectDocument, hash: HashDocument([]byte("v1")), value: "v2"}},
+		{code: OpDocumentPut, document: &plainDocument{name: "role/c"}},
+		{code: OpDocumentDrop, document: &plainDocument{name: "role/d"}},
+	}}
+}
+
 // docBytes returns the bytes of an example in doc.go, the lines with a tab behind its
 // heading: hexadecimal pairs up to two spaces.
 func docBytes(t testing.TB, heading string) Batch {
@@ -112,7 +131,7 @@ func docBytes(t testing.TB, heading string) Batch {
 }
 
 func TestGolden(t *testing.T) {
-	for heading, example := range map[string]func(testing.TB) (Batch, plainBatch){"Worked example": example, "Worked example of events": exampleEvents, "Worked example of a definition": exampleDefinition, "Worked example of an erasure": exampleErasure} {
+	for heading, example := range map[string]func(testing.TB) (Batch, plainBatch){"Worked example": example, "Worked example of events": exampleEvents, "Worked example of a definition": exampleDefinition, "Worked example of an erasure": exampleErasure, "Worked example of documents": exampleDocuments} {
 		doc := docBytes(t, heading)
 		enc, want := example(t)
 		if !bytes.Equal(doc, enc) {
@@ -157,7 +176,7 @@ func TestNewerVersion(t *testing.T) {
 		t.Errorf("version 0: %v", err)
 	}
 	b := New()
-	b.appendOp(OpReadmit+1, nil, 0)
+	b.appendOp(OpDocumentDrop+1, nil, 0)
 	newer, err := b.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +189,7 @@ func TestNewerVersion(t *testing.T) {
 // TestDamage changes each byte and cuts at each length: always corrupt, but for the
 // version byte.
 func TestDamage(t *testing.T) {
-	for _, example := range []func(testing.TB) (Batch, plainBatch){example, exampleEvents, exampleDefinition, exampleErasure} {
+	for _, example := range []func(testing.TB) (Batch, plainBatch){example, exampleEvents, exampleDefinition, exampleErasure, exampleDocuments} {
 		enc, _ := example(t)
 		damage(t, enc)
 	}
@@ -279,6 +298,7 @@ func TestForged(t *testing.T) {
 			t.Errorf("definition, %s: %v", name, err)
 		}
 	}
+	forgedDocuments(t)
 	row := []byte{1, 4, 1, 1, 'k', 0} // an upsert of one row without columns
 	origin := func(body ...byte) []byte { return append([]byte{20, byte(len(body))}, body...) }
 	ops := func(n byte, ops ...[]byte) Batch {
@@ -306,6 +326,32 @@ func TestForged(t *testing.T) {
 	}
 	if _, err := Decode(payload(0, 0, 0, 1, 13, 0)); code(err) != query.CodeNewerFormat {
 		t.Errorf("op 13: %v", err)
+	}
+}
+
+func forgedDocuments(t *testing.T) {
+	document := func(body ...byte) Batch {
+		return payload(append(binary.AppendUvarint([]byte{0, 0, 0, 1, 26}, uint64(len(body))), body...)...)
+	}
+	large := append([]byte{1, 'n', 0}, appendString(nil, make([]byte, MaxDocument))...)
+	if d, err := Decode(document(large...)); err != nil || len(d.Ops[0].Document.Value) != MaxDocument {
+		t.Errorf("the largest document: %v", err)
+	}
+	hash := make([]byte, 32)
+	for name, b := range map[string]Batch{
+		"too large":      document(append([]byte{1, 'n', 0}, appendString(nil, make([]byte, MaxDocument+1))...)...),
+		"expectation 3":  document(1, 'n', 3, 0),
+		"short hash":     document(append([]byte{1, 'n', 2}, hash[1:]...)...),
+		"no value":       document(append([]byte{1, 'n', 2}, hash...)...),
+		"trailing bytes": document(1, 'n', 0, 0, 9),
+		"no name":        document(0, 0, 0),
+		"a line break":   document(1, '\n', 0, 0),
+		"drop with more": payload(0, 0, 0, 1, 27, 3, 1, 'n', 0),
+		"drop unnamed":   payload(0, 0, 0, 1, 27, 1, 0),
+	} {
+		if _, err := Decode(b); code(err) != query.CodeCorrupt {
+			t.Errorf("document, %s: %v", name, err)
+		}
 	}
 }
 
@@ -476,6 +522,9 @@ func TestMisuse(t *testing.T) {
 			e.Row([]byte("k"), []byte("e"), 0)
 			e.ID(make([]byte, MaxEventID+1))
 		},
+		"document's name":   func(b *Builder) { b.PutDocument("a\nb", nil) },
+		"document's size":   func(b *Builder) { b.PutDocument("a", make([]byte, MaxDocument+1)) },
+		"drop of no name":   func(b *Builder) { b.DropDocument("") },
 		"definition's whom": func(b *Builder) { b.SaveDefinition(&Definition{Analysis: "rfm", Name: "d", Who: "\xff"}) },
 		"two sources":       func(b *Builder) { b.Upsert("k"); b.Origin("f", 2); b.Upsert("l"); b.Origin("g", 3) },
 	} {
@@ -575,6 +624,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(definition[headerSize:]), true)
 	erasure, _ := exampleErasure(f)
 	f.Add([]byte(erasure[headerSize:]), true)
+	documents, _ := exampleDocuments(f)
+	f.Add([]byte(documents[headerSize:]), true)
 	b := New()
 	for i := range 300 {
 		b.Upsert(strings.Repeat("k", 1+i%5)).Set("s", schema.StringValue(strings.Repeat("v", i%7))).Set("i", schema.SetValue("a", strings.Repeat("b", i%3))).

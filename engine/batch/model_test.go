@@ -32,6 +32,13 @@ type (
 		change     schema.Change
 		bad        []BadRow
 		definition *Definition
+		document   *plainDocument
+	}
+	plainDocument struct {
+		name   string
+		expect Expectation
+		hash   DocumentHash
+		value  string
 	}
 	plainRow struct {
 		key   string
@@ -91,6 +98,9 @@ func plain(t testing.TB, d *Decoded) plainBatch {
 			continue
 		}
 		q := plainOp{code: op.Code, name: op.Name, text: op.Text, change: op.Change, bad: op.Bad, definition: op.Definition}
+		if d := op.Document; d != nil {
+			q.document = &plainDocument{d.Name, d.Expect, d.Hash, string(d.Value)}
+		}
 		for k := range op.Keys.Len() {
 			q.keys = append(q.keys, string(op.Keys.At(k)))
 		}
@@ -469,11 +479,26 @@ func (m *maker) definition(name string) *Definition {
 	return d
 }
 
+// document puts a document; its value is kept as it is.
+func (m *maker) document(name string) *plainDocument {
+	d := &plainDocument{name: norm.NFC.String(name), expect: Expectation(m.rnd.IntN(3)), value: m.word()}
+	switch d.expect {
+	case ExpectAnything:
+		m.b.PutDocument(name, []byte(d.value))
+	case ExpectNoDocument:
+		m.b.CreateDocument(name, []byte(d.value))
+	default:
+		d.hash = HashDocument([]byte(m.word()))
+		m.b.ReplaceDocument(name, []byte(d.value), d.hash)
+	}
+	return d
+}
+
 // other adds an op that is no upsert.
 func (m *maker) other() {
 	op := plainOp{code: OpCode(2 + m.rnd.IntN(10))} // delete to tick
 	if m.rnd.IntN(10) == 0 {
-		op.code = []OpCode{OpListNote, OpDefinitionSave, OpDefinitionDrop, OpErase, OpReadmit}[m.rnd.IntN(5)]
+		op.code = []OpCode{OpListNote, OpDefinitionSave, OpDefinitionDrop, OpErase, OpReadmit, OpDocumentPut, OpDocumentDrop}[m.rnd.IntN(7)]
 	}
 	name := []string{"vip", "A\u030a", "one two"}[m.rnd.IntN(3)]
 	keys := m.keys()
@@ -518,6 +543,11 @@ func (m *maker) other() {
 	case OpDefinitionDrop:
 		op.definition = &Definition{Analysis: "rfm", Name: norm.NFC.String(name)}
 		m.b.DropDefinition("rfm", name)
+	case OpDocumentPut:
+		op.document = m.document(name)
+	case OpDocumentDrop:
+		op.document = &plainDocument{name: norm.NFC.String(name)}
+		m.b.DropDocument(name)
 	case OpQuarantined:
 		op.name = "file.csv"
 		for range 1 + m.rnd.IntN(3) {
@@ -529,7 +559,7 @@ func (m *maker) other() {
 		m.b.Tick()
 	}
 	unnamed := op.code == OpDelete || op.code == OpErase || op.code == OpReadmit
-	if op.code != OpTick && !unnamed && op.code != OpSchemaChange && op.code != OpQuarantined && op.definition == nil {
+	if op.code != OpTick && !unnamed && op.code != OpSchemaChange && op.code != OpQuarantined && op.definition == nil && op.document == nil {
 		op.name = norm.NFC.String(name)
 	}
 	if unnamed || op.code >= OpListPut && op.code <= OpListRemove {

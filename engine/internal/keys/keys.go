@@ -20,6 +20,7 @@
 //	0x0C    hash 16                                  ledger of erased people (package erasure), sealed
 //	0x0D    1 byte, see below                        purges (package erasure), sealed
 //	0x0E    1 byte, see below                        the log that is kept for backups
+//	0x0F    name                                     document, sealed
 //	0x10    attr 4, shard 4, ^generation 8, kind 1, row 4   base, see below
 //	0x11    attr 4, ^generation 8, kind 1, page 4    key table of an attribute
 //	0x20    event 4, shard 4, ^generation 8          manifest of an event type's parts, sealed
@@ -82,6 +83,7 @@ const (
 	pErased     = 0x0C
 	pPurge      = 0x0D
 	pKept       = 0x0E
+	pDocument   = 0x0F
 	pBase       = 0x10
 	pTable      = 0x11
 	pActs       = 0x20
@@ -213,7 +215,13 @@ func ParseDefinition(k []byte) (analysis, name string, ok bool) {
 	return strings.Cut(string(k[1:]), "\x00")
 }
 
-// Name returns the name in a key of a segment or list.
+// Document is the key of a document.
+func Document(name string) []byte { return append([]byte{pDocument}, name...) }
+
+// Documents spans the documents.
+func Documents() Span { return prefixSpan(pDocument) }
+
+// Name returns the name in a key of a segment, a list or a document.
 func Name(k []byte) string { return string(k[1:]) }
 
 // Quarantine is the key of a quarantined row.

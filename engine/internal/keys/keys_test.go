@@ -156,7 +156,7 @@ func TestOthers(t *testing.T) {
 // TestPrefixes pins the prefixes: they are a format.
 func TestPrefixes(t *testing.T) {
 	for want, k := range map[byte][]byte{0x01: Meta("x"), 0x03: Schema(), 0x04: Dict(1, 1), 0x05: Record(1), 0x06: Outcome(1), 0x07: Repeat(1, 1, 1),
-		0x08: Segment("x"), 0x09: List("x"), 0x0A: Quarantine(1), 0x10: Unit{}.Row(Manifest, 0), 0x11: Table{}.Row(Page, 0), 0x20: Acts{}.Key(), 0x21: Part{}.Row(Header, 0), 0x22: Run{}.Row(Page, 0), 0x23: RunManifest(),
+		0x08: Segment("x"), 0x09: List("x"), 0x0A: Quarantine(1), 0x0F: Document("x"), 0x10: Unit{}.Row(Manifest, 0), 0x11: Table{}.Row(Page, 0), 0x20: Acts{}.Key(), 0x21: Part{}.Row(Header, 0), 0x22: Run{}.Row(Page, 0), 0x23: RunManifest(),
 		0x24: Facts{}.Row(Block, 0)} {
 		if k[0] != want {
 			t.Errorf("%x has the prefix %#x, want %#x", k, k[0], want)
