@@ -40,12 +40,13 @@ type RunOptions struct {
 	Data     Options // Profiles, Events and Seed; WithAbsent as they say
 	Dir      string  // an empty directory for the data and the stores; its store "csv" stays
 	Open     func(dir string) (Store, error)
-	Runs     int               // measured askings of each question, at least 1; 0: DefaultRuns
-	Mix      time.Duration     // how long MIX8 is asked; 0: 2 s
-	Segments int               // saved segments of Q17; 0: 1,000
-	Write    time.Duration     // how long each kind of write goes on; 0: 3 s, negative: none
-	First    AskFirstFunc      // asks cold questions; nil: none are asked
-	Progress func(what string) // what begins now; may be nil
+	Runs     int                                                   // measured askings of each question, at least 1; 0: DefaultRuns
+	Mix      time.Duration                                         // how long MIX8 is asked; 0: 2 s
+	Segments int                                                   // saved segments of Q17; 0: 1,000
+	Write    time.Duration                                         // how long each kind of write goes on; 0: 3 s, negative: none
+	First    AskFirstFunc                                          // asks cold questions; nil: none are asked
+	Serve    func(ctx context.Context, dir string) (Served, error) // serves a store elsewhere; nil: nothing is measured over the wire
+	Progress func(what string)                                     // what begins now; may be nil
 }
 
 // LoadFigure is one way of loading all profiles, or events.
@@ -75,6 +76,8 @@ type Report struct {
 	Questions []Figure
 	Writes    []WriteFigure
 	Cold      []ColdFigure
+	Wire      []WireFigure
+	Idle      IdleFigure
 	Stats     query.Stats // of the store that was asked
 	PeakBytes int64       // largest resident memory of the process; 0 if not known
 	Bandwidth float64     // bytes per second that this machine streams from memory
@@ -137,6 +140,11 @@ func Run(ctx context.Context, o RunOptions) (report Report, err error) {
 	}
 	if report.Stats, err = s.Stats(ctx); err != nil {
 		return report, err
+	}
+	if o.Serve != nil && o.Write > 0 {
+		if s, err = r.wire(ctx, s); err != nil {
+			return report, fmt.Errorf("over the wire: %w", err)
+		}
 	}
 	if o.Write > 0 {
 		if s, err = r.write(ctx, s); err != nil {

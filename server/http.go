@@ -19,6 +19,7 @@ func (s *Server) newHTTP() *http.Server {
 	readable.MarshalOptions.EmitDefaultValues = true // a count of nobody is 0, not nothing
 	connecthttp.Mount(mux, s.rpc, connecthttp.WithReadMaxBytes(s.limits.requestBytes), connecthttp.WithCompressMinBytes(compressFrom),
 		connecthttp.WithCodecs(connectproto.NewBinaryCodec(), readable))
+	mux.Handle("/v1/", s.newFiles())
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

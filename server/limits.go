@@ -26,6 +26,7 @@ type limits struct {
 	behind       time.Duration // how long an answer waits for a position that is not there yet
 	progress     time.Duration // between two words of progress: people read no faster
 	keys         int           // of people of one erasure: they are read into memory
+	files        fileLimits
 }
 
 func defaultLimits() limits {
@@ -33,6 +34,6 @@ func defaultLimits() limits {
 		requestBytes: batch.MaxStored + 1<<20, headerBytes: 64 << 10, blockBytes: 64 << 10, pieceBytes: 64 << 10,
 		connections: 4096, streams: 256, inFlight: 16, leases: 256, lease: time.Minute, longestLease: time.Hour,
 		header: 10 * time.Second, idle: 5 * time.Minute, stalled: 30 * time.Second, ping: 30 * time.Second,
-		behind: 2 * time.Second, progress: 100 * time.Millisecond, keys: 1_000_000,
+		behind: 2 * time.Second, progress: 100 * time.Millisecond, keys: 1_000_000, files: defaultFileLimits(),
 	}
 }

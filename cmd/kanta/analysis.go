@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/listing"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/analysis"
@@ -415,7 +416,7 @@ func writeReportJSON(r *query.Report, w io.Writer) error {
 		for _, line := range t.Rows {
 			values := make([]json.RawMessage, len(line.Values))
 			for i, v := range line.Values {
-				values[i] = jsonValue(v)
+				values[i] = listing.JSON(v)
 			}
 			one.Rows = append(one.Rows, row{append([]string{}, line.Cells...), values})
 		}

@@ -18,7 +18,7 @@ import (
 func newBench(a *app) *cobra.Command {
 	o := bench.RunOptions{Data: bench.Options{WithAbsent: true}}
 	var keep, first string
-	var cold bool
+	var cold, echo bool
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure: generate people, load them, ask the questions of the workload",
@@ -32,6 +32,10 @@ a CSV file of all of them is loaded into the store that is asked. Questions abou
 have other constants each time. Their answers are compared where there are at most 200,000
 events. Durable events are written in batches of 1,000 as they would arrive in the last hour.
 
+Then the store is served by a process of its own, and measured is what the way there costs: a call
+that does nothing, beside TCP alone and HTTP/2, questions and durable writes beside those in this
+process, and the memory of 1,000 connections that nobody uses.
+
 A question's roofline is the time in which this machine streams the bytes that it looked
 at from memory. With --memory the store keeps to a budget.
 
@@ -40,13 +44,17 @@ at from memory. With --memory the store keeps to a budget.
 "unknown","bytes","checked","per_second","roofline_us"}],"writes":[{"how",
 "rows_per_second","p50_us","p99_us","amplification","head_values","reopen_us",
 "questions","half":{"rows_per_second","p50_us","p99_us","questions"}}],
-"cold":[{"name","open_us","p50_us","runs"}],"bytes_per_second":N,"disk_bytes":N,
+"wire":[{"name","p50_us","p99_us","runs","per_second","embedded_p50_us","embedded_per_second"}],
+"idle_connections":N,"idle_bytes":N,"cold":[{"name","open_us","p50_us","runs"}],"bytes_per_second":N,"disk_bytes":N,
 "log_bytes":N,"bytes_per_profile":N,"events":N,"bytes_per_event":N,"peak_resident_bytes":N,
 "memory_budget":N}, bytes per profile without the log's files, which are used again.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if first != "" {
+			switch {
+			case first != "":
 				return a.askFirst(c.Context(), first)
+			case echo:
+				return a.benchEcho(c.Context())
 			}
 			if o.Data.Profiles == 0 {
 				return usagef("--profiles 0: nothing to measure")
@@ -64,6 +72,7 @@ at from memory. With --memory the store keeps to a budget.
 			if cold {
 				o.First = a.askFirstElsewhere
 			}
+			o.Serve = a.serveElsewhere
 			if !a.json {
 				o.Progress = func(what string) { fmt.Fprintln(a.err, what) }
 			}
@@ -86,6 +95,8 @@ at from memory. With --memory the store keeps to a budget.
 	c.Flags().BoolVar(&cold, "cold", false, "also ask in new processes, with the store's files out of the page cache")
 	c.Flags().StringVar(&first, "first", "", "what --cold starts: ask the store of --db one question")
 	_ = c.Flags().MarkHidden("first") // fails only for a flag that does not exist
+	c.Flags().BoolVar(&echo, "echo", false, "what is started beside a server: send back what comes")
+	_ = c.Flags().MarkHidden("echo") // as above
 	c.Flags().StringVar(&keep, "keep", "", "keep the store: in the folder csv of this directory, which must be empty or not exist")
 	return c
 }
@@ -162,6 +173,9 @@ func (a *app) printBench(o *bench.RunOptions, r *bench.Report) error {
 		return err
 	}
 	if err := a.printWrites(r.Writes); err != nil {
+		return err
+	}
+	if err := a.printWire(r); err != nil {
 		return err
 	}
 	t = a.newTable("first in its process", "#opening", "#question", "#runs")
@@ -300,6 +314,9 @@ func (a *app) printBenchJSON(o *bench.RunOptions, r *bench.Report, perProfile in
 		Loads      []benchLoadJSON     `json:"loads"`
 		Questions  []benchQuestionJSON `json:"questions"`
 		Writes     []benchWriteJSON    `json:"writes"`
+		Wire       []benchWireJSON     `json:"wire"`
+		Idle       int                 `json:"idle_connections"`
+		IdleBytes  int64               `json:"idle_bytes"`
 		Cold       []benchColdJSON     `json:"cold"`
 		Bandwidth  int64               `json:"bytes_per_second"`
 		Disk       int64               `json:"disk_bytes"`
@@ -310,7 +327,7 @@ func (a *app) printBenchJSON(o *bench.RunOptions, r *bench.Report, perProfile in
 		Peak       int64               `json:"peak_resident_bytes,omitempty"`
 		Budget     int64               `json:"memory_budget"`
 	}{Profiles: o.Data.Profiles, Seed: o.Data.Seed, Loads: []benchLoadJSON{}, Questions: questionsJSON(r, r.Questions), Writes: []benchWriteJSON{},
-		Cold: []benchColdJSON{}, Bandwidth: int64(r.Bandwidth), Disk: r.Stats.DiskBytes, Log: r.Stats.LogBytes, PerProfile: perProfile, Events: o.Data.Events, PerEvent: perEvent(&r.Stats), Peak: r.PeakBytes, Budget: r.Stats.MemoryBudget}
+		Wire: wireJSON(r.Wire), Idle: r.Idle.Connections, IdleBytes: r.Idle.Bytes, Cold: []benchColdJSON{}, Bandwidth: int64(r.Bandwidth), Disk: r.Stats.DiskBytes, Log: r.Stats.LogBytes, PerProfile: perProfile, Events: o.Data.Events, PerEvent: perEvent(&r.Stats), Peak: r.PeakBytes, Budget: r.Stats.MemoryBudget}
 	for _, l := range r.Loads {
 		out.Loads = append(out.Loads, benchLoadJSON{l.How, l.Rows, l.Took.Microseconds(), perSecond(l.Rows, l.Took), l.Compact.Microseconds(), l.Amplification})
 	}

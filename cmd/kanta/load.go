@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,14 +128,9 @@ func (f *loadFlags) options() (quality.LoadOptions, error) {
 	default:
 		return o, usagef("--empty %s: it is keep or unset", f.empty)
 	}
-	switch f.unknown {
-	case "", "add", "ignore":
-	case "quarantine":
-		o.Unknown = quality.QuarantineUnknown
-	case "refuse":
-		o.Unknown = quality.RefuseUnknown
-	default:
-		return o, usagef("--unknown %s: it is add, ignore, quarantine or refuse", f.unknown)
+	var known bool
+	if o.Unknown, _, known = quality.ParseUnknown(cmp.Or(f.unknown, "add")); !known {
+		return o, usagef("--unknown %s: it is %s", f.unknown, quality.UnknownWords)
 	}
 	var err error
 	if o.Zone, err = syntax.Zone(f.zone); err != nil {
@@ -206,7 +202,7 @@ func (l *load) open(ctx context.Context, names []string) (runs []*loadRun, err e
 		if err != nil {
 			return runs, err
 		}
-		runs = append(runs, &loadRun{load: l, in: in, result: &loaded{File: in.name, Reasons: map[string]uint64{}}})
+		runs = append(runs, &loadRun{load: l, in: in, result: &loaded{File: in.name, Outcome: quality.NewOutcome(maxExamples)}})
 		if err := in.prepare(&l.flags.rowFlags); err != nil {
 			return runs, err
 		}
@@ -273,7 +269,7 @@ func (l *load) applyFile(ctx context.Context, want *quality.Definitions) error {
 // evolve changes the schema, or plans to.
 func (l *load) evolve(ctx context.Context, before *schema.Schema, changes []schema.Change) error {
 	s := l.target()
-	after, err := change(ctx, s, before, changes, l.flags.dry)
+	after, err := quality.Evolve(ctx, s, before, changes, l.flags.dry)
 	if err == nil {
 		l.warnClashes(before, after)
 	}
@@ -290,11 +286,11 @@ func (l *load) evolve(ctx context.Context, before *schema.Schema, changes []sche
 	if err != nil {
 		return err
 	}
-	_, err = change(ctx, l.planned, schema.New(0, 0, nil), all, false)
+	_, err = quality.Evolve(ctx, l.planned, schema.New(0, 0, nil), all, false)
 	return err
 }
 
-// target is the store that decides.
+// target is the store that decides: what changes something is the store of --db.
 func (l *load) target() store {
 	if l.planned != nil {
 		return l.planned
@@ -333,13 +329,14 @@ func (r *loadRun) run(ctx context.Context, sch *schema.Schema) error {
 	defer rows.Close()
 	start := time.Now()
 	r.started = true
-	report, err := quality.Load(ctx, rows, sch, o, func(b quality.Loaded) error { return r.apply(ctx, b) })
-	if rest := r.settle(0); err == nil {
+	r.sender = quality.Sender{Target: l.target(), Dry: l.flags.dry, File: in.name, Place: r.result.place, Outcome: r.result.Outcome, Decided: l.progress.add}
+	report, err := quality.Load(ctx, rows, sch, o, func(b quality.Loaded) error { return r.sender.Send(ctx, b) })
+	if rest := r.sender.Settle(); err == nil {
 		err = rest
 	}
-	r.result.finish(report, time.Since(start))
+	r.result.Finish(report, time.Since(start))
 	var q *query.Error
-	if err != nil && !r.failed && !errors.As(err, &q) && ctx.Err() == nil {
+	if err != nil && !r.sender.Failed() && !errors.As(err, &q) && ctx.Err() == nil {
 		return &inputError{in.name, err}
 	}
 	return err
@@ -399,14 +396,7 @@ func (l *load) extend(ctx context.Context, in *input) error {
 	if err != nil {
 		return err
 	}
-	var changes []schema.Change
-	var seen []quality.InferColumn
-	for i, at := range attributes {
-		if !has(sch, at.Name) {
-			changes = append(changes, schema.Change{Op: schema.AddAttribute, Name: at.Name, Attribute: at})
-			seen = append(seen, report.Columns[i])
-		}
-	}
+	changes, seen := quality.MissingAttributes(sch, attributes, report)
 	if len(changes) == 0 {
 		return nil
 	}
@@ -418,12 +408,6 @@ func (l *load) extend(ctx context.Context, in *input) error {
 func (l *load) covered(in *input, sch *schema.Schema) (bool, error) {
 	names, err := in.columns(&l.flags.rowFlags)
 	return names != nil && !slices.ContainsFunc(names, func(name string) bool {
-		return name != l.flags.key && !has(sch, name)
+		return name != l.flags.key && !quality.Covers(sch, name)
 	}), err
-}
-
-// has reports whether a column adds nothing to a schema; one that is named as a computed
-// attribute is left out.
-func has(sch *schema.Schema, name string) bool {
-	return sch.Lookup(name) != nil || sch.LookupComputed(name) != nil
 }

@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kantadb/kanta/engine/quality"
-	"github.com/kantadb/kanta/index/schema"
 )
 
 func newLoadEvents(a *app) *cobra.Command {
@@ -107,27 +103,9 @@ func (l *load) extendEvents(ctx context.Context, in *input) error {
 	if err := in.rewind(); err != nil {
 		return err
 	}
-	// What the store knows stays as it is, whatever this file looks like.
-	var changes []schema.Change
-	for i := range events {
-		e := &events[i]
-		known := sch.LookupEvent(e.Name)
-		if known == nil {
-			changes = append(changes, schema.Change{Op: schema.AddEvent, Event: e.Name})
-		}
-		var seen []quality.InferColumn
-		for j := range e.Properties {
-			p := e.Properties[j]
-			if known != nil && known.Lookup(p.Name) != nil {
-				continue
-			}
-			changes = append(changes, schema.Change{Op: schema.AddProperty, Event: e.Name, Name: p.Name, Attribute: p})
-			seen = append(seen, report.Events[i].Columns[j])
-		}
-		if known == nil || len(seen) > 0 {
-			l.explainEvent(in.name, e.Name, report.Events[i].Rows, seen)
-		}
-	}
+	changes := quality.MissingEvents(sch, events, report, func(event string, rows int, columns []quality.InferColumn) {
+		l.explainEvent(in.name, event, rows, columns)
+	})
 	if len(changes) == 0 {
 		return nil
 	}
@@ -146,26 +124,10 @@ func (l *load) checkLines(in *input) error {
 		return err
 	}
 	defer rows.Close()
-	for left := in.inferRows(); !hasLines(rows.Columns(), lines); left-- {
-		err = io.EOF
-		if left > 0 {
-			_, _, err = rows.Next()
-		}
-		switch bad := (*quality.RowError)(nil); {
-		case err == io.EOF:
-			return &inputError{in.name, fmt.Errorf("no row has an array of objects %q, which --lines names (columns: %s)", lines, strings.Join(rows.Columns(), ", "))}
-		case err != nil && !errors.As(err, &bad):
-			return &inputError{in.name, err}
-		}
+	if err := quality.FindLines(rows, lines, in.inferRows()); err != nil {
+		return &inputError{in.name, err}
 	}
 	return in.rewind()
-}
-
-// hasLines reports whether an array, empty or not, is among the columns.
-func hasLines(columns []string, lines string) bool {
-	return slices.ContainsFunc(columns, func(c string) bool {
-		return c == lines || strings.HasPrefix(c, lines+".")
-	})
 }
 
 // explainEvent tells people what was seen of a type of event.

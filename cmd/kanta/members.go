@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kantadb/kanta/engine/listing"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -38,14 +38,16 @@ func newMembers(a *app) *cobra.Command {
 		Long: `Who satisfies an expression: the keys, with the values of --columns, in order of
 arrival or of --order-by. With -o the file is there only when it is complete.
 
---json, or the formats csv and ndjson, stream any number of people. --json:
+--json, or the formats csv, ndjson and parquet, stream any number of people; parquet needs -o.
+Cells of csv are what is stored: a spreadsheet takes one that begins with =, +, - or @ for a
+formula, so import such a file as text. --json:
 {"total":N,"unknown":N,...,"members":[{"key":"...","a":...}],"next":"cursor"}; next
 continues the listing with --cursor and is "" at its end.`,
 		Example: `  kanta members 'plan == "premium"' --columns email,city --order-by signup_date --desc --limit 20
   kanta members 'has(p.email)' --columns email --format csv -o mail.csv`,
 		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, err := f.options()
+			o, err := f.options(a.json)
 			if err != nil {
 				return err
 			}
@@ -67,24 +69,28 @@ continues the listing with --cursor and is "" at its end.`,
 	flags.IntVar(&f.limit, "limit", 0, "how many to list (default all)")
 	flags.StringVar(&f.after, "after", "", "continue behind the person with this key")
 	flags.StringVar(&f.cursor, "cursor", "", "continue where a listing with --json ended")
-	flags.StringVar(&f.format, "format", "table", "table, csv or ndjson")
+	flags.StringVar(&f.format, "format", "table", "table, csv, ndjson or parquet")
 	flags.StringVarP(&f.output, "output", "o", "", "write to a file")
 	f.ask.add(c)
 	a.completeList(c, "columns", a.attributeNames)
-	completeWord(c, "format", "table", "csv", "ndjson")
+	completeWord(c, "format", "table", "csv", "ndjson", "parquet")
 	a.completeFlag(c, "order-by", a.attributeNames)
 	return c
 }
 
-func (f *membersFlags) options() (*query.MembersOptions, error) {
+func (f *membersFlags) options(json bool) (*query.MembersOptions, error) {
 	o, err := f.ask.options()
 	if err != nil {
 		return nil, err
 	}
 	switch f.format {
 	case "table", "csv", "ndjson":
+	case "parquet":
+		if f.output == "" || json {
+			return nil, usagef("--format parquet is written to a file: name it with -o, without --json")
+		}
 	default:
-		return nil, usagef("--format is table, csv or ndjson, not %q", f.format)
+		return nil, usagef("--format is table, csv, ndjson or parquet, not %q", f.format)
 	}
 	if f.after != "" && f.cursor != "" {
 		return nil, usagef("--after and --cursor both say where to continue: give one of them")
@@ -96,10 +102,9 @@ func (f *membersFlags) write(ctx context.Context, a *app, m *query.Members, w io
 	switch {
 	case a.json:
 		return writeMembersJSON(m, w)
-	case f.format == "csv":
-		return writeMembersCSV(m, w)
-	case f.format == "ndjson":
-		return writeMembersNDJSON(m, w)
+	case f.format != "table":
+		_, err := listing.Members(w, listing.Format(f.format), m)
+		return err
 	}
 	return writeMembersTable(a, m, w, terminal)
 }
@@ -159,44 +164,6 @@ func writeMembersTable(a *app, m *query.Members, w io.Writer, terminal bool) err
 	return t.write(w)
 }
 
-func writeMembersCSV(m *query.Members, w io.Writer) error {
-	out := csv.NewWriter(w)
-	record := []string{"key"}
-	for i := range m.Attributes {
-		record = append(record, m.Attributes[i].Name)
-	}
-	if err := out.Write(record); err != nil {
-		return err
-	}
-	for row, err := range m.Rows {
-		if err != nil {
-			return err
-		}
-		record = append(record[:0], row.Key)
-		for _, v := range row.Values {
-			record = append(record, v.String())
-		}
-		if err := out.Write(record); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
-}
-
-func writeMembersNDJSON(m *query.Members, w io.Writer) error {
-	object := newMemberObject(m)
-	for row, err := range m.Rows {
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(w, "%s\n", object.text(&row)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func writeMembersJSON(m *query.Members, w io.Writer) error {
 	answer, err := json.Marshal(struct {
 		Total uint64 `json:"total"`
@@ -208,12 +175,12 @@ func writeMembersJSON(m *query.Members, w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "%s,\"members\":[", answer[:len(answer)-1]); err != nil {
 		return err
 	}
-	object, separator := newMemberObject(m), ""
+	object, separator := listing.NewObject(m), ""
 	for row, err := range m.Rows {
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(w, "%s\n%s", separator, object.text(&row)); err != nil {
+		if _, err := fmt.Fprintf(w, "%s\n%s", separator, object.Text(&row)); err != nil {
 			return err
 		}
 		separator = ","
@@ -224,39 +191,6 @@ func writeMembersJSON(m *query.Members, w io.Writer) error {
 	}
 	_, err = fmt.Fprintf(w, "],\"next\":%s}\n", next)
 	return err
-}
-
-// memberObject writes members as JSON objects.
-type memberObject struct {
-	names []string // quoted, with what stands before a value
-	buf   []byte
-}
-
-func newMemberObject(m *query.Members) *memberObject {
-	o := &memberObject{}
-	for i := range m.Attributes {
-		o.names = append(o.names, ","+quoteJSON(m.Attributes[i].Name)+":")
-	}
-	return o
-}
-
-// text returns a member; it lives until the next call.
-func (o *memberObject) text(row *query.Member) []byte {
-	o.buf = append(append(o.buf[:0], `{"key":`...), quoteJSON(row.Key)...)
-	for i, v := range row.Values {
-		o.buf = append(append(o.buf, o.names[i]...), jsonValue(v)...)
-	}
-	o.buf = append(o.buf, '}')
-	return o.buf
-}
-
-// quoteJSON returns a JSON string. Marshalling a string cannot fail.
-func quoteJSON(s string) string {
-	text, err := json.Marshal(s)
-	if err != nil {
-		return `""`
-	}
-	return string(text)
 }
 
 // columnsFlag is names separated by commas. A comma within quotes is part of a name: a name
@@ -271,28 +205,7 @@ func (f *columnsFlag) Type() string { return "strings" }
 
 // Set implements [pflag.Value].
 func (f *columnsFlag) Set(text string) error {
-	start, quote := 0, rune(0)
-	add := func(end int) {
-		name := text[start:end]
-		if len(name) > 1 && name[0] == '"' && name[len(name)-1] == '"' {
-			name = strings.ReplaceAll(name[1:len(name)-1], `""`, `"`)
-		}
-		*f = append(*f, name)
-	}
-	for i, c := range text {
-		switch {
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '"' || c == '\''):
-			quote = c
-		case quote == 0 && c == ',':
-			add(i)
-			start = i + 1
-		}
-	}
-	if quote == '"' {
-		return fmt.Errorf("%q: a quotation mark is missing", text)
-	}
-	add(len(text))
-	return nil
+	names, err := listing.SplitNames(text)
+	*f = append(*f, names...)
+	return err
 }

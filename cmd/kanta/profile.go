@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kantadb/kanta/engine/listing"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -80,7 +81,7 @@ func (a *app) printProfile(p *query.Profile) error {
 			Lifetime   []lifetimeJSON             `json:"lifetime"`
 			Events     []any                      `json:"events"`
 			answerJSON
-		}{p.Key, values, computed, jsonValues(p.Lent), append([]string{}, p.Lists...), append([]string{}, p.Segments...), lifetimesOf(p.Lifetime), eventsOf(p.Events), answerOf(p.Answer)})
+		}{p.Key, values, computed, jsonValues(p.Lent), append([]string{}, p.Lists...), append([]string{}, p.Segments...), lifetimesOf(p.Lifetime), listing.Events(p.Events), answerOf(p.Answer)})
 	}
 	a.noteCurrent(p.Answer)
 	t := a.newTable("", "")
@@ -125,7 +126,7 @@ func lifetimesOf(all []query.Lifetime) []lifetimeJSON {
 	for _, l := range all {
 		j := lifetimeJSON{l.Event, l.Count, l.First.Format(time.RFC3339Nano), l.Last.Format(time.RFC3339Nano), map[string]extentsJSON{}}
 		for _, p := range l.Properties {
-			j.Properties[p.Name] = extentsJSON{jsonValue(p.Sum), jsonValue(p.Min), jsonValue(p.Max)}
+			j.Properties[p.Name] = extentsJSON{listing.JSON(p.Sum), listing.JSON(p.Min), listing.JSON(p.Max)}
 		}
 		out = append(out, j)
 	}
@@ -153,7 +154,7 @@ func (a *app) printLifetime(all []query.Lifetime) error {
 func jsonValues(of []query.AttributeValue) map[string]json.RawMessage {
 	out := make(map[string]json.RawMessage, len(of))
 	for _, v := range of {
-		out[v.Name] = jsonValue(v.Value)
+		out[v.Name] = listing.JSON(v.Value)
 	}
 	return out
 }

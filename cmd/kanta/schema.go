@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/quality"
 	"github.com/kantadb/kanta/index/schema"
 )
@@ -292,35 +291,6 @@ func typesOf(sch *schema.Schema) []typeJSON {
 	return out
 }
 
-// change applies schema changes in one batch, or only decides them, and returns the schema after them.
-func change(ctx context.Context, s store, before *schema.Schema, changes []schema.Change, dry bool) (*schema.Schema, error) {
-	if len(changes) == 0 {
-		return before, nil
-	}
-	b := batch.New()
-	b.Strict(true)
-	after := before
-	for _, c := range changes {
-		var err error
-		if after, err = after.Apply(c); err != nil {
-			return nil, err
-		}
-		b.Change(c)
-	}
-	encoded, err := b.Encode()
-	if err != nil {
-		return nil, err
-	}
-	if dry {
-		_, err = s.DryRun(ctx, encoded)
-		return after, err
-	}
-	if _, err := s.Apply(ctx, encoded); err != nil {
-		return nil, err
-	}
-	return s.Schema(ctx)
-}
-
 // warnClashes says which names an attribute and an event share since a change.
 func (a *app) warnClashes(before, after *schema.Schema) {
 	known := before.Clashes()
@@ -384,7 +354,7 @@ func (a *app) applySchema(ctx context.Context, s store, want *quality.Definition
 	if drop {
 		changes, only = append(changes, only...), nil
 	}
-	after, err := change(ctx, s, before, changes, dry)
+	after, err := quality.Evolve(ctx, s, before, changes, dry)
 	if err != nil {
 		return err
 	}

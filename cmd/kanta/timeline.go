@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kantadb/kanta/engine/listing"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -78,7 +78,7 @@ func (a *app) timeline(ctx context.Context, s store, key string, o *query.Timeli
 			Events []any  `json:"events"`
 			Next   string `json:"next"`
 			answerJSON
-		}{key, eventsOf(t.Events), t.Next, answerOf(t.Answer)})
+		}{key, listing.Events(t.Events), t.Next, answerOf(t.Answer)})
 	}
 	if err := a.eventTable(t.Events); err != nil {
 		return err
@@ -123,35 +123,4 @@ func valueOrNone(v schema.Value) string {
 		return none
 	}
 	return v.String()
-}
-
-// eventJSON is an event as --json prints it.
-type eventJSON struct {
-	Time       string                     `json:"time"`
-	Event      string                     `json:"event"`
-	Properties map[string]json.RawMessage `json:"properties"`
-}
-
-// changeJSON is a change as --json prints it.
-type changeJSON struct {
-	Time      string          `json:"time"`
-	Attribute string          `json:"attribute"`
-	From      json.RawMessage `json:"from"`
-	To        json.RawMessage `json:"to"`
-}
-
-func eventsOf(events []query.TimelineEvent) []any {
-	out := []any{}
-	for _, e := range events {
-		if c := e.Change; c != nil {
-			out = append(out, changeJSON{e.Time.Format(time.RFC3339Nano), e.Event, jsonValue(c.From), jsonValue(c.To)})
-			continue
-		}
-		j := eventJSON{e.Time.Format(time.RFC3339Nano), e.Event, map[string]json.RawMessage{}}
-		for _, p := range e.Properties {
-			j.Properties[p.Name] = jsonValue(p.Value)
-		}
-		out = append(out, j)
-	}
-	return out
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kantadb/kanta/engine/listing"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -109,10 +110,10 @@ type changesJSON struct {
 func whyOf(p *query.WhyPart) whyJSON {
 	j := whyJSON{Text: p.Text, Op: p.Op, Truth: p.Verdict.String()}
 	for _, v := range p.Values {
-		j.Values = append(j.Values, valueJSON{v.Name, jsonValue(v.Value)})
+		j.Values = append(j.Values, valueJSON{v.Name, listing.JSON(v.Value)})
 	}
 	for _, l := range p.Lists {
-		j.Lists = append(j.Lists, eventsJSON{l.List, l.Total, l.Unknown, eventsOf(l.Events)})
+		j.Lists = append(j.Lists, eventsJSON{l.List, l.Total, l.Unknown, listing.Events(l.Events)})
 	}
 	for i := range p.Of {
 		j.Of = append(j.Of, whyOf(&p.Of[i]))

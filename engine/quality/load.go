@@ -21,8 +21,8 @@ const (
 	loadBytes   = 1536 << 10 // of text and cell places of a batch: usual data compress to a third of batch.MaxStored
 )
 
-// LoadOptions says how rows become batches. All but Parallelism and FromSequence shape
-// the batches, so all but these belong in a source's name: see [SourceOf].
+// LoadOptions says how rows become batches. All but Parallelism, CountedKeys, FirstSequence and
+// FromSequence shape the batches, so all but these belong in a source's name: see [SourceOf].
 type LoadOptions struct {
 	// File is where the rows come from, for messages and the quarantine.
 	File string
@@ -45,15 +45,20 @@ type LoadOptions struct {
 	// Zone is that of times that name none; nil is UTC.
 	Zone *time.Location
 	// Source and Run name the batches for exactly-once, together with a sequence: the number
-	// of a batch's first row, from 1. Without a source the batches are not named.
+	// of a batch's first row. Without a source the batches are not named.
 	Source string
 	Run    uint64
+	// FirstSequence is the number of the first row; 0 is 1.
+	FirstSequence uint64
 	// FromSequence resumes: batches below it are not made. After a batch of n rows with
 	// sequence s that is s + n.
 	FromSequence uint64
 	// Parallelism is how many goroutines type rows and encode batches; 0 is GOMAXPROCS.
 	// One more reads.
 	Parallelism int
+	// CountedKeys bounds the different keys that are remembered to count those that come
+	// twice, at 8 to 12 bytes each; 0 is 16,777,216.
+	CountedKeys int
 	// BatchRows bounds the rows of a batch, 1 to 65,536; default 8,192. Batches of wide rows have fewer.
 	BatchRows int
 }
@@ -93,7 +98,7 @@ type EventColumns struct {
 // Loaded is an encoded batch of consecutive rows.
 type Loaded struct {
 	Batch       batch.Batch // the callee's to keep
-	Sequence    uint64      // the number of its first row, from 1
+	Sequence    uint64      // the number of its first row
 	Rows        int         // good and bad
 	Quarantined int         // the bad ones
 	FirstLine   int         // where the text of its first row starts, from 1
@@ -112,7 +117,7 @@ type LoadReport struct {
 	Skipped     uint64 // rows of batches below FromSequence
 	// Overwritten counts typed profiles whose key a later one has too; the later one wins.
 	// It is exact (keys count as equal when their 64-bit hashes are), but not counted past
-	// 16,777,216 different keys: then it is what was seen until there.
+	// CountedKeys different keys: then it is what was seen until there.
 	Overwritten      uint64
 	OverwrittenKnown bool
 	Unknown          []string // columns without an attribute or property, in order
@@ -135,6 +140,7 @@ type LoadReport struct {
 // attribute of a column. The report is valid in any case.
 func Load(ctx context.Context, rows Rows, s *schema.Schema, o LoadOptions, emit func(Loaded) error) (LoadReport, error) {
 	l := loader{o: o, rows: rows, report: LoadReport{Reasons: map[batch.Reason]uint64{}, OverwrittenKnown: true}}
+	l.keys.max = o.CountedKeys
 	err := l.o.complete()
 	if err == nil {
 		_, grows := rows.(*ndjsonRows)
@@ -168,6 +174,9 @@ func (o *LoadOptions) complete() error {
 	if o.BatchRows == 0 {
 		o.BatchRows = loadRows
 	}
+	if o.FirstSequence == 0 {
+		o.FirstSequence = 1
+	}
 	if o.Parallelism == 0 {
 		o.Parallelism = runtime.GOMAXPROCS(0)
 	}
@@ -189,6 +198,8 @@ func (o *LoadOptions) complete() error {
 		return invalid(o, "an empty cell of an event unsets nothing: leave that option out")
 	case o.BatchRows < 1 || o.BatchRows > maxLoadRows:
 		return invalid(o, "batches of %d rows: they have 1 to %d", o.BatchRows, maxLoadRows)
+	case o.CountedKeys < 0:
+		return invalid(o, "%d keys to count: it is 0 or more", o.CountedKeys)
 	case o.Parallelism < 0:
 		return invalid(o, "a parallelism of %d: it is 0 or more", o.Parallelism)
 	case o.Unknown < IgnoreUnknown || o.Unknown > RefuseUnknown:
@@ -274,7 +285,7 @@ func (l *loader) run(ctx context.Context, emit func(Loaded) error) error {
 // read cuts the rows into chunks until the end, an error, or the end of ctx. The
 // channels have room for all jobs there are, so sending never waits.
 func (l *loader) read(ctx context.Context, free <-chan *loadJob, work, order chan<- *loadJob) {
-	l.next = 1
+	l.next = l.o.FirstSequence
 	for {
 		var job *loadJob
 		select {

@@ -9,7 +9,7 @@ import (
 // the places of the cells that are loaded. Its memory is used again.
 type loadChunk struct {
 	plan  *loadPlan
-	first uint64 // the number of its first row, from 1
+	first uint64 // the number of its first row
 	text  []byte
 	cells []span // row by row, in order of the plan's fields
 	rows  []chunkRow

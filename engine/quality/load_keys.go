@@ -1,6 +1,9 @@
 package quality
 
-import "math/bits"
+import (
+	"cmp"
+	"math/bits"
+)
 
 const (
 	// maxCountedKeys bounds the memory of a keySet to some 220 MB; 10 million keys take about 120 MB.
@@ -12,7 +15,8 @@ const (
 type keySet struct {
 	shards [keyShards]keyShard
 	n      int
-	full   bool // a hash was not added because there were maxCountedKeys
+	max    int  // of them; 0: maxCountedKeys
+	full   bool // a hash was not added because there were max
 }
 
 // keyShard is a part of a keySet: open addressing in order of the hashes, at most three
@@ -29,7 +33,7 @@ func (k *keySet) add(h uint64) bool {
 	if k.full || !s.add(h) {
 		return k.full
 	}
-	if k.n++; k.n == maxCountedKeys {
+	if k.n++; k.n == cmp.Or(k.max, maxCountedKeys) {
 		k.full = true
 		k.shards = [keyShards]keyShard{}
 	}

@@ -1,4 +1,4 @@
-package main
+package listing
 
 import (
 	"encoding/json"
@@ -7,8 +7,8 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 )
 
-// jsonValue returns a value as JSON: numbers exact, dates and times as strings, sets as arrays, absent as null.
-func jsonValue(v schema.Value) json.RawMessage {
+// JSON returns a value as JSON: numbers exact, dates and times as strings, sets as arrays, absent as null.
+func JSON(v schema.Value) json.RawMessage {
 	var out any
 	switch v.Kind() {
 	case schema.Absent:
@@ -31,4 +31,13 @@ func jsonValue(v schema.Value) json.RawMessage {
 		return json.RawMessage(strconv.Quote(v.String()))
 	}
 	return text
+}
+
+// quote returns a JSON string. Marshalling a string cannot fail.
+func quote(s string) string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return `""`
+	}
+	return string(text)
 }
