@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/url"
@@ -29,6 +30,13 @@ type Options struct {
 	Timeout time.Duration
 	// Attempts is how often a call is tried that may be tried again, 1 to 10. 0: 4.
 	Attempts int
+	// TLS is how connections are encrypted, version 1.3 at least; it is copied. Its RootCAs say whom
+	// to believe, its Certificates who this is. nil: the system's authorities and no certificate,
+	// but plain text where the address is one of loopback or localhost.
+	TLS *tls.Config
+	// Key is an API key: the server is shown it with every connection, or with every call through a
+	// Transport. It stands in no error. "": none.
+	Key string
 	// Transport carries the calls in place of connections to the address, and is the caller's to
 	// close; that of connecthttp goes through what understands HTTP only. nil: the compact wire.
 	Transport connect.Transport
@@ -66,16 +74,22 @@ func Open(ctx context.Context, address string, o *Options) (*Client, error) {
 	if c.opt.Timeout == 0 {
 		c.opt.Timeout = time.Minute
 	}
+	if err := checkKey(c.opt.Key); err != nil {
+		return nil, err
+	}
+	var shown []connect.ClientInterceptor
 	transport := c.opt.Transport
 	if transport == nil {
 		host, err := parseAddress(address)
 		if err != nil {
 			return nil, err
 		}
-		c.pool = &pool{address: host}
+		c.pool = &pool{address: host, tls: c.opt.secure(host), key: c.opt.Key}
 		transport = c.pool
+	} else if c.opt.Key != "" {
+		shown = append(shown, bearer(c.opt.Key))
 	}
-	c.rpc = kantav1connect.NewKantaServiceClient(connect.NewClient(transport))
+	c.rpc = kantav1connect.NewKantaServiceClient(connect.NewClient(transport, shown...))
 	c.closing, c.close = context.WithCancel(context.Background())
 	c.ingest.c, c.ingest.turn = c, make(chan struct{}, 1)
 	if _, err := c.Ping(ctx); err != nil {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"sync"
 
 	"connectrpc.com/connect/v2"
@@ -20,6 +21,8 @@ const (
 // and opens again when they are lost.
 type pool struct {
 	address string
+	tls     *tls.Config // nil: plain text, on loopback
+	key     string
 
 	mu      sync.Mutex
 	open    []*wire.Transport
@@ -94,7 +97,7 @@ func (p *pool) best() (best *wire.Transport, calls int) {
 // dial opens a connection.
 func (p *pool) dial(ctx context.Context, done chan struct{}) (*wire.Transport, error) {
 	inner, cancel := context.WithTimeout(ctx, dialTimeout)
-	t, err := wire.Dial(inner, "tcp", p.address, nil, &wire.Options{Agent: "kanta go client"})
+	t, err := p.connect(inner)
 	cancel()
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()

@@ -2,6 +2,7 @@ package message
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
@@ -182,6 +183,9 @@ func FromTransport(ctx context.Context, err error) (out error, undone bool) {
 	}
 	var dial *net.OpError
 	undone = errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, wire.ErrRefused)
+	if e := ofTLS(err); e != nil {
+		return e, true
+	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err(), undone
@@ -193,6 +197,24 @@ func FromTransport(ctx context.Context, err error) (out error, undone bool) {
 	return fromCode(c), undone
 }
 
+// ofTLS makes an error of a handshake of TLS that will not go better the next time. nil: it is none.
+func ofTLS(err error) *query.Error {
+	var op *net.OpError
+	var verify *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &verify):
+		return &query.Error{Code: query.CodeDenied, Message: "the server's certificate is not believed: " + verify.Err.Error(),
+			Hint: "is the address one that the certificate names, and is its authority the one that is believed (Options.TLS, or --ca)?", Err: err}
+	case errors.As(err, &record):
+		return &query.Error{Code: query.CodeInvalid, Message: "the server does not speak TLS", Hint: "is it the right address and port?", Err: err}
+	case errors.As(err, &op) && op.Op == "remote error": // an alert, whose type has no name
+		return &query.Error{Code: query.CodeDenied, Message: "the server refuses the handshake of TLS: " + op.Err.Error(),
+			Hint: "it may not believe the certificate that was shown, or want another one", Err: err}
+	}
+	return nil
+}
+
 // fromCode makes an error of what says only the transport's code.
 func fromCode(c *connect.Error) error {
 	text := strings.TrimSpace(c.Message())
@@ -202,7 +224,13 @@ func fromCode(c *connect.Error) error {
 	case connect.CodeInvalidArgument, connect.CodeOutOfRange:
 		return query.Errorf(query.CodeInvalid, "the server refuses the message: %s", text)
 	case connect.CodeResourceExhausted:
-		return query.Errorf(query.CodeLimit, "a message is too large: %s", text)
+		return query.Errorf(query.CodeLimit, "it is more than is taken: %s", text)
+	case connect.CodeUnauthenticated:
+		return &query.Error{Code: query.CodeDenied, Message: "the server does not know who asks: " + text, Hint: "show it a key or a certificate that it knows", Err: c}
+	case connect.CodePermissionDenied:
+		return &query.Error{Code: query.CodeDenied, Message: text, Err: c}
+	case connect.CodeFailedPrecondition:
+		return &query.Error{Code: query.CodeInvalid, Message: text, Err: c}
 	}
 	e := query.Errorf(query.CodeUnavailable, "the server cannot be reached or does not answer: %s", text)
 	e.Err = c

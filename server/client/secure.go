@@ -1,0 +1,73 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+
+	"connectrpc.com/connect/v2"
+
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/wire"
+)
+
+// maxKey is what a server takes as credentials.
+const maxKey = 4 << 10
+
+// checkKey refuses what cannot travel as a header. It does not say what it is.
+func checkKey(key string) error {
+	for _, c := range []byte(key) {
+		if c <= ' ' || c > '~' {
+			return query.Errorf(query.CodeInvalid, "Options.Key is no key: it has a character that no key has")
+		}
+	}
+	if len(key) > maxKey {
+		return query.Errorf(query.CodeInvalid, "Options.Key is no key: it has more than %d bytes", maxKey)
+	}
+	return nil
+}
+
+// secure says how connections to a server are encrypted. nil: they are not, because they stay on
+// this machine.
+func (o *Options) secure(address string) *tls.Config {
+	if o.TLS != nil {
+		return o.TLS
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS13} // the system's authorities
+}
+
+// connect opens one connection and says hello.
+func (p *pool) connect(ctx context.Context) (*wire.Transport, error) {
+	o := &wire.Options{Agent: "kanta go client", Credentials: []byte(p.key)}
+	if p.tls != nil {
+		return wire.Dial(ctx, "tcp", p.address, p.tls, o)
+	}
+	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.address)
+	if err != nil {
+		return nil, err
+	}
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() { // localhost may be anything
+		_ = nc.Close()
+		return nil, &query.Error{Code: query.CodeInvalid, Message: "plain text is spoken on loopback only, and the server is elsewhere", Hint: "Options.TLS encrypts"}
+	}
+	return wire.NewTransport(ctx, nc, o)
+}
+
+// bearer shows a key with each call, to transports that have no hello.
+func bearer(key string) connect.ClientInterceptor {
+	return func(next connect.ClientFunc) connect.ClientFunc {
+		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+			if info, ok := connect.CallInfoForClientContext(ctx); ok {
+				info.RequestHeader().Set("Authorization", "Bearer "+key)
+			}
+			return next(ctx, spec)
+		}
+	}
+}
