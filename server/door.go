@@ -1,16 +1,23 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
+	"connectrpc.com/connect/v2"
+
+	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/wire"
 )
 
-// door takes connections of all kinds from a listener: their first byte tells the compact wire
-// from HTTP, which gets the rest as a listener of its own.
+// door takes connections of all kinds from a listener. In plain text their first byte tells the
+// compact wire from HTTP, under TLS the name that both ends have agreed upon does. HTTP gets its
+// connections as from a listener of its own.
 type door struct {
 	net.Listener
 	s     *Server
@@ -20,9 +27,58 @@ type door struct {
 	once  sync.Once
 }
 
+// mayServe says where a server may listen. It is the only place that does.
+func (s *Server) mayServe(a net.Addr) error {
+	switch {
+	case isNear(a):
+		return nil
+	case s.tls == nil:
+		return &query.Error{Code: query.CodeInvalid, Message: "a server beyond this machine speaks TLS, and " + a.String() + " is not an address of loopback",
+			Hint: "give it a certificate (kanta serve --tls-cert FILE --tls-key FILE), or listen on 127.0.0.1"}
+	case !s.asksCertificates():
+		return &query.Error{Code: query.CodeInvalid, Message: "a server beyond this machine must know who asks: at " + a.String() + " everybody could do everything",
+			Hint: "name the authority of the clients' certificates (kanta serve --client-ca FILE), or listen on 127.0.0.1"}
+	}
+	return nil
+}
+
+// isNear reports whether only this machine reaches an address.
+func isNear(a net.Addr) bool {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return a.IP.IsLoopback()
+	case *net.UnixAddr:
+		return true
+	}
+	return false
+}
+
+// secured makes of a configuration of TLS that of this server: version 1.3, the names of what is
+// spoken, and no resumption, so that who is believed has shown his certificate on this connection.
+func secured(given *tls.Config) *tls.Config {
+	c := given.Clone()
+	c.MinVersion, c.MaxVersion = tls.VersionTLS13, 0
+	c.NextProtos = []string{wire.ALPN, "h2", "http/1.1"}
+	c.SessionTicketsDisabled = true
+	if choose := given.GetConfigForClient; choose != nil {
+		c.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := choose(h)
+			if err != nil || chosen == nil {
+				return nil, err
+			}
+			return secured(chosen), nil // which is not asked again
+		}
+	}
+	return c
+}
+
+// asksCertificates reports whether clients show certificates, and who shows none is nobody.
+func (s *Server) asksCertificates() bool {
+	return s.tls != nil && s.tls.ClientAuth >= tls.VerifyClientCertIfGiven
+}
+
 func (s *Server) newDoor(l net.Listener) *door {
-	d := &door{Listener: &limitedListener{Listener: l, tokens: make(chan struct{}, s.limits.connections)}, s: s,
-		http: make(chan net.Conn), ended: make(chan struct{})}
+	d := &door{Listener: l, s: s, http: make(chan net.Conn), ended: make(chan struct{})}
 	go d.run()
 	return d
 }
@@ -30,19 +86,27 @@ func (s *Server) newDoor(l net.Listener) *door {
 // acceptPause is how long nobody is let in when the machine cannot.
 const acceptPause = 50 * time.Millisecond
 
-// run accepts until the listener is closed.
+// run accepts until the listener is closed. When there are as many connections as there may be,
+// others wait in the operating system's queue, which is bounded too.
 func (d *door) run() {
 	for {
+		d.s.hall.places <- struct{}{}
 		c, err := d.Listener.Accept()
 		var passing interface{ Temporary() bool }
 		switch {
 		case err == nil:
-			go d.take(c)
+			go d.take(d.s.hall.enter(c))
+			continue
 		case errors.As(err, &passing) && passing.Temporary(): // the process has no more files, say
 			time.Sleep(acceptPause)
 		default:
 			d.end(err)
+		}
+		<-d.s.hall.places
+		select {
+		case <-d.ended:
 			return
+		default:
 		}
 	}
 }
@@ -54,22 +118,60 @@ func (d *door) end(err error) {
 	})
 }
 
-// take looks at the first byte of a connection, which a stranger may keep for himself.
-func (d *door) take(c net.Conn) {
-	first := make([]byte, 1)
-	_ = c.SetReadDeadline(time.Now().Add(d.s.limits.header)) // if it fails, so does the read
-	if _, err := c.Read(first); err != nil {
-		_ = c.Close()
+// take finds out what a stranger speaks.
+func (d *door) take(v *visitor) {
+	if d.s.tls != nil {
+		d.shake(v)
 		return
 	}
-	_ = c.SetReadDeadline(time.Time{}) // as above
-	begun := &begunConn{Conn: c, first: first}
-	if first[0] == wire.Magic[0] {
-		_ = d.s.wire.ServeConn(d.s.stop, begun) // how a client's connection ends is the client's affair
+	first := make([]byte, 1)
+	_ = v.SetReadDeadline(time.Now().Add(d.s.limits.header)) // if it fails, so does the read
+	if _, err := v.Read(first); err != nil {
+		_ = v.Close()
+		return
+	}
+	_ = v.SetReadDeadline(time.Time{}) // as above
+	v.first = first
+	d.hand(v, v, first[0] == wire.Magic[0])
+}
+
+// shake does the handshake of TLS.
+func (d *door) shake(v *visitor) {
+	secure := tls.Server(v, d.s.tls)
+	_ = v.SetDeadline(time.Now().Add(d.s.limits.handshake)) // if it fails, so does the handshake
+	if err := secure.HandshakeContext(d.s.stop); err != nil {
+		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
+			tellPlain(plain)
+		}
+		_ = v.Close()
+		return
+	}
+	_ = v.SetDeadline(time.Time{}) // as above
+	d.hand(v, secure, secure.ConnectionState().NegotiatedProtocol == wire.ALPN)
+}
+
+// tellPlain tells a client that speaks plain text that here TLS is spoken. Nothing of what it said
+// has been looked at but the first bytes.
+func tellPlain(e tls.RecordHeaderError) {
+	const text = "this server speaks TLS only"
+	switch start := string(e.RecordHeader[:]); start {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PRI *":
+		_, _ = io.WriteString(e.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n"+text+"\n") // who does not hear it has gone
+	default:
+		if strings.HasPrefix(start, wire.Magic) {
+			_ = wire.Refuse(e.Conn, connect.NewError(connect.CodeFailedPrecondition, text)) // as above
+		}
+	}
+}
+
+// hand gives a connection to who speaks what it speaks.
+func (d *door) hand(v *visitor, c net.Conn, compact bool) {
+	if compact {
+		_ = d.s.wire.ServeConn(withVisitor(d.s.stop, v), c) // how a client's connection ends is the client's affair
 		return
 	}
 	select {
-	case d.http <- begun:
+	case d.http <- c:
 	case <-d.ended:
 		_ = c.Close()
 	}
@@ -83,20 +185,4 @@ func (d *door) Accept() (net.Conn, error) {
 	case <-d.ended:
 		return nil, d.err
 	}
-}
-
-// begunConn is a connection whose first byte has been read already.
-type begunConn struct {
-	net.Conn
-	first []byte
-}
-
-// Read implements [net.Conn].
-func (c *begunConn) Read(b []byte) (int, error) {
-	if len(c.first) == 0 || len(b) == 0 {
-		return c.Conn.Read(b)
-	}
-	n := copy(b, c.first)
-	c.first = c.first[n:]
-	return n, nil
 }

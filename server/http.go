@@ -2,12 +2,13 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
+	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 	"connectrpc.com/connect/v2/connectproto"
 )
@@ -22,15 +23,20 @@ func (s *Server) newHTTP() *http.Server {
 	mux.Handle("/v1/", s.newFiles())
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler: &stallGuard{mux, s.limits.stalled}, Protocols: protocols,
+		Handler: &stallGuard{s, mux}, Protocols: protocols,
 		ReadHeaderTimeout: s.limits.header, IdleTimeout: s.limits.idle, MaxHeaderBytes: s.limits.headerBytes,
 		BaseContext: func(net.Listener) context.Context { return s.stop },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return withVisitor(ctx, under(c)) },
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: s.limits.streams, SendPingTimeout: s.limits.ping, PingTimeout: s.limits.ping / 2,
-			WriteByteTimeout: s.limits.stalled},
+			WriteByteTimeout: s.limits.stalled, MaxReceiveBufferPerStream: streamBuffer, MaxReceiveBufferPerConnection: 2 * streamBuffer},
 	}
 }
+
+// streamBuffer is what a stream of HTTP/2 may send before it is read, as on the compact wire.
+const streamBuffer = 256 << 10
 
 // compressFrom is the size below which compression costs more than it saves.
 const compressFrom = 512
@@ -38,20 +44,51 @@ const compressFrom = 512
 // stallGuard gives up clients that do not take what they asked for: each write has a deadline
 // of its own, so that an answer may take long, and may not stand still. Between writes there is
 // none: a stream of HTTP/2 ends when its deadline passes, be anything written or not.
+//
+// It also turns away whom the server does not answer over HTTP.
 type stallGuard struct {
-	next    http.Handler
-	stalled time.Duration
+	s    *Server
+	next http.Handler
 }
 
 func (g *stallGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !isLocal(r.Host) {
+	p := ofRequest(r)
+	switch err := g.s.greet(p); {
+	case r.TLS == nil && !isLocal(r.Host): // under TLS the certificate has said who is asked
 		http.Error(w, "this server is asked by an address of loopback, or as localhost", http.StatusMisdirectedRequest)
 		return
+	case headerBytes(r) > g.s.limits.headerBytes:
+		http.Error(w, fmt.Sprintf("the header of the request is larger than %d bytes", g.s.limits.headerBytes), http.StatusRequestHeaderFieldsTooLarge)
+		return
+	case err != nil:
+		w.Header().Set("Connection", "close")
+		http.Error(w, err.Error(), refusals[connect.CodeOf(err)])
+		return
 	}
-	s := &stallWriter{ResponseWriter: w, control: http.NewResponseController(w), stalled: g.stalled}
+	s := &stallWriter{ResponseWriter: w, control: http.NewResponseController(w), stalled: g.s.limits.stalled}
 	s.limit(false)
-	g.next.ServeHTTP(s, r.WithContext(withPeer(r.Context(), ofRequest(r))))
+	r = r.WithContext(withPeer(r.Context(), p))
+	r.Body = newPace(w, r, &g.s.limits)
+	g.next.ServeHTTP(s, r)
 	s.limit(true) // what is in buffers is written when the handler has ended
+}
+
+// refusals are the statuses of what greet says.
+//
+//tidy:constant
+var refusals = map[connect.Code]int{connect.CodeUnauthenticated: http.StatusUnauthorized, connect.CodePermissionDenied: http.StatusForbidden,
+	connect.CodeResourceExhausted: http.StatusTooManyRequests}
+
+// headerBytes is how large a header is, by the rule of HTTP/2 and of the compact wire: 32 bytes are
+// added for each value. The library lets some more pass.
+func headerBytes(r *http.Request) int {
+	n := len(r.RequestURI) + len(r.Host)
+	for key, values := range r.Header {
+		for _, v := range values {
+			n += len(key) + len(v) + 32
+		}
+	}
+	return n
 }
 
 // isLocal reports whether a request names this machine as one does who means it. A page in a
@@ -94,31 +131,3 @@ func (w *stallWriter) Flush() {
 
 // Unwrap is for [http.ResponseController].
 func (w *stallWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// limitedListener accepts only so many connections at a time; the others wait in the
-// operating system's queue, which is bounded too.
-type limitedListener struct {
-	net.Listener
-	tokens chan struct{}
-}
-
-func (l *limitedListener) Accept() (net.Conn, error) {
-	l.tokens <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.tokens
-		return nil, err
-	}
-	return &limitedConn{Conn: c, release: sync.OnceFunc(func() { <-l.tokens })}, nil
-}
-
-type limitedConn struct {
-	net.Conn
-	release func()
-}
-
-func (c *limitedConn) Close() error {
-	err := c.Conn.Close()
-	c.release()
-	return err
-}

@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"strings"
 
+	"connectrpc.com/connect/v2"
+
+	"github.com/kantadb/kanta/server/certs"
 	"github.com/kantadb/kanta/server/wire"
 )
 
@@ -16,6 +19,7 @@ type peer struct {
 	address     string            // with the port
 	certificate *x509.Certificate // nil: none was shown
 	key         string            // "": none was shown
+	visitor     *visitor          // the connection. nil: a door of tests
 }
 
 type peerKey struct{}
@@ -30,15 +34,40 @@ func peerOf(ctx context.Context) *peer {
 	return p
 }
 
+// greet decides about who comes by what the connection tells, once for a connection of the compact
+// wire and with every request of HTTP, and counts the connection among those of the caller. Its
+// error is what the other end is told.
+func (s *Server) greet(p *peer) error {
+	caller := "" // everybody's
+	switch {
+	case p.certificate != nil:
+		id, err := certs.IdentityOf(p.certificate)
+		if err != nil {
+			return connect.NewError(connect.CodePermissionDenied, err.Error())
+		}
+		caller = "the certificate of " + id.Name
+	case s.asksCertificates():
+		return connect.NewError(connect.CodeUnauthenticated, "the server must know who asks: show a certificate")
+	}
+	if p.visitor == nil {
+		return nil
+	}
+	return s.hall.settle(p.visitor, caller)
+}
+
 // ofWire is what the compact wire tells, once for all calls of a connection.
-func ofWire(ctx context.Context, p *wire.Peer) (context.Context, error) {
-	return withPeer(ctx, &peer{address: p.Addr.String(), certificate: shown(p.TLS), key: string(p.Credentials)}), nil
+func (s *Server) ofWire(ctx context.Context, w *wire.Peer) (context.Context, error) {
+	p := &peer{address: w.Addr.String(), certificate: shown(w.TLS), key: string(w.Credentials), visitor: visitorOf(ctx)}
+	if err := s.greet(p); err != nil {
+		return nil, err
+	}
+	return withPeer(ctx, p), nil
 }
 
 // ofRequest is what a request of HTTP tells.
 func ofRequest(r *http.Request) *peer {
 	const bearer = "Bearer "
-	p := &peer{address: r.RemoteAddr, certificate: shown(r.TLS)}
+	p := &peer{address: r.RemoteAddr, certificate: shown(r.TLS), visitor: visitorOf(r.Context())}
 	if h := r.Header.Get("Authorization"); len(h) > len(bearer) && strings.EqualFold(h[:len(bearer)], bearer) {
 		p.key = h[len(bearer):]
 	}

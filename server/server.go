@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -24,6 +25,10 @@ type Options struct {
 	// Target opens the target of backups that a client names. It is the operator's word on
 	// where backups may be written to. nil: no target may be named.
 	Target func(ctx context.Context, name string) (target query.BackupTarget, release func() error, err error)
+	// TLS makes the server speak TLS, version 1.3 and nothing older, at every listener; it is
+	// copied. certs.Server makes one of files. If it verifies certificates of clients, who has
+	// none is refused. nil: plain text, on loopback only.
+	TLS *tls.Config
 	// Version is what Ping says of the program. "" is good.
 	Version string
 	// Hooks are called when things happen; all are optional.
@@ -46,6 +51,8 @@ type Server struct {
 	leases *leases
 	http   *http.Server
 	wire   *wire.Server
+	tls    *tls.Config // nil: plain text
+	hall   *hall
 
 	lastCall atomic.Uint64
 
@@ -63,9 +70,15 @@ func New(db *engine.DB, o *Options) (*Server, error) { return newServer(db, o, d
 
 func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 	s := &Server{db: db, limits: l, draining: make(chan struct{}), drained: make(chan struct{})}
-	s.leases = newLeases(&s.limits)
+	s.leases, s.hall = newLeases(&s.limits), newHall(&s.limits)
 	if o != nil {
 		s.opt = *o
+	}
+	if c := s.opt.TLS; c != nil {
+		if len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil {
+			return nil, query.Errorf(query.CodeInvalid, "Options.TLS has no certificate")
+		}
+		s.tls = secured(c)
 	}
 	s.stop, s.end = context.WithCancel(context.Background())
 	s.rpc = connect.NewServer(s.guard)
@@ -79,7 +92,8 @@ func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 	}
 	s.http = s.newHTTP()
 	if s.wire, err = wire.NewServer(s.rpc, &wire.ServerOptions{Limits: wire.Limits{MessageBytes: l.requestBytes, Streams: l.streams,
-		Connections: l.connections, HandshakeTime: l.header, StallTime: l.stalled}, Authenticate: ofWire}); err != nil {
+		// Strangers are counted at the door, which knows whom to send away.
+		Connections: l.connections, Handshakes: l.connections, HandshakeTime: l.handshake, StallTime: l.stalled}, Authenticate: s.ofWire}); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -88,9 +102,16 @@ func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 // RPC returns the calls for a transport of the caller's, such as one in the same process.
 func (s *Server) RPC() *connect.Server { return s.rpc }
 
-// Serve answers on a listener in plain text: the compact wire of package server/wire, and
-// Connect and gRPC over HTTP/1.1 and HTTP/2; the first byte of a connection decides. It closes the listener and returns nil after [Server.Shutdown], or the error that ended it.
+// Serve answers on a listener: the compact wire of package server/wire, and Connect and gRPC over
+// HTTP/1.1 and HTTP/2. Under TLS the protocol of a connection is what its ALPN says, HTTP/1.1 if it
+// says nothing; in plain text its first byte decides. Plain text is spoken on loopback and on sockets of
+// the machine only, and beyond them clients must have certificates: another listener is closed, with an
+// error that has [query.CodeInvalid]. It closes the listener and returns nil after [Server.Shutdown],
+// or the error that ended it.
 func (s *Server) Serve(l net.Listener) error {
+	if err := s.mayServe(l.Addr()); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	err := s.http.Serve(s.newDoor(l))
 	if err == http.ErrServerClosed {
 		return nil
@@ -116,6 +137,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	// The wire goes first: an answer that it has not written yet is lost with the calls' context.
 	err := errors.Join(s.wire.Shutdown(ctx), s.http.Shutdown(ctx))
 	s.end()
+	s.hall.close()
 	if err != nil {
 		_ = s.http.Close() // what is left is given up
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -170,6 +171,14 @@ func (s *Server) accept(ctx context.Context, nc net.Conn) (*serverConn, error) {
 	sc.c = newConn(nc, limits, mine, peer)
 	sc.c.server, sc.c.shared = true, &s.shared
 	return sc, nil
+}
+
+// Refuse tells a client why its connection is not served, without listening to it, as a server does
+// that refuses a hello. It closes nothing.
+func Refuse(w io.Writer, why *connect.Error) error {
+	first := appendPreamble(nil, newestVersion, newestVersion)
+	_, err := w.Write(appendFrame(first, false, kindGoAway, 0, 0, appendGoAway(nil, why.Code(), why.Message()), nil))
+	return err
 }
 
 // Shutdown takes no new connections and calls, tells the clients, waits for the calls in
