@@ -27,8 +27,9 @@ type door struct {
 	once  sync.Once
 }
 
-// mayServe says where a server may listen. It is the only place that does.
-func (s *Server) mayServe(a net.Addr) error {
+// MayServe says whether [Server.Serve] takes a listener at an address. Its error has
+// [query.CodeInvalid]. No other place decides about that.
+func (s *Server) MayServe(a net.Addr) error {
 	switch {
 	case isNear(a):
 		return nil
@@ -153,7 +154,7 @@ func (d *door) shake(v *visitor) {
 // tellPlain tells a client that speaks plain text that here TLS is spoken. Nothing of what it said
 // has been looked at but the first bytes.
 func tellPlain(e tls.RecordHeaderError) {
-	const text = "this server speaks TLS only"
+	const text = "this server speaks TLS only (https; client.Options.TLS of a program; --ca of kanta)"
 	switch start := string(e.RecordHeader[:]); start {
 	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PRI *":
 		_, _ = io.WriteString(e.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n"+text+"\n") // who does not hear it has gone

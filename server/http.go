@@ -62,7 +62,7 @@ func (g *stallGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case err != nil:
 		w.Header().Set("Connection", "close")
-		http.Error(w, err.Error(), refusals[connect.CodeOf(err)])
+		http.Error(w, strings.TrimPrefix(err.Error(), connect.CodeOf(err).String()+": "), refusals[connect.CodeOf(err)])
 		return
 	}
 	s := &stallWriter{ResponseWriter: w, control: http.NewResponseController(w), stalled: g.s.limits.stalled}

@@ -109,7 +109,7 @@ func (s *Server) RPC() *connect.Server { return s.rpc }
 // error that has [query.CodeInvalid]. It closes the listener and returns nil after [Server.Shutdown],
 // or the error that ended it.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.mayServe(l.Addr()); err != nil {
+	if err := s.MayServe(l.Addr()); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	err := s.http.Serve(s.newDoor(l))

@@ -288,35 +288,7 @@ func TestRotation(t *testing.T) {
 		defer conn.Close()
 		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
-	stop, calls := make(chan struct{}), atomic.Int64{}
-	var asking sync.WaitGroup
-	for i := range 4 {
-		asking.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				o := &client.Options{TLS: mine, Attempts: 1}
-				h := &http.Transport{TLSClientConfig: mine.Clone(), ForceAttemptHTTP2: true}
-				if i%2 == 1 {
-					o = &client.Options{Transport: connecthttp.NewTransport(&http.Client{Transport: h}, "https://"+address), Attempts: 1}
-				}
-				c, err := client.Open(context.Background(), "kanta://"+address, o)
-				if err == nil {
-					_, err = c.Count(context.Background(), "true", nil)
-					_ = c.Close()
-				}
-				h.CloseIdleConnections()
-				if err != nil {
-					t.Errorf("after %d calls: %v", calls.Load(), err)
-					return
-				}
-				calls.Add(1)
-			}
-		})
-	}
+	calls, stop := connecting(t, address, mine)
 	first := serial()
 	p, err := tr.ca.Server([]string{"127.0.0.1"}, 1, time.Now())
 	if err != nil {
@@ -351,8 +323,44 @@ func TestRotation(t *testing.T) {
 	})
 	before := calls.Load()
 	eventually(t, "calls go on", func() bool { return calls.Load() > before+8 })
-	close(stop)
-	asking.Wait()
+	stop()
+}
+
+// connecting asks over new connections all the time, until stop.
+func connecting(t *testing.T, address string, mine *tls.Config) (calls *atomic.Int64, stop func()) {
+	calls, done := new(atomic.Int64), make(chan struct{})
+	var asking sync.WaitGroup
+	for i := range 4 {
+		asking.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				h := &http.Transport{TLSClientConfig: mine.Clone(), ForceAttemptHTTP2: true}
+				o := &client.Options{TLS: mine, Attempts: 1}
+				if i%2 == 1 {
+					o = &client.Options{Transport: connecthttp.NewTransport(&http.Client{Transport: h}, "https://"+address), Attempts: 1}
+				}
+				c, err := client.Open(context.Background(), "kanta://"+address, o)
+				if err == nil {
+					_, err = c.Count(context.Background(), "true", nil)
+					_ = c.Close()
+				}
+				h.CloseIdleConnections()
+				if err != nil {
+					t.Errorf("after %d calls: %v", calls.Load(), err)
+					return
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	return calls, func() {
+		close(done)
+		asking.Wait()
+	}
 }
 
 // TestPerCaller opens as many connections as one caller may have, and one more.

@@ -39,6 +39,7 @@ type app struct {
 	memory   string
 	readOnly bool
 	repair   bool // the store is opened to be repaired
+	caller   callerFlags
 
 	completing bool // for the shell
 
@@ -80,6 +81,9 @@ type store interface {
 func (a *app) openDir(dir string, create bool) (store, error) {
 	if strings.HasPrefix(dir, serverScheme) {
 		return a.openServer(dir)
+	}
+	if a.caller != (callerFlags{}) {
+		return nil, usagef("--ca, --cert, --cert-key and --key-file are for servers, and --db %s is a directory", dir)
 	}
 	o, err := a.options(dir, create)
 	if err != nil {

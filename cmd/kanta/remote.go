@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"io"
+	"os"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/certs"
 	"github.com/kantadb/kanta/server/client"
 )
 
@@ -28,11 +33,66 @@ func (a *app) openServer(address string) (store, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), dialTime)
 	defer cancel()
-	c, err := client.Open(ctx, address, nil)
+	o, err := a.caller.options(a)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.Open(ctx, address, o)
 	if err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// callerFlags say who asks a server, and whom to believe that it is the server.
+type callerFlags struct{ ca, cert, certKey, keyFile string }
+
+func (f *callerFlags) add(c *cobra.Command) {
+	flags := c.PersistentFlags()
+	flags.StringVar(&f.ca, "ca", "", "file of the authority of a server's certificate (or KANTA_CA; default the system's authorities)")
+	flags.StringVar(&f.cert, "cert", "", "file of the certificate to show to a server (or KANTA_CERT)")
+	flags.StringVar(&f.certKey, "cert-key", "", "file of the key of --cert (or KANTA_CERT_KEY)")
+	flags.StringVar(&f.keyFile, "key-file", "", "file of the API key to show to a server (or the key itself in KANTA_KEY)")
+}
+
+// maxKeyFile bounds the file of a key, which is less than a hundred bytes.
+const maxKeyFile = 4 << 10
+
+// options returns how a server is asked. An API key stands on no command line: those are seen by
+// everybody on the machine.
+func (f *callerFlags) options(a *app) (*client.Options, error) {
+	or := func(flag, variable string) string {
+		if flag == "" {
+			return a.env(variable)
+		}
+		return flag
+	}
+	files := certs.Files{Authority: or(f.ca, "KANTA_CA"), Cert: or(f.cert, "KANTA_CERT"), Key: or(f.certKey, "KANTA_CERT_KEY")}
+	var o client.Options
+	if files != (certs.Files{}) {
+		c, err := certs.Client(files)
+		if err != nil {
+			return nil, err
+		}
+		o.TLS = c
+	}
+	if f.keyFile == "" {
+		o.Key = strings.TrimSpace(a.env("KANTA_KEY"))
+		return &o, nil
+	}
+	file, err := os.Open(f.keyFile)
+	if err != nil {
+		return nil, query.Errorf(query.CodeInvalid, "--key-file: %w", err)
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
+	if err != nil {
+		return nil, query.Errorf(query.CodeIO, "--key-file: %w", err)
+	}
+	if o.Key = strings.TrimSpace(string(b)); o.Key == "" || len(b) > maxKeyFile {
+		return nil, usagef("--key-file %s: that is no file of a key", f.keyFile)
+	}
+	return &o, nil
 }
 
 // onlyHere refuses a server where something is done to a directory.

@@ -37,6 +37,7 @@ func newRoot(a *app) *cobra.Command {
 	flags.StringVar(&a.dir, "db", "", "directory of the store, or kanta://HOST:PORT of a server (default "+defaultDir+", or the environment variable KANTA_DB)")
 	flags.BoolVar(&a.json, "json", false, "print JSON")
 	flags.StringVar(&a.memory, "memory", "", "memory budget of the store, such as 512MB (default a quarter of the machine's)")
+	a.caller.add(root)
 	flags.BoolVar(&a.readOnly, "read-only", false, "open the store without changing anything in its directory")
 	root.AddCommand(commands(a)...)
 	root.SetIn(a.in)
@@ -57,7 +58,7 @@ func commands(a *app) []*cobra.Command {
 		newCount(a), newMembers(a), newPlan(a), newExplain(a), newProfile(a), newWhy(a), newTimeline(a), newValues(a),
 		newSegment(a), newList(a), newDefinition(a), newQuarantine(a), newErase(a),
 		newStats(a), newCheck(a), newBackup(a), newRestore(a), newExport(a), newImport(a),
-		newServe(a), newDemo(a), newBench(a), newLicenses(a), newVersion(a),
+		newServe(a), newCert(a), newDemo(a), newBench(a), newLicenses(a), newVersion(a),
 	}
 	for _, an := range analysis.All {
 		all = append(all, newAnalysis(a, an))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server"
+	"github.com/kantadb/kanta/server/certs"
 	"github.com/kantadb/kanta/server/client"
 )
 
@@ -28,8 +30,11 @@ const drainTime = 30 * time.Second
 const serveHelp = `Serve the store of --db to others: to kanta itself (--db kanta://HOST:PORT), to Go programs
 (package server/client), to curl and to gRPC. A store that does not exist is created.
 
-There is no encryption and no authentication yet: whoever reaches the port may do everything.
-Therefore it listens on loopback only.
+Plain text is spoken on loopback only, where whoever reaches the port may do everything. With
+--tls-cert and --tls-key it speaks TLS 1.3 and nothing else, and with --client-ca only to those
+whose certificate an authority in that file has issued (kanta cert makes them): so it may listen on
+any address. These files are read anew when they change. There are no roles yet: who is let in may
+do everything.
 
 A backup is written only to a target that --backups names, by that name.
 
@@ -37,8 +42,7 @@ It stops when it is interrupted or terminated: it takes no more calls, waits up 
 for those under way, and closes the store.`
 
 func newServe(a *app) *cobra.Command {
-	var listen string
-	var backups []string
+	var f serveFlags
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the store to others",
@@ -52,33 +56,61 @@ func newServe(a *app) *cobra.Command {
 			if err := a.onlyHere("kanta serve"); err != nil {
 				return err
 			}
-			if err := checkLoopback(listen); err != nil {
+			if err := f.check(); err != nil {
 				return err
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM)
 			defer stop()
-			return a.serve(ctx, listen, backups)
+			return a.serve(ctx, &f)
 		},
 	}
-	c.Flags().StringVar(&listen, "listen", defaultListen, "address and port, of loopback; port 0 is any that is free")
-	c.Flags().StringArrayVar(&backups, "backups", nil, "a target that clients may have backups written to, as --target of kanta backup; may be repeated")
+	c.Flags().StringVar(&f.listen, "listen", defaultListen, "address and port, of loopback without --client-ca; port 0 is any that is free")
+	c.Flags().StringVar(&f.tls.Cert, "tls-cert", "", "file of the certificate for TLS, and of those that lead to its authority")
+	c.Flags().StringVar(&f.tls.Key, "tls-key", "", "file of the key of --tls-cert")
+	c.Flags().StringVar(&f.tls.Authority, "client-ca", "", "file of the authorities of clients' certificates, without which nobody is let in then")
+	c.Flags().StringArrayVar(&f.backups, "backups", nil, "a target that clients may have backups written to, as --target of kanta backup; may be repeated")
 	return c
 }
 
-// checkLoopback refuses an address that others can reach.
-func checkLoopback(listen string) error {
-	host, _, err := net.SplitHostPort(listen)
+// serveFlags are those of kanta serve.
+type serveFlags struct {
+	listen  string
+	backups []string
+	tls     certs.Files
+}
+
+// check refuses flags that cannot be, before a store is made or opened. Where a server may listen
+// it says only as far as that is known without one.
+func (f *serveFlags) check() error {
+	host, _, err := net.SplitHostPort(f.listen)
 	if err != nil {
-		return usagef("--listen %s: write HOST:PORT, such as %s", listen, defaultListen)
+		return usagef("--listen %s: write HOST:PORT, such as %s", f.listen, defaultListen)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return usagef("--listen %s: only an address of loopback, such as %s: without encryption and authentication, which are not there yet, whoever reached it could do everything", listen, defaultListen)
+	if (f.tls.Cert == "") != (f.tls.Key == "") || f.tls.Authority != "" && f.tls.Cert == "" {
+		return usagef("--tls-cert and --tls-key belong together, and --client-ca to both")
+	}
+	if ip := net.ParseIP(host); f.tls.Authority == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return usagef("--listen %s: only an address of loopback, such as %s: without --tls-cert, --tls-key and --client-ca whoever reached it could do everything", f.listen, defaultListen)
 	}
 	return nil
 }
 
+// secure returns how the server speaks TLS. nil: it does not.
+func (f *serveFlags) secure(a *app) (*tls.Config, error) {
+	if f.tls.Cert == "" {
+		return nil, nil
+	}
+	return certs.Server(f.tls, func(err error) {
+		fmt.Fprintf(a.err, "the certificates cannot be read anew, and stay as they are: %s\n", printable(err.Error()))
+	})
+}
+
 // serve serves until ctx ends.
-func (a *app) serve(ctx context.Context, listen string, backups []string) (err error) {
+func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
+	secure, err := f.secure(a)
+	if err != nil {
+		return err
+	}
 	opened, err := a.openDir(a.dir, true)
 	if err != nil {
 		return err
@@ -89,20 +121,23 @@ func (a *app) serve(ctx context.Context, listen string, backups []string) (err e
 		return query.Errorf(query.CodeInternal, "a directory was opened as %T", opened)
 	}
 	s, err := server.New(db, &server.Options{
-		Version: thisVersion().Version, Target: a.allowedTarget(backups),
+		Version: thisVersion().Version, TLS: secure, Target: a.allowedTarget(f.backups),
 		Hooks: server.Hooks{Failed: func(call string, err error) { fmt.Fprintf(a.err, "%s: %s\n", call, printable(err.Error())) }},
 	})
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", listen)
+	l, err := net.Listen("tcp", f.listen)
 	if err != nil {
 		return &query.Error{Code: query.CodeIO, Message: err.Error(), Hint: "is another server there? --listen names another port", Err: err}
 	}
-	if err := checkLoopback(l.Addr().String()); err != nil { // localhost may be anything
+	if err := s.MayServe(l.Addr()); err != nil { // localhost may be anything
 		return errors.Join(err, l.Close())
 	}
 	fmt.Fprintf(a.err, "serving %s at %s%s\n", a.dir, serverScheme, l.Addr())
+	if secure != nil {
+		fmt.Fprintln(a.err, "over TLS 1.3")
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	select {
