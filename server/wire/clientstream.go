@@ -205,7 +205,7 @@ func (s *clientStream) receive(msg any) error {
 	one := s.spec.StreamType&connect.StreamTypeServer == 0
 	cut := false // a message
 	for {
-		ch, err := s.in.next(s.ctx.Done())
+		ch, err := s.in.next(s.ctx.Done(), nil)
 		if err != nil {
 			if errors.Is(err, errStopped) {
 				err = contextError(s.ctx.Err())

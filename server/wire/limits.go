@@ -24,8 +24,8 @@ type Limits struct {
 	KeepAlive        time.Duration // without one whole frame, at a client, until it pings
 	PongTime         time.Duration // from then until it gives up
 	WriteTime        time.Duration // for one write to the connection
-	StallTime        time.Duration // for a client to take one message, beside what MinRate allows it
-	MinRate          int           // bytes per second at which a message must leave a server
+	StallTime        time.Duration // for a client to take or to send one message, beside what MinRate allows it
+	MinRate          int           // bytes per second at which a message must leave a server, or come to it
 	Connections      int           // of a server, in all
 	Handshakes       int           // of a server, at the same time
 	Handlers         int           // of a server, running at the same time
@@ -130,6 +130,12 @@ func (l Limits) withDefaults() Limits {
 		}
 	}
 	return l
+}
+
+// patience is how long a server waits for a client to take a message of so many bytes, or to send
+// the rest of it.
+func (l Limits) patience(bytes int) time.Duration {
+	return l.StallTime + time.Duration(float64(bytes)/float64(l.MinRate)*float64(time.Second))
 }
 
 // validate reports the first field out of its range.

@@ -342,6 +342,54 @@ func TestMinRate(t *testing.T) {
 	})
 }
 
+// TestSlowMessage sends a message in pieces, slower and slower: at the least rate it is answered, and
+// a bit slower it is given up, with the memory that it held.
+func TestSlowMessage(t *testing.T) {
+	body := make([]byte, 200<<10)
+	allowed := defaultStallTime + time.Duration(len(body)+4)*time.Second/defaultMinRate
+	for pause, want := range map[time.Duration]connect.Code{(allowed - time.Second) / 10: 0, (allowed + time.Second) / 10: connect.CodeDeadlineExceeded} {
+		synctest.Test(t, func(t *testing.T) {
+			r, server, served := rawClient(t, &service{}, nil, Limits{})
+			r.send(kindCall, flagMore, 1, opens(1, echoSpec), num(uint64(len(body)+4)), []byte{0x0a, 0x80, 0xc0, 0x0c})
+			piece := len(body) / 10
+			for i := range 10 {
+				time.Sleep(pause)
+				flags := byte(flagMore)
+				if i == 9 {
+					flags = flagLast
+				}
+				r.send(kindMessage, flags, 1, body[i*piece:][:piece])
+			}
+			start := time.Now()
+			var code connect.Code
+			for {
+				f, err := r.next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if f.kind == kindEnd {
+					p := fields{b: f.payload}
+					if status := p.status(nil, 0); status != nil {
+						code = status.Code()
+					}
+				}
+				if f.kind == kindEnd || f.flags&flagLast != 0 {
+					break
+				}
+			}
+			if took := time.Since(start); code != want || took > time.Second {
+				t.Errorf("pieces every %v: %v after %v, want %v", pause, code, took, want)
+			}
+			synctest.Wait()
+			if n := server.shared.used.Load(); n != 0 {
+				t.Errorf("%d bytes are held", n)
+			}
+			_ = r.nc.Close()
+			<-served
+		})
+	}
+}
+
 // TestWriteTime lets the socket of a client fill: the server gives it up.
 func TestWriteTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -72,7 +72,7 @@ func (s *serverCall) run() {
 
 // Receive reads the next message of the client, io.EOF after its last.
 func (s *serverCall) Receive(msg any) error {
-	ch, err := s.in.next(s.ctx.Done())
+	ch, err := s.in.next(s.ctx.Done(), nil)
 	if err != nil {
 		return s.why(err)
 	}

@@ -97,8 +97,9 @@ func (in *inbox) taken(cost, window int) (grant int64) {
 }
 
 // next returns the next chunk and waits for it. After the last it returns the error that
-// the inbox was ended with; stop ends the wait with errStopped.
-func (in *inbox) next(stop <-chan struct{}) (*chunk, error) {
+// the inbox was ended with; stop ends the wait with errStopped, and late, if it is not nil, with
+// errLate.
+func (in *inbox) next(stop <-chan struct{}, late <-chan time.Time) (*chunk, error) {
 	for {
 		in.mu.Lock()
 		ch, err := in.head, in.err
@@ -119,11 +120,16 @@ func (in *inbox) next(stop <-chan struct{}) (*chunk, error) {
 		case <-in.ready:
 		case <-stop:
 			return nil, errStopped
+		case <-late:
+			return nil, errLate
 		}
 	}
 }
 
-var errStopped = errors.New("wire: stopped")
+var (
+	errStopped = errors.New("wire: stopped")
+	errLate    = errors.New("wire: too late")
+)
 
 // discard drops what has arrived and what will, and gives its room back.
 func (s *stream) discard() {
@@ -248,8 +254,18 @@ func (s *stream) assemble(ch *chunk, stop <-chan struct{}) (m whole, err error) 
 	}
 	s.c.consumed(s, ch.cost)
 	flags := ch.flags
+	var late <-chan time.Time
+	limit := s.c.limits.patience(total)
+	if flags&flagMore != 0 && s.c.server {
+		t := time.NewTimer(limit)
+		defer t.Stop()
+		late = t.C
+	}
 	for flags&flagMore != 0 {
-		next, err := s.in.next(stop)
+		next, err := s.in.next(stop, late)
+		if err == errLate {
+			err = connect.Errorf(connect.CodeDeadlineExceeded, "a message of %d bytes did not come within %v; send faster", total, limit)
+		}
 		if err != nil {
 			m.free()
 			return m, err
@@ -350,7 +366,7 @@ type waiter struct {
 // wait waits until there may be room. The connection's mutex is held, given up meanwhile.
 func (w *waiter) wait(s *stream) error {
 	c := s.c
-	limit := c.limits.StallTime + time.Duration(float64(w.size)/float64(c.limits.MinRate)*float64(time.Second))
+	limit := c.limits.patience(w.size)
 	if w.timer == nil && c.server {
 		w.timer = time.NewTimer(limit)
 	}
