@@ -21,17 +21,6 @@ const (
 	maxDocumentBytes = 64 << 20 // names and values of all
 )
 
-// Document is a small setting that stands in the store, goes through its log and is in its
-// backups, and says nothing of customers: no expression, no policy and no export knows it.
-type Document struct {
-	Name  string // by convention kind/name
-	Value []byte // at most [batch.MaxDocument]; the caller's
-	Saved query.Position
-}
-
-// Hash returns the hash of the value, for [batch.Builder.ReplaceDocument].
-func (d *Document) Hash() batch.DocumentHash { return batch.HashDocument(d.Value) }
-
 // documents are those of one state, immutable but for the batch that makes them.
 type documents struct {
 	all     map[string]*document
@@ -66,25 +55,25 @@ func (s *documents) sum() (sum digest.Sum) {
 
 // Document returns the document of a name; without one, an error with the code
 // [query.CodeUnknownName].
-func (db *DB) Document(ctx context.Context, name string) (Document, error) {
-	return read(ctx, db, func(n *snapshot) (Document, error) {
+func (db *DB) Document(ctx context.Context, name string) (query.SavedDocument, error) {
+	return read(ctx, db, func(n *snapshot) (query.SavedDocument, error) {
 		x := n.s.documents.all[name]
 		if x == nil {
-			return Document{}, noDocument(name)
+			return query.SavedDocument{}, noDocument(name)
 		}
 		return x.named(name), nil
 	})
 }
 
 // Documents returns the documents whose names begin with a prefix, by name.
-func (db *DB) Documents(ctx context.Context, prefix string) ([]Document, error) {
-	return read(ctx, db, func(n *snapshot) (out []Document, err error) {
+func (db *DB) Documents(ctx context.Context, prefix string) ([]query.SavedDocument, error) {
+	return read(ctx, db, func(n *snapshot) (out []query.SavedDocument, err error) {
 		for name, x := range n.s.documents.all {
 			if strings.HasPrefix(name, prefix) {
 				out = append(out, x.named(name))
 			}
 		}
-		slices.SortFunc(out, func(a, b Document) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortFunc(out, func(a, b query.SavedDocument) int { return strings.Compare(a.Name, b.Name) })
 		return out, nil
 	})
 }
@@ -94,8 +83,8 @@ func (db *DB) Documents(ctx context.Context, prefix string) ([]Document, error) 
 // documents say asks for it first, then reads them, and reads them again when it has changed.
 func (db *DB) DocumentsVersion() uint64 { return db.current.Load().documents.version }
 
-func (x *document) named(name string) Document {
-	return Document{Name: name, Value: slices.Clone(x.value), Saved: x.saved}
+func (x *document) named(name string) query.SavedDocument {
+	return query.SavedDocument{Name: name, Value: slices.Clone(x.value), Saved: x.saved}
 }
 
 func noDocument(name string) error {

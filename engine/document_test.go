@@ -229,7 +229,9 @@ func TestDocumentsTogether(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			err = s.apply(false, func(b *batch.Builder) { b.ReplaceDocument("count", []byte(strconv.Itoa(n+1)), d.Hash()) })
+			err = s.apply(false, func(b *batch.Builder) {
+				b.ReplaceDocument("count", []byte(strconv.Itoa(n+1)), batch.HashDocument(d.Value))
+			})
 			if err == nil && s.db.DocumentsVersion() == version {
 				return errors.New("the version has not changed")
 			}

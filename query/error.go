@@ -34,7 +34,9 @@ const (
 	CodeStaleSequence Code = 19 // a batch sequence below the window that is remembered
 	CodeIO            Code = 20 // the disk: a file cannot be read, a store not be opened, or there is no room; nothing was changed
 	CodeUnavailable   Code = 21 // a server cannot be reached, is behind, or stops: try again
-	CodeDenied        Code = 22 // the policy of the snapshot does not allow the question, or its answer
+	CodeDenied        Code = 22 // the policy of the snapshot, or the caller's role, does not allow the question, or its answer
+
+	CodeUnauthenticated Code = 23 // a server does not know who calls: no key, or one that is not valid
 )
 
 // Error is an error with a code and, for expressions, the place in the text.

@@ -27,6 +27,8 @@ var codeWords = [...]string{
 	CodeIO:            "io",
 	CodeUnavailable:   "unavailable",
 	CodeDenied:        "denied",
+
+	CodeUnauthenticated: "unauthenticated",
 }
 
 // Word returns the word for a code, which programs read and which does not change, such as

@@ -74,6 +74,19 @@ const (
 	Hidden         // it is not there
 )
 
+// String returns the word for it.
+func (a Access) String() string {
+	switch a {
+	case Visible:
+		return "visible"
+	case Masked:
+		return "masked"
+	case Hidden:
+		return "hidden"
+	}
+	return fmt.Sprintf("access %d", uint8(a))
+}
+
 // Mask is what is shown in place of a value that is masked.
 const Mask = "•••"
 
@@ -178,13 +191,13 @@ func (p *Policy) Names() string {
 	lines := make([]string, 0, len(p.Rules)+len(p.Classes))
 	for i := range p.Rules {
 		r := &p.Rules[i]
-		lines = append(lines, fmt.Sprintf("%s: %d\n", r, r.Access))
+		lines = append(lines, fmt.Sprintf("%s: %s\n", r, r.Access))
 	}
 	for class, access := range p.Classes {
 		if access != Visible {
-			lines = append(lines, fmt.Sprintf("class %d: %d\n", class, access))
+			lines = append(lines, fmt.Sprintf("class %s: %s\n", class, access))
 		}
 	}
 	slices.SortFunc(lines, cmp.Compare)
-	return fmt.Sprintf("pii: %d\n", p.PII) + strings.Join(lines, "")
+	return fmt.Sprintf("pii: %s\n", p.PII) + strings.Join(lines, "")
 }

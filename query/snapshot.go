@@ -86,6 +86,14 @@ type SavedDefinition struct {
 	UsedBy         []string // what names it: segments, computed attributes, other definitions
 }
 
+// SavedDocument is a small setting that stands in a store, goes through its log and is in its
+// backups, and says nothing of customers: no expression, no policy and no export knows it.
+type SavedDocument struct {
+	Name  string // by convention kind/name
+	Value []byte // the caller's
+	Saved Position
+}
+
 // SavedList is a named set of profiles.
 type SavedList struct {
 	Name   string

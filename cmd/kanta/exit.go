@@ -29,7 +29,8 @@ const exitTable = `Exit codes:
   1    an error of the machine (disk, memory) or of kanta itself
   2    wrong usage: a command, flag, argument or input file
   3    wrong question: an expression, a name or kind in it, or what the state forbids
-  4    the store cannot be opened: none there, in use, not a store, of a newer version
+  4    the store cannot be opened: none there, in use, not a store, of a newer version,
+       or the server does not know who calls
   5    load --strict: rows were quarantined or refused
   6    stored data is corrupt
   130  interrupted
@@ -61,6 +62,8 @@ var codes = [...]int{
 	query.CodeIO:            exitInternal,
 	query.CodeUnavailable:   exitStore,
 	query.CodeDenied:        exitQuestion,
+
+	query.CodeUnauthenticated: exitStore,
 }
 
 var errInterrupted = errors.New("interrupted")

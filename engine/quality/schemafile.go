@@ -41,9 +41,6 @@ const (
 
 var storageNames = [...]string{"dictionary", "inline"}
 
-var classNames = [...]string{"", "acquisition", "demographic", "technographic", "psychographic", "activity",
-	"transaction", "correspondence"}
-
 // SchemaFileError is one thing that is wrong in a schema file.
 type SchemaFileError struct {
 	Line    int    // from 1; 0 if it is not known
@@ -264,9 +261,9 @@ func (f *fileReader) class(table map[string]any) schema.DataClass {
 	if !ok {
 		return schema.ClassNone
 	}
-	i := slices.Index(classNames[1:], f.text(table, "class"))
+	i := slices.Index(schema.DataClassNames()[1:], f.text(table, "class"))
 	if i < 0 {
-		f.fail("class", nearest(fmt.Sprint(class), classNames[1:]), "there is no class %q", fmt.Sprint(class))
+		f.fail("class", nearest(fmt.Sprint(class), schema.DataClassNames()[1:]), "there is no class %q", fmt.Sprint(class))
 	}
 	return schema.DataClass(i + 1)
 }

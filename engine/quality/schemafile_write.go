@@ -92,8 +92,8 @@ func (d *Definitions) Write(w io.Writer) error {
 }
 
 func writeClass(b *bytes.Buffer, class schema.DataClass) {
-	if class != schema.ClassNone && int(class) < len(classNames) {
-		fmt.Fprintf(b, "class = %s\n", tomlText(classNames[class]))
+	if class != schema.ClassNone {
+		fmt.Fprintf(b, "class = %s\n", tomlText(class.String()))
 	}
 }
 

@@ -1,6 +1,9 @@
 package schema
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // AttrID names an attribute for ever: it survives renames and is never reused.
 type AttrID uint32
@@ -43,6 +46,19 @@ const (
 	Transaction
 	Correspondence
 )
+
+// DataClassNames are the names of the data classes, by their numbers; ClassNone has none.
+func DataClassNames() []string {
+	return []string{"", "acquisition", "demographic", "technographic", "psychographic", "activity", "transaction", "correspondence"}
+}
+
+// String returns the name of a class, "" of ClassNone.
+func (c DataClass) String() string {
+	if names := DataClassNames(); int(c) < len(names) {
+		return names[c]
+	}
+	return fmt.Sprint("class ", uint8(c))
+}
 
 // Attribute is a typed fact of a profile. Treat it as read-only: it is shared by
 // every snapshot of its schema version.

@@ -44,6 +44,8 @@ var transportCodes = [...]connect.Code{
 	query.CodeIO:            connect.CodeInternal,
 	query.CodeUnavailable:   connect.CodeUnavailable,
 	query.CodeDenied:        connect.CodePermissionDenied,
+
+	query.CodeUnauthenticated: connect.CodeUnauthenticated,
 }
 
 // maxError is how long an error may be: transports bound what is not a message. Of a longer one
@@ -226,7 +228,7 @@ func fromCode(c *connect.Error) error {
 	case connect.CodeResourceExhausted:
 		return query.Errorf(query.CodeLimit, "it is more than is taken: %s", text)
 	case connect.CodeUnauthenticated:
-		return &query.Error{Code: query.CodeDenied, Message: text, Hint: "show it a key or a certificate that it knows", Err: c}
+		return &query.Error{Code: query.CodeUnauthenticated, Message: "the server does not know the caller: " + text, Hint: "show it a key or a certificate that it knows", Err: c}
 	case connect.CodePermissionDenied:
 		return &query.Error{Code: query.CodeDenied, Message: text, Err: c}
 	case connect.CodeFailedPrecondition:
