@@ -17,6 +17,7 @@ const (
 	Erase                     // to erase people, and to see who was
 	Operate                   // to look after the store: its state, check, repair, backup, everything out
 	Access                    // to say who may do what, and to read the audit
+	Whole                     // nothing is hidden, masked or too small: no word of a role, but what follows from the others
 )
 
 // Audit says what is recorded of a call.
@@ -77,7 +78,7 @@ var Calls = map[string]Call{
 	"Profile":  {Person, Personal, Urgent},
 	"Timeline": {Person, Personal, Urgent},
 	"Why":      {Person, Personal, Urgent},
-	"Export":   {Person, Personal, Long},
+	"Export":   {Person | Whole, Personal, Long},
 
 	// What a batch needs beside this is in Ops.
 	"Apply":  {Known, Change, Ingest},
@@ -115,6 +116,9 @@ var Calls = map[string]Call{
 	"VerifyAudit": {Access, None, Long},
 }
 
+// AnyOp is what all ops together need.
+const AnyOp = Write | Define | Schema | Erase | Operate | Access
+
 // Ops says what an op of a batch needs. What is not in it is refused.
 //
 //tidy:constant
@@ -124,4 +128,5 @@ var Ops = map[batch.OpCode]Right{
 	batch.OpSegmentSave:  Define, batch.OpSegmentDrop: Define, batch.OpListPut: Define, batch.OpListAdd: Define, batch.OpListRemove: Define, batch.OpListDrop: Define,
 	batch.OpListNote: Define, batch.OpDefinitionSave: Define, batch.OpDefinitionDrop: Define,
 	batch.OpErase: Erase, batch.OpReadmit: Erase,
+	batch.OpDocumentPut: Access, batch.OpDocumentDrop: Access, // keys and roles are among them
 }
