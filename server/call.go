@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/access"
 	"github.com/kantadb/kanta/server/internal/proto/kanta/v1/kantav1connect"
 )
@@ -17,8 +16,9 @@ type call struct {
 	id     uint64 // of this process
 	name   string // as in the table: "Count"
 	rule   access.Call
-	known  bool  // it has a row there; health and reflection have none, and tell nothing of the store
-	peer   *peer // nil: who embeds the server
+	known  bool           // it has a row there; health and reflection have none, and tell nothing of the store
+	peer   *peer          // nil: who embeds the server
+	caller *access.Caller // who that is; nil if he is not known, and of what tells nothing
 	began  time.Time
 	cancel context.CancelFunc
 	quit   func() bool // forgets to cancel when the server stops
@@ -32,21 +32,22 @@ func callOf(ctx context.Context) *call {
 	return c
 }
 
-// begin begins a call: it is refused while the server stops. procedure is that of the service, or
+// begin begins a call: it is refused while the server stops, and to whom it is not allowed. procedure is that of the service, or
 // the name of a door in the table. Whoever begins a call ends it.
 func (s *Server) begin(ctx context.Context, procedure string) (context.Context, *call, error) {
 	if err := s.enter(); err != nil {
 		return ctx, nil, err
 	}
-	name, ours := strings.CutPrefix(procedure, "/"+kantav1connect.KantaServiceName+"/")
+	name := strings.TrimPrefix(procedure, "/"+kantav1connect.KantaServiceName+"/")
 	c := &call{s: s, id: s.lastCall.Add(1), name: name, peer: peerOf(ctx), began: time.Now()}
-	if c.rule, c.known = access.Calls[name]; ours && !c.known {
-		s.leave()
-		return ctx, nil, query.Errorf(query.CodeDenied, "nobody may call %s: it is in no table", name)
-	}
-	ctx, c.cancel = context.WithCancel(ctx)
+	c.rule, c.known = access.Calls[name]
+	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, callKey{}, c))
 	c.quit = context.AfterFunc(s.stop, c.cancel)
-	return context.WithValue(ctx, callKey{}, c), c, nil
+	if err := c.admit(ctx, procedure); err != nil {
+		c.end(err)
+		return ctx, nil, err
+	}
+	return ctx, c, nil
 }
 
 // end ends a call, however it went.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -36,11 +37,15 @@ func (s *Server) MayServe(a net.Addr) error {
 	case s.tls == nil:
 		return &query.Error{Code: query.CodeInvalid, Message: "a server beyond this machine speaks TLS, and " + a.String() + " is not an address of loopback",
 			Hint: "give it a certificate (kanta serve --tls-cert FILE --tls-key FILE), or listen on 127.0.0.1"}
-	case !s.asksCertificates():
-		return &query.Error{Code: query.CodeInvalid, Message: "a server beyond this machine must know who asks: at " + a.String() + " everybody could do everything",
-			Hint: "name the authority of the clients' certificates (kanta serve --client-ca FILE), or listen on 127.0.0.1"}
+	case s.asksCertificates():
+		return nil
 	}
-	return nil
+	open, err := s.register.Open(context.Background())
+	if err == nil && open {
+		err = &query.Error{Code: query.CodeInvalid, Message: "a server beyond this machine must know who asks: at " + a.String() + " nothing would say who that is",
+			Hint: "make a key first (kanta key create --role admin), name the authority of the clients' certificates (kanta serve --client-ca FILE), or listen on 127.0.0.1"}
+	}
+	return err
 }
 
 // isNear reports whether only this machine reaches an address.
@@ -73,7 +78,7 @@ func secured(given *tls.Config) *tls.Config {
 	return c
 }
 
-// asksCertificates reports whether clients show certificates, and who shows none is nobody.
+// asksCertificates reports whether clients are asked for certificates.
 func (s *Server) asksCertificates() bool {
 	return s.tls != nil && s.tls.ClientAuth >= tls.VerifyClientCertIfGiven
 }

@@ -16,7 +16,7 @@ func (s *Server) guard(next connect.ServerFunc) connect.ServerFunc {
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) (err error) {
 		ctx, c, err := s.begin(ctx, spec.Procedure)
 		if err != nil {
-			return s.told(spec, err)
+			return s.told(spec.Procedure, err)
 		}
 		defer func() {
 			if p := recover(); p != nil {
@@ -24,22 +24,22 @@ func (s *Server) guard(next connect.ServerFunc) connect.ServerFunc {
 			}
 			c.end(err)
 			if err != nil {
-				err = s.told(spec, err)
+				err = s.told(spec.Procedure, err)
 			}
 		}()
-		return next(ctx, spec, stream)
+		return next(ctx, spec, &watched{stream, ctx, c})
 	}
 }
 
 // told returns what a client is told of an error.
-func (s *Server) told(spec connect.Spec, err error) error {
+func (s *Server) told(call string, err error) error {
 	var c *connect.Error
 	if errors.As(err, &c) { // of the transport: it knows
 		return err
 	}
 	out, internal := message.OfError(err)
 	if internal && s.opt.Hooks.Failed != nil {
-		s.opt.Hooks.Failed(spec.Procedure, err)
+		s.opt.Hooks.Failed(call, err)
 	}
 	return out
 }

@@ -89,11 +89,21 @@ func dial(t *testing.T, address string, o *client.Options) *client.Client {
 // overHTTP returns a transport of HTTP/2 to an address, as clients of others' making have.
 func overHTTP(t *testing.T, address string, options ...connecthttp.Option) connect.Transport {
 	t.Helper()
+	return withKeyOverHTTP(t, address, "", options...)
+}
+
+// withKeyOverHTTP is overHTTP for who shows a key.
+func withKeyOverHTTP(t *testing.T, address, key string, options ...connecthttp.Option) connect.Transport {
+	t.Helper()
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	h := &http.Transport{Protocols: protocols}
 	t.Cleanup(h.CloseIdleConnections)
-	return connecthttp.NewTransport(&http.Client{Transport: h}, "http://"+address, options...)
+	var through http.RoundTripper = h
+	if key != "" {
+		through = bearing{h, key}
+	}
+	return connecthttp.NewTransport(&http.Client{Transport: through}, "http://"+address, options...)
 }
 
 // listening serves on loopback and keeps its connections, so that a test can cut them.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -53,16 +54,18 @@ type stallGuard struct {
 
 func (g *stallGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := ofRequest(r)
-	switch err := g.s.greet(p); {
+	p.caller, p.refused = g.s.greet(r.Context(), p) // what is said of that is the call's affair
+	var full *connect.Error
+	switch {
 	case r.TLS == nil && !isLocal(r.Host): // under TLS the certificate has said who is asked
 		http.Error(w, "this server is asked by an address of loopback, or as localhost", http.StatusMisdirectedRequest)
 		return
 	case headerBytes(r) > g.s.limits.headerBytes:
 		http.Error(w, fmt.Sprintf("the header of the request is larger than %d bytes", g.s.limits.headerBytes), http.StatusRequestHeaderFieldsTooLarge)
 		return
-	case err != nil:
+	case errors.As(p.refused, &full): // of the hall: there are too many connections
 		w.Header().Set("Connection", "close")
-		http.Error(w, strings.TrimPrefix(err.Error(), connect.CodeOf(err).String()+": "), refusals[connect.CodeOf(err)])
+		http.Error(w, full.Message(), http.StatusTooManyRequests)
 		return
 	}
 	s := &stallWriter{ResponseWriter: w, control: http.NewResponseController(w), stalled: g.s.limits.stalled}
@@ -72,12 +75,6 @@ func (g *stallGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(s, r)
 	s.limit(true) // what is in buffers is written when the handler has ended
 }
-
-// refusals are the statuses of what greet says.
-//
-//tidy:constant
-var refusals = map[connect.Code]int{connect.CodeUnauthenticated: http.StatusUnauthorized, connect.CodePermissionDenied: http.StatusForbidden,
-	connect.CodeResourceExhausted: http.StatusTooManyRequests}
 
 // headerBytes is how large a header is, by the rule of HTTP/2 and of the compact wire: 32 bytes are
 // added for each value. The library lets some more pass.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/access"
 )
 
 // leases are the snapshots that clients hold. One is closed by its client, when its lease ends,
@@ -21,14 +22,15 @@ type leases struct {
 
 type lease struct {
 	snapshot query.Snapshot
+	of       *access.Caller
 	lasts    time.Duration
 	end      *time.Timer
 }
 
 func newLeases(l *limits) *leases { return &leases{limits: l, open: map[string]*lease{}} }
 
-// add takes a snapshot and names it. Whoever knows the name may use it, so it cannot be guessed.
-func (l *leases) add(n query.Snapshot, wanted time.Duration) (name string, lasts time.Duration, err error) {
+// add takes a snapshot and names it, for a caller; to others it does not exist.
+func (l *leases) add(n query.Snapshot, wanted time.Duration, of *access.Caller) (name string, lasts time.Duration, err error) {
 	if lasts = wanted; lasts <= 0 {
 		lasts = l.limits.lease
 	}
@@ -42,18 +44,27 @@ func (l *leases) add(n query.Snapshot, wanted time.Duration) (name string, lasts
 		return "", 0, &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("%d snapshots are open, as many as may be", len(l.open)),
 			Hint: "close those that are not needed", RetryAfter: time.Second}
 	}
-	l.open[name] = &lease{snapshot: n, lasts: lasts, end: time.AfterFunc(lasts, func() { l.close(name) })}
+	l.open[name] = &lease{snapshot: n, of: of, lasts: lasts, end: time.AfterFunc(lasts, func() { l.close(name) })}
 	return name, lasts, nil
 }
 
 // get returns the snapshot of a lease.
-func (l *leases) get(name string) (query.Snapshot, error) {
+func (l *leases) get(name string, of *access.Caller) (query.Snapshot, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e := l.open[name]; e != nil {
+	if e := l.of(name, of); e != nil {
 		return e.snapshot, nil
 	}
 	return nil, leaseGone()
+}
+
+// of returns a lease of a caller. One that was taken when his role said something else is gone:
+// what it shows is what that said.
+func (l *leases) of(name string, of *access.Caller) *lease {
+	if e := l.open[name]; e != nil && e.of.Same(of) {
+		return e
+	}
+	return nil
 }
 
 func leaseGone() error {
@@ -61,10 +72,10 @@ func leaseGone() error {
 }
 
 // renew begins a lease anew.
-func (l *leases) renew(name string) (lasts time.Duration, err error) {
+func (l *leases) renew(name string, of *access.Caller) (lasts time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.open[name]
+	e := l.of(name, of)
 	if e == nil {
 		return 0, leaseGone()
 	}
@@ -82,6 +93,16 @@ func (l *leases) close(name string) {
 	if e != nil {
 		e.end.Stop()
 		_ = e.snapshot.Close() // it holds nothing but memory
+	}
+}
+
+// closeOf is close for a caller: what is another's does not exist for him.
+func (l *leases) closeOf(name string, of *access.Caller) {
+	l.mu.Lock()
+	e := l.of(name, of)
+	l.mu.Unlock()
+	if e != nil {
+		l.close(name)
 	}
 }
 

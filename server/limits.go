@@ -21,6 +21,8 @@ type limits struct {
 	progress     time.Duration // between two words of progress: people read no faster
 	keys         int           // of people of one erasure: they are read into memory
 	files        fileLimits
+
+	clock func() time.Time // by which keys expire; nil: the machine's
 }
 
 // doorLimits bound what connections can do, and requests before anybody reads them.

@@ -4,12 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net/http"
 	"strings"
 
 	"connectrpc.com/connect/v2"
 
-	"github.com/kantadb/kanta/server/certs"
+	"github.com/kantadb/kanta/server/access"
 	"github.com/kantadb/kanta/server/wire"
 )
 
@@ -17,9 +18,14 @@ import (
 // shown has been believed by nobody yet; a certificate has been verified.
 type peer struct {
 	address     string            // with the port
+	tls         bool              // what is said is read by nobody else
 	certificate *x509.Certificate // nil: none was shown
 	key         string            // "": none was shown
 	visitor     *visitor          // the connection. nil: a door of tests
+
+	// Of a request of HTTP, which is looked at once: who it is, or why nobody.
+	caller  *access.Caller
+	refused error
 }
 
 type peerKey struct{}
@@ -34,31 +40,21 @@ func peerOf(ctx context.Context) *peer {
 	return p
 }
 
-// greet decides about who comes by what the connection tells, once for a connection of the compact
-// wire and with every request of HTTP, and counts the connection among those of the caller. Its
-// error is what the other end is told.
-func (s *Server) greet(p *peer) error {
-	caller := "" // everybody's
-	switch {
-	case p.certificate != nil:
-		id, err := certs.IdentityOf(p.certificate)
-		if err != nil {
-			return connect.NewError(connect.CodePermissionDenied, err.Error())
-		}
-		caller = "the certificate of " + id.Name
-	case s.asksCertificates():
-		return connect.NewError(connect.CodeUnauthenticated, "the server must know who asks: show a certificate")
+// greet says who a peer is, and counts the connection among those of that caller.
+func (s *Server) greet(ctx context.Context, p *peer) (*access.Caller, error) {
+	caller, err := s.identify(ctx, p)
+	if err != nil || p.visitor == nil {
+		return caller, err
 	}
-	if p.visitor == nil {
-		return nil
-	}
-	return s.hall.settle(p.visitor, caller)
+	return caller, s.hall.settle(p.visitor, caller.ID)
 }
 
-// ofWire is what the compact wire tells, once for all calls of a connection.
+// ofWire is what the compact wire tells, once for all calls of a connection. Each call looks again
+// who that is; whoever is nobody hears so of each, and remains a stranger, who has to go soon.
 func (s *Server) ofWire(ctx context.Context, w *wire.Peer) (context.Context, error) {
-	p := &peer{address: w.Addr.String(), certificate: shown(w.TLS), key: string(w.Credentials), visitor: visitorOf(ctx)}
-	if err := s.greet(p); err != nil {
+	p := &peer{address: w.Addr.String(), tls: w.TLS != nil, certificate: shown(w.TLS), key: string(w.Credentials), visitor: visitorOf(ctx)}
+	var full *connect.Error
+	if _, err := s.greet(ctx, p); errors.As(err, &full) { // there are too many connections
 		return nil, err
 	}
 	return withPeer(ctx, p), nil
@@ -67,7 +63,7 @@ func (s *Server) ofWire(ctx context.Context, w *wire.Peer) (context.Context, err
 // ofRequest is what a request of HTTP tells.
 func ofRequest(r *http.Request) *peer {
 	const bearer = "Bearer "
-	p := &peer{address: r.RemoteAddr, certificate: shown(r.TLS), visitor: visitorOf(r.Context())}
+	p := &peer{address: r.RemoteAddr, tls: r.TLS != nil, certificate: shown(r.TLS), visitor: visitorOf(r.Context())}
 	if h := r.Header.Get("Authorization"); len(h) > len(bearer) && strings.EqualFold(h[:len(bearer)], bearer) {
 		p.key = h[len(bearer):]
 	}

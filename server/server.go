@@ -15,6 +15,7 @@ import (
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/access"
 	"github.com/kantadb/kanta/server/internal/message"
 	"github.com/kantadb/kanta/server/internal/proto/kanta/v1/kantav1connect"
 	"github.com/kantadb/kanta/server/wire"
@@ -44,15 +45,16 @@ type Hooks struct {
 
 // Server serves a store. Its methods are safe for concurrent use.
 type Server struct {
-	db     *engine.DB
-	opt    Options
-	limits limits
-	rpc    *connect.Server
-	leases *leases
-	http   *http.Server
-	wire   *wire.Server
-	tls    *tls.Config // nil: plain text
-	hall   *hall
+	db       *engine.DB
+	register *access.Register
+	opt      Options
+	limits   limits
+	rpc      *connect.Server
+	leases   *leases
+	http     *http.Server
+	wire     *wire.Server
+	tls      *tls.Config // nil: plain text
+	hall     *hall
 
 	lastCall atomic.Uint64
 
@@ -71,6 +73,10 @@ func New(db *engine.DB, o *Options) (*Server, error) { return newServer(db, o, d
 func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 	s := &Server{db: db, limits: l, draining: make(chan struct{}), drained: make(chan struct{})}
 	s.leases, s.hall = newLeases(&s.limits), newHall(&s.limits)
+	var err error
+	if s.register, err = access.NewRegister(db, l.clock); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	if o != nil {
 		s.opt = *o
 	}
@@ -83,8 +89,7 @@ func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 	s.stop, s.end = context.WithCancel(context.Background())
 	s.rpc = connect.NewServer(s.guard)
 	kantav1connect.RegisterKantaServiceHandler(s.rpc, &service{s: s})
-	err := s.registerHealth()
-	if err == nil {
+	if err = s.registerHealth(); err == nil {
 		err = s.registerReflection()
 	}
 	if err != nil {
@@ -99,8 +104,12 @@ func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 	return s, nil
 }
 
-// RPC returns the calls for a transport of the caller's, such as one in the same process.
+// RPC returns the calls for a transport of the caller's in the same process. Whoever calls through
+// it is the embedding program, and may do everything.
 func (s *Server) RPC() *connect.Server { return s.rpc }
+
+// Register returns the keys and roles of the store, for whoever embeds the server.
+func (s *Server) Register() *access.Register { return s.register }
 
 // Serve answers on a listener: the compact wire of package server/wire, and Connect and gRPC over
 // HTTP/1.1 and HTTP/2. Under TLS the protocol of a connection is what its ALPN says, HTTP/1.1 if it

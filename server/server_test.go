@@ -143,7 +143,7 @@ func TestLeases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the lease that nobody renews ends", func() bool { _, err := s.leases.get(left.GetSnapshot()); return err != nil })
+	eventually(t, "the lease that nobody renews ends", func() bool { _, err := s.leases.get(left.GetSnapshot(), s.register.Owner()); return err != nil })
 	for began := time.Now(); time.Since(began) < 1300*time.Millisecond; {
 		if _, err := kept.Count(t.Context(), "true", nil); err != nil {
 			t.Fatalf("the lease that is renewed: %v", err)

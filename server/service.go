@@ -36,7 +36,7 @@ func (v *service) reached(ctx context.Context, atLeast string) (query.Snapshot, 
 		}
 		have := n.Position()
 		if have.Epoch == want.Epoch && have.Applied >= want.Applied || want == (query.Position{}) {
-			return n, nil
+			return v.under(ctx, n)
 		}
 		_ = n.Close() // it holds nothing but memory
 		if deadline.IsZero() {
@@ -60,13 +60,28 @@ func (v *service) reached(ctx context.Context, atLeast string) (query.Snapshot, 
 	}
 }
 
+// under returns what the caller may see, no older than a snapshot of all, which it takes.
+func (v *service) under(ctx context.Context, all query.Snapshot) (query.Snapshot, error) {
+	c := callOf(ctx)
+	p := c.policy()
+	if p == nil {
+		return all, nil
+	}
+	_ = all.Close() // it holds nothing but memory
+	n, err := v.s.db.SnapshotWith(ctx, &query.SnapshotOptions{Policy: p})
+	if err != nil {
+		return nil, v.s.unfit(c, err)
+	}
+	return n, nil
+}
+
 // lookAgain is how long a question that is ahead of the store waits between two looks.
 const lookAgain = 5 * time.Millisecond
 
 // state returns the snapshot that a question is about, and its end.
 func (v *service) state(ctx context.Context, q *pb.Question) (n query.Snapshot, end func(), err error) {
 	if q.GetSnapshot() != "" {
-		n, err = v.s.leases.get(q.GetSnapshot())
+		n, err = v.s.leases.get(q.GetSnapshot(), callOf(ctx).caller)
 		if err == nil && q.GetAtLeast() != "" {
 			err = query.Errorf(query.CodeInvalid, "a question of a snapshot asks for no position: the snapshot has one")
 		}
@@ -111,9 +126,12 @@ func current[T any](ctx context.Context, v *service, q *pb.Question, do func() (
 
 // Ping does nothing.
 func (v *service) Ping(ctx context.Context, _ *pb.PingRequest) (*pb.PingResponse, error) {
-	return ask(ctx, v, nil, func(n query.Snapshot, _ query.Options) (*pb.PingResponse, error) {
-		return &pb.PingResponse{Store: v.s.db.ID(), Position: message.OfPosition(n.Position()), Version: v.s.opt.Version}, nil
-	})
+	n, err := v.s.db.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer n.Close() // it holds nothing but memory
+	return &pb.PingResponse{Store: v.s.db.ID(), Position: message.OfPosition(n.Position()), Version: v.s.opt.Version}, nil
 }
 
 // OpenSnapshot holds the current state for a client.
@@ -127,7 +145,7 @@ func (v *service) OpenSnapshot(ctx context.Context, req *pb.OpenSnapshotRequest)
 	if err != nil {
 		return nil, err
 	}
-	name, lasts, err := v.s.leases.add(n, wanted)
+	name, lasts, err := v.s.leases.add(n, wanted, callOf(ctx).caller)
 	if err != nil {
 		_ = n.Close() // it holds nothing but memory
 		return nil, err
@@ -136,8 +154,8 @@ func (v *service) OpenSnapshot(ctx context.Context, req *pb.OpenSnapshotRequest)
 }
 
 // RenewSnapshot begins a lease anew.
-func (v *service) RenewSnapshot(_ context.Context, req *pb.RenewSnapshotRequest) (*pb.RenewSnapshotResponse, error) {
-	lasts, err := v.s.leases.renew(req.GetSnapshot())
+func (v *service) RenewSnapshot(ctx context.Context, req *pb.RenewSnapshotRequest) (*pb.RenewSnapshotResponse, error) {
+	lasts, err := v.s.leases.renew(req.GetSnapshot(), callOf(ctx).caller)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +163,7 @@ func (v *service) RenewSnapshot(_ context.Context, req *pb.RenewSnapshotRequest)
 }
 
 // CloseSnapshot lets a state go.
-func (v *service) CloseSnapshot(_ context.Context, req *pb.CloseSnapshotRequest) (*pb.CloseSnapshotResponse, error) {
-	v.s.leases.close(req.GetSnapshot())
+func (v *service) CloseSnapshot(ctx context.Context, req *pb.CloseSnapshotRequest) (*pb.CloseSnapshotResponse, error) {
+	v.s.leases.closeOf(req.GetSnapshot(), callOf(ctx).caller)
 	return &pb.CloseSnapshotResponse{}, nil
 }

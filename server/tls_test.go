@@ -199,10 +199,10 @@ func TestTLSRefused(t *testing.T) {
 		t.Errorf("%d requests were looked at", n)
 	}
 	for what, c := range map[string]*tls.Config{"no certificate": tr.client("")} {
-		if _, err := client.Open(t.Context(), "kanta://"+address, &client.Options{TLS: c}); !isCode(err, query.CodeDenied) || !strings.Contains(err.Error(), "who asks") {
+		if _, err := client.Open(t.Context(), "kanta://"+address, &client.Options{TLS: c}); !isCode(err, query.CodeUnauthenticated) {
 			t.Errorf("%s over the wire: %v", what, err)
 		}
-		if _, err := client.Open(t.Context(), "", &client.Options{Transport: overTLS(t, address, c)}); !isCode(err, query.CodeDenied) {
+		if _, err := client.Open(t.Context(), "", &client.Options{Transport: overTLS(t, address, c)}); !isCode(err, query.CodeUnauthenticated) {
 			t.Errorf("%s over HTTP: %v", what, err)
 		}
 	}

@@ -16,13 +16,21 @@ import (
 
 // Apply applies a batch.
 func (v *service) Apply(ctx context.Context, req *pb.ApplyRequest) (*pb.ApplyResponse, error) {
-	r, err := v.s.db.Apply(ctx, batch.Batch(req.GetBatch()))
+	b := batch.Batch(req.GetBatch())
+	if err := v.mayApply(ctx, b); err != nil {
+		return nil, err
+	}
+	r, err := v.s.db.Apply(ctx, b)
 	return &pb.ApplyResponse{Result: message.OfResult(&r)}, err
 }
 
 // DryRun decides a batch and changes nothing.
 func (v *service) DryRun(ctx context.Context, req *pb.DryRunRequest) (*pb.DryRunResponse, error) {
-	r, err := v.s.db.DryRun(ctx, batch.Batch(req.GetBatch()))
+	b := batch.Batch(req.GetBatch())
+	if err := v.mayApply(ctx, b); err != nil {
+		return nil, err
+	}
+	r, err := v.s.db.DryRun(ctx, b)
 	return &pb.DryRunResponse{Result: message.OfResult(&r)}, err
 }
 
@@ -84,7 +92,11 @@ func (i *intake) submit(ctx context.Context, b batch.Batch) bool {
 	if i.closed {
 		return false
 	}
-	wait, err := i.v.s.db.Submit(ctx, b)
+	err := i.v.mayApply(ctx, b)
+	var wait func() (batch.Result, error)
+	if err == nil {
+		wait, err = i.v.s.db.Submit(ctx, b)
+	}
 	if err != nil {
 		wait = func() (batch.Result, error) { return batch.Result{}, err }
 	}

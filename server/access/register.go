@@ -13,6 +13,7 @@ import (
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/certs"
 )
 
 // Store is where keys and roles stand, as documents; an engine.DB is one.
@@ -167,30 +168,21 @@ func (r *Register) ByKey(ctx context.Context, address, key string) (*Caller, err
 	return &Caller{ID: "key " + id, Name: k.Name, Key: id, Role: role, version: e.version, expires: k.Expires}, nil
 }
 
-// ByCertificate returns who calls with a certificate that has been verified: its role is that of
-// its one URI kanta:role/NAME, its name the common name.
+// ByCertificate returns who calls with a certificate that has been verified, as it says itself.
 func (r *Register) ByCertificate(ctx context.Context, c *x509.Certificate) (*Caller, error) {
 	e, err := r.now(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var role *Role
-	for _, u := range c.URIs {
-		name, ok := strings.CutPrefix(u.Opaque, "role/")
-		if u.Scheme != "kanta" || !ok {
-			continue
-		}
-		if role != nil {
-			return nil, unknown() // which of them is meant?
-		}
-		if role = e.roles[name]; role == nil {
-			return nil, unknown()
-		}
+	id, err := certs.IdentityOf(c)
+	if err != nil {
+		return nil, err
 	}
+	role := e.roles[id.Role]
 	if role == nil {
 		return nil, unknown()
 	}
-	return &Caller{ID: "certificate " + c.Subject.CommonName, Name: c.Subject.CommonName, Role: role, version: e.version, expires: c.NotAfter}, nil
+	return &Caller{ID: "certificate " + id.Name, Name: id.Name, Role: role, version: e.version, expires: c.NotAfter}, nil
 }
 
 // Anybody returns who calls without showing anything. From the machine itself everything is

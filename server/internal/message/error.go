@@ -228,7 +228,7 @@ func fromCode(c *connect.Error) error {
 	case connect.CodeResourceExhausted:
 		return query.Errorf(query.CodeLimit, "it is more than is taken: %s", text)
 	case connect.CodeUnauthenticated:
-		return &query.Error{Code: query.CodeUnauthenticated, Message: "the server does not know the caller: " + text, Hint: "show it a key or a certificate that it knows", Err: c}
+		return &query.Error{Code: query.CodeUnauthenticated, Message: text, Err: c}
 	case connect.CodePermissionDenied:
 		return &query.Error{Code: query.CodeDenied, Message: text, Err: c}
 	case connect.CodeFailedPrecondition:
