@@ -213,7 +213,7 @@ func (c *caseRun) profile(rest, _ string) (string, error) {
 }
 
 func (c *caseRun) lists(_, _ string) (string, error) {
-	lists, err := c.Lists(c.t.Context())
+	lists, err := c.asked().Lists(c.t.Context())
 	var rows [][]string
 	for _, l := range lists {
 		rows = append(rows, []string{l.Name, plural(l.People, "person", "people")})
@@ -222,10 +222,16 @@ func (c *caseRun) lists(_, _ string) (string, error) {
 }
 
 func (c *caseRun) segments(_, _ string) (string, error) {
-	segments, err := c.Segments(c.t.Context())
+	segments, err := c.asked().Segments(c.t.Context())
 	var rows [][]string
 	for _, s := range segments {
 		row := []string{s.Name, s.Text}
+		if s.Withheld {
+			row[1] = "(withheld)"
+		}
+		if s.Shared {
+			row = append(row, "shared")
+		}
 		if len(s.UsedBy) > 0 {
 			row = append(row, "used by "+strings.Join(s.UsedBy, ", "))
 		}
@@ -235,7 +241,7 @@ func (c *caseRun) segments(_, _ string) (string, error) {
 }
 
 func (c *caseRun) definitions(_, _ string) (string, error) {
-	all, err := c.Definitions(c.t.Context())
+	all, err := c.asked().Definitions(c.t.Context())
 	var rows [][]string
 	for _, d := range all {
 		row := []string{d.Analysis, d.Name, shown(d.Who, false), fmt.Sprint(d.Arguments), strings.Join(d.Fields, " ")}

@@ -17,6 +17,9 @@ type reader interface {
 	Why(ctx context.Context, key, expr string, o *query.WhyOptions) (query.Why, error)
 	Analyze(ctx context.Context, name, who string, args query.Arguments, o *query.Options) (query.Report, error)
 	AnalysisMembers(ctx context.Context, name, who string, args query.Arguments, cell string, o *query.MembersOptions) (query.Members, error)
+	Segments(ctx context.Context) ([]query.SavedSegment, error)
+	Lists(ctx context.Context) ([]query.SavedList, error)
+	Definitions(ctx context.Context) ([]query.SavedDefinition, error)
 }
 
 // asked is who is asked: the store, or a snapshot of it under the policy.

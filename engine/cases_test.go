@@ -441,14 +441,17 @@ func (c *caseRun) list(rest, _ string) (string, error) {
 	})
 }
 
-// segment: save NAME = EXPRESSION, drop NAME
+// segment: save NAME = EXPRESSION, share NAME, drop NAME
 func (c *caseRun) segment(rest, _ string) (string, error) {
 	verb, rest, _ := strings.Cut(rest, " ")
 	name, text, _ := strings.Cut(rest, " = ")
 	return c.write(func(b *batch.Builder) {
-		if verb == "drop" {
+		switch verb {
+		case "drop":
 			b.DropSegment(name)
-		} else {
+		case "share":
+			b.ShareSegment(name)
+		default:
 			b.SaveSegment(name, text)
 		}
 	})

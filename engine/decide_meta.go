@@ -271,6 +271,18 @@ func cloned[K comparable, V any](m map[K]V) map[K]V {
 	return out
 }
 
+// shareSegment marks a segment as one for all.
+func (d *decider) shareSegment(op *batch.Op) error {
+	s := d.w.segments[op.Name]
+	if s == nil {
+		return query.Errorf(query.CodeUnknownName, "there is no segment %q", op.Name)
+	}
+	shared := *s
+	shared.shared = true
+	d.setSegment(op.Name, &shared)
+	return nil
+}
+
 func (d *decider) dropSegment(op *batch.Op) error {
 	if d.w.segments[op.Name] == nil {
 		return query.Errorf(query.CodeUnknownName, "there is no segment %q", op.Name)

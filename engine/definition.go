@@ -68,39 +68,58 @@ func lentBy(all map[string]*definition) (out []schema.Lent) {
 // reads compiles all texts of a definition over a catalog, as a run of it does, and returns
 // what they read of people.
 func (d *definition) reads(ctx context.Context, compiler *syntax.Compiler, v query.View, cat *catalog, env query.Env) (used query.Uses, err error) {
-	c := &studyCompiler{compiler: compiler, cat: cat, env: env, who: everybody(d.Who), reads: func(u query.Uses) error {
+	err = d.compile(ctx, v, &studyCompiler{compiler: compiler, cat: cat, env: env, who: everybody(d.Who), reads: func(u query.Uses) error {
 		used.Attributes, used.Lists = append(used.Attributes, u.Attributes...), append(used.Lists, u.Lists...)
 		return nil
-	}}
+	}})
+	return used, err
+}
+
+// touched is reads of everything that a policy can hide.
+func (d *definition) touched(ctx context.Context, compiler *syntax.Compiler, v query.View, cat *catalog, env query.Env) (all syntax.Touched, err error) {
+	err = d.compile(ctx, v, &studyCompiler{compiler: compiler, cat: cat, env: env, who: everybody(d.Who), reads: func(query.Uses) error { return nil }, touches: all.Add})
+	return all, err
+}
+
+// compile compiles all texts.
+func (d *definition) compile(ctx context.Context, v query.View, c *studyCompiler) error {
 	c.at = func(now time.Time) (query.StudyCompiler, query.View) {
 		at := *c
 		at.env.Now = now
 		return &at, v
 	}
 	if _, err := c.Who(); err != nil {
-		return used, err
+		return err
 	}
-	return used, d.by.Check(query.NewStudy(ctx, v, nil, c, query.Options{Now: env.Now}), d.args)
+	return d.by.Check(query.NewStudy(ctx, v, nil, c, query.Options{Now: c.env.Now}), d.args)
 }
 
 // Definitions lists the saved analyses, by analysis and name.
 func (db *DB) Definitions(ctx context.Context) ([]query.SavedDefinition, error) {
-	return read(ctx, db, func(n *snapshot) ([]query.SavedDefinition, error) {
-		users, err := n.definitionUsers(ctx)
-		if err != nil {
-			return nil, err
+	return with(ctx, db, func(n *snapshot) ([]query.SavedDefinition, error) { return n.Definitions(ctx) })
+}
+
+// Definitions lists the saved analyses, by analysis and name.
+func (n *snapshot) Definitions(ctx context.Context) ([]query.SavedDefinition, error) {
+	release, err := n.use()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	users, err := n.definitionUsers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []query.SavedDefinition
+	for _, key := range slices.Sorted(maps.Keys(n.s.definitions)) {
+		d := n.s.definitions[key]
+		e := query.SavedDefinition{Analysis: d.Analysis, Name: d.Name, Who: d.Who, Arguments: d.Arguments, Saved: d.saved, UsedBy: users[key]}
+		for _, f := range n.s.Schema.LookupLent(d.Analysis, d.Name).Fields {
+			e.Fields = append(e.Fields, f.Name)
 		}
-		var out []query.SavedDefinition
-		for _, key := range slices.Sorted(maps.Keys(n.s.definitions)) {
-			d := n.s.definitions[key]
-			e := query.SavedDefinition{Analysis: d.Analysis, Name: d.Name, Who: d.Who, Arguments: d.Arguments, Saved: d.saved, UsedBy: users[key]}
-			for _, f := range n.s.Schema.LookupLent(d.Analysis, d.Name).Fields {
-				e.Fields = append(e.Fields, f.Name)
-			}
-			out = append(out, e)
-		}
-		return out, nil
-	})
+		out = append(out, e)
+	}
+	return out, nil
 }
 
 // definitionUsers tells what names each definition, be it through segments and computed
@@ -289,10 +308,14 @@ type studyCompiler struct {
 	who      string // of whom the analysis is
 	at       func(now time.Time) (query.StudyCompiler, query.View)
 	reads    func(query.Uses) error // is told what each text reads of people
+	touches  func(syntax.Touched)   // is told all that each text reads; nil: nobody wants to know
 }
 
 // List implements [query.StudyCompiler]. What has a plan reads no attributes.
 func (c *studyCompiler) List(text string) (*query.Events, error) {
+	if err := c.touch(text + ".any()"); err != nil {
+		return nil, err
+	}
 	return c.compiler.List(text, c.cat, c.env)
 }
 
@@ -302,7 +325,22 @@ func (c *studyCompiler) Node(text string) (query.Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.touches != nil {
+		c.touches(e.Touched())
+	}
 	return e.Root, c.reads(e.Reads())
+}
+
+// touch tells what a text of any kind reads, if somebody wants to know.
+func (c *studyCompiler) touch(text string) error {
+	if c.touches == nil {
+		return nil
+	}
+	v, err := c.compiler.Value(&schema.Computed{Name: text, Text: text}, c.cat, c.env)
+	if err == nil {
+		c.touches(v.Touched)
+	}
+	return err
 }
 
 // Field implements [query.StudyCompiler].
@@ -316,6 +354,9 @@ func (c *studyCompiler) Field(text string) (query.Field, error) {
 
 func (c *studyCompiler) field(text string) (query.Field, error) {
 	if a := c.cat.schema.Lookup(text); a != nil {
+		if c.touches != nil {
+			c.touches(syntax.Touched{Attributes: []schema.AttrID{a.ID}})
+		}
 		return query.Field{Attribute: *a}, nil
 	}
 	x := c.cat.schema.LookupComputed(text)
@@ -325,6 +366,9 @@ func (c *studyCompiler) field(text string) (query.Field, error) {
 	v, err := c.compiler.Value(x, c.cat, c.env)
 	if err != nil {
 		return query.Field{}, err
+	}
+	if c.touches != nil {
+		c.touches(v.Touched)
 	}
 	return fieldOf(c.cat.schema, v), nil
 }
@@ -352,5 +396,8 @@ func (c *studyCompiler) At(now time.Time) (query.StudyCompiler, query.View) { re
 
 // Fold implements [query.StudyCompiler].
 func (c *studyCompiler) Fold(list, of string) (*query.Fold, error) {
+	if err := c.touch(list + ".sum(e, " + of + ")"); err != nil {
+		return nil, err
+	}
 	return c.compiler.Fold(list, of, c.cat, c.env)
 }

@@ -250,7 +250,8 @@ func (x *exporter) acts(ctx context.Context, e *schema.Event, chunk int, f func(
 // attributes stand in the schema.
 func (x *exporter) names(ctx context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(x.n.s.segments)) {
-		if err := x.w.Segment(name, x.n.s.segments[name].text); err != nil {
+		s := x.n.s.segments[name]
+		if err := x.w.Segment(&query.SavedSegment{Name: name, Text: s.text, Shared: s.shared}); err != nil {
 			return err
 		}
 	}

@@ -87,6 +87,17 @@ func TestNamesFormat(t *testing.T) {
 	if again, err := readSegment(b); err != nil || !reflect.DeepEqual(again, s) {
 		t.Errorf("%+v %v", again, err)
 	}
+	s.shared = true
+	if b = appendSegment(nil, s); !strings.HasPrefix(hex.EncodeToString(b), "0001"+"01ac02"+"02") {
+		t.Errorf("shared segment %x", b)
+	}
+	if again, err := readSegment(b); err != nil || !reflect.DeepEqual(again, s) {
+		t.Errorf("%+v %v", again, err)
+	}
+	b[1] = 2
+	if _, err := readSegment(b); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
+		t.Errorf("another flag: %v", err)
+	}
 	w, l := formatWriter(), &list{code: 7, saved: query.Position{Epoch: 1, Applied: 300}}
 	got := written(t, formatStore(t), keys.List("staff"), func(b *kv.Batch) {
 		w.persistMeta(&metaChanges{lists: map[string]*list{"staff": l}}, b)
@@ -169,7 +180,8 @@ func TestDocumentFormat(t *testing.T) {
 // FuzzStored reads anything as each of the values that the engine stores itself.
 func FuzzStored(f *testing.F) {
 	f.Add([]byte{1, 1, 0xac, 2, 0, 0, 0, 0})
-	f.Add(appendSegment(nil, &segment{text: "x", uses: []string{"y"}}))
+	f.Add(appendSegment(nil, &segment{text: "x", saved: query.Position{Epoch: 1}, uses: []string{"y"}}))
+	f.Add(appendSegment(nil, &segment{text: "x", saved: query.Position{Epoch: 2}, shared: true}))
 	f.Add(appendRemembered("crm", &batch.Result{}, 5))
 	f.Add(appendDefinition(nil, &definition{Definition: batch.Definition{Who: "vip", Arguments: query.Arguments{"event": {"buy"}, "bins": {"3"}}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -161,6 +161,12 @@ func (r *reading) uses(ctx context.Context, used query.Uses) error {
 		if by == nil {
 			continue
 		}
+		if by.Analysis == schema.LentSegment {
+			if err := r.lendSegment(ctx, by); err != nil {
+				return err
+			}
+			continue
+		}
 		key := by.String()
 		if slices.Contains(r.within, key) {
 			return query.Errorf(query.CodeInternal, "%s needs itself", key)
@@ -193,6 +199,9 @@ func (r *reading) usesOf(ctx context.Context, who *query.Person, used query.Uses
 // lentTo returns what all definitions say of a person.
 func (n *snapshot) lentTo(ctx context.Context, r *reading, who *query.Person) (out []query.AttributeValue, err error) {
 	for i := range n.s.Schema.Lent {
+		if n.s.Schema.Lent[i].Analysis == schema.LentSegment {
+			continue // it is among the segments
+		}
 		for _, f := range n.s.Schema.Lent[i].Fields {
 			if err := r.usesOf(ctx, who, query.Uses{Attributes: []schema.AttrID{f.ID}}); err != nil {
 				return nil, err

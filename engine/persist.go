@@ -98,7 +98,13 @@ func appendPosition(dst []byte, p query.Position) []byte {
 	return binary.AppendUvarint(binary.AppendUvarint(dst, p.Epoch), p.Applied)
 }
 
+// The flags of a saved segment. One that has any begins with 0, which no epoch is, and them.
+const segmentShared = 1
+
 func appendSegment(dst []byte, s *segment) []byte {
+	if s.shared {
+		dst = append(dst, 0, segmentShared)
+	}
 	dst = appendPosition(dst, s.saved)
 	dst = binary.AppendUvarint(dst, uint64(len(s.uses)))
 	for _, u := range s.uses {
@@ -121,11 +127,19 @@ func damaged(r *kv.Reader, what string) error {
 
 func readSegment(b []byte) (*segment, error) {
 	r := kv.Reader{B: b}
-	s := &segment{saved: takePosition(&r)}
+	s := &segment{}
+	if len(b) > 1 && b[0] == 0 {
+		if r.B = b[2:]; b[1] != segmentShared {
+			return nil, query.Errorf(query.CodeNewerFormat, "a saved segment has the flags %#x, which this version does not know", b[1])
+		}
+		s.shared = true
+	}
+	s.saved = takePosition(&r)
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {
 		s.uses = append(s.uses, r.Text())
 	}
 	s.text = string(r.B)
+	r.Bad = r.Bad || s.saved.Epoch == 0
 	return s, damaged(&r, "a saved segment")
 }
 

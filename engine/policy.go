@@ -32,6 +32,7 @@ type policy struct {
 	names uint64 // of the state
 
 	usable *schema.Schema // what may be named
+	told   *schema.Schema // that, without what stands for segments
 	stored *schema.Schema // that, and what is masked, as it is stored
 	shown  *schema.Schema // that, with what is masked as inline strings
 	masked map[schema.AttrID]bool
@@ -50,11 +51,16 @@ type underPolicy struct {
 	living   uint64 // who exists, if there is a minGroup
 	rows     bool   // that is not everybody
 	free     func() // of the memory of the rows
+
+	hides bool      // there may be names that are hidden
+	whole *snapshot // of the same people, with all names; nobody is given it
 }
 
 func (u *underPolicy) forget() {
 	if u != nil {
 		u.free()
+		u.whole.pasts.forget()
+		u.whole.lendings.forget()
 	}
 }
 
@@ -91,12 +97,15 @@ func (n *snapshot) under(ctx context.Context, p *query.Policy) (*snapshot, error
 		return nil, err
 	}
 	u := &underPolicy{policy: compiled, minGroup: uint64(p.MinGroup), rows: p.Rows != "", free: func() {}}
-	s := compiled.restrict(n.s)
+	s, whole := compiled.restrict(n.s), *n.s
 	if u.rows {
 		if s.Rows, u.free, err = n.rowsOf(ctx, p.Rows); err != nil {
 			return nil, fmt.Errorf("the rows of the policy: %w", err)
 		}
 	}
+	whole.Rows = s.Rows
+	u.hides = p.Names() != new(query.Policy).Names()
+	u.whole = &snapshot{db: n.db, s: &whole, expires: n.expires, plans: n.plans}
 	out := &snapshot{db: n.db, s: s, expires: n.expires, plans: &compiled.plans, policy: u}
 	if u.groups() {
 		u.living, err = out.living(ctx)
@@ -297,8 +306,11 @@ func (b *policyCompiler) others() error {
 func (b *policyCompiler) fitting(ctx context.Context) error {
 	env := query.Env{Now: b.db.now(nil)}
 	for all := false; !all; {
-		all = true
 		b.out.usable = b.schema(b.usable)
+		if b.hideShared(env) {
+			continue // those that stay are to be looked at with it
+		}
+		all = true
 		cat := &catalog{b.out.usable, b.out.segments, b.out.lists}
 		left := b.computed[:0:0]
 		for _, c := range b.computed {
@@ -327,7 +339,7 @@ func (b *policyCompiler) fitting(ctx context.Context) error {
 		}
 		b.computed, b.out.segments, b.out.definitions = left, segments, definitions
 	}
-	b.out.stored, b.out.shown = b.schema(b.stored), b.schema(b.shown)
+	b.out.stored, b.out.shown, b.out.told = b.schema(b.stored), b.schema(b.shown), b.out.usable.Lend(lentBy(b.out.definitions))
 	return nil
 }
 
@@ -335,7 +347,7 @@ func (b *policyCompiler) fitting(ctx context.Context) error {
 func (b *policyCompiler) schema(t tables) *schema.Schema {
 	out := schema.New(b.s.Schema.Version, b.s.Schema.NextID, t.attributes, t.events...)
 	out.Computed, out.ForgottenIDs = b.computed, b.s.Schema.ForgottenIDs
-	return out.Lend(lentBy(b.out.definitions))
+	return out.Lend(slices.Concat(lentBy(b.out.definitions), lentSegments(b.out.segments)))
 }
 
 // storedSchema has all that is visible or masked, as it is stored.

@@ -217,10 +217,11 @@ func TestPolicyDenies(t *testing.T) {
 		"Bitmap": {"age > 3", (*query.Options)(nil)}, "Members": {"age > 3", (*query.MembersOptions)(nil)},
 		"Profile": {"k4", (*query.ProfileOptions)(nil)}, "ProfileBy": {"age", "4", (*query.ProfileOptions)(nil)}, "Timeline": {"k4", (*query.TimelineOptions)(nil)},
 		"Plan": {"age > 3", (*query.Options)(nil)}, "Explain": {"age > 3", (*query.Options)(nil)}, "Why": {"k4", "age > 3", (*query.WhyOptions)(nil)},
-		"Analyze":         {"breakdown", "", query.Arguments{"by": {"plan"}}, (*query.Options)(nil)},
+		"Analyze":  {"breakdown", "", query.Arguments{"by": {"plan"}}, (*query.Options)(nil)},
+		"Segments": {}, "Lists": {}, "Definitions": {},
 		"AnalysisMembers": {"breakdown", "", query.Arguments{"by": {"plan"}}, "(none)", (*query.MembersOptions)(nil)},
 	}
-	allowed := map[string]bool{"Schema": true, "Count": true, "Breakdown": true, "Values": true}
+	allowed := map[string]bool{"Schema": true, "Count": true, "Breakdown": true, "Values": true, "Segments": true, "Lists": true, "Definitions": true}
 	estimates := map[string]bool{"Plan": true, "Explain": true}
 	for i := range groups.NumMethod() {
 		name := groups.Type().Method(i).Name

@@ -115,38 +115,36 @@ func (db *DB) Explain(ctx context.Context, expr string, o *query.Options) (query
 	return with(ctx, db, func(n *snapshot) (query.Explanation, error) { return n.Explain(ctx, expr, o) })
 }
 
-// Segments lists the saved segments by name.
-func (db *DB) Segments(ctx context.Context) ([]query.SavedSegment, error) {
-	return with(ctx, db, func(n *snapshot) ([]query.SavedSegment, error) {
-		var out []query.SavedSegment
-		for _, name := range slices.Sorted(maps.Keys(n.s.segments)) {
-			s := n.s.segments[name]
-			e := query.SavedSegment{Name: name, Text: s.text, Saved: s.saved, Uses: s.uses}
-			for _, other := range slices.Sorted(maps.Keys(n.s.segments)) {
-				if slices.Contains(n.s.segments[other].uses, name) {
-					e.UsedBy = append(e.UsedBy, other)
-				}
-			}
-			out = append(out, e)
-		}
-		return out, nil
-	})
+// Lists lists the lists by name.
+func (db *DB) Lists(ctx context.Context) ([]query.SavedList, error) {
+	return with(ctx, db, func(n *snapshot) ([]query.SavedList, error) { return n.Lists(ctx) })
 }
 
 // Lists lists the lists by name.
-func (db *DB) Lists(ctx context.Context) ([]query.SavedList, error) {
-	return read(ctx, db, func(n *snapshot) ([]query.SavedList, error) {
-		var out []query.SavedList
-		for _, name := range slices.Sorted(maps.Keys(n.s.lists)) {
-			l := n.s.lists[name]
-			people, err := n.countNode(ctx, &query.InList{Name: name, Code: l.code})
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, query.SavedList{Name: name, Code: l.code, People: people, Saved: l.saved, Note: l.note})
+func (n *snapshot) Lists(ctx context.Context) ([]query.SavedList, error) {
+	release, err := n.use()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var out []query.SavedList
+	for _, name := range slices.Sorted(maps.Keys(n.s.lists)) {
+		l := n.s.lists[name]
+		in := &query.InList{Name: name, Code: l.code}
+		people, err := n.countNode(ctx, in)
+		if err != nil {
+			return nil, err
 		}
-		return out, nil
-	})
+		e := query.SavedList{Name: name, Code: l.code, People: people, Saved: l.saved, Note: l.note}
+		if n.policy != nil && n.policy.hides {
+			e.Note = "" // it may name anything
+		}
+		if n.policy.allows(in, people, new(query.Answer)) != nil {
+			e.People, e.Withheld = 0, true
+		}
+		out = append(out, e)
+	}
+	return out, nil
 }
 
 // maxQuarantinePage bounds a page of the quarantine.

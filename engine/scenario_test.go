@@ -220,6 +220,7 @@ func scenarioNames(b *batch.Builder, i int) {
 	case 4:
 		b.DropDefinition("rfm", "r1")
 	}
+	b.ShareSegment(fmt.Sprint("segment ", i%2))
 	b.PutDocument(fmt.Sprint("role/", i%2), fmt.Append(nil, "value ", i))
 	if i == 5 {
 		b.DropDocument("role/0")

@@ -112,6 +112,9 @@ func (n *snapshot) Position() query.Position { return n.s.pos }
 
 // Schema returns the schema of the state.
 func (n *snapshot) Schema(ctx context.Context) (*schema.Schema, error) {
+	if n.policy != nil {
+		return n.policy.told, ctx.Err()
+	}
 	return n.s.Schema, ctx.Err()
 }
 
@@ -456,9 +459,15 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	p.Position, p.Now = n.s.pos, r.options.Now
 	r.note(n.currentOf(&o.Options, &p))
 	who := query.NewPerson(r.view, n.usable(&p), n.known(lists), r.env())
-	if p.Segments, err = n.segmentsOf(ctx, r, who); err != nil {
+	if p.Segments, err = n.segmentsOf(ctx, r, who, func(name string) bool { return !n.isOpaque(name) }); err != nil {
 		return p, err
 	}
+	opaque, err := n.opaqueOf(ctx, r, ordinal)
+	if err != nil {
+		return p, err
+	}
+	p.Segments = append(p.Segments, opaque...)
+	slices.Sort(p.Segments)
 	if p.Computed, err = n.computedOf(ctx, r, who); err != nil {
 		return p, err
 	}
@@ -508,8 +517,8 @@ func (n *snapshot) computedOf(ctx context.Context, r *reading, who *query.Person
 	return out, nil
 }
 
-// segmentsOf names the saved segments that a profile is in.
-func (n *snapshot) segmentsOf(ctx context.Context, r *reading, who *query.Person) ([]string, error) {
+// segmentsOf names the saved segments that a profile is in, of those that are wanted.
+func (n *snapshot) segmentsOf(ctx context.Context, r *reading, who *query.Person, wanted func(name string) bool) ([]string, error) {
 	plans, err := n.plans.compileSegments(n.s, r.env())
 	if err != nil {
 		return nil, err
@@ -517,6 +526,9 @@ func (n *snapshot) segmentsOf(ctx context.Context, r *reading, who *query.Person
 	var in []string
 	walk := who.Walk(plans.forest)
 	for i, p := range plans.list {
+		if !wanted(p.name) {
+			continue
+		}
 		var t query.Truth
 		if p.expr.ReadsNow {
 			var expr *syntax.Expr

@@ -37,6 +37,9 @@ type segment struct {
 	text  string
 	saved query.Position
 	uses  []string // segments its text names
+
+	shared bool // it may be used by those who may not name what it reads
+	opaque bool // under a policy: it is such a one, and text names nothing but itself
 }
 
 // list is a saved list; its code in the dictionary of lists is its id.

@@ -210,6 +210,8 @@ func (d *decider) decide(b *batch.Decoded) error {
 			err = d.changes(b.Ops, i)
 		case batch.OpSegmentSave:
 			err = d.saveSegment(op)
+		case batch.OpSegmentShare:
+			err = d.shareSegment(op)
 		case batch.OpSegmentDrop:
 			err = d.dropSegment(op)
 		case batch.OpDefinitionSave:

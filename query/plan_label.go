@@ -33,6 +33,9 @@ func label(s *schema.Schema, n Node) string {
 	case *Has:
 		return "has(" + placed(s, n.Attr) + ")"
 	case *In:
+		if n.Attr >= schema.FirstLent && len(n.Values) == 1 && n.Values[0].Equal(schema.BoolValue(true)) {
+			return named(s, n.Attr) // a segment
+		}
 		if len(n.Values) == 1 {
 			return named(s, n.Attr) + " == " + literal(n.Values[0])
 		}

@@ -22,7 +22,10 @@ type SnapshotOptions struct {
 // without one the stricter of what its data class and its mark as personal say. A property
 // without a data class has that of its event type, and is never more visible than that. Beside
 // what is hidden there are not there: computed attributes, saved segments and definitions of
-// analyses whose texts would name something hidden or masked.
+// analyses whose texts would name something hidden or masked. But a segment that its owner
+// shares is there: it is true of whom it would be with all names, but only of those who exist
+// for the caller. Neither its text nor what it reads is told, by no plan, explanation or Why; a
+// rule of its own hides it.
 //
 // What is masked stands in profiles, timelines and columns of listings, with [Mask] where
 // there is a value, so it is seen who has one. Expressions, orders, breakdowns, values and

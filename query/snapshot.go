@@ -24,6 +24,9 @@ type Asker interface {
 	Why(ctx context.Context, key, expr string, o *WhyOptions) (Why, error)
 	Analyze(ctx context.Context, name, who string, args Arguments, o *Options) (Report, error)
 	AnalysisMembers(ctx context.Context, name, who string, args Arguments, cell string, o *MembersOptions) (Members, error)
+	Segments(ctx context.Context) ([]SavedSegment, error)
+	Lists(ctx context.Context) ([]SavedList, error)
+	Definitions(ctx context.Context) ([]SavedDefinition, error)
 }
 
 // Snapshot is one state of a store, for questions that must agree with each other.
@@ -74,6 +77,13 @@ type SavedSegment struct {
 	Saved      Position
 	Uses       []string // the segments its text names
 	UsedBy     []string // the segments whose text names it
+
+	// Shared: its owner lets everybody use it. Under a policy it is there though it reads what
+	// is hidden or masked; then it is Withheld: Text is "", and Uses are not told.
+	Shared, Withheld bool
+
+	Classes []schema.DataClass // of what it reads, be it through other segments, computed attributes and definitions, ascending; without ClassNone
+	PII     bool               // it reads what is marked as personal
 }
 
 // SavedDefinition is an analysis with its arguments under a name that expressions may use.
@@ -100,7 +110,9 @@ type SavedList struct {
 	Code   uint32
 	People uint64
 	Saved  Position
-	Note   string // where it comes from, such as a cell of an analysis; "" if nobody said
+	Note   string // where it comes from, such as a cell of an analysis; "" if nobody said, and under a policy of names, for it may name anything
+
+	Withheld bool // under a policy: People is not told, for they are too few, or all but too few
 }
 
 // QuarantinedRow is a row that was received and not applied, with the reason.

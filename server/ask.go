@@ -112,31 +112,25 @@ func (v *service) Schema(ctx context.Context, req *pb.SchemaRequest) (*pb.Schema
 
 // Segments lists the saved segments.
 func (v *service) Segments(ctx context.Context, req *pb.SegmentsRequest) (*pb.SegmentsResponse, error) {
-	return current(ctx, v, req.GetQuestion(), func() (*pb.SegmentsResponse, error) {
-		return names(ctx, v, func(n named) (*pb.SegmentsResponse, error) {
-			list, err := n.Segments(ctx)
-			return &pb.SegmentsResponse{Segments: message.OfSegments(list)}, err
-		})
+	return ask(ctx, v, req.GetQuestion(), func(n query.Snapshot, _ query.Options) (*pb.SegmentsResponse, error) {
+		list, err := n.Segments(ctx)
+		return &pb.SegmentsResponse{Segments: message.OfSegments(list)}, err
 	})
 }
 
 // Lists lists the lists.
 func (v *service) Lists(ctx context.Context, req *pb.ListsRequest) (*pb.ListsResponse, error) {
-	return current(ctx, v, req.GetQuestion(), func() (*pb.ListsResponse, error) {
-		return names(ctx, v, func(n named) (*pb.ListsResponse, error) {
-			list, err := n.Lists(ctx)
-			return &pb.ListsResponse{Lists: message.OfLists(list)}, err
-		})
+	return ask(ctx, v, req.GetQuestion(), func(n query.Snapshot, _ query.Options) (*pb.ListsResponse, error) {
+		list, err := n.Lists(ctx)
+		return &pb.ListsResponse{Lists: message.OfLists(list)}, err
 	})
 }
 
 // Definitions lists the saved analyses.
 func (v *service) Definitions(ctx context.Context, req *pb.DefinitionsRequest) (*pb.DefinitionsResponse, error) {
-	return current(ctx, v, req.GetQuestion(), func() (*pb.DefinitionsResponse, error) {
-		return names(ctx, v, func(n named) (*pb.DefinitionsResponse, error) {
-			list, err := n.Definitions(ctx)
-			return &pb.DefinitionsResponse{Definitions: message.OfDefinitions(list)}, err
-		})
+	return ask(ctx, v, req.GetQuestion(), func(n query.Snapshot, _ query.Options) (*pb.DefinitionsResponse, error) {
+		list, err := n.Definitions(ctx)
+		return &pb.DefinitionsResponse{Definitions: message.OfDefinitions(list)}, err
 	})
 }
 

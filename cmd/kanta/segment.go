@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,20 +28,54 @@ type segmentJSON struct {
 	Saved  string   `json:"saved"`
 	Uses   []string `json:"uses"`
 	UsedBy []string `json:"used_by"`
+
+	Shared   bool     `json:"shared"`
+	Withheld bool     `json:"withheld"`
+	Classes  []string `json:"classes"`
+	PII      bool     `json:"pii"`
 }
 
 func segmentOf(s *query.SavedSegment) segmentJSON {
-	return segmentJSON{s.Name, s.Text, s.Saved.String(), append([]string{}, s.Uses...), append([]string{}, s.UsedBy...)}
+	return segmentJSON{s.Name, s.Text, s.Saved.String(), append([]string{}, s.Uses...), append([]string{}, s.UsedBy...),
+		s.Shared, s.Withheld, classesOf(s), s.PII}
+}
+
+// classesOf names the data classes of what a segment reads.
+func classesOf(s *query.SavedSegment) []string {
+	names := []string{}
+	for _, c := range s.Classes {
+		names = append(names, c.String())
+	}
+	return names
+}
+
+func yesNo(is bool) string {
+	if is {
+		return "yes"
+	}
+	return "no"
+}
+
+// segmentText is the expression of a segment, as it is shown.
+func segmentText(s *query.SavedSegment) string {
+	if s.Withheld {
+		return "(not shown: it names what you may not see)"
+	}
+	return s.Text
 }
 
 func newSegmentSave(a *app) *cobra.Command {
-	var dry bool
+	var dry, shared bool
 	var ask questionFlags
 	c := &cobra.Command{
 		Use:   "save NAME EXPR",
 		Short: "Save an expression under a name, new or not",
 		Long: `Save an expression under a name, new or not, and say how many people it holds now and
 held before. Segments that use it change with it.
+
+Under a policy nobody can use a segment that reads what the policy hides from them, unless it
+is saved with --shared: then they can, and see neither its expression nor what it reads. Saving
+it again without --shared ends that.
 
 --json: {"name":"...","dry_run":B,"people":N,"unknown":N,"people_before":N or null,"used_by":["..."]}`,
 		Args: exactArgs(2),
@@ -48,18 +84,22 @@ held before. Segments that use it change with it.
 			if err != nil {
 				return err
 			}
-			return a.withStore(func(s store) error { return a.saveSegment(c.Context(), s, args[0], args[1], &o, dry) })
+			return a.withStore(func(s store) error { return a.saveSegment(c.Context(), s, args[0], args[1], &o, dry, shared) })
 		},
 	}
 	c.Flags().BoolVar(&dry, "dry-run", false, "decide and tell, change nothing")
+	c.Flags().BoolVar(&shared, "shared", false, "everybody may use it, whatever it reads")
 	ask.add(c)
 	return c
 }
 
-func (a *app) saveSegment(ctx context.Context, s store, name, text string, o *query.Options, dry bool) error {
+func (a *app) saveSegment(ctx context.Context, s store, name, text string, o *query.Options, dry, shared bool) error {
 	b := batch.New()
 	b.Strict(true)
 	b.SaveSegment(name, text)
+	if shared {
+		b.ShareSegment(name)
+	}
 	encoded, err := b.Encode()
 	if err != nil {
 		return err
@@ -71,7 +111,7 @@ func (a *app) saveSegment(ctx context.Context, s store, name, text string, o *qu
 		return err
 	}
 	if old != nil {
-		n, err := s.Count(ctx, old.Text, o)
+		n, err := s.Count(ctx, "in_segment("+strconv.Quote(name)+")", o) // its text may be withheld
 		if err != nil {
 			return err
 		}
@@ -131,8 +171,10 @@ func newSegmentList(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "All saved segments",
-		Long:  `All saved segments. --json: {"segments":[{"name","text","saved","uses","used_by"}]}`,
-		Args:  noArgs,
+		Long: `All saved segments, and which of them are shared.
+
+--json: {"segments":[{"name","text","saved","uses","used_by","shared","withheld","classes","pii"}]}; see segment show`,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
 				all, err := s.Segments(c.Context())
@@ -146,9 +188,9 @@ func newSegmentList(a *app) *cobra.Command {
 					}
 					return a.printJSON(map[string]any{"segments": list})
 				}
-				t := a.newTable("name", "expression")
+				t := a.newTable("name", "expression", "shared")
 				for i := range all {
-					t.add(all[i].Name, all[i].Text)
+					t.add(all[i].Name, segmentText(&all[i]), map[bool]string{true: "shared"}[all[i].Shared])
 				}
 				return t.write(a.out)
 			})
@@ -160,8 +202,12 @@ func newSegmentShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show NAME",
 		Short: "The expression of a segment, and who uses it",
-		Long:  `The expression of a segment, and who uses it. --json: {"name","text","saved","uses","used_by"}`,
-		Args:  exactArgs(1),
+		Long: `The expression of a segment, who uses it, whether it is shared, and the data classes of what it
+reads, be it through other segments, computed attributes and definitions; "personal" is what is marked so.
+
+--json: {"name","text","saved","uses","used_by","shared","withheld","classes","pii"}; of one that is
+withheld text is "", for it names what the caller may not see`,
+		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStore(func(s store) error {
 				seg, err := findSegment(c.Context(), s, args[0])
@@ -176,8 +222,16 @@ func newSegmentShow(a *app) *cobra.Command {
 				}
 				t := a.newTable("", "")
 				t.add("name", seg.Name)
-				t.add("expression", seg.Text)
+				t.add("expression", segmentText(seg))
 				t.add("saved", seg.Saved.String())
+				t.add("shared", yesNo(seg.Shared))
+				reads := classesOf(seg)
+				if seg.PII {
+					reads = append(reads, "personal")
+				}
+				if len(reads) > 0 {
+					t.add("reads", strings.Join(reads, ", "))
+				}
 				for _, name := range seg.Uses {
 					t.add("uses", name)
 				}

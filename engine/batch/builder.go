@@ -99,6 +99,10 @@ func (b *Builder) ListDrop(name string) { b.nameOp(OpListDrop, name) }
 // SaveSegment saves an expression under a name, new or not.
 func (b *Builder) SaveSegment(name, text string) { b.nameOp(OpSegmentSave, name, text) }
 
+// ShareSegment marks a segment, which must be there, as one for all: under a policy it may be
+// used by those too who may not name what it reads. A later SaveSegment takes the mark away.
+func (b *Builder) ShareSegment(name string) { b.nameOp(OpSegmentShare, name) }
+
 // DropSegment drops a saved segment.
 func (b *Builder) DropSegment(name string) { b.nameOp(OpSegmentDrop, name) }
 

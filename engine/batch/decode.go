@@ -142,7 +142,7 @@ func (d *Decoder) op(r *reader, code OpCode) {
 		op.Change = r.change()
 	case OpSegmentSave:
 		op.Name, op.Text = r.name(), string(r.take(r.count(1)))
-	case OpSegmentDrop, OpListDrop:
+	case OpSegmentDrop, OpSegmentShare, OpListDrop:
 		op.Name = r.name()
 	case OpListPut, OpListAdd, OpListRemove:
 		op.Name = r.name()

@@ -68,6 +68,8 @@
 //	                      bytes, at most 64 KiB. If it replaces anything else, nothing of the
 //	                      batch is applied
 //	27    document drop   string name
+//	28    segment share   string name: under a policy the segment may be used by those too who may
+//	                      not name what it reads. A segment save takes that away
 //
 //	string list: the n lengths as uvarints, then the bytes of all
 //

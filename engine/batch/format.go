@@ -51,6 +51,8 @@ const (
 
 	OpDocumentPut  OpCode = 26
 	OpDocumentDrop OpCode = 27
+
+	OpSegmentShare OpCode = 28
 )
 
 // Verb says what a column of an upsert does with its cells, or what a column of events is.

@@ -494,11 +494,21 @@ func (m *maker) document(name string) *plainDocument {
 	return d
 }
 
+// quarantined quarantines some rows.
+func (m *maker) quarantined(op *plainOp) {
+	op.name = "file.csv"
+	for range 1 + m.rnd.IntN(3) {
+		r := BadRow{m.rnd.Uint64N(1e6), Reason(1 + m.rnd.IntN(22)), "age: \"x\"", "a,b\r\n"}
+		op.bad = append(op.bad, r)
+	}
+	m.b.Quarantine(op.name, op.bad...)
+}
+
 // other adds an op that is no upsert.
 func (m *maker) other() {
 	op := plainOp{code: OpCode(2 + m.rnd.IntN(10))} // delete to tick
 	if m.rnd.IntN(10) == 0 {
-		op.code = []OpCode{OpListNote, OpDefinitionSave, OpDefinitionDrop, OpErase, OpReadmit, OpDocumentPut, OpDocumentDrop}[m.rnd.IntN(7)]
+		op.code = []OpCode{OpListNote, OpDefinitionSave, OpDefinitionDrop, OpErase, OpReadmit, OpDocumentPut, OpDocumentDrop, OpSegmentShare}[m.rnd.IntN(8)]
 	}
 	name := []string{"vip", "A\u030a", "one two"}[m.rnd.IntN(3)]
 	keys := m.keys()
@@ -524,6 +534,8 @@ func (m *maker) other() {
 		m.b.SaveSegment(name, op.text)
 	case OpSegmentDrop:
 		m.b.DropSegment(name)
+	case OpSegmentShare:
+		m.b.ShareSegment(name)
 	case OpListPut:
 		m.b.ListPut(name, keys...)
 	case OpListAdd:
@@ -549,12 +561,7 @@ func (m *maker) other() {
 		op.document = &plainDocument{name: norm.NFC.String(name)}
 		m.b.DropDocument(name)
 	case OpQuarantined:
-		op.name = "file.csv"
-		for range 1 + m.rnd.IntN(3) {
-			r := BadRow{m.rnd.Uint64N(1e6), Reason(1 + m.rnd.IntN(22)), "age: \"x\"", "a,b\r\n"}
-			op.bad = append(op.bad, r)
-		}
-		m.b.Quarantine(op.name, op.bad...)
+		m.quarantined(&op)
 	case OpTick:
 		m.b.Tick()
 	}

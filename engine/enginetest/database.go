@@ -17,9 +17,6 @@ type Database interface {
 	DryRun(ctx context.Context, b batch.Batch) (batch.Result, error)
 	Snapshot(ctx context.Context) (query.Snapshot, error)
 
-	Segments(ctx context.Context) ([]query.SavedSegment, error)
-	Lists(ctx context.Context) ([]query.SavedList, error)
-	Definitions(ctx context.Context) ([]query.SavedDefinition, error)
 	Quarantine(ctx context.Context, after uint64, limit int) ([]query.QuarantinedRow, error)
 	Stats(ctx context.Context) (query.Stats, error)
 	Digests(ctx context.Context) (query.Digests, error)

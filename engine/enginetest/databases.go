@@ -94,6 +94,9 @@ func eachQuestion(ctx context.Context, f func(what string, ask func(query.Asker)
 	rng := rand.New(rand.NewPCG(3, 4))
 	ago := &query.Options{Now: databaseNow().AddDate(0, -1, 0), Parallelism: 1}
 	f("Schema", func(a query.Asker) (any, error) { return a.Schema(ctx) })
+	f("Segments", func(a query.Asker) (any, error) { return a.Segments(ctx) })
+	f("Lists", func(a query.Asker) (any, error) { return a.Lists(ctx) })
+	f("Definitions", func(a query.Asker) (any, error) { return a.Definitions(ctx) })
 	for i := range 60 {
 		expr := randomSegment(rng, 3)
 		f("Count "+expr, func(a query.Asker) (any, error) { return a.Count(ctx, expr, nil) })
@@ -373,9 +376,6 @@ func (s *suite) state(t *testing.T) {
 			t.Errorf("%s%s", what, d)
 		}
 	}
-	of("Segments", func(d Database) (any, error) { return d.Segments(ctx) })
-	of("Lists", func(d Database) (any, error) { return d.Lists(ctx) })
-	of("Definitions", func(d Database) (any, error) { return d.Definitions(ctx) })
 	of("Quarantine", func(d Database) (any, error) { return d.Quarantine(ctx, 0, 0) })
 	of("Quarantine", func(d Database) (any, error) { return d.Quarantine(ctx, 1, 1) })
 	of("Digests", func(d Database) (any, error) { return d.Digests(ctx) })

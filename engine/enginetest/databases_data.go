@@ -88,6 +88,9 @@ func databaseBatches(t *testing.T, rng *rand.Rand) (out []batch.Batch) {
 	b := batch.New()
 	b.ListPut("staff", personKey(1), personKey(2), personKey(2999))
 	b.ListNote("staff", "by hand")
+	b.SaveSegment("reads much", `age > 30 && email.contains("@") && purchase.exists(e, e.amount > 5.0)`)
+	b.ShareSegment("reads much")
+	b.SaveSegment("uses it", `in_segment("reads much") && vip`)
 	b.SaveDefinition(&batch.Definition{Analysis: "rfm", Name: "orders", Arguments: query.Arguments{"event": {"purchase.in_last(days(150))"}, "amount": {"e.amount"}}})
 	b.Upsert(personKey(7)).Set("plan", schema.StringValue("gold"))
 	b.Upsert(personKey(8)).Set("age", schema.IntValue(200)).Set("country", schema.StringValue("IT")) // out of range

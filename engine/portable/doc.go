@@ -20,7 +20,7 @@
 //	lists       {"list":"staff","keys":["ann"]}: any number of lines of each list, at least
 //	            one; the first may have a "note", where the list comes from
 //	events      {"key":"ann","event":"buy","time":"2026-01-01T00:01:00Z","values":{"amount":19.99}}
-//	names       {"segment":"grown","text":"age >= 18"} and
+//	names       {"segment":"grown","text":"age >= 18"}, with "shared":true if it is, and
 //	            {"definition":"orders","analysis":"rfm","who":"vip","arguments":{"bins":["3"]}}
 //	quarantine  {"source":"a.csv","line":3,"reason":"wrong kind","detail":"...","raw":"...","received":"..."},
 //	            if it was asked for

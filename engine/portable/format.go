@@ -108,6 +108,7 @@ type (
 	nameLine struct {
 		Segment    string          `json:"segment,omitempty"`
 		Text       string          `json:"text,omitempty"`
+		Shared     bool            `json:"shared,omitempty"`
 		Definition string          `json:"definition,omitempty"`
 		Analysis   string          `json:"analysis,omitempty"`
 		Who        string          `json:"who,omitempty"`

@@ -128,7 +128,12 @@ func (m *importer) name() error {
 	}
 	for _, n := range m.names {
 		if n.Segment != "" {
-			left = append(left, item{fmt.Sprintf("segment %q", n.Segment), func(b *batch.Builder) { b.SaveSegment(n.Segment, n.Text) }})
+			left = append(left, item{fmt.Sprintf("segment %q", n.Segment), func(b *batch.Builder) {
+				b.SaveSegment(n.Segment, n.Text)
+				if n.Shared {
+					b.ShareSegment(n.Segment)
+				}
+			}})
 			continue
 		}
 		left = append(left, item{fmt.Sprintf("definition %s(%q)", n.Analysis, n.Definition), func(b *batch.Builder) {

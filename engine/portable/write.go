@@ -269,12 +269,12 @@ func (w *Writer) Event(key []byte, e *schema.Event, at int64, value func(k int) 
 	return w.write()
 }
 
-// Segment writes a saved segment.
-func (w *Writer) Segment(name, text string) error {
+// Segment writes a saved segment, with its name, its text and whether it is shared.
+func (w *Writer) Segment(s *query.SavedSegment) error {
 	if err := w.in(secNames); err != nil {
 		return err
 	}
-	return w.json(nameLine{Segment: name, Text: text})
+	return w.json(nameLine{Segment: s.Name, Text: s.Text, Shared: s.Shared})
 }
 
 // Definition writes a saved analysis.

@@ -12,6 +12,10 @@ const FirstLent AttrID = 1 << 30
 // lentIDs is how many ids there are from FirstLent on.
 const lentIDs = 1 << 30
 
+// LentSegment is the Analysis of what is no analysis's: whether somebody is in a saved segment
+// whose text must not be told. It has one field, without a name, that is true or false.
+const LentSegment = "in_segment"
+
 // Lent is what an analysis lends to expressions under the name of a definition:
 // rfm("orders").segment, rfm("orders").r.
 type Lent struct {
@@ -60,7 +64,9 @@ func (s *Schema) Lend(lent []Lent) *Schema {
 		l := &out.Lent[i]
 		for j := range l.Fields {
 			f := &l.Fields[j]
-			f.Name = l.String() + "." + f.Field
+			if f.Name = l.String(); f.Field != "" {
+				f.Name += "." + f.Field
+			}
 			h := fnv.New32a()
 			_, _ = h.Write([]byte(f.Name)) // a hash takes everything
 			for f.ID = FirstLent + AttrID(h.Sum32()%lentIDs); out.lentByID[f.ID] != nil; {

@@ -567,6 +567,9 @@ func (l *elaborator) named(e ast.Expr, c ast.CallExpr) (ast.Expr, info) {
 			return e, info{}
 		}
 		l.uses.Lists = appendName(l.uses.Lists, name)
+	} else if by := l.sch.LookupLent(schema.LentSegment, name); by != nil {
+		l.uses.Segments, l.now = appendName(l.uses.Segments, name), true
+		return l.fac.NewSelect(e.ID(), l.fac.NewIdent(l.id(e.ID()), "p"), lentMark+by.Fields[0].Name), info{kind: aBool}
 	} else {
 		if _, ok := l.cat.Segment(name); !ok {
 			l.fail(arg, query.CodeUnknownName, query.DidYouMean(name, l.cat.SegmentNames()), "there is no segment %q", name)

@@ -17,6 +17,7 @@ type Value struct {
 	Attribute schema.Attribute // name, kind, scale, and the format of a duration; there is no id
 	Uses      Uses
 	ReadsNow  bool // its Plan is for the now that it was compiled with
+	Touched   Touched
 	query.Formula
 }
 
@@ -63,6 +64,7 @@ func (c *compilation) value(x *schema.Computed) (*Value, error) {
 		v.Attribute.Scale = 0
 	}
 	v.Attrs, v.Events, v.Lists = e.reads(e.checked.Expr())
+	v.Touched = e.Touched()
 	kind, scale := v.Attribute.Kind, int(v.Attribute.Scale)
 	if v.Plan = w.choice(e.checked.Expr(), kind, scale); w.err != nil {
 		return nil, w.err

@@ -125,7 +125,7 @@ const AnyOp = Write | Define | Schema | Erase | Operate | Access
 var Ops = map[batch.OpCode]Right{
 	batch.OpUpsert: Write, batch.OpDelete: Write, batch.OpEvents: Write, batch.OpQuarantined: Write, batch.OpOrigin: Write, batch.OpTick: Operate,
 	batch.OpSchemaChange: Schema,
-	batch.OpSegmentSave:  Define, batch.OpSegmentDrop: Define, batch.OpListPut: Define, batch.OpListAdd: Define, batch.OpListRemove: Define, batch.OpListDrop: Define,
+	batch.OpSegmentSave:  Define, batch.OpSegmentShare: Define, batch.OpSegmentDrop: Define, batch.OpListPut: Define, batch.OpListAdd: Define, batch.OpListRemove: Define, batch.OpListDrop: Define,
 	batch.OpListNote: Define, batch.OpDefinitionSave: Define, batch.OpDefinitionDrop: Define,
 	batch.OpErase: Erase, batch.OpReadmit: Erase,
 	batch.OpDocumentPut: Access, batch.OpDocumentDrop: Access, // keys and roles are among them

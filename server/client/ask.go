@@ -35,6 +35,27 @@ func (a asker) schema(ctx context.Context) (*schema.Schema, error) {
 	})
 }
 
+func (a asker) segments(ctx context.Context) ([]query.SavedSegment, error) {
+	return read(ctx, a.c, func(ctx context.Context, r *message.Reader) ([]query.SavedSegment, error) {
+		m, err := a.c.rpc.Segments(ctx, &pb.SegmentsRequest{Question: a.question(nil)})
+		return r.Segments(m.GetSegments()), err
+	})
+}
+
+func (a asker) lists(ctx context.Context) ([]query.SavedList, error) {
+	return read(ctx, a.c, func(ctx context.Context, r *message.Reader) ([]query.SavedList, error) {
+		m, err := a.c.rpc.Lists(ctx, &pb.ListsRequest{Question: a.question(nil)})
+		return r.Lists(m.GetLists()), err
+	})
+}
+
+func (a asker) definitions(ctx context.Context) ([]query.SavedDefinition, error) {
+	return read(ctx, a.c, func(ctx context.Context, r *message.Reader) ([]query.SavedDefinition, error) {
+		m, err := a.c.rpc.Definitions(ctx, &pb.DefinitionsRequest{Question: a.question(nil)})
+		return r.Definitions(m.GetDefinitions()), err
+	})
+}
+
 func (a asker) count(ctx context.Context, expr string, o *query.Options) (query.Count, error) {
 	return read(ctx, a.c, func(ctx context.Context, r *message.Reader) (query.Count, error) {
 		m, err := a.c.rpc.Count(ctx, &pb.CountRequest{Expression: expr, Question: a.question(o)})

@@ -83,26 +83,15 @@ func (c *Client) AnalysisMembers(ctx context.Context, name, who string, args que
 
 // Segments lists the saved segments by name.
 func (c *Client) Segments(ctx context.Context) ([]query.SavedSegment, error) {
-	return read(ctx, c, func(ctx context.Context, r *message.Reader) ([]query.SavedSegment, error) {
-		m, err := c.rpc.Segments(ctx, &pb.SegmentsRequest{Question: c.question(nil, "")})
-		return r.Segments(m.GetSegments()), err
-	})
+	return c.now().segments(ctx)
 }
 
 // Lists lists the lists by name.
-func (c *Client) Lists(ctx context.Context) ([]query.SavedList, error) {
-	return read(ctx, c, func(ctx context.Context, r *message.Reader) ([]query.SavedList, error) {
-		m, err := c.rpc.Lists(ctx, &pb.ListsRequest{Question: c.question(nil, "")})
-		return r.Lists(m.GetLists()), err
-	})
-}
+func (c *Client) Lists(ctx context.Context) ([]query.SavedList, error) { return c.now().lists(ctx) }
 
 // Definitions lists the saved analyses, by analysis and name.
 func (c *Client) Definitions(ctx context.Context) ([]query.SavedDefinition, error) {
-	return read(ctx, c, func(ctx context.Context, r *message.Reader) ([]query.SavedDefinition, error) {
-		m, err := c.rpc.Definitions(ctx, &pb.DefinitionsRequest{Question: c.question(nil, "")})
-		return r.Definitions(m.GetDefinitions()), err
-	})
+	return c.now().definitions(ctx)
 }
 
 // Quarantine lists quarantined rows with a number above after, oldest first; limit 0 is 1,000.

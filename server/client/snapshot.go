@@ -153,3 +153,16 @@ func (n *snapshot) Analyze(ctx context.Context, name, who string, args query.Arg
 func (n *snapshot) AnalysisMembers(ctx context.Context, name, who string, args query.Arguments, cell string, o *query.MembersOptions) (query.Members, error) {
 	return n.analysisMembers(ctx, name, who, args, cell, o)
 }
+
+// Segments lists the saved segments by name.
+func (n *snapshot) Segments(ctx context.Context) ([]query.SavedSegment, error) {
+	return n.segments(ctx)
+}
+
+// Lists lists the lists by name.
+func (n *snapshot) Lists(ctx context.Context) ([]query.SavedList, error) { return n.lists(ctx) }
+
+// Definitions lists the saved analyses, by analysis and name.
+func (n *snapshot) Definitions(ctx context.Context) ([]query.SavedDefinition, error) {
+	return n.definitions(ctx)
+}

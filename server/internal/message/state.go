@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 	pb "github.com/kantadb/kanta/server/internal/proto/kanta/v1"
 )
@@ -15,14 +16,24 @@ import (
 // OfSegments writes the saved segments.
 func OfSegments(list []query.SavedSegment) []*pb.Segment {
 	return each(list, func(s *query.SavedSegment) *pb.Segment {
-		return &pb.Segment{Name: s.Name, Text: s.Text, Saved: OfPosition(s.Saved), Uses: s.Uses, UsedBy: s.UsedBy}
+		return &pb.Segment{Name: s.Name, Text: s.Text, Saved: OfPosition(s.Saved), Uses: s.Uses, UsedBy: s.UsedBy,
+			Shared: s.Shared, Withheld: s.Withheld, Pii: s.PII, Classes: each(s.Classes, func(c *schema.DataClass) pb.DataClass { return pb.DataClass(*c) })}
 	})
 }
 
 // Segments reads the saved segments.
 func (r *Reader) Segments(list []*pb.Segment) []query.SavedSegment {
 	return every(list, func(s *pb.Segment) query.SavedSegment {
-		return query.SavedSegment{Name: s.GetName(), Text: s.GetText(), Saved: r.Position(s.GetSaved()), Uses: s.GetUses(), UsedBy: s.GetUsedBy()}
+		out := query.SavedSegment{Name: s.GetName(), Text: s.GetText(), Saved: r.Position(s.GetSaved()), Uses: s.GetUses(), UsedBy: s.GetUsedBy(),
+			Shared: s.GetShared(), Withheld: s.GetWithheld(), PII: s.GetPii()}
+		for _, c := range s.GetClasses() {
+			if !known(c) {
+				r.fail("the data class %d", c)
+				break
+			}
+			out.Classes = append(out.Classes, schema.DataClass(c))
+		}
+		return out
 	})
 }
 
