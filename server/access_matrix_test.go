@@ -69,6 +69,9 @@ func callersStore(t *testing.T) (*engine.DB, *Server, *testTime) {
 	b.SaveSegment("plain", `n < 30`)
 	b.SaveSegment("secret", `n > 3`)
 	b.SaveSegment("mail", `has(p.email)`)
+	b.SaveSegment("lent", `has(p.email)`)
+	b.ShareSegment("lent")
+	b.SaveSegment("through", `in_segment("plain") && has(p.email)`)
 	b.ListPut("friends", "p00", "p01")
 	b.ListPut("others", "p02", "p03")
 	if r, err := db.Apply(t.Context(), encode(t, b)); err != nil || r.Accepted == 0 {
@@ -198,7 +201,7 @@ func TestMatrix(t *testing.T) {
 			t.Errorf("the call %s has no sample", name)
 		}
 	}
-	for code := batch.OpCode(1); code <= batch.OpDocumentDrop; code++ {
+	for code := batch.OpCode(1); code <= batch.OpSegmentShare; code++ {
 		_, inTable := access.Ops[code]
 		if _, ok := opSamples(t)[code]; ok != inTable || !inTable && !(code >= 13 && code <= 19) { // those are reserved
 			t.Errorf("op %d: in the table %v, a sample %v", code, inTable, ok)

@@ -110,7 +110,8 @@ func opSamples(t *testing.T) map[batch.OpCode]batch.Batch {
 		batch.OpUpsert: func(b *batch.Builder) { b.Upsert("never").Set("n", schema.IntValue(1)) }, batch.OpDelete: func(b *batch.Builder) { b.Delete("never") },
 		batch.OpSchemaChange: func(b *batch.Builder) { b.Change(schema.Change{Op: schema.AddEvent, Event: "another"}) },
 		batch.OpSegmentSave:  func(b *batch.Builder) { b.SaveSegment("saved", "n > 5") }, batch.OpSegmentDrop: func(b *batch.Builder) { b.DropSegment("nothing") },
-		batch.OpListPut: func(b *batch.Builder) { b.ListPut("saved", "p00") }, batch.OpListAdd: func(b *batch.Builder) { b.ListAdd("saved", "p00") },
+		batch.OpSegmentShare: func(b *batch.Builder) { b.ShareSegment("plain") },
+		batch.OpListPut:      func(b *batch.Builder) { b.ListPut("saved", "p00") }, batch.OpListAdd: func(b *batch.Builder) { b.ListAdd("saved", "p00") },
 		batch.OpListRemove: func(b *batch.Builder) { b.ListRemove("saved", "p00") }, batch.OpListDrop: func(b *batch.Builder) { b.ListDrop("nothing") },
 		batch.OpListNote: func(b *batch.Builder) { b.ListNote("others", "note") }, batch.OpTick: func(b *batch.Builder) { b.Tick() },
 		batch.OpQuarantined: func(b *batch.Builder) {

@@ -47,6 +47,12 @@ func TestFirstKey(t *testing.T) {
 	if keys, err := boss.Keys(t.Context()); err != nil || len(keys) != 2 {
 		t.Error(keys, err)
 	}
+	if own, err := boss.RevokeKey(t.Context(), k.ID); err != nil || own.Revoked.IsZero() {
+		t.Errorf("who revokes his own key is told %+v, %v", own, err)
+	}
+	if _, err := boss.Keys(t.Context()); !isCode(err, query.CodeUnauthenticated) {
+		t.Errorf("and then %v", err)
+	}
 	if n, err := inProcess(t, s).Count(t.Context(), "true", nil); err != nil || n.Count != 40 {
 		t.Errorf("the embedding program counts %d, %v", n.Count, err)
 	}
@@ -246,6 +252,12 @@ func TestDefining(t *testing.T) {
 		"that reads what is hidden":      {func(b *batch.Builder) { b.SaveSegment("mine2", `in_segment("mail")`) }, query.CodeUnknownName},
 		"in place of a hidden one":       {func(b *batch.Builder) { b.SaveSegment("secret", "n > 3") }, query.CodeConflict},
 		"in place of an unreadable one":  {func(b *batch.Builder) { b.SaveSegment("mail", "n > 3") }, query.CodeConflict},
+		"in place of one that is shared": {func(b *batch.Builder) { b.SaveSegment("lent", "n > 3") }, query.CodeConflict},
+		"of one that is shared":          {func(b *batch.Builder) { b.SaveSegment("mine3", `in_segment("lent")`) }, 0},
+		"drop of one that is shared":     {func(b *batch.Builder) { b.DropSegment("lent") }, query.CodeDenied},
+		"to share one's own":             {func(b *batch.Builder) { b.SaveSegment("mine4", "n > 3"); b.ShareSegment("mine4") }, 0},
+		"to share a hidden one":          {func(b *batch.Builder) { b.ShareSegment("mail") }, query.CodeUnknownName},
+		"drop of what hidden uses":       {func(b *batch.Builder) { b.DropSegment("plain") }, query.CodeConflict},
 		"drop of a hidden one":           {func(b *batch.Builder) { b.DropSegment("secret") }, query.CodeUnknownName},
 		"drop of none":                   {func(b *batch.Builder) { b.DropSegment("nothing") }, query.CodeUnknownName},
 		"a list":                         {func(b *batch.Builder) { b.ListPut("ours", "p00") }, 0},
@@ -277,7 +289,7 @@ func TestDefining(t *testing.T) {
 		}
 	}
 	segments, err := c.Segments(t.Context())
-	if err != nil || slices.ContainsFunc(segments, func(s query.SavedSegment) bool { return s.Name == "secret" || s.Name == "mail" }) || len(segments) != 4 {
+	if err != nil || slices.ContainsFunc(segments, func(s query.SavedSegment) bool { return s.Name == "secret" || s.Name == "mail" }) || len(segments) != 7 {
 		t.Errorf("%+v, %v", segments, err)
 	}
 	lists, err := c.Lists(t.Context())

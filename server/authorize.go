@@ -74,6 +74,8 @@ type watched struct {
 	connect.ServerStream
 	ctx context.Context //nolint:containedctx // the call's
 	c   *call
+
+	always bool // what has been done is told even if it was to revoke the caller's own key
 }
 
 // Receive implements [connect.ServerStream].
@@ -86,8 +88,10 @@ func (w *watched) Receive(msg any) error {
 
 // Send implements [connect.ServerStream].
 func (w *watched) Send(msg any) error {
-	if err := w.c.still(w.ctx); err != nil {
-		return err
+	if !w.always {
+		if err := w.c.still(w.ctx); err != nil {
+			return err
+		}
 	}
 	return w.ServerStream.Send(msg)
 }

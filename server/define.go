@@ -2,46 +2,13 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/query"
 )
-
-// named is what has names of its own: the store, or what a caller may see of it.
-type named interface {
-	Segments(ctx context.Context) ([]query.SavedSegment, error)
-	Lists(ctx context.Context) ([]query.SavedList, error)
-	Definitions(ctx context.Context) ([]query.SavedDefinition, error)
-}
-
-// visible is what the caller may see of the store, and of its names.
-func (v *service) visible(ctx context.Context) (n named, snapshot query.Snapshot, end func(), err error) {
-	if snapshot, err = v.reached(ctx, ""); err != nil {
-		return nil, nil, nil, err
-	}
-	n, ok := snapshot.(named)
-	if !ok {
-		_ = snapshot.Close() // it holds nothing but memory
-		return nil, nil, nil, query.Errorf(query.CodeDenied, "names are told to roles from which nothing is hidden")
-	}
-	return n, snapshot, func() { _ = snapshot.Close() }, nil
-}
-
-// names answers what names there are.
-func names[T any](ctx context.Context, v *service, do func(n named) (T, error)) (T, error) {
-	if callOf(ctx).policy() == nil {
-		return do(v.s.db)
-	}
-	n, _, end, err := v.visible(ctx)
-	if err != nil {
-		var none T
-		return none, err
-	}
-	defer end()
-	return do(n)
-}
 
 // mayDefine reports what a caller from whom something is hidden may not do with segments, lists
 // and definitions. What he saves he must be able to ask for, and is asked first. What he does not
@@ -51,16 +18,16 @@ func (v *service) mayDefine(ctx context.Context, b batch.Batch) error {
 	if err != nil {
 		return err
 	}
-	n, snapshot, end, err := v.visible(ctx)
+	n, err := v.reached(ctx, "")
 	if err != nil {
 		return err
 	}
-	defer end()
-	seen, err := namesOf(ctx, n)
+	defer n.Close() // it holds nothing but memory
+	seen, withheld, err := namesOf(ctx, n)
 	if err != nil {
 		return err
 	}
-	all, err := namesOf(ctx, v.s.db)
+	all, _, err := namesOf(ctx, v.s.db)
 	if err != nil {
 		return err
 	}
@@ -68,7 +35,10 @@ func (v *service) mayDefine(ctx context.Context, b batch.Batch) error {
 		op := &d.Ops[i]
 		what := thingOf(op)
 		switch op.Code {
-		case batch.OpSegmentDrop, batch.OpListDrop, batch.OpListRemove, batch.OpListNote, batch.OpDefinitionDrop:
+		case batch.OpSegmentDrop, batch.OpSegmentShare, batch.OpListDrop, batch.OpListRemove, batch.OpListNote, batch.OpDefinitionDrop:
+			if slices.Contains(withheld, what) {
+				return query.Errorf(query.CodeDenied, "the %s reads what is hidden from the caller's role, who may only use it", what)
+			}
 			if !slices.Contains(seen, what) {
 				return query.Errorf(query.CodeUnknownName, "there is no %s", what)
 			}
@@ -80,9 +50,9 @@ func (v *service) mayDefine(ctx context.Context, b batch.Batch) error {
 		}
 		switch op.Code {
 		case batch.OpSegmentSave:
-			_, err = snapshot.Count(ctx, op.Text, nil)
+			_, err = n.Count(ctx, op.Text, nil)
 		case batch.OpDefinitionSave:
-			_, err = snapshot.Analyze(ctx, op.Definition.Analysis, op.Definition.Who, op.Definition.Arguments, nil)
+			_, err = n.Analyze(ctx, op.Definition.Analysis, op.Definition.Who, op.Definition.Arguments, nil)
 		}
 		if err != nil {
 			return err
@@ -91,18 +61,31 @@ func (v *service) mayDefine(ctx context.Context, b batch.Batch) error {
 	return nil
 }
 
-// namesOf returns what there is, each as thingOf writes it.
-func namesOf(ctx context.Context, n named) (out []string, err error) {
+// blurred is what a caller from whom something is hidden is told of a conflict: it may be with that.
+func blurred(ctx context.Context, err error) error {
+	if callOf(ctx).policy() == nil || !errors.Is(err, &query.Error{Code: query.CodeConflict}) {
+		return err
+	}
+	return &query.Error{Code: query.CodeConflict, Message: "something uses it, or is there already", Hint: "it may be hidden from the caller's role: ask whoever keeps the store"}
+}
+
+// namesOf returns what there is, each as thingOf writes it; apart are segments whose texts are
+// withheld.
+func namesOf(ctx context.Context, n query.Asker) (out, withheld []string, err error) {
 	segments, err := n.Segments(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for i := range segments {
-		out = append(out, segmentThing(segments[i].Name))
+		if s := &segments[i]; s.Withheld {
+			withheld = append(withheld, segmentThing(s.Name))
+		} else {
+			out = append(out, segmentThing(s.Name))
+		}
 	}
 	lists, err := n.Lists(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for i := range lists {
 		out = append(out, listThing(lists[i].Name))
@@ -111,7 +94,7 @@ func namesOf(ctx context.Context, n named) (out []string, err error) {
 	for i := range definitions {
 		out = append(out, definitionThing(definitions[i].Analysis, definitions[i].Name))
 	}
-	return out, err
+	return out, withheld, err
 }
 
 func segmentThing(name string) string { return fmt.Sprintf("segment %q", name) }
@@ -125,7 +108,7 @@ func thingOf(op *batch.Op) string {
 	switch {
 	case op.Definition != nil:
 		return definitionThing(op.Definition.Analysis, op.Definition.Name)
-	case op.Code == batch.OpSegmentSave || op.Code == batch.OpSegmentDrop:
+	case op.Code == batch.OpSegmentSave || op.Code == batch.OpSegmentDrop || op.Code == batch.OpSegmentShare:
 		return segmentThing(op.Name)
 	}
 	return listThing(op.Name)

@@ -7,6 +7,7 @@ import (
 
 	"connectrpc.com/connect/v2"
 
+	"github.com/kantadb/kanta/server/access"
 	"github.com/kantadb/kanta/server/internal/message"
 )
 
@@ -27,7 +28,7 @@ func (s *Server) guard(next connect.ServerFunc) connect.ServerFunc {
 				err = s.told(spec.Procedure, err)
 			}
 		}()
-		return next(ctx, spec, &watched{stream, ctx, c})
+		return next(ctx, spec, &watched{stream, ctx, c, c.rule.Audit == access.Change && spec.StreamType == connect.StreamTypeUnary})
 	}
 }
 

@@ -21,6 +21,7 @@ func (v *service) Apply(ctx context.Context, req *pb.ApplyRequest) (*pb.ApplyRes
 		return nil, err
 	}
 	r, err := v.s.db.Apply(ctx, b)
+	err = blurred(ctx, err)
 	return &pb.ApplyResponse{Result: message.OfResult(&r)}, err
 }
 
@@ -31,6 +32,7 @@ func (v *service) DryRun(ctx context.Context, req *pb.DryRunRequest) (*pb.DryRun
 		return nil, err
 	}
 	r, err := v.s.db.DryRun(ctx, b)
+	err = blurred(ctx, err)
 	return &pb.DryRunResponse{Result: message.OfResult(&r)}, err
 }
 
@@ -47,7 +49,7 @@ func (v *service) Ingest(ctx context.Context, stream kantav1connect.KantaService
 	received := make(chan error, 1)
 	go func() { received <- in.run(ctx) }()
 	answered := make(chan error, 1)
-	go func() { answered <- v.answer(in.waits, stream) }()
+	go func() { answered <- v.answer(ctx, in.waits, stream) }()
 	var err error
 	select {
 	case err = <-received:
@@ -112,10 +114,11 @@ func (i *intake) close() {
 }
 
 // answer sends the outcomes in order. When nobody takes them it waits for them nevertheless.
-func (v *service) answer(waits <-chan func() (batch.Result, error), stream kantav1connect.KantaServiceIngestServerStream) error {
+func (v *service) answer(ctx context.Context, waits <-chan func() (batch.Result, error), stream kantav1connect.KantaServiceIngestServerStream) error {
 	var broken error
 	for wait := range waits {
 		r, err := wait()
+		err = blurred(ctx, err)
 		out := &pb.IngestResponse{Outcome: &pb.IngestResponse_Result{Result: message.OfResult(&r)}}
 		if err != nil {
 			detail, internal := message.ErrorDetail(err)
