@@ -194,6 +194,11 @@ func (g *golden) answers() string {
 	for _, l := range lists {
 		fmt.Fprintf(&out, "list %s: %d, saved at %s, %q\n", l.Name, l.People, l.Saved, l.Note)
 	}
+	segments, err := g.db.Segments(ctx)
+	g.must(err)
+	for _, s := range segments {
+		fmt.Fprintf(&out, "segment %s: %q, saved at %s, shared %t, personal %t\n", s.Name, s.Text, s.Saved, s.Shared, s.PII)
+	}
 	documents, err := g.db.Documents(ctx, "")
 	g.must(err)
 	for _, d := range documents {
@@ -282,6 +287,9 @@ func makeGolden(t *testing.T, name string) {
 		if day == goldenDays-10 {
 			g.must(g.db.Compact(t.Context()))
 		}
+		if day == goldenDays-3 {
+			g.must(g.db.KeepLog(t.Context(), true))
+		}
 		g.erase(day)
 	}
 	g.told.Store(goldenEnd.UnixMilli())
@@ -335,6 +343,8 @@ func (g *golden) setUp() {
 		b.SaveDefinition(&batch.Definition{Analysis: "rfm", Name: "orders", Who: "grown", Arguments: query.Arguments{"event": {"buy"}, "amount": {"e.price"}}})
 		b.ListPut("nobody")
 		b.PutDocument("role/reader", []byte("may read"))
+		b.SaveSegment("vips", "vip && has(p.mail)")
+		b.ShareSegment("vips")
 	})
 }
 
