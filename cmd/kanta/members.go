@@ -102,7 +102,7 @@ func (f *membersFlags) write(ctx context.Context, a *app, m *query.Members, w io
 	switch {
 	case a.json:
 		return writeMembersJSON(m, w)
-	case f.format != "table":
+	case f.format != "table" && f.format != "":
 		_, err := listing.Members(w, listing.Format(f.format), m)
 		return err
 	}

@@ -124,6 +124,34 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestServedFiles writes members to files through a server: the bytes are those that the store
+// itself gives.
+func TestServedFiles(t *testing.T) {
+	c := newCLI(t)
+	c.people()
+	write := func(name string) {
+		for _, format := range []string{"csv", "ndjson", "parquet"} {
+			c.must("members", "true", "--columns", "country,age", "--format", format, "-o", c.path(name+format))
+		}
+	}
+	write("here.")
+	serving(c)
+	write("there.")
+	for _, format := range []string{"csv", "ndjson", "parquet"} {
+		here, err := os.ReadFile(c.path("here." + format))
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, err := os.ReadFile(c.path("there." + format))
+		if err != nil || !bytes.Equal(here, there) || len(here) == 0 {
+			t.Errorf("%s: %d bytes here, %d there (%v)", format, len(here), len(there), err)
+		}
+	}
+	if _, stderr, code := c.run("members", "true", "--format", "parquet"); code != exitUsage || !strings.Contains(stderr, "-o") {
+		t.Errorf("Parquet without a file: exit %d, %s", code, stderr)
+	}
+}
+
 // TestServedBackups has a server write where it may.
 func TestServedBackups(t *testing.T) {
 	c := newCLI(t)
