@@ -23,9 +23,8 @@ import (
 
 // How much is measured over the wire.
 const (
-	wireCalls       = 5000 // of each null call, or as many as fit into wireTime
-	wireTime        = 2 * time.Second
-	wireCallers     = 8 // who call at once over one connection
+	wireCalls       = 5000 // of each null call, or as many as fit into the time of MIX8
+	wireCallers     = 8    // who call at once over one connection
 	wireBatches     = 256
 	wireBatchRows   = 1000
 	wireUnderWay    = 16   // batches of an ingest: as many as a server takes
@@ -124,12 +123,16 @@ func (r *runner) served(ctx context.Context, s *Served, batches []batch.Batch, e
 		}
 	}
 	a := wireAsker{c}
+	texts := map[string]string{}
+	for _, q := range Questions() {
+		texts[q.Name] = q.Text
+	}
 	for _, q := range []struct {
 		name string
 		ask  func(context.Context) error
 	}{
-		{"Q2", func(ctx context.Context) error { return a.count(ctx, questionNamed("Q2").Text) }},
-		{"Q15 ids", func(ctx context.Context) error { return a.ids(ctx, questionNamed("Q15").Text) }},
+		{"Q2", func(ctx context.Context) error { return a.count(ctx, texts["Q2"]) }},
+		{"Q15 ids", func(ctx context.Context) error { return a.ids(ctx, texts["Q15"]) }},
 	} {
 		r.Progress("asking " + q.name + " over the wire")
 		for range WarmUps {
@@ -180,7 +183,7 @@ func (r *runner) echo(ctx context.Context, s *Served) error {
 	}
 	defer c.Close()
 	buf := make([]byte, echoBytes)
-	f, err := timed(ctx, "TCP there and back, nothing else", wireCalls, wireTime, func(context.Context) error {
+	f, err := timed(ctx, "TCP there and back, nothing else", wireCalls, r.Mix, func(context.Context) error {
 		if _, err := c.Write(buf); err != nil {
 			return err
 		}
@@ -226,7 +229,7 @@ func ways(ctx context.Context, s *Served, do func(name string, c *client.Client)
 // nullCalls measures calls that do nothing, one after the other.
 func (r *runner) nullCalls(ctx context.Context, s *Served) error {
 	return ways(ctx, s, func(name string, c *client.Client) error {
-		f, err := timed(ctx, "null call, "+name, wireCalls, wireTime, func(ctx context.Context) error {
+		f, err := timed(ctx, "null call, "+name, wireCalls, r.Mix, func(ctx context.Context) error {
 			_, err := c.Ping(ctx)
 			return err
 		})
@@ -243,7 +246,7 @@ func (r *runner) pipelined(ctx context.Context, s *Served) error {
 		start := time.Now()
 		for i := range wireCallers {
 			wg.Go(func() {
-				for errs[i] == nil && time.Since(start) < min(wireTime, r.Mix) {
+				for errs[i] == nil && time.Since(start) < r.Mix {
 					_, errs[i] = c.Ping(ctx)
 					calls[i]++
 				}
