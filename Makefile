@@ -11,12 +11,13 @@ export PATH := $(TOOLS):$(PATH)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test test-s3 race rot lint tidy proto proto-check fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
+.PHONY: help build test test-s3 test-e2e race rot lint tidy proto proto-check fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
 	@echo 'make test         all tests, without cgo'
 	@echo 'make test-s3      backups to a server of the S3 protocol, which the test runs (fetches Go modules)'
+	@echo 'make test-e2e     a running server, asked by curl, by a gRPC client and by CRoaring (fetches Go modules; needs curl, node and npm)'
 	@echo 'make race         the tests, in their short form, under the race detector (needs a C compiler)'
 	@echo 'make rot          1,000 flipped bits in each kind of file of a store, and other damage (some ten minutes)'
 	@echo 'make lint         gofmt, vet, staticcheck, the tidy test, the messages of the server, govulncheck'
@@ -48,6 +49,11 @@ test: tidy
 # A module of its own: the server has more dependencies than all the rest.
 test-s3:
 	cd engine/s3/servertest && CGO_ENABLED=0 $(GO) vet . && CGO_ENABLED=0 $(GO) test -timeout 15m .
+
+# A module of its own, as clients of others' making bring what they need. What is missing is
+# skipped by name; with CI=true it is a failure.
+test-e2e:
+	cd server/e2e && CGO_ENABLED=0 $(GO) vet . && CGO_ENABLED=0 $(GO) test -count=1 -timeout 15m .
 
 # The other packages of index, and query/syntax, are functions of their arguments: there is
 # nothing to race for.
@@ -119,6 +125,7 @@ bench:
 
 bench-smoke:
 	CGO_ENABLED=0 $(GO) test -short -run '^$$' -bench . -benchtime 1x ./...
+	CGO_ENABLED=0 $(GO) run ./cmd/kanta bench --profiles 5000 --runs 1 --segments 5 --mix 50ms --write 50ms
 	@mkdir -p $(BUILD)
 	@CGO_ENABLED=0 $(GO) run ./cmd/kanta bench soak --duration 6s --profiles 20000 --events 200000 >$(BUILD)/soak.txt 2>&1; rc=$$?; tail -n 10 $(BUILD)/soak.txt; \
 		if [ $$rc -ne 0 ] && grep -q '^void: ' $(BUILD)/soak.txt; then echo 'bench-smoke: the soak is void, the machine is too busy'; exit 0; fi; exit $$rc
