@@ -298,21 +298,22 @@ func TestDefining(t *testing.T) {
 	}
 }
 
-// TestMayListen: beyond loopback callers are told apart, or nobody is served.
-func TestMayListen(t *testing.T) {
+// TestMayServe: beyond loopback callers are told apart, or nobody is served.
+func TestMayServe(t *testing.T) {
 	_, s, _ := callersStore(t)
 	here, beyond := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, &net.TCPAddr{IP: net.IPv4zero, Port: 1}
 	mutual := &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: x509.NewCertPool()}
 	check := func(name string, at net.Addr, config *tls.Config, code query.Code) {
 		t.Helper()
-		if err := s.mayListen(t.Context(), at, config); code == 0 && err != nil || code != 0 && !isCode(err, code) {
+		s.tls = config
+		if err := s.MayServe(at); code == 0 && err != nil || code != 0 && !isCode(err, code) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	check("loopback in plain text", here, nil, 0)
 	check("beyond in plain text", beyond, nil, query.CodeInvalid)
-	check("beyond without anything", beyond, &tls.Config{}, query.CodeDenied)
-	check("beyond without verifying", beyond, &tls.Config{ClientAuth: tls.RequestClientCert, ClientCAs: mutual.ClientCAs}, query.CodeDenied)
+	check("beyond without anything", beyond, &tls.Config{}, query.CodeInvalid)
+	check("beyond without verifying", beyond, &tls.Config{ClientAuth: tls.RequestClientCert, ClientCAs: mutual.ClientCAs}, query.CodeInvalid)
 	check("beyond with certificates", beyond, mutual, 0)
 	key(t, s, "admin")
 	check("beyond with a key", beyond, &tls.Config{}, 0)

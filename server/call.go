@@ -20,6 +20,7 @@ type call struct {
 	peer   *peer          // nil: who embeds the server
 	caller *access.Caller // who that is; nil if he is not known, and of what tells nothing
 	began  time.Time
+	audit  *recording // nil: none
 	cancel context.CancelFunc
 	quit   func() bool // forgets to cancel when the server stops
 }
@@ -41,9 +42,11 @@ func (s *Server) begin(ctx context.Context, procedure string) (context.Context, 
 	name := strings.TrimPrefix(procedure, "/"+kantav1connect.KantaServiceName+"/")
 	c := &call{s: s, id: s.lastCall.Add(1), name: name, peer: peerOf(ctx), began: time.Now()}
 	c.rule, c.known = access.Calls[name]
+	c.audit = s.recorder.begun(c)
 	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, callKey{}, c))
 	c.quit = context.AfterFunc(s.stop, c.cancel)
 	if err := c.admit(ctx, procedure); err != nil {
+		err = c.audit.ended(ctx, err)
 		c.end(err)
 		return ctx, nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/kantadb/kanta/server/internal/message"
 )
 
-// guard surrounds every call: it begins and ends it, makes errors what clients are told, and of
+// guard surrounds every call: it begins and ends it, has it recorded, makes errors what clients are told, and of
 // a panic an error without its text.
 func (s *Server) guard(next connect.ServerFunc) connect.ServerFunc {
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) (err error) {
@@ -23,12 +23,13 @@ func (s *Server) guard(next connect.ServerFunc) connect.ServerFunc {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("panic: %v", p)
 			}
+			err = c.audit.ended(ctx, err)
 			c.end(err)
 			if err != nil {
 				err = s.told(spec.Procedure, err)
 			}
 		}()
-		return next(ctx, spec, &watched{stream, ctx, c, c.rule.Audit == access.Change && spec.StreamType == connect.StreamTypeUnary})
+		return next(ctx, spec, &watched{c.audit.stream(ctx, spec, stream), ctx, c, c.rule.Audit == access.Change && spec.StreamType == connect.StreamTypeUnary})
 	}
 }
 

@@ -18,6 +18,7 @@ func (v *service) Bitmap(ctx context.Context, req *pb.BitmapRequest, stream kant
 	if err != nil {
 		return err
 	}
+	callOf(ctx).counted(b.Ordinals.GetCardinality())
 	head := &pb.MemberSet{Store: b.Store, Position: message.OfPosition(b.Position)}
 	w := &pieces{size: v.s.limits.pieceBytes, send: func(p []byte) error {
 		head.Roaring = p

@@ -16,6 +16,7 @@ import (
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/access"
+	"github.com/kantadb/kanta/server/audit"
 	"github.com/kantadb/kanta/server/internal/message"
 	"github.com/kantadb/kanta/server/internal/proto/kanta/v1/kantav1connect"
 	"github.com/kantadb/kanta/server/wire"
@@ -30,6 +31,9 @@ type Options struct {
 	// copied. certs.Server makes one of files. If it verifies certificates of clients, who has
 	// none is refused. nil: plain text, on loopback only.
 	TLS *tls.Config
+	// Audit is where every change and every read of personal data is recorded. A call that cannot be
+	// recorded is refused. The caller closes it after [Server.Shutdown]. nil: nothing is recorded.
+	Audit *audit.Store
 	// Version is what Ping says of the program. "" is good.
 	Version string
 	// Hooks are called when things happen; all are optional.
@@ -50,6 +54,7 @@ type Server struct {
 	opt      Options
 	limits   limits
 	rpc      *connect.Server
+	recorder *recorder
 	leases   *leases
 	http     *http.Server
 	wire     *wire.Server
@@ -86,6 +91,7 @@ func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 		}
 		s.tls = secured(c)
 	}
+	s.recorder = newRecorder(s)
 	s.stop, s.end = context.WithCancel(context.Background())
 	s.rpc = connect.NewServer(s.guard)
 	kantav1connect.RegisterKantaServiceHandler(s.rpc, &service{s: s})

@@ -38,6 +38,9 @@ do everything.
 
 A backup is written only to a target that --backups names, by that name.
 
+With --audit every change and every read of personal data is recorded in a directory before it
+is done or told; what cannot be recorded is refused. kanta audit reads it.
+
 It stops when it is interrupted or terminated: it takes no more calls, waits up to 30 seconds
 for those under way, and closes the store.`
 
@@ -69,6 +72,8 @@ func newServe(a *app) *cobra.Command {
 	c.Flags().StringVar(&f.tls.Key, "tls-key", "", "file of the key of --tls-cert")
 	c.Flags().StringVar(&f.tls.Authority, "client-ca", "", "file of the authorities of clients' certificates, without which nobody is let in then")
 	c.Flags().StringArrayVar(&f.backups, "backups", nil, "a target that clients may have backups written to, as --target of kanta backup; may be repeated")
+	c.Flags().StringVar(&f.record.dir, "audit", "", "record changes and reads of personal data in this directory, which is made if it is not there")
+	c.Flags().UintVar(&f.record.days, "audit-days", 0, "keep the records for so many days, 0 for ever")
 	return c
 }
 
@@ -77,6 +82,7 @@ type serveFlags struct {
 	listen  string
 	backups []string
 	tls     certs.Files
+	record  auditDir
 }
 
 // check refuses flags that cannot be, before a store is made or opened. Where a server may listen
@@ -120,8 +126,15 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	if !ok {
 		return query.Errorf(query.CodeInternal, "a directory was opened as %T", opened)
 	}
+	recorded, err := f.record.open(a)
+	if err != nil {
+		return err
+	}
+	if recorded != nil {
+		defer func() { err = errors.Join(err, recorded.Close()) }()
+	}
 	s, err := server.New(db, &server.Options{
-		Version: thisVersion().Version, TLS: secure, Target: a.allowedTarget(f.backups),
+		Version: thisVersion().Version, TLS: secure, Target: a.allowedTarget(f.backups), Audit: recorded,
 		Hooks: server.Hooks{Failed: func(call string, err error) { fmt.Fprintf(a.err, "%s: %s\n", call, printable(err.Error())) }},
 	})
 	if err != nil {

@@ -115,21 +115,15 @@ func (s *shaper) literal(value string, n int) {
 // stand for events in them; others are hidden.
 func (s *shaper) name(name string, n int) {
 	word := plain(name)
-	switch {
-	case word && (len(name) == 1 || !schema.Usable(name)):
-		s.out.WriteString(name)
-		s.word = name
-	case s.keep(name):
-		if !word {
-			name = "`" + name + "`"
-		}
-		s.out.WriteString(name)
-		s.word = name
-	default:
+	if !(word && !schema.Usable(name)) && !s.keep(name) && !(word && len(name) == 1) {
 		s.literal(name, n)
 		s.last, s.word = "a", ""
 		return
 	}
+	if s.word = name; !word {
+		name = "`" + name + "`"
+	}
+	s.out.WriteString(name)
 	s.took("a", n)
 	if s.word == "in" {
 		s.last = "in" // what follows in brackets is a list of values

@@ -350,3 +350,47 @@ func TestReadOnly(t *testing.T) {
 		t.Errorf("%d changes before, %d after reading", changes, files.Changes())
 	}
 }
+
+// TestGroups: what is submitted while a group is being synced is one group.
+func TestGroups(t *testing.T) {
+	files := enginetest.NewDisk()
+	s := openOn(t, files, Options{}, defaultLimits())
+	syncs, began, goOn := 0, make(chan struct{}), make(chan struct{})
+	files.Before(func(op enginetest.DiskOp) error {
+		if op.Kind != "sync" {
+			return nil
+		}
+		if syncs++; syncs == 1 {
+			close(began)
+			<-goOn
+		}
+		return nil
+	})
+	var waits []func(context.Context) error
+	for i := range 11 {
+		wait, err := s.Submit(t.Context(), rec(fmt.Sprint(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waits = append(waits, wait); i == 0 {
+			<-began
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := waits[0](ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("a record that is not durable yet, and a caller who is gone: %v", err)
+	}
+	if list := callsOf(t, s, nil); len(list) > 0 {
+		t.Errorf("%v are listed, and not durable", list)
+	}
+	close(goOn)
+	for _, wait := range waits {
+		if err := wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if syncs != 2 {
+		t.Errorf("%d syncs for a record and ten behind it", syncs)
+	}
+}
