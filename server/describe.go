@@ -168,6 +168,7 @@ var ops = map[batch.OpCode]string{
 	batch.OpSchemaChange: "schema change", batch.OpSegmentSave: "segment save", batch.OpSegmentDrop: "segment drop",
 	batch.OpListPut: "list put", batch.OpListAdd: "list add", batch.OpListRemove: "list remove", batch.OpListDrop: "list drop", batch.OpListNote: "list note",
 	batch.OpDefinitionSave: "definition save", batch.OpDefinitionDrop: "definition drop", batch.OpErase: "erase", batch.OpReadmit: "readmit",
+	batch.OpDocumentPut: "document put", batch.OpDocumentDrop: "document drop",
 }
 
 // batch describes a batch by its ops: how many rows of which kind, the attributes and other things that they
@@ -213,7 +214,12 @@ func (d *description) op(op *batch.Op, few bool, seen map[string]bool) {
 			d.name(name)
 		}
 	}
-	once(op.Name, op.Code != batch.OpQuarantined) // that of a segment or a list; a source may be called anything
+	switch op.Code {
+	case batch.OpQuarantined, batch.OpDocumentPut, batch.OpDocumentDrop: // sources and documents may be called anything
+		once(op.Name, false)
+	default:
+		once(op.Name, true)
+	}
 	once(op.Change.Name, true)
 	once(op.Change.To, true)
 	once(op.Change.Event, true)

@@ -487,3 +487,12 @@ func TestRecordFiles(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 }
+
+// TestOpWords: every op that somebody may write has a word in records.
+func TestOpWords(t *testing.T) {
+	for code := range access.Ops {
+		if ops[code] == "" && code != batch.OpOrigin {
+			t.Errorf("op %d has no word", code)
+		}
+	}
+}
