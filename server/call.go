@@ -23,6 +23,7 @@ type call struct {
 	audit  *recording // nil: none
 	cancel context.CancelFunc
 	quit   func() bool // forgets to cancel when the server stops
+	seen   seen        // for who looks after the server
 }
 
 type callKey struct{}
@@ -45,6 +46,7 @@ func (s *Server) begin(ctx context.Context, procedure string) (context.Context, 
 	c.audit = s.recorder.begun(c)
 	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, callKey{}, c))
 	c.quit = context.AfterFunc(s.stop, c.cancel)
+	s.watch.begun(ctx, c)
 	if err := c.admit(ctx, procedure); err != nil {
 		err = c.audit.ended(ctx, err)
 		c.end(err)
@@ -54,7 +56,8 @@ func (s *Server) begin(ctx context.Context, procedure string) (context.Context, 
 }
 
 // end ends a call, however it went.
-func (c *call) end(error) {
+func (c *call) end(err error) {
+	c.s.watch.ended(c, err)
 	c.quit()
 	c.cancel()
 	c.s.leave()

@@ -173,7 +173,7 @@ func tellPlain(e tls.RecordHeaderError) {
 // hand gives a connection to who speaks what it speaks.
 func (d *door) hand(v *visitor, c net.Conn, compact bool) {
 	if compact {
-		_ = d.s.wire.ServeConn(withVisitor(d.s.stop, v), c) // how a client's connection ends is the client's affair
+		d.s.watch.connection(c, d.s.wire.ServeConn(withVisitor(d.s.stop, v), c))
 		return
 	}
 	select {

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"connectrpc.com/connect/v2"
 
@@ -21,15 +20,16 @@ func (s *Server) guard(next connect.ServerFunc) connect.ServerFunc {
 		}
 		defer func() {
 			if p := recover(); p != nil {
-				err = fmt.Errorf("panic: %v", p)
+				err = caught(p)
 			}
+			err = c.outcome(err)
 			err = c.audit.ended(ctx, err)
 			c.end(err)
 			if err != nil {
 				err = s.told(spec.Procedure, err)
 			}
 		}()
-		return next(ctx, spec, &watched{c.audit.stream(ctx, spec, stream), ctx, c, c.rule.Audit == access.Change && spec.StreamType == connect.StreamTypeUnary})
+		return next(ctx, spec, &watched{c.audit.stream(ctx, spec, &observed{stream, ctx, c, spec.StreamType&connect.StreamTypeServer != 0}), ctx, c, c.rule.Audit == access.Change && spec.StreamType == connect.StreamTypeUnary})
 	}
 }
 

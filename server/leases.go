@@ -106,6 +106,13 @@ func (l *leases) closeOf(name string, of *access.Caller) {
 	}
 }
 
+// count returns how many are open.
+func (l *leases) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
+}
+
 func (l *leases) closeAll() {
 	l.mu.Lock()
 	l.closed = true

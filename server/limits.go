@@ -21,6 +21,8 @@ type limits struct {
 	progress     time.Duration // between two words of progress: people read no faster
 	keys         int           // of people of one erasure: they are read into memory
 	files        fileLimits
+	planEvery    time.Duration // between two plans of slow questions
+	gate         gateLimits    // what is done at a time
 
 	clock func() time.Time // by which keys expire; nil: the machine's
 }
@@ -52,5 +54,6 @@ func defaultLimits() limits {
 		requestBytes: batch.MaxStored + 1<<20, blockBytes: 64 << 10, pieceBytes: 64 << 10,
 		inFlight: 16, leases: 256, lease: time.Minute, longestLease: time.Hour,
 		behind: 2 * time.Second, progress: 100 * time.Millisecond, keys: 1_000_000, files: defaultFileLimits(),
+		planEvery: planEvery, gate: defaultGate(processors()),
 	}
 }

@@ -154,7 +154,7 @@ func (g *recording) ended(ctx context.Context, err error) error {
 	default:
 		rec = g.r.describe(ctx, request, err == nil)
 		if rec.Outcome = audit.Done; err != nil {
-			rec.Outcome, rec.Code = audit.Failed, codeOf(err)
+			rec.Outcome, rec.Code = audit.Failed, codeNumber(err)
 		}
 		rec.Position = g.r.position(ctx)
 	}
@@ -164,8 +164,8 @@ func (g *recording) ended(ctx context.Context, err error) error {
 	return err
 }
 
-// codeOf returns the code of an error, that of an internal one if it has none.
-func codeOf(err error) query.Code {
+// codeNumber returns the code of an error, that of an internal one if it has none.
+func codeNumber(err error) query.Code {
 	if e, ok := errors.AsType[*query.Error](err); ok {
 		return e.Code
 	}

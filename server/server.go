@@ -1,10 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -36,6 +38,12 @@ type Options struct {
 	Audit *audit.Store
 	// Version is what Ping says of the program. "" is good.
 	Version string
+	// Log is told when the server starts and stops, of connections that it refuses, and of calls that
+	// are denied, fail or are slow, in which nothing is of a person: no key, no value, no literal of an expression. At
+	// most some hundred records a second. nil: nothing is.
+	Log *slog.Logger
+	// Slow is from when on a call is slow, without waiting for its turn or its client. 0: a second. Negative: none is.
+	Slow time.Duration
 	// Hooks are called when things happen; all are optional.
 	Hooks Hooks
 }
@@ -60,6 +68,8 @@ type Server struct {
 	wire     *wire.Server
 	tls      *tls.Config // nil: plain text
 	hall     *hall
+	watch    *watch
+	gate     *gate
 
 	lastCall atomic.Uint64
 
@@ -92,6 +102,8 @@ func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 		s.tls = secured(c)
 	}
 	s.recorder = newRecorder(s)
+	s.gate = newGate(l.gate)
+	s.watch = &watch{log: newJournal(s.opt.Log), slow: cmp.Or(s.opt.Slow, defaultSlow), figures: newFigures(s), running: make(map[uint64]*call)}
 	s.stop, s.end = context.WithCancel(context.Background())
 	s.rpc = connect.NewServer(s.guard)
 	kantav1connect.RegisterKantaServiceHandler(s.rpc, &service{s: s})
@@ -127,7 +139,8 @@ func (s *Server) Serve(l net.Listener) error {
 	if err := s.MayServe(l.Addr()); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	err := s.http.Serve(s.newDoor(l))
+	s.watch.log.record(slog.LevelInfo, "serving", slog.String("address", l.Addr().String()), slog.String("store", s.db.ID()))
+	err := s.http.Serve(s.newDoor(&countedListener{l, s.watch.figures}))
 	if err == http.ErrServerClosed {
 		return nil
 	}
@@ -139,6 +152,7 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.stopping() {
+		s.watch.log.record(slog.LevelInfo, "stopping", slog.Int("calls", s.calls))
 		close(s.draining)
 		if s.calls == 0 {
 			close(s.drained)
@@ -157,6 +171,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		_ = s.http.Close() // what is left is given up
 	}
 	s.leases.closeAll()
+	s.watch.log.record(slog.LevelInfo, "stopped", slog.Bool("all_answered", err == nil))
 	return err
 }
 

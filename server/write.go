@@ -9,6 +9,7 @@ import (
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/internal/admission"
 	"github.com/kantadb/kanta/server/internal/message"
 	pb "github.com/kantadb/kanta/server/internal/proto/kanta/v1"
 	"github.com/kantadb/kanta/server/internal/proto/kanta/v1/kantav1connect"
@@ -81,17 +82,22 @@ func (i *intake) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !i.submit(ctx, req.GetBatch()) {
+		turn, err := i.v.s.gate.lanes[laneIngest].Wait(ctx, callOf(ctx).identity(), int64(max(1, len(req.GetBatch()))))
+		if err != nil {
+			return err
+		}
+		if !i.submit(ctx, req.GetBatch(), turn) {
 			return nil
 		}
 	}
 }
 
 // submit gives a batch its place. close waits for it: what is submitted is answered.
-func (i *intake) submit(ctx context.Context, b batch.Batch) bool {
+func (i *intake) submit(ctx context.Context, b batch.Batch, turn *admission.Turn) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.closed {
+		turn.Leave()
 		return false
 	}
 	err := i.v.mayApply(ctx, b)
@@ -102,7 +108,10 @@ func (i *intake) submit(ctx context.Context, b batch.Batch) bool {
 	if err != nil {
 		wait = func() (batch.Result, error) { return batch.Result{}, err }
 	}
-	i.waits <- wait
+	i.waits <- func() (batch.Result, error) {
+		defer turn.Leave()
+		return wait()
+	}
 	return true
 }
 
@@ -118,6 +127,7 @@ func (v *service) answer(ctx context.Context, waits <-chan func() (batch.Result,
 	var broken error
 	for wait := range waits {
 		r, err := wait()
+		v.s.watch.figures.batch(err)
 		err = blurred(ctx, err)
 		out := &pb.IngestResponse{Outcome: &pb.IngestResponse_Result{Result: message.OfResult(&r)}}
 		if err != nil {

@@ -277,8 +277,14 @@ func (l *Lane) expect(c *caller, places int64) time.Duration {
 	return time.Duration(ahead / float64(l.limits.Places) * float64(l.kept))
 }
 
-// Leave gives the places back.
-func (t *Turn) Leave() {
+// Try is Enter for who does not wait. It reports false of who was turned away.
+func (l *Lane) Try(who string, places int64) (*Turn, bool) {
+	t, err := l.enter(context.Background(), who, places, 0)
+	return t, err == nil
+}
+
+// Leave gives the places back, and says how long they were kept without the pauses.
+func (t *Turn) Leave() (kept time.Duration) {
 	t.Pause()
 	l := t.lane
 	l.mu.Lock()
@@ -287,6 +293,7 @@ func (t *Turn) Leave() {
 		l.kept = t.kept
 	}
 	l.kept += (t.kept - l.kept) / held
+	return t.kept
 }
 
 // Pause gives the places to others while the call does nothing, such as to wait for its
