@@ -149,6 +149,7 @@ func (d *door) shake(v *visitor) {
 		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
 			tellPlain(plain)
 		}
+		d.s.watch.refusedConn(v.RemoteAddr(), "tls")
 		_ = v.Close()
 		return
 	}
