@@ -131,7 +131,7 @@ func doorOf(ctx context.Context) string {
 	if !ok {
 		return "http"
 	}
-	if slices.Contains(doors[:], info.Protocol) {
+	if slices.Contains(doorNames[:], info.Protocol) {
 		return info.Protocol
 	}
 	if peerOf(ctx) != nil {
@@ -140,9 +140,9 @@ func doorOf(ctx context.Context) string {
 	return "process"
 }
 
-// doors are the words for them: the compact wire, what connect tells apart, others over HTTP, and
+// doorNames are the words for them: the compact wire, what connect tells apart, others over HTTP, and
 // the same process.
-var doors = [...]string{"kanta", "connect", "grpc", "grpcweb", "http", "process"}
+var doorNames = [...]string{"kanta", "connect", "grpc", "grpcweb", "http", "process"}
 
 // The words for how a call ended that are no codes of the engine.
 const (
