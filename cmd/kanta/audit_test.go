@@ -42,7 +42,9 @@ func TestAudit(t *testing.T) {
 	}
 	lines := func(args ...string) int { return strings.Count(c.must(args...), "\n") }
 	for _, where := range [][]string{nil, {"--dir", c.path("audit")}} {
-		list := func(args ...string) int { return lines(append(append([]string{"audit", "list"}, args...), where...)...) }
+		list := func(args ...string) int {
+			return lines(append(append([]string{"audit", "list"}, args...), where...)...)
+		}
 		if n := list("--key", "1", "--call", "Profile"); n != 1 {
 			t.Errorf("%v: %d looked at person 1", where, n)
 		}

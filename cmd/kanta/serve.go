@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -41,11 +42,19 @@ A backup is written only to a target that --backups names, by that name.
 With --audit every change and every read of personal data is recorded in a directory before it
 is done or told; what cannot be recorded is refused. kanta audit reads it.
 
+Each setting is a flag, a variable of the environment (KANTA_LISTEN), and a key of the file that
+--config names (listen = "127.0.0.1:7700"), of which the flag holds first and the file last.
+--print-config shows them. What is told on standard error of calls has no key, no value and no literal of an
+expression. --admin serves metrics, health and profiles of the process to the machine.
+
 It stops when it is interrupted or terminated: it takes no more calls, waits up to 30 seconds
 for those under way, and closes the store.`
 
 func newServe(a *app) *cobra.Command {
 	var f serveFlags
+	var config string
+	var show bool
+	table := f.settingsTable()
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the store to others",
@@ -56,49 +65,66 @@ func newServe(a *app) *cobra.Command {
       http://127.0.0.1:7700/kanta.v1.KantaService/Count`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := a.onlyHere("kanta serve"); err != nil {
+			if config == "" {
+				config = a.env("KANTA_CONFIG")
+			}
+			if err := settle(c, table, a.env, config); err != nil {
 				return err
 			}
-			if err := f.check(); err != nil {
+			if err := errors.Join(a.onlyHere("kanta serve"), f.check()); err != nil {
 				return err
+			}
+			if show {
+				return a.printSettings(table)
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM)
 			defer stop()
 			return a.serve(ctx, &f)
 		},
 	}
-	c.Flags().StringVar(&f.listen, "listen", defaultListen, "address and port, of loopback without --client-ca; port 0 is any that is free")
-	c.Flags().StringVar(&f.tls.Cert, "tls-cert", "", "file of the certificate for TLS, and of those that lead to its authority")
-	c.Flags().StringVar(&f.tls.Key, "tls-key", "", "file of the key of --tls-cert")
-	c.Flags().StringVar(&f.tls.Authority, "client-ca", "", "file of the authorities of clients' certificates, without which nobody is let in then")
-	c.Flags().StringArrayVar(&f.backups, "backups", nil, "a target that clients may have backups written to, as --target of kanta backup; may be repeated")
-	c.Flags().StringVar(&f.record.dir, "audit", "", "record changes and reads of personal data in this directory, which is made if it is not there")
-	c.Flags().UintVar(&f.record.days, "audit-days", 0, "keep the records for so many days, 0 for ever")
+	addSettings(c, table)
+	c.Flags().StringVar(&config, "config", "", "file of settings in TOML (KANTA_CONFIG)")
+	c.Flags().BoolVar(&show, "print-config", false, "print the settings and where each comes from, as such a file, and do nothing")
 	return c
 }
 
 // serveFlags are those of kanta serve.
 type serveFlags struct {
 	listen  string
+	admin   string
 	backups []string
 	tls     certs.Files
 	record  auditDir
+	log     string
+	slow    time.Duration
 }
 
 // check refuses flags that cannot be, before a store is made or opened. Where a server may listen
 // it says only as far as that is known without one.
 func (f *serveFlags) check() error {
-	host, _, err := net.SplitHostPort(f.listen)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(f.listen); err != nil {
 		return usagef("--listen %s: write HOST:PORT, such as %s", f.listen, defaultListen)
+	}
+	if f.admin != "" && !isLoopback(f.admin) {
+		return usagef("--admin %s: only an address of loopback, such as 127.0.0.1:7701: it says everything, and asks nobody who he is", f.admin)
+	}
+	if !slices.Contains([]string{"text", "json", "off"}, f.log) {
+		return usagef("--log %s: it is text, json or off", f.log)
 	}
 	if (f.tls.Cert == "") != (f.tls.Key == "") || f.tls.Authority != "" && f.tls.Cert == "" {
 		return usagef("--tls-cert and --tls-key belong together, and --client-ca to both")
 	}
-	if ip := net.ParseIP(host); f.tls.Authority == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if f.tls.Authority == "" && !isLoopback(f.listen) {
 		return usagef("--listen %s: only an address of loopback, such as %s: without --tls-cert, --tls-key and --client-ca whoever reached it could do everything", f.listen, defaultListen)
 	}
 	return nil
+}
+
+// isLoopback reports whether only this machine reaches an address with a port.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // secure returns how the server speaks TLS. nil: it does not.
@@ -135,7 +161,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	}
 	s, err := server.New(db, &server.Options{
 		Version: thisVersion().Version, TLS: secure, Target: a.allowedTarget(f.backups), Audit: recorded,
-		Hooks: server.Hooks{Failed: func(call string, err error) { fmt.Fprintf(a.err, "%s: %s\n", call, printable(err.Error())) }},
+		Log: a.serverLog(f.log), Slow: cmp.Or(f.slow, time.Nanosecond),
 	})
 	if err != nil {
 		return err
@@ -147,9 +173,17 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	if err := s.MayServe(l.Addr()); err != nil { // localhost may be anything
 		return errors.Join(err, l.Close())
 	}
-	fmt.Fprintf(a.err, "serving %s at %s%s\n", a.dir, serverScheme, l.Addr())
+	admin, err := f.serveAdmin(s)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer admin.Close()
+	a.say(f, "serving %s at %s%s", a.dir, serverScheme, l.Addr())
+	if admin != nil {
+		a.say(f, "metrics and health at http://%s", admin.at)
+	}
 	if secure != nil {
-		fmt.Fprintln(a.err, "over TLS 1.3")
+		a.say(f, "over TLS 1.3")
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
@@ -158,7 +192,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		return err
 	case <-ctx.Done():
 	}
-	fmt.Fprintln(a.err, "stopping")
+	a.say(f, "stopping")
 	drain, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	return errors.Join(s.Shutdown(drain), <-served)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +45,8 @@ func (f *serveFlags) settingsTable() []*setting {
 		{name: "tls-key", value: newText(&f.tls.Key, ""), help: "file of the key of --tls-cert"},
 		{name: "client-ca", value: newText(&f.tls.Authority, ""), help: "file of the authorities of clients' certificates, without which nobody is let in then"},
 		{name: "backups", value: (*texts)(&f.backups), help: "a target that clients may have backups written to, as --target of kanta backup; may be repeated"},
+		{name: "audit", value: newText(&f.record.dir, ""), help: "record changes and reads of personal data in this directory, which is made if it is not there"},
+		{name: "audit-days", value: (*settingCount)(&f.record.days), help: "keep the records for so many days, 0 for ever"},
 		{name: "log", value: newText(&f.log, "text"), help: "what is told on standard error of calls that fail, are denied or slow: text, json, or off"},
 		{name: "slow", value: newDuration(&f.slow, time.Second), help: "from when on a call is slow, and told; negative: none is"},
 	}
@@ -64,6 +67,21 @@ func (s *settingText) Type() string { return "string" }
 
 // Set implements pflag.Value.
 func (s *settingText) Set(text string) error { *s = settingText(text); return nil }
+
+type settingCount uint
+
+// String implements pflag.Value.
+func (s *settingCount) String() string { return strconv.FormatUint(uint64(*s), 10) }
+
+// Type implements pflag.Value.
+func (s *settingCount) Type() string { return "uint" }
+
+// Set implements pflag.Value.
+func (s *settingCount) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 31)
+	*s = settingCount(n)
+	return err
+}
 
 func newDuration(p *time.Duration, value time.Duration) pflag.Value {
 	*p = value
