@@ -11,7 +11,7 @@ export PATH := $(TOOLS):$(PATH)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test test-s3 test-e2e race rot lint tidy proto proto-check fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
+.PHONY: help build test test-s3 test-e2e race rot lint tidy proto proto-check proto-breaking fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
@@ -79,7 +79,14 @@ proto-check:
 		rm -rf $(BUILD)/proto && mkdir -p $(BUILD)/proto && cd $(PROTO) && buf lint && buf generate -o $(CURDIR)/$(BUILD)/proto && \
 		diff -r -x '*.proto' kanta $(CURDIR)/$(BUILD)/proto/kanta
 
-lint: tidy proto-check
+# What other versions of programs read may not change: compared is with the commit before.
+proto-breaking:
+	@if ! command -v buf >/dev/null; then echo 'proto-breaking: skipped, buf is missing'; exit 0; fi; \
+		if ! git rev-parse -q --verify 'HEAD~1^{commit}' >/dev/null; then echo 'proto-breaking: skipped, there is no commit to compare with'; exit 0; fi; \
+		rm -rf $(BUILD)/before && mkdir -p $(BUILD)/before && git archive HEAD~1 $(PROTO) | tar -x -C $(BUILD)/before && \
+		cd $(PROTO) && buf breaking --against $(CURDIR)/$(BUILD)/before/$(PROTO)
+
+lint: tidy proto-check proto-breaking
 	@unformatted=$$(gofmt -l bench cmd engine index query $(wildcard server)) && \
 		if [ -n "$$unformatted" ]; then echo "gofmt -w is due for:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...

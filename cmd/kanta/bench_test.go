@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +35,14 @@ func TestBenchCold(t *testing.T) {
 				Questions     []struct{ Name string }
 			}
 		}
+		Wire []struct {
+			Name     string
+			P50US    float64 `json:"p50_us"`
+			PerSec   float64 `json:"per_second"`
+			Embedded float64 `json:"embedded_p50_us"`
+			There    float64 `json:"embedded_per_second"`
+		}
+		Idle      int    `json:"idle_connections"`
 		Bandwidth uint64 `json:"bytes_per_second"`
 		Budget    int64  `json:"memory_budget"`
 	}
@@ -45,6 +54,15 @@ func TestBenchCold(t *testing.T) {
 	}
 	if len(out.Writes) != 5 || out.Writes[1].Half == nil || out.Writes[1].Half.RowsPerSecond == 0 || len(out.Writes[1].Half.Questions) != 2 {
 		t.Errorf("writes: %+v", out.Writes)
+	}
+	if len(out.Wire) != 8 || runtime.GOOS == "linux" && out.Idle != 1000 {
+		t.Errorf("over the wire: %+v, %d idle connections", out.Wire, out.Idle)
+	}
+	for _, w := range out.Wire {
+		asked, written := strings.HasPrefix(w.Name, "Q"), strings.HasPrefix(w.Name, "durable")
+		if w.P50US <= 0 && w.PerSec <= 0 || asked && w.Embedded <= 0 || written && w.There <= 0 {
+			t.Errorf("over the wire: %+v", w)
+		}
 	}
 	checked := map[string]bool{}
 	for _, q := range out.Questions {
