@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -115,7 +116,23 @@ type calling struct {
 
 // NewClientStream implements [connect.Transport].
 func (c *calling) NewClientStream(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
-	return c.Transport.NewClientStream(withPeer(ctx, c.peer), spec)
+	s, err := c.Transport.NewClientStream(withPeer(ctx, c.peer), spec)
+	if err != nil || spec.StreamType != connect.StreamTypeServer {
+		return s, err
+	}
+	return &asking{s}, nil
+}
+
+// asking is the stream of a call with one request. If the call is refused before that is read,
+// the transport says EOF, which Connect takes for the error; the error comes with what is received.
+type asking struct{ connect.ClientStream }
+
+// Send implements [connect.ClientStream].
+func (a *asking) Send(msg any) error {
+	if err := a.ClientStream.Send(msg); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 // asCaller returns a client for what a request needs, which may do what whoever sent it may.
@@ -166,6 +183,8 @@ var statuses = [...]int{
 	query.CodeIO:            http.StatusInternalServerError,
 	query.CodeUnavailable:   http.StatusServiceUnavailable,
 	query.CodeDenied:        http.StatusForbidden,
+
+	query.CodeUnauthenticated: http.StatusUnauthorized,
 }
 
 // statusOf returns what HTTP, and the word that programs read, say of an error.
@@ -224,6 +243,9 @@ func writeError(w http.ResponseWriter, err error, done *loadReport) {
 		if q.RetryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int((q.RetryAfter+time.Second-1)/time.Second)))
 		}
+	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	writeJSON(w, status, out)
 }
