@@ -32,6 +32,10 @@ func newHall(l *limits) *hall {
 	return &hall{limits: l, places: make(chan struct{}, l.connections), callers: map[string]int{}}
 }
 
+// sendBuffer is what the operating system holds for a client that does not read, about: as much as
+// the Go client lets a stream have under way, where systems would take some MiB.
+const sendBuffer = 256 << 10
+
 // visitor is a connection of somebody.
 type visitor struct {
 	net.Conn
@@ -49,6 +53,9 @@ type visitor struct {
 
 // enter lets a connection in, which has a place. Another may have to go.
 func (h *hall) enter(c net.Conn) *visitor {
+	if t, ok := c.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = t.SetWriteBuffer(sendBuffer) // fails when the connection is gone
+	}
 	v := &visitor{Conn: c, hall: h, host: hostOf(c.RemoteAddr())}
 	v.release = sync.OnceFunc(func() { h.leave(v) })
 	h.mu.Lock()

@@ -41,6 +41,7 @@ type conn struct {
 }
 
 func newConn(nc net.Conn, limits Limits, mine, peer hello) *conn {
+	peer.frame = min(peer.frame, limits.FrameBytes) // who takes larger ones does not decide what they cost here
 	c := &conn{nc: nc, limits: limits, peer: peer, done: make(chan struct{}),
 		sums: (mine.wishes|peer.wishes)&wishSums != 0,
 		pack: mine.wishes&peer.wishes&wishPack != 0}
