@@ -198,15 +198,19 @@ func TestTLSRefused(t *testing.T) {
 	if n := calls.Load(); n != 0 {
 		t.Errorf("%d requests were looked at", n)
 	}
-	for what, c := range map[string]*tls.Config{"no certificate": tr.client("")} {
-		if _, err := client.Open(t.Context(), "kanta://"+address, &client.Options{TLS: c}); !isCode(err, query.CodeUnauthenticated) {
-			t.Errorf("%s over the wire: %v", what, err)
-		}
-		if _, err := client.Open(t.Context(), "", &client.Options{Transport: overTLS(t, address, c)}); !isCode(err, query.CodeUnauthenticated) {
-			t.Errorf("%s over HTTP: %v", what, err)
-		}
+}
+
+// TestTLSDoubts comes without a certificate, to a server that is not believed, and in plain text.
+func TestTLSDoubts(t *testing.T) {
+	tr, other := newTrust(t), newTrust(t)
+	address := listen(t, limited(t, openStore(t), &Options{TLS: tr.server(true)}, nil)).Addr().String()
+	nobody := tr.client("")
+	if _, err := client.Open(t.Context(), "kanta://"+address, &client.Options{TLS: nobody}); !isCode(err, query.CodeUnauthenticated) {
+		t.Errorf("no certificate over the wire: %v", err)
 	}
-	// The client's own doubts.
+	if _, err := client.Open(t.Context(), "", &client.Options{Transport: overTLS(t, address, nobody)}); !isCode(err, query.CodeUnauthenticated) {
+		t.Errorf("no certificate over HTTP: %v", err)
+	}
 	for what, c := range map[string]*tls.Config{"a server of another authority": other.client("anna"), "the system's authorities": {}} {
 		if _, err := client.Open(t.Context(), "kanta://"+address, &client.Options{TLS: c}); !isCode(err, query.CodeDenied) || !strings.Contains(err.Error(), "not believed") {
 			t.Errorf("%s: %v", what, err)

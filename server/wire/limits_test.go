@@ -353,7 +353,7 @@ func TestSlowMessage(t *testing.T) {
 			r.send(kindCall, flagMore, 1, opens(1, echoSpec), num(uint64(len(body)+4)), []byte{0x0a, 0x80, 0xc0, 0x0c})
 			piece := len(body) / 10
 			for i := range 10 {
-				time.Sleep(pause)
+				pass(pause)
 				flags := byte(flagMore)
 				if i == 9 {
 					flags = flagLast
