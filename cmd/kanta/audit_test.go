@@ -66,6 +66,12 @@ func TestAudit(t *testing.T) {
 	if code := stop(); code != exitOK {
 		t.Errorf("the server ended with %d", code)
 	}
+	auditVerified(t, c)
+}
+
+// auditVerified checks an audit of which nobody has the directory open, and damages it.
+func auditVerified(t *testing.T, c *cli) {
+	t.Helper()
 	verified := c.must("audit", "verify", "--dir", c.path("audit"))
 	_, head, _ := strings.Cut(strings.TrimSpace(verified), "head: ")
 	contains(t, c.must("audit", "verify", "--dir", c.path("audit"), "--noted", head, "--json"), `{"first":1,"hash":"`, `,"last":`)
@@ -95,6 +101,11 @@ func TestAudit(t *testing.T) {
 	if _, stderr, code := c.run("audit", "verify", "--dir", c.path("audit")); code != exitCorrupt || !strings.Contains(stderr, "record 1 at byte 92") {
 		t.Errorf("a byte was changed: exit %d, %s", code, stderr)
 	}
+}
+
+// TestAuditUsage has command lines that are none.
+func TestAuditUsage(t *testing.T) {
+	c := newCLI(t)
 	for _, args := range [][]string{{"audit", "list"}, {"audit", "list", "--dir", c.path("audit"), "--outcome", "gone"}, {"audit", "list", "--dir", c.path("audit"), "--from", "yesterday"},
 		{"serve", "--audit-days", "3"}, {"serve", "--audit", c.path("other"), "--audit-days", "99999"}} {
 		if _, stderr, code := c.run(args...); code != exitUsage {
