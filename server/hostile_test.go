@@ -31,8 +31,8 @@ import (
 	"github.com/kantadb/kanta/server/wire"
 )
 
-// crowd is how many strangers come at once.
-func crowd() int {
+// strangers is how many strangers come at once.
+func strangers() int {
 	if testing.Short() {
 		return 100
 	}
@@ -87,7 +87,7 @@ func inUse() int {
 
 // connections opens as many connections as a crowd, each of which do begins.
 func connections(t *testing.T, network, address string, do func(i int, c net.Conn)) (all []net.Conn) {
-	for i := range crowd() {
+	for i := range strangers() {
 		c, err := net.Dial(network, address)
 		if err != nil {
 			t.Errorf("connection %d: %v", i, err)
@@ -166,7 +166,7 @@ func TestSlowReaders(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		eventually(t, "they are being answered", func() bool { return members() > crowd()/10 }) // a slow machine gives up the first before the last has come
+		eventually(t, "they are being answered", func() bool { return members() > strangers()/10 }) // a slow machine gives up the first before the last has come
 		n := members()
 		held := (inUse() - before) / n
 		t.Logf("%d calls that are not read hold %d bytes each", n, held)
@@ -222,8 +222,8 @@ func TestHalfOpen(t *testing.T) {
 		if n < s.limits.strangers/2 || n > s.limits.strangers {
 			t.Errorf("%d strangers wait, of %d that may", n, s.limits.strangers)
 		}
-		each := max(0, inUse()-before) / crowd()
-		t.Logf("of %d half-open connections each holds %d bytes, both ends", crowd(), each)
+		each := max(0, inUse()-before) / strangers()
+		t.Logf("of %d half-open connections each holds %d bytes, both ends", strangers(), each)
 		if each > 64<<10 {
 			t.Errorf("a half-open connection holds %d bytes", each)
 		}
@@ -500,7 +500,7 @@ func reframed(b []byte, change func(payload []byte) []byte) []byte {
 // recorded returns the hello and the frames of a client that asks and writes most of what can be.
 func recorded(t *testing.T, db *engine.DB) (hello []byte, frames [][]byte) {
 	t.Helper()
-	l := &recorder{listening: listen(t, limited(t, db, nil, nil))}
+	l := &listened{listening: listen(t, limited(t, db, nil, nil))}
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -602,15 +602,15 @@ func everything(t *testing.T, c *client.Client) {
 	must("stats", err)
 }
 
-// recorder passes one connection on and keeps what the client says.
-type recorder struct {
+// listened passes one connection on and keeps what the client says.
+type listened struct {
 	*listening
 	mu   sync.Mutex
 	text []byte
 	done sync.WaitGroup
 }
 
-func (l *recorder) forward(from net.Listener, target string) {
+func (l *listened) forward(from net.Listener, target string) {
 	for {
 		near, err := from.Accept()
 		if err != nil {
@@ -632,14 +632,14 @@ func (l *recorder) forward(from net.Listener, target string) {
 	}
 }
 
-func (l *recorder) Write(b []byte) (int, error) {
+func (l *listened) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.text = append(l.text, b...)
 	return len(b), nil
 }
 
-func (l *recorder) said(t *testing.T) []byte {
+func (l *listened) said(t *testing.T) []byte {
 	t.Helper()
 	l.done.Wait()
 	return l.text

@@ -258,18 +258,25 @@ func checkSleep(p *project) (complaints []string) {
 	return complaints
 }
 
+// ownLogger are the calls of package slog that tell the process's logger.
+var ownLogger = []string{"slog.Default", "slog.SetDefault", "slog.Debug", "slog.Info", "slog.Warn", "slog.Error", "slog.Log", "slog.LogAttrs",
+	"slog.DebugContext", "slog.InfoContext", "slog.WarnContext", "slog.ErrorContext"}
+
 func checkLibraries(p *project) (complaints []string) {
 	for _, f := range p.files {
 		if !f.library() {
 			continue
 		}
 		f.imports(func(spec *ast.ImportSpec, imported string) {
-			if imported == "log" || imported == "log/slog" {
+			// A server tells the logger that it was given, and never the process's own.
+			if imported == "log" || imported == "log/slog" && path.Dir(f.path) != "server" {
 				complaints = append(complaints, f.complain(spec.Pos(), "libraries do not log: return an error or call a hook"))
 			}
 		})
 		f.calls(func(call *ast.CallExpr, name string) {
 			switch {
+			case slices.Contains(ownLogger, name):
+				complaints = append(complaints, f.complain(call.Pos(), "libraries do not log: tell the logger that was given"))
 			case name == "os.Exit", name == "print", name == "println", strings.HasPrefix(name, "fmt.Print"):
 				complaints = append(complaints, f.complain(call.Pos(), "libraries do not exit or print"))
 			case name == "panic" && !f.excused("//tidy:invariant", f.line(call.Pos()), f.line(call.End())):

@@ -187,7 +187,7 @@ func forbiddenForClient(deps []string) (refused []string) {
 		ours, isOurs := strings.CutPrefix(d, module+"/")
 		switch {
 		case isOurs && layer(ours) <= layer("query"), ours == "engine/batch":
-		case ours == "server/client", ours == "server/wire", ours == "server/access", ours == "server/internal/message", strings.HasPrefix(ours, "server/internal/proto/"):
+		case ours == "server/client", ours == "server/wire", ours == "server/access", ours == "server/certs", ours == "server/internal/message", strings.HasPrefix(ours, "server/internal/proto/"):
 		case isOurs, strings.HasPrefix(d, "github.com/cockroachdb/"), strings.HasPrefix(d, "github.com/hashicorp/"):
 			refused = append(refused, d)
 		}
