@@ -57,7 +57,7 @@ func (s *Server) unready(ctx context.Context) (why []string) {
 		_ = n.Close() // it holds nothing but memory
 	}
 	if err != nil {
-		why = append(why, "the store does not answer: "+codeOf(err))
+		why = append(why, "the store does not answer: "+wordOf(err))
 	}
 	return why
 }

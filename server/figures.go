@@ -79,7 +79,7 @@ func (f *figures) refused(l lane, r admission.Reason) {
 	f.away.WithLabelValues(l.String(), r.String()).Inc()
 }
 
-func (f *figures) batch(err error) { f.batches.WithLabelValues(codeOf(err)).Inc() }
+func (f *figures) batch(err error) { f.batches.WithLabelValues(wordOf(err)).Inc() }
 
 // now collects what is read when somebody asks, not counted when it happens.
 type now struct{ s *Server }

@@ -99,7 +99,7 @@ func (w *watch) ended(c *call, err error) {
 		worked = n.turn.Leave()
 		c.s.gate.learn(c, n.asked.shape, worked, err)
 	}
-	code := codeOf(err)
+	code := wordOf(err)
 	if n.ended {
 		code = codeEnded
 	}
@@ -153,8 +153,8 @@ const (
 	codeEnded     = "ended_by_operator"
 )
 
-// codeOf is how a call ended, one of few words.
-func codeOf(err error) string {
+// wordOf is how a call ended, one of few words.
+func wordOf(err error) string {
 	var q *query.Error
 	var t *connect.Error
 	switch {
