@@ -165,7 +165,7 @@ func (d *description) people(keys []string) {
 //tidy:constant
 var ops = map[batch.OpCode]string{
 	batch.OpUpsert: "upsert", batch.OpDelete: "delete", batch.OpEvents: "events", batch.OpQuarantined: "quarantined", batch.OpTick: "tick",
-	batch.OpSchemaChange: "schema change", batch.OpSegmentSave: "segment save", batch.OpSegmentDrop: "segment drop",
+	batch.OpSchemaChange: "schema change", batch.OpSegmentSave: "segment save", batch.OpSegmentShare: "segment share", batch.OpSegmentDrop: "segment drop",
 	batch.OpListPut: "list put", batch.OpListAdd: "list add", batch.OpListRemove: "list remove", batch.OpListDrop: "list drop", batch.OpListNote: "list note",
 	batch.OpDefinitionSave: "definition save", batch.OpDefinitionDrop: "definition drop", batch.OpErase: "erase", batch.OpReadmit: "readmit",
 	batch.OpDocumentPut: "document put", batch.OpDocumentDrop: "document drop",
@@ -215,8 +215,10 @@ func (d *description) op(op *batch.Op, few bool, seen map[string]bool) {
 		}
 	}
 	switch op.Code {
-	case batch.OpQuarantined, batch.OpDocumentPut, batch.OpDocumentDrop: // sources and documents may be called anything
+	case batch.OpQuarantined: // sources may be called anything
 		once(op.Name, false)
+	case batch.OpDocumentPut, batch.OpDocumentDrop: // and documents
+		once(op.Document.Name, false)
 	default:
 		once(op.Name, true)
 	}

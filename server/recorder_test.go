@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -494,5 +495,17 @@ func TestOpWords(t *testing.T) {
 		if ops[code] == "" && code != batch.OpOrigin {
 			t.Errorf("op %d has no word", code)
 		}
+	}
+	b := batch.New()
+	b.ShareSegment("plain")
+	b.PutDocument("role/a", nil)
+	b.DropDocument("role/b")
+	raw, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &description{Record: new(audit.Record), known: map[string]bool{"role/a": true, "role/b": true}}
+	if d.batch(raw); d.What != "segment share 1, document put 1, document drop 1" || !slices.Equal(d.Names, []string{"plain", "role/a", "role/b"}) {
+		t.Errorf("%s of %q", d.What, d.Names)
 	}
 }
