@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/access"
 	"github.com/kantadb/kanta/server/client"
 )
 
@@ -318,4 +320,40 @@ func TestMayServe(t *testing.T) {
 	key(t, s, "admin")
 	check("beyond with a key", beyond, &tls.Config{}, 0)
 	check("beyond with a key in plain text", beyond, nil, query.CodeInvalid)
+}
+
+// TestWithheld wants what is not told to be said over the wire as the engine says it.
+func TestWithheld(t *testing.T) {
+	db, s, _ := callersStore(t)
+	b := batch.New()
+	b.Upsert("without")
+	if _, err := db.Apply(t.Context(), encode(t, b)); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, "kanta://"+listen(t, s).Addr().String(), &client.Options{Key: key(t, s, "analyst")})
+	roles, err := access.BuiltIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := db.SnapshotWith(t.Context(), &query.SnapshotOptions{Policy: roles["analyst"].Policy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	o := &query.Options{Now: time.Unix(1_800_000_000, 0)}
+	want, err := n.Count(t.Context(), "n < 30", o)
+	got, gotErr := c.Count(t.Context(), "n < 30", o)
+	if want.Elapsed = got.Elapsed; err != nil || gotErr != nil || !reflect.DeepEqual(want, got) || !got.Withheld {
+		t.Errorf("%+v, %v; over the wire %+v, %v", want, err, got, gotErr)
+	}
+	by, err := n.Breakdown(t.Context(), "true", "country", &query.BreakdownOptions{Options: *o})
+	gotBy, gotErr := c.Breakdown(t.Context(), "true", "country", &query.BreakdownOptions{Options: *o})
+	if by.Elapsed = gotBy.Elapsed; err != nil || gotErr != nil || !reflect.DeepEqual(by, gotBy) || gotBy.Withheld != 2 {
+		t.Errorf("%+v, %v; over the wire %+v, %v", by, err, gotBy, gotErr)
+	}
+	lists, err := n.Lists(t.Context())
+	gotLists, gotErr := c.Lists(t.Context())
+	if err != nil || gotErr != nil || !reflect.DeepEqual(lists, gotLists) || !gotLists[0].Withheld {
+		t.Errorf("%+v, %v; over the wire %+v, %v", lists, err, gotLists, gotErr)
+	}
 }

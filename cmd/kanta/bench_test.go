@@ -7,54 +7,44 @@ import (
 	"testing"
 )
 
-// TestBenchCold makes events up and checks every answer about them, asks in processes of
-// their own, and on a terminal explains the roofline.
-func TestBenchCold(t *testing.T) {
-	t.Setenv(childVariable, "1")
-	c := newCLI(t)
-	small := []string{"bench", "--profiles", "2000", "--runs", "1", "--segments", "5", "--mix", "10ms"}
-	var out struct {
-		Events   uint64
-		PerEvent float64 `json:"bytes_per_event"`
-		Loads    []struct {
-			How  string
-			Rows uint64
-		}
-		Questions []struct {
-			Name    string
-			Checked bool
-		}
-		Cold []struct {
-			Name   string
-			OpenUS float64 `json:"open_us"`
-			P50US  float64 `json:"p50_us"`
-		}
-		Writes []struct {
-			Half *struct {
-				RowsPerSecond uint64 `json:"rows_per_second"`
-				Questions     []struct{ Name string }
-			}
-		}
-		Wire []struct {
-			Name     string
-			P50US    float64 `json:"p50_us"`
-			PerSec   float64 `json:"per_second"`
-			Embedded float64 `json:"embedded_p50_us"`
-			There    float64 `json:"embedded_per_second"`
-		}
-		Idle      int    `json:"idle_connections"`
-		Bandwidth uint64 `json:"bytes_per_second"`
-		Budget    int64  `json:"memory_budget"`
+// benchJSON is what the test reads of the JSON of kanta bench.
+type benchJSON struct {
+	Events   uint64
+	PerEvent float64 `json:"bytes_per_event"`
+	Loads    []struct {
+		How  string
+		Rows uint64
 	}
-	if err := json.Unmarshal([]byte(c.must(append(small, "--write", "20ms", "--cold", "--memory", "70MiB", "--json")...)), &out); err != nil {
-		t.Fatal(err)
+	Questions []struct {
+		Name    string
+		Checked bool
 	}
-	if runtime.GOOS == "linux" && (len(out.Cold) != 4 || out.Cold[0].Name != "Q2" || out.Cold[1].OpenUS <= 0 || out.Cold[1].P50US <= 0) {
-		t.Errorf("cold: %+v", out.Cold)
+	Cold []struct {
+		Name   string
+		OpenUS float64 `json:"open_us"`
+		P50US  float64 `json:"p50_us"`
 	}
-	if len(out.Writes) != 5 || out.Writes[1].Half == nil || out.Writes[1].Half.RowsPerSecond == 0 || len(out.Writes[1].Half.Questions) != 2 {
-		t.Errorf("writes: %+v", out.Writes)
+	Writes []struct {
+		Half *struct {
+			RowsPerSecond uint64 `json:"rows_per_second"`
+			Questions     []struct{ Name string }
+		}
 	}
+	Wire []struct {
+		Name     string
+		P50US    float64 `json:"p50_us"`
+		PerSec   float64 `json:"per_second"`
+		Embedded float64 `json:"embedded_p50_us"`
+		There    float64 `json:"embedded_per_second"`
+	}
+	Idle      int    `json:"idle_connections"`
+	Bandwidth uint64 `json:"bytes_per_second"`
+	Budget    int64  `json:"memory_budget"`
+}
+
+// checkWire wants figures of everything that is asked over the wire.
+func checkWire(t *testing.T, out *benchJSON) {
+	t.Helper()
 	if len(out.Wire) != 8 || runtime.GOOS == "linux" && out.Idle != 1000 {
 		t.Errorf("over the wire: %+v, %d idle connections", out.Wire, out.Idle)
 	}
@@ -64,6 +54,25 @@ func TestBenchCold(t *testing.T) {
 			t.Errorf("over the wire: %+v", w)
 		}
 	}
+}
+
+// TestBenchCold makes events up and checks every answer about them, asks in processes of
+// their own, and on a terminal explains the roofline.
+func TestBenchCold(t *testing.T) {
+	t.Setenv(childVariable, "1")
+	c := newCLI(t)
+	small := []string{"bench", "--profiles", "2000", "--runs", "1", "--segments", "5", "--mix", "10ms"}
+	var out benchJSON
+	if err := json.Unmarshal([]byte(c.must(append(small, "--write", "20ms", "--cold", "--memory", "70MiB", "--json")...)), &out); err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS == "linux" && (len(out.Cold) != 4 || out.Cold[0].Name != "Q2" || out.Cold[1].OpenUS <= 0 || out.Cold[1].P50US <= 0) {
+		t.Errorf("cold: %+v", out.Cold)
+	}
+	if len(out.Writes) != 5 || out.Writes[1].Half == nil || out.Writes[1].Half.RowsPerSecond == 0 || len(out.Writes[1].Half.Questions) != 2 {
+		t.Errorf("writes: %+v", out.Writes)
+	}
+	checkWire(t, &out)
 	checked := map[string]bool{}
 	for _, q := range out.Questions {
 		checked[q.Name] = q.Checked

@@ -212,6 +212,7 @@ func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 // answerJSON is what every answer carries.
 type answerJSON struct {
 	Unknown   uint64   `json:"unknown"`
+	Withheld  bool     `json:"unknown_withheld,omitempty"` // it is not told: the role has a smallest group
 	Errors    uint64   `json:"errors"`
 	Position  string   `json:"position"`
 	Now       string   `json:"now"`
@@ -220,12 +221,16 @@ type answerJSON struct {
 }
 
 func answerOf(a query.Answer) answerJSON {
-	return answerJSON{Unknown: a.Unknown, Errors: a.Errors, Position: a.Position.String(), Now: rfc3339(a.Now), Current: a.Current, ElapsedUS: a.Elapsed.Microseconds()}
+	return answerJSON{Unknown: a.Unknown, Withheld: a.Withheld, Errors: a.Errors, Position: a.Position.String(), Now: rfc3339(a.Now), Current: a.Current, ElapsedUS: a.Elapsed.Microseconds()}
 }
 
 // addAnswer adds what every answer carries to a table of facts.
 func (t *table) addAnswer(a query.Answer) {
-	t.add("unknown", a.Unknown)
+	if a.Withheld {
+		t.add("unknown", "not told: too few")
+	} else {
+		t.add("unknown", a.Unknown)
+	}
 	if a.Errors > 0 || !t.terminal {
 		t.add("errors", a.Errors)
 	}

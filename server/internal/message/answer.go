@@ -10,7 +10,7 @@ import (
 // OfBreakdown writes a breakdown.
 func OfBreakdown(b *query.Breakdown) *pb.BreakdownResponse {
 	return &pb.BreakdownResponse{Attribute: OfAttribute(&b.Attribute), Other: b.Other, OtherValues: b.OtherValues, People: b.People,
-		Memberships: b.Memberships, Answer: OfAnswer(&b.Answer),
+		Memberships: b.Memberships, Withheld: b.Withheld, Answer: OfAnswer(&b.Answer),
 		Rows: each(b.Rows, func(r *query.BreakdownRow) *pb.BreakdownRow {
 			return &pb.BreakdownRow{Value: OfValue(r.Value), Count: r.Count}
 		})}
@@ -19,7 +19,7 @@ func OfBreakdown(b *query.Breakdown) *pb.BreakdownResponse {
 // Breakdown reads a breakdown.
 func (r *Reader) Breakdown(m *pb.BreakdownResponse) query.Breakdown {
 	return query.Breakdown{Attribute: r.Attribute(m.GetAttribute()), Other: m.GetOther(), OtherValues: m.GetOtherValues(), People: m.GetPeople(),
-		Memberships: m.GetMemberships(), Answer: r.Answer(m.GetAnswer()),
+		Memberships: m.GetMemberships(), Withheld: m.GetWithheld(), Answer: r.Answer(m.GetAnswer()),
 		Rows: every(m.GetRows(), func(b *pb.BreakdownRow) query.BreakdownRow {
 			return query.BreakdownRow{Value: r.Value(b.GetValue()), Count: b.GetCount()}
 		})}

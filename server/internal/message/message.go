@@ -104,13 +104,13 @@ func (r *Reader) Options(q *pb.Question) query.Options {
 // OfAnswer writes what every answer carries.
 func OfAnswer(a *query.Answer) *pb.Answer {
 	return &pb.Answer{Position: OfPosition(a.Position), Now: OfTime(a.Now), Current: a.Current, Unknown: a.Unknown, Errors: a.Errors,
-		Elapsed: durationpb.New(a.Elapsed), BytesRead: a.BytesRead}
+		Elapsed: durationpb.New(a.Elapsed), BytesRead: a.BytesRead, Withheld: a.Withheld}
 }
 
 // Answer reads what every answer carries.
 func (r *Reader) Answer(a *pb.Answer) query.Answer {
 	return query.Answer{Position: r.Position(a.GetPosition()), Now: r.Time(a.GetNow()), Current: a.GetCurrent(), Unknown: a.GetUnknown(),
-		Errors: a.GetErrors(), Elapsed: r.Duration(a.GetElapsed()), BytesRead: a.GetBytesRead()}
+		Errors: a.GetErrors(), Elapsed: r.Duration(a.GetElapsed()), BytesRead: a.GetBytesRead(), Withheld: a.GetWithheld()}
 }
 
 // OfSum writes a digest.

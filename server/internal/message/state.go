@@ -40,14 +40,14 @@ func (r *Reader) Segments(list []*pb.Segment) []query.SavedSegment {
 // OfLists writes the lists.
 func OfLists(list []query.SavedList) []*pb.List {
 	return each(list, func(l *query.SavedList) *pb.List {
-		return &pb.List{Name: l.Name, Code: l.Code, People: l.People, Saved: OfPosition(l.Saved), Note: l.Note}
+		return &pb.List{Name: l.Name, Code: l.Code, People: l.People, Saved: OfPosition(l.Saved), Note: l.Note, Withheld: l.Withheld}
 	})
 }
 
 // Lists reads the lists.
 func (r *Reader) Lists(list []*pb.List) []query.SavedList {
 	return every(list, func(l *pb.List) query.SavedList {
-		return query.SavedList{Name: l.GetName(), Code: l.GetCode(), People: l.GetPeople(), Saved: r.Position(l.GetSaved()), Note: l.GetNote()}
+		return query.SavedList{Name: l.GetName(), Code: l.GetCode(), People: l.GetPeople(), Saved: r.Position(l.GetSaved()), Note: l.GetNote(), Withheld: l.GetWithheld()}
 	})
 }
 

@@ -673,14 +673,16 @@ func (x *BreakdownRow) GetCount() uint64 {
 }
 
 type BreakdownResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Attribute     *Attribute             `protobuf:"bytes,1,opt,name=attribute,proto3" json:"attribute,omitempty"`
-	Rows          []*BreakdownRow        `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
-	Other         uint64                 `protobuf:"varint,3,opt,name=other,proto3" json:"other,omitempty"`
-	OtherValues   uint64                 `protobuf:"varint,4,opt,name=other_values,json=otherValues,proto3" json:"other_values,omitempty"`
-	People        uint64                 `protobuf:"varint,5,opt,name=people,proto3" json:"people,omitempty"`
-	Memberships   uint64                 `protobuf:"varint,6,opt,name=memberships,proto3" json:"memberships,omitempty"`
-	Answer        *Answer                `protobuf:"bytes,7,opt,name=answer,proto3" json:"answer,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Attribute   *Attribute             `protobuf:"bytes,1,opt,name=attribute,proto3" json:"attribute,omitempty"`
+	Rows        []*BreakdownRow        `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
+	Other       uint64                 `protobuf:"varint,3,opt,name=other,proto3" json:"other,omitempty"`
+	OtherValues uint64                 `protobuf:"varint,4,opt,name=other_values,json=otherValues,proto3" json:"other_values,omitempty"`
+	People      uint64                 `protobuf:"varint,5,opt,name=people,proto3" json:"people,omitempty"`
+	Memberships uint64                 `protobuf:"varint,6,opt,name=memberships,proto3" json:"memberships,omitempty"`
+	Answer      *Answer                `protobuf:"bytes,7,opt,name=answer,proto3" json:"answer,omitempty"`
+	// How many rows are not there, because they have too few people.
+	Withheld      uint64 `protobuf:"varint,8,opt,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -762,6 +764,13 @@ func (x *BreakdownResponse) GetAnswer() *Answer {
 		return x.Answer
 	}
 	return nil
+}
+
+func (x *BreakdownResponse) GetWithheld() uint64 {
+	if x != nil {
+		return x.Withheld
+	}
+	return 0
 }
 
 type ProfileRequest struct {
@@ -2309,8 +2318,6 @@ type Segment struct {
 	Classes []DataClass `protobuf:"varint,7,rep,packed,name=classes,proto3,enum=kanta.v1.DataClass" json:"classes,omitempty"`
 	// It reads what is personal.
 	Pii bool `protobuf:"varint,8,opt,name=pii,proto3" json:"pii,omitempty"`
-	// Who saved it.
-	Owner string `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`
 	// The text is not told, because it names what is hidden from the caller.
 	Withheld      bool `protobuf:"varint,10,opt,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2401,13 +2408,6 @@ func (x *Segment) GetPii() bool {
 		return x.Pii
 	}
 	return false
-}
-
-func (x *Segment) GetOwner() string {
-	if x != nil {
-		return x.Owner
-	}
-	return ""
 }
 
 func (x *Segment) GetWithheld() bool {
@@ -2506,12 +2506,14 @@ func (x *ListsRequest) GetQuestion() *Question {
 }
 
 type List struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Code          uint32                 `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
-	People        uint64                 `protobuf:"varint,3,opt,name=people,proto3" json:"people,omitempty"`
-	Saved         string                 `protobuf:"bytes,4,opt,name=saved,proto3" json:"saved,omitempty"`
-	Note          string                 `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Code   uint32                 `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
+	People uint64                 `protobuf:"varint,3,opt,name=people,proto3" json:"people,omitempty"`
+	Saved  string                 `protobuf:"bytes,4,opt,name=saved,proto3" json:"saved,omitempty"`
+	Note   string                 `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
+	// How many people are in it is not told: they are fewer than the caller may know of.
+	Withheld      bool `protobuf:"varint,6,opt,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2579,6 +2581,13 @@ func (x *List) GetNote() string {
 		return x.Note
 	}
 	return ""
+}
+
+func (x *List) GetWithheld() bool {
+	if x != nil {
+		return x.Withheld
+	}
+	return false
 }
 
 type ListsResponse struct {
@@ -7688,7 +7697,7 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\bquestion\x18\x04 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"K\n" +
 	"\fBreakdownRow\x12%\n" +
 	"\x05value\x18\x01 \x01(\v2\x0f.kanta.v1.ValueR\x05value\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"\x8f\x02\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\xab\x02\n" +
 	"\x11BreakdownResponse\x121\n" +
 	"\tattribute\x18\x01 \x01(\v2\x13.kanta.v1.AttributeR\tattribute\x12*\n" +
 	"\x04rows\x18\x02 \x03(\v2\x16.kanta.v1.BreakdownRowR\x04rows\x12\x14\n" +
@@ -7696,7 +7705,8 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\fother_values\x18\x04 \x01(\x04R\votherValues\x12\x16\n" +
 	"\x06people\x18\x05 \x01(\x04R\x06people\x12 \n" +
 	"\vmemberships\x18\x06 \x01(\x04R\vmemberships\x12(\n" +
-	"\x06answer\x18\a \x01(\v2\x10.kanta.v1.AnswerR\x06answer\"\xb8\x01\n" +
+	"\x06answer\x18\a \x01(\v2\x10.kanta.v1.AnswerR\x06answer\x12\x1a\n" +
+	"\bwithheld\x18\b \x01(\x04R\bwithheld\"\xb8\x01\n" +
 	"\x0eProfileRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1c\n" +
 	"\tattribute\x18\x02 \x01(\tR\tattribute\x12\x1a\n" +
@@ -7826,7 +7836,7 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\rforgotten_ids\x18\a \x01(\rR\fforgottenIds\x12\x1a\n" +
 	"\bposition\x18\b \x01(\tR\bposition\"A\n" +
 	"\x0fSegmentsRequest\x12.\n" +
-	"\bquestion\x18\x01 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"\xff\x01\n" +
+	"\bquestion\x18\x01 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"\xef\x01\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
@@ -7835,20 +7845,21 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\aused_by\x18\x05 \x03(\tR\x06usedBy\x12\x16\n" +
 	"\x06shared\x18\x06 \x01(\bR\x06shared\x12-\n" +
 	"\aclasses\x18\a \x03(\x0e2\x13.kanta.v1.DataClassR\aclasses\x12\x10\n" +
-	"\x03pii\x18\b \x01(\bR\x03pii\x12\x14\n" +
-	"\x05owner\x18\t \x01(\tR\x05owner\x12\x1a\n" +
+	"\x03pii\x18\b \x01(\bR\x03pii\x12\x1a\n" +
 	"\bwithheld\x18\n" +
-	" \x01(\bR\bwithheld\"A\n" +
+	" \x01(\bR\bwithheldJ\x04\b\t\x10\n" +
+	"\"A\n" +
 	"\x10SegmentsResponse\x12-\n" +
 	"\bsegments\x18\x01 \x03(\v2\x11.kanta.v1.SegmentR\bsegments\">\n" +
 	"\fListsRequest\x12.\n" +
-	"\bquestion\x18\x01 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"p\n" +
+	"\bquestion\x18\x01 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"\x8c\x01\n" +
 	"\x04List\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\rR\x04code\x12\x16\n" +
 	"\x06people\x18\x03 \x01(\x04R\x06people\x12\x14\n" +
 	"\x05saved\x18\x04 \x01(\tR\x05saved\x12\x12\n" +
-	"\x04note\x18\x05 \x01(\tR\x04note\"5\n" +
+	"\x04note\x18\x05 \x01(\tR\x04note\x12\x1a\n" +
+	"\bwithheld\x18\x06 \x01(\bR\bwithheld\"5\n" +
 	"\rListsResponse\x12$\n" +
 	"\x05lists\x18\x01 \x03(\v2\x0e.kanta.v1.ListR\x05lists\"D\n" +
 	"\x12DefinitionsRequest\x12.\n" +

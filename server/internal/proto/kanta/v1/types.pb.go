@@ -365,7 +365,9 @@ type Answer struct {
 	Errors  uint64               `protobuf:"varint,5,opt,name=errors,proto3" json:"errors,omitempty"`
 	Elapsed *durationpb.Duration `protobuf:"bytes,6,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
 	// Stored or cached bytes looked at.
-	BytesRead     uint64 `protobuf:"varint,7,opt,name=bytes_read,json=bytesRead,proto3" json:"bytes_read,omitempty"`
+	BytesRead uint64 `protobuf:"varint,7,opt,name=bytes_read,json=bytesRead,proto3" json:"bytes_read,omitempty"`
+	// The unknown are not told: they, or those for whom the expression is false, are too few.
+	Withheld      bool `protobuf:"varint,8,opt,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -447,6 +449,13 @@ func (x *Answer) GetBytesRead() uint64 {
 		return x.BytesRead
 	}
 	return 0
+}
+
+func (x *Answer) GetWithheld() bool {
+	if x != nil {
+		return x.Withheld
+	}
+	return false
 }
 
 // Error is the detail of every error. Its code is that of package query.
@@ -2899,7 +2908,7 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\x03now\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12 \n" +
 	"\vparallelism\x18\x02 \x01(\rR\vparallelism\x12\x19\n" +
 	"\bat_least\x18\x03 \x01(\tR\aatLeast\x12\x1a\n" +
-	"\bsnapshot\x18\x04 \x01(\tR\bsnapshotJ\x04\b\x05\x10\x10\"\xf8\x01\n" +
+	"\bsnapshot\x18\x04 \x01(\tR\bsnapshotJ\x04\b\x05\x10\x10\"\x94\x02\n" +
 	"\x06Answer\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12,\n" +
 	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x18\n" +
@@ -2908,7 +2917,8 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\x06errors\x18\x05 \x01(\x04R\x06errors\x123\n" +
 	"\aelapsed\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x12\x1d\n" +
 	"\n" +
-	"bytes_read\x18\a \x01(\x04R\tbytesReadJ\x04\b\b\x10\x10\"\xc6\x02\n" +
+	"bytes_read\x18\a \x01(\x04R\tbytesRead\x12\x1a\n" +
+	"\bwithheld\x18\b \x01(\bR\bwithheldJ\x04\b\t\x10\x10\"\xc6\x02\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
