@@ -24,6 +24,7 @@ import (
 // behind a door is done by calls of the service, in this process, by whoever came through it: so
 // what holds for calls holds for doors, and there is no second way to the store.
 type files struct {
+	*http.ServeMux
 	s       *Server
 	loading chan struct{} // one thing in it for each load under way
 }
@@ -45,14 +46,13 @@ func defaultFileLimits() fileLimits {
 }
 
 // newFiles returns the doors, which are all under /v1/.
-func (s *Server) newFiles() http.Handler {
-	f := &files{s: s, loading: make(chan struct{}, s.limits.files.loads)}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/profiles", f.door(func(w http.ResponseWriter, r *http.Request, c *client.Client) error { return f.load(w, r, c, false) }))
-	mux.HandleFunc("POST /v1/events", f.door(func(w http.ResponseWriter, r *http.Request, c *client.Client) error { return f.load(w, r, c, true) }))
-	mux.HandleFunc("GET /v1/members", f.door(f.members))
-	mux.HandleFunc("GET /v1/timeline", f.door(f.timeline))
-	return mux
+func (s *Server) newFiles() *files {
+	f := &files{ServeMux: http.NewServeMux(), s: s, loading: make(chan struct{}, s.limits.files.loads)}
+	f.HandleFunc("POST /v1/profiles", f.door(func(w http.ResponseWriter, r *http.Request, c *client.Client) error { return f.load(w, r, c, false) }))
+	f.HandleFunc("POST /v1/events", f.door(func(w http.ResponseWriter, r *http.Request, c *client.Client) error { return f.load(w, r, c, true) }))
+	f.HandleFunc("GET /v1/members", f.door(f.members))
+	f.HandleFunc("GET /v1/timeline", f.door(f.timeline))
+	return f
 }
 
 // door makes a handler of what is done for a caller. An error that comes when the answer has

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -122,10 +123,13 @@ func TestFilesLimits(t *testing.T) {
 // TestFilesLoading has as many bodies under way as may be, and one more.
 func TestFilesLoading(t *testing.T) {
 	db := openStore(t)
-	s := limited(t, db, nil, func(l *limits) { l.files.loads = 2 })
-	address := listen(t, s).Addr().String()
-	h := &http.Client{Transport: &http.Transport{}}
-	defer h.CloseIdleConnections()
+	doors := limited(t, db, nil, func(l *limits) { l.files.loads = 2 }).newFiles()
+	listening := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		doors.ServeHTTP(w, r.WithContext(withPeer(r.Context(), ofRequest(r))))
+	}))
+	defer listening.Close()
+	address := listening.Listener.Addr().String()
+	h := listening.Client()
 	q := fileRequest{path: "/v1/profiles?key=id", kind: csvType}
 	type sent struct {
 		w      *io.PipeWriter
@@ -155,11 +159,11 @@ func TestFilesLoading(t *testing.T) {
 		}
 		open = append(open, o)
 	}
-	eventually(t, "both are under way", func() bool {
-		q.body = strings.NewReader("id,n\n7,1\n")
-		res, text := q.do(t, h, address)
-		return res.StatusCode == http.StatusServiceUnavailable && res.Header.Get("Retry-After") != "" && strings.Contains(string(text), "unavailable")
-	})
+	eventually(t, "both are under way", func() bool { return len(doors.loading) == 2 })
+	q.body = strings.NewReader("id,n\n7,1\n")
+	if res, text := q.do(t, h, address); res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.Contains(string(text), "unavailable") {
+		t.Errorf("a third: %s, %s", res.Status, text)
+	}
 	for _, o := range open {
 		if err := o.w.Close(); err != nil {
 			t.Fatal(err)
