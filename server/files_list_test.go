@@ -19,8 +19,8 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// crowd writes people with an attribute n and a set, and gives the first ones acts.
-func crowd(t *testing.T, db *engine.DB, people int) {
+// populate writes people with an attribute n and a set, and gives the first ones acts.
+func populate(t *testing.T, db *engine.DB, people int) {
 	t.Helper()
 	b := batch.New()
 	b.Change(schema.Change{Op: schema.AddAttribute, Attribute: schema.Attribute{Name: "likes", Kind: schema.Set}})
@@ -43,7 +43,7 @@ func crowd(t *testing.T, db *engine.DB, people int) {
 func TestFilesMembers(t *testing.T) {
 	const people = 5000
 	db := openStore(t)
-	crowd(t, db, people)
+	populate(t, db, people)
 	address := listen(t, limited(t, db, nil, nil)).Addr().String()
 	clients := map[string]*http.Client{"HTTP/1.1": {Transport: &http.Transport{DisableKeepAlives: true}}, "HTTP/2": overHTTP2(t)}
 	for _, o := range []query.MembersOptions{{}, {Attributes: []string{"likes", "n"}, OrderBy: "n", Desc: true}, {Attributes: []string{"n"}, Limit: 7}} {
@@ -93,7 +93,7 @@ func overHTTP2(t *testing.T) *http.Client {
 // TestFilesTimeline lists acts, and goes on where a listing ended.
 func TestFilesTimeline(t *testing.T) {
 	db := openStore(t)
-	crowd(t, db, 3)
+	populate(t, db, 3)
 	address := listen(t, limited(t, db, nil, nil)).Addr().String()
 	h := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	path := "/v1/timeline?limit=2&format=ndjson&key=" + url.QueryEscape("=person, 000001")
