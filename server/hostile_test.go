@@ -500,7 +500,7 @@ func reframed(b []byte, change func(payload []byte) []byte) []byte {
 // recorded returns the hello and the frames of a client that asks and writes most of what can be.
 func recorded(t *testing.T, db *engine.DB) (hello []byte, frames [][]byte) {
 	t.Helper()
-	l := &listened{listening: listen(t, limited(t, db, nil, nil))}
+	l := &eavesdropper{listening: listen(t, limited(t, db, nil, nil))}
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -602,15 +602,15 @@ func everything(t *testing.T, c *client.Client) {
 	must("stats", err)
 }
 
-// listened passes one connection on and keeps what the client says.
-type listened struct {
+// eavesdropper passes one connection on and keeps what the client says.
+type eavesdropper struct {
 	*listening
 	mu   sync.Mutex
 	text []byte
 	done sync.WaitGroup
 }
 
-func (l *listened) forward(from net.Listener, target string) {
+func (l *eavesdropper) forward(from net.Listener, target string) {
 	for {
 		near, err := from.Accept()
 		if err != nil {
@@ -632,14 +632,14 @@ func (l *listened) forward(from net.Listener, target string) {
 	}
 }
 
-func (l *listened) Write(b []byte) (int, error) {
+func (l *eavesdropper) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.text = append(l.text, b...)
 	return len(b), nil
 }
 
-func (l *listened) said(t *testing.T) []byte {
+func (l *eavesdropper) said(t *testing.T) []byte {
 	t.Helper()
 	l.done.Wait()
 	return l.text
