@@ -11,7 +11,7 @@ export PATH := $(TOOLS):$(PATH)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test test-s3 test-e2e race rot lint tidy proto proto-check proto-breaking fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
+.PHONY: help build test test-s3 test-e2e race rot hostile lint tidy proto proto-check proto-breaking fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
@@ -21,6 +21,7 @@ help:
 	@echo 'make race         the tests, in their short form, under the race detector (needs a C compiler)'
 	@echo 'make rot          1,000 flipped bits in each kind of file of a store, and other damage (some ten minutes)'
 	@echo 'make lint         gofmt, vet, staticcheck, the tidy test, the messages of the server, govulncheck'
+	@echo 'make hostile      a million mutated frames to a server, a thousand slow readers, half-open handshakes, a flood (some ten minutes)'
 	@echo 'make proto        the code of the messages of the server anew (needs buf and its two plugins)'
 	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make crash        power cuts at CRASHES ($(CRASHES)) moments, every operation of the disk failing; KANTA_SEED repeats a run'
@@ -66,6 +67,9 @@ race:
 
 rot:
 	CGO_ENABLED=0 KANTA_ROT=1 $(GO) test -count=1 -timeout 60m -run '^Test(Rot|RotCanary|ValuesRot)$$' -v ./engine
+
+hostile:
+	CGO_ENABLED=0 KANTA_HOSTILE=1000000 $(GO) test -count=1 -timeout 60m -run '^Test(MutatedFrames|SlowReaders|HalfOpen|Flood)$$' -v ./server
 
 # buf v1.75.0, protoc-gen-go v1.36.12 and protoc-gen-connect-go v2.0.2, each by go install.
 PROTO = server/internal/proto

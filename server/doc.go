@@ -41,6 +41,6 @@
 // An error is {"error": {"code", "message", "hint", "line", "column"}}, the codes being those of
 // kanta --json, with report if rows had been loaded before it. A parameter that is not known is one.
 //
-// The server does not know yet who calls, so whoever reaches the port may do everything: listen
-// on loopback only. DESIGN.md says who is trusted with what.
+// In plain text it is served on loopback only; with Options.TLS (package server/certs makes one of
+// files) anywhere, to callers who are known. DESIGN.md says who is trusted with what.
 package server
