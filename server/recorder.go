@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -140,28 +141,35 @@ func (g *recording) ended(ctx context.Context, err error) error {
 	g.recorded = true
 	g.mu.Unlock()
 	ctx = context.WithoutCancel(ctx) // whoever does not wait for the answer has asked nevertheless
-	var rec audit.Record
-	switch denied := errors.Is(err, &query.Error{Code: query.CodeDenied}); {
-	case denied:
-		skipped, write := g.r.deny(g.c.who().ID, g.c.began)
-		if !write {
-			return err
-		}
-		rec = g.r.describe(ctx, request, false)
-		rec.Outcome, rec.Code, rec.Skipped = audit.Denied, query.CodeDenied, skipped
-	case done, g.c.rule.Audit != access.Personal, request == nil:
+	if isDenied(err) {
+		return g.denied(ctx, request, err)
+	}
+	if done || g.c.rule.Audit != access.Personal || request == nil {
 		return err
-	default:
-		rec = g.r.describe(ctx, request, err == nil)
-		if rec.Outcome = audit.Done; err != nil {
-			rec.Outcome, rec.Code = audit.Failed, codeNumber(err)
-		}
-		rec.Position = g.r.position(ctx)
 	}
-	if failed := g.append(ctx, rec); failed != nil {
-		return failed
+	rec := g.r.describe(ctx, request, err == nil)
+	if rec.Outcome = audit.Done; err != nil {
+		rec.Outcome, rec.Code = audit.Failed, codeNumber(err)
 	}
-	return err
+	rec.Position = g.r.position(ctx)
+	return cmp.Or(g.append(ctx, rec), err)
+}
+
+func isDenied(err error) bool { return errors.Is(err, &query.Error{Code: query.CodeDenied}) }
+
+// denied writes that somebody who is known was denied what he asked for, and returns why. Of
+// strangers nothing is written: the hall knows them, and they do not fill the disk.
+func (g *recording) denied(ctx context.Context, request proto.Message, err error) error {
+	if g == nil || g.c.caller == nil || !isDenied(err) {
+		return err
+	}
+	skipped, write := g.r.deny(g.c.caller.ID, time.Now())
+	if !write {
+		return err
+	}
+	rec := g.r.describe(ctx, request, false)
+	rec.Outcome, rec.Code, rec.Skipped, rec.Position = audit.Denied, query.CodeDenied, skipped, g.r.position(ctx)
+	return cmp.Or(g.append(ctx, rec), err)
 }
 
 // codeNumber returns the code of an error, that of an internal one if it has none.

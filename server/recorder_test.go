@@ -38,6 +38,7 @@ const marker = "mArKeR"
 
 // recordedServer is a server with an audit on a disk that fails on demand.
 type recordedServer struct {
+	s       *Server
 	db      *engine.DB
 	disk    *enginetest.Disk
 	audit   *audit.Store
@@ -62,6 +63,7 @@ func record(t *testing.T) *recordedServer {
 	}
 	t.Cleanup(func() { _ = r.audit.Close() })                                                       // some tests have it fail
 	s := limited(t, r.db, &Options{Audit: r.audit}, func(l *limits) { l.lease = time.Millisecond }) // a purge waits for them
+	r.s = s
 	for spec := range s.RPC().Specs() {
 		m, ok := spec.Schema.(protoreflect.MethodDescriptor)
 		if ok && m.Parent().FullName() == "kanta.v1.KantaService" {
@@ -507,5 +509,38 @@ func TestOpWords(t *testing.T) {
 	d := &description{Record: new(audit.Record), known: map[string]bool{"role/a": true, "role/b": true}}
 	if d.batch(raw); d.What != "segment share 1, document put 1, document drop 1" || !slices.Equal(d.Names, []string{"plain", "role/a", "role/b"}) {
 		t.Errorf("%s of %q", d.What, d.Names)
+	}
+}
+
+// TestRecordDenied: a call that a caller with a key may not make is recorded, and one of nobody known is not.
+func TestRecordDenied(t *testing.T) {
+	r := record(t)
+	who := map[string]string{"reader": key(t, r.s, "reader"), "nobody": "kanta_MFRGGZDFMZTWQ2LK_GAYTEMZUGU3DOOBZMFRGGZDFMZTWQ2LKNNWG23TPOBYXE43UOV3A"}
+	for name, text := range who {
+		w, err := wire.Dial(t.Context(), "tcp", r.address, nil, &wire.Options{Credentials: []byte(text)})
+		if err == nil {
+			t.Cleanup(func() { _ = w.Close() })
+			r.doors[name] = connect.NewClient(w)
+			err = r.call(t.Context(), name, "Erase", r.request(t, "Erase"), func() {})
+		}
+		list := r.records(t, 0)
+		if name == "nobody" {
+			if err == nil || len(list) > 0 && list[len(list)-1].Who.Role != "reader" {
+				t.Errorf("of nobody known (%v): %+v", err, list)
+			}
+			continue
+		}
+		if !isCode(err, query.CodeDenied) || len(list) != 1 {
+			t.Fatalf("%v, and %d records", err, len(list))
+		}
+		if rec := list[0]; rec.Outcome != audit.Denied || rec.Call != "Erase" || rec.Code != query.CodeDenied || rec.Who.Role != "reader" || rec.Who.Name != "reader" || !strings.HasPrefix(rec.Who.ID, "key ") {
+			t.Errorf("%+v", rec)
+		}
+	}
+	before := r.audit.Head().Number
+	_ = r.call(t.Context(), "reader", "Ingest", r.request(t, "Ingest"), func() {}) // the error is in the answer
+	list := r.records(t, before)
+	if len(list) != 2 || list[0].Outcome != audit.Asked || list[1].Outcome != audit.Denied || list[1].What != "upsert 1, list add 1" {
+		t.Errorf("a batch of a reader: %+v", list)
 	}
 }

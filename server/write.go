@@ -106,6 +106,7 @@ func (i *intake) submit(ctx context.Context, b batch.Batch, turn *admission.Turn
 		wait, err = i.v.s.db.Submit(ctx, b)
 	}
 	if err != nil {
+		err = callOf(ctx).audit.denied(ctx, &pb.IngestRequest{Batch: b}, err)
 		wait = func() (batch.Result, error) { return batch.Result{}, err }
 	}
 	i.waits <- func() (batch.Result, error) {
