@@ -43,17 +43,17 @@ type gateLimits struct {
 }
 
 // defaultGate is for a machine of so many processors. A question uses all of them by itself, so
-// more at a time answers none of them sooner; some more keep the processors busy while others
-// wait for memory, disk and network.
+// more at a time answers none of them sooner, and makes whoever is to be refused wait for a processor; one more
+// keeps them busy while another waits for memory or disk.
 func defaultGate(processors int) gateLimits {
-	short := int64(max(8, 4*processors))
+	short := int64(max(3, processors+1))
 	long := int64(max(2, processors))
 	return gateLimits{lanes: [lanes]admission.Limits{
 		// A look at one person costs less than a millisecond: whoever is there passes, and only a flood waits.
 		laneUrgent: {Places: 64, Share: 48, Waiting: 4096, Patience: 2 * time.Second},
 		// Somebody looks at a screen. Beyond half a second he is served better by an error that
-		// comes at once than by an answer that comes late.
-		laneShort: {Places: short, Share: short - short/4, Waiting: 1024, Patience: 500 * time.Millisecond},
+		// comes at once than by an answer that comes late. Each ends soon, so to take turns is share enough.
+		laneShort: {Places: short, Waiting: 1024, Patience: 500 * time.Millisecond},
 		// Who asks what takes seconds waits some for it. One place is left for another's.
 		laneLong: {Places: long, Share: long - 1, Waiting: 64, Patience: 5 * time.Second},
 		// They take minutes, so there is no use in waiting, and each is heavy on the disk.

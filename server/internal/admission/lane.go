@@ -21,7 +21,7 @@ type Limits struct {
 	Places   int64         // taken at a time, each by a call or by a byte of what it brings; at least 1
 	Share    int64         // of these, one caller's; 0: all. Nobody in particular ("") has all
 	Waiting  int           // calls that wait, however short it will be: memory. At least 0
-	Patience time.Duration // how long a wait is of use; 0: none is, negative: any is
+	Patience time.Duration // how long a wait is of use, of which half may be expected; 0: none is, negative: any is
 }
 
 // Reason says why a call was turned away.
@@ -60,6 +60,10 @@ const (
 	leastAfter = 10 * time.Millisecond
 	mostAfter  = 30 * time.Second
 )
+
+// sure is how much shorter than is of use a wait has to promise to be, for the promise is an average:
+// whoever is let to wait is rarely turned away after all, when he has waited.
+const sure = 2
 
 // held is the weight of the last call in the average of how long places are kept, one of so many:
 // enough calls for it not to jump, few enough to follow a change within a second.
@@ -135,7 +139,7 @@ func (l *Lane) enter(ctx context.Context, who string, places int64, patience tim
 		l.forget(who, c)
 		l.mu.Unlock()
 		return nil, refused(Queue, expected)
-	case patience >= 0 && (patience == 0 || expected > patience):
+	case patience >= 0 && (patience == 0 || expected > patience/sure):
 		l.forget(who, c)
 		l.mu.Unlock()
 		return nil, refused(Full, expected)

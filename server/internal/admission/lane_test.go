@@ -93,7 +93,7 @@ func TestWaiting(t *testing.T) {
 // is told so at once, and of those who wait the one for whom it takes longer than thought.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(Limits{Places: 1, Waiting: 100, Patience: 250 * time.Millisecond})
+		l := New(Limits{Places: 1, Waiting: 100, Patience: 500 * time.Millisecond})
 		turn := must(t, l, "a", 1)
 		<-time.After(100 * time.Millisecond)
 		turn.Leave()
@@ -108,7 +108,7 @@ func TestPatience(t *testing.T) {
 		turn.Leave()
 		turn = (<-second).turn
 		refusedFor(t, (<-third).err, Waited)
-		if took := time.Since(start); took != 250*time.Millisecond {
+		if took := time.Since(start); took != 500*time.Millisecond {
 			t.Errorf("the third is refused after %v", took)
 		}
 		turn.Leave()
