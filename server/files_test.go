@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"connectrpc.com/connect/v2"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
@@ -272,5 +274,24 @@ func TestFilesCutOtherwise(t *testing.T) {
 	}
 	if n := count(t, db, "act.count() == 1"); n != rows {
 		t.Errorf("%d of %d people have acted once", n, rows)
+	}
+}
+
+// probe is a transport that keeps by whom it was called.
+type probe struct{ seen []*peer }
+
+// NewClientStream implements [connect.Transport].
+func (p *probe) NewClientStream(ctx context.Context, _ connect.Spec) (connect.ClientStream, error) {
+	p.seen = append(p.seen, peerOf(ctx))
+	return nil, errors.New("nothing is sent")
+}
+
+// TestFilesCaller: the calls of a door are those of who came through it, also those that are
+// not made with the context of the request.
+func TestFilesCaller(t *testing.T) {
+	who, p := &peer{key: "a key"}, &probe{}
+	_, _ = (&calling{p, who}).NewClientStream(t.Context(), connect.Spec{}) // it fails as the probe does
+	if len(p.seen) != 1 || p.seen[0] != who {
+		t.Errorf("called by %v", p.seen)
 	}
 }
