@@ -48,7 +48,31 @@ func checkWire(t *testing.T, out *benchJSON) {
 	if len(out.Wire) != 8 || runtime.GOOS == "linux" && out.Idle != 1000 {
 		t.Errorf("over the wire: %+v, %d idle connections", out.Wire, out.Idle)
 	}
-	checkWire(t, out.Wire)
+	for _, w := range out.Wire {
+		asked, written := strings.HasPrefix(w.Name, "Q"), strings.HasPrefix(w.Name, "durable")
+		if w.P50US <= 0 && w.PerSec <= 0 || asked && w.Embedded <= 0 || written && w.There <= 0 {
+			t.Errorf("over the wire: %+v", w)
+		}
+	}
+}
+
+// TestBenchCold makes events up and checks every answer about them, asks in processes of
+// their own, and on a terminal explains the roofline.
+func TestBenchCold(t *testing.T) {
+	t.Setenv(childVariable, "1")
+	c := newCLI(t)
+	small := []string{"bench", "--profiles", "2000", "--runs", "1", "--segments", "5", "--mix", "10ms"}
+	var out benchJSON
+	if err := json.Unmarshal([]byte(c.must(append(small, "--write", "20ms", "--cold", "--memory", "70MiB", "--json")...)), &out); err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS == "linux" && (len(out.Cold) != 4 || out.Cold[0].Name != "Q2" || out.Cold[1].OpenUS <= 0 || out.Cold[1].P50US <= 0) {
+		t.Errorf("cold: %+v", out.Cold)
+	}
+	if len(out.Writes) != 5 || out.Writes[1].Half == nil || out.Writes[1].Half.RowsPerSecond == 0 || len(out.Writes[1].Half.Questions) != 2 {
+		t.Errorf("writes: %+v", out.Writes)
+	}
+	checkWire(t, &out)
 	checked := map[string]bool{}
 	for _, q := range out.Questions {
 		checked[q.Name] = q.Checked
@@ -68,17 +92,5 @@ func checkWire(t *testing.T, out *benchJSON) {
 	contains(t, c.must(append(small, "--write=-1s", "--events", "0")...), "roofline", "times it", "Q1", "right", "MIX8", "The roofline is", "GB/s", "memory budget")
 	if _, _, code := c.run("bench", "--first", "Q99"); code == exitOK {
 		t.Error("a question that does not exist was asked")
-	}
-}
-
-// checkWire wants something of each measurement over the wire, and the same of this process where
-// there is such a thing.
-func checkWire(t *testing.T, figures []benchWireJSON) {
-	t.Helper()
-	for _, w := range figures {
-		asked, written := strings.HasPrefix(w.Name, "Q"), strings.HasPrefix(w.Name, "durable")
-		if w.P50US <= 0 && w.PerSec <= 0 || asked && w.EmbeddedUS <= 0 || written && w.EmbeddedPer <= 0 {
-			t.Errorf("over the wire: %+v", w)
-		}
 	}
 }
