@@ -106,12 +106,13 @@ func wireFrame(kind byte, stream int, payload []byte) []byte {
 }
 
 // wireHello is a client's first words: it takes as much as can be said.
-func wireHello() []byte {
+func wireHello(key string) []byte {
 	var h []byte
 	for i, v := range []uint64{1 << 20, 1 << 30, 1 << 16, 1 << 30, 1 << 30, 8 << 10, 0} {
 		n := binary.AppendUvarint(nil, v)
 		h = append(append(h, byte(i+1), byte(len(n))), n...)
 	}
+	h = append(append(h, 8, byte(len(key))), key...)
 	return append([]byte(wire.Magic+"\x01\x01"), wireFrame(1, 0, h)...)
 }
 
@@ -137,7 +138,9 @@ func many(t *testing.T, db *engine.DB) {
 func TestSlowReaders(t *testing.T) {
 	db := openStore(t)
 	many(t, db)
-	s := limited(t, db, nil, func(l *limits) { l.stalled = 4 * time.Second })
+	s := limited(t, db, nil, func(l *limits) { l.stalled, l.perCaller = 4*time.Second, 2*strangers() })
+	// Theirs is one caller, so that they share what one has; others have turns of their own.
+	theirs, mine := key(t, s, "reader"), key(t, s, "reader")
 	address := listen(t, s).Addr().String()
 	members := func() int {
 		s.mu.Lock()
@@ -152,14 +155,14 @@ func TestSlowReaders(t *testing.T) {
 	call := wireFrame(3|0x40, 1, append(append([]byte{3, byte(len(procedure))}, procedure...), message...))
 	body := `{"expression":"true","listing":{"attributes":["text"]}}`
 	envelope := string(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(body))))
-	request := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/connect+json\r\nContent-Length: %d\r\n\r\n%s%s", procedure, len(body)+5, envelope, body)
+	request := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/connect+json\r\nContent-Length: %d\r\n\r\n%s%s", procedure, theirs, len(body)+5, envelope, body)
 	var all []net.Conn
-	others(t, "kanta://"+address, nil, func() {
+	others(t, "kanta://"+address, &client.Options{Key: mine}, func() {
 		before := inUse()
 		all = connections(t, "tcp", address, func(i int, c net.Conn) {
 			text := request
 			if i%2 == 0 {
-				text = string(wireHello()) + string(call)
+				text = string(wireHello(theirs)) + string(call)
 			}
 			_ = c.(*net.TCPConn).SetReadBuffer(4 << 10) // a hint only
 			if _, err := io.WriteString(c, text); err != nil {
@@ -334,7 +337,8 @@ func TestMutatedFrames(t *testing.T) {
 	}
 	db := openStore(t)
 	s := limited(t, db, &Options{Hooks: Hooks{Failed: func(call string, err error) { t.Errorf("%s: %v", call, err) }}}, nil)
-	hello, corpus := recorded(t, db)
+	theirs, mine := key(t, s, "admin"), key(t, s, "reader")
+	hello, corpus := recorded(t, db, theirs)
 	path := filepath.Join(t.TempDir(), "socket") // which needs no ports
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -345,7 +349,7 @@ func TestMutatedFrames(t *testing.T) {
 	go func() { served <- s.Serve(l) }()
 	before := inUse()
 	var sent, lived atomic.Int64
-	others(t, "kanta://"+address, nil, func() {
+	others(t, "kanta://"+address, &client.Options{Key: mine}, func() {
 		var senders sync.WaitGroup
 		for i := range 4 {
 			senders.Go(func() {
@@ -498,7 +502,7 @@ func reframed(b []byte, change func(payload []byte) []byte) []byte {
 }
 
 // recorded returns the hello and the frames of a client that asks and writes most of what can be.
-func recorded(t *testing.T, db *engine.DB) (hello []byte, frames [][]byte) {
+func recorded(t *testing.T, db *engine.DB, key string) (hello []byte, frames [][]byte) {
 	t.Helper()
 	l := &eavesdropper{listening: listen(t, limited(t, db, nil, nil))}
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -507,7 +511,7 @@ func recorded(t *testing.T, db *engine.DB) (hello []byte, frames [][]byte) {
 	}
 	target := l.Addr().String()
 	go l.forward(inner, target)
-	c, err := client.Open(t.Context(), "kanta://"+inner.Addr().String(), nil)
+	c, err := client.Open(t.Context(), "kanta://"+inner.Addr().String(), &client.Options{Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
