@@ -53,7 +53,7 @@ func (s *Server) identify(ctx context.Context, p *peer) (*access.Caller, error) 
 	case p.certificate != nil:
 		return s.register.ByCertificate(ctx, p.certificate)
 	}
-	return s.register.Anybody(ctx, !p.tls && isLocal(p.address))
+	return s.register.Anybody(ctx, !p.tls && p.near())
 }
 
 // still reports whether the caller may go on: who makes one long call is looked at as who makes

@@ -41,6 +41,14 @@
 // An error is {"error": {"code", "message", "hint", "line", "column"}}, the codes being those of
 // kanta --json, with report if rows had been loaded before it. A parameter that is not known is one.
 //
+// # Callers
+//
 // In plain text it is served on loopback only; with Options.TLS (package server/certs makes one of
-// files) anywhere, to callers who are known. DESIGN.md says who is trusted with what.
+// files) anywhere, to callers who are known.
+//
+// A caller is known by a key (package server/access), which the compact wire takes with the
+// connection and HTTP as Authorization: Bearer; or by the certificate that TLS has verified. As long
+// as the store has no key, whoever connects from this machine in plain text may do everything; beyond
+// it nobody is served then without certificates. The embedding program makes keys and roles with
+// [Server.Register]. DESIGN.md says who is trusted with what.
 package server

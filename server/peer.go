@@ -28,6 +28,14 @@ type peer struct {
 	refused error
 }
 
+// near reports whether the connection comes from this machine.
+func (p *peer) near() bool {
+	if p.visitor != nil {
+		return isNear(p.visitor.RemoteAddr())
+	}
+	return isLocal(p.address)
+}
+
 type peerKey struct{}
 
 func withPeer(ctx context.Context, p *peer) context.Context {

@@ -31,11 +31,13 @@ const drainTime = 30 * time.Second
 const serveHelp = `Serve the store of --db to others: to kanta itself (--db kanta://HOST:PORT), to Go programs
 (package server/client), to curl and to gRPC. A store that does not exist is created.
 
-Plain text is spoken on loopback only, where whoever reaches the port may do everything. With
---tls-cert and --tls-key it speaks TLS 1.3 and nothing else, and with --client-ca only to those
-whose certificate an authority in that file has issued (kanta cert makes them): so it may listen on
-any address. These files are read anew when they change. There are no roles yet: who is let in may
-do everything.
+As long as the store has no key, whoever is on this machine may do everything, and nobody else is
+served. With the first one (kanta key create --role admin) every caller shows a key, whose role says
+what he may do and see; with --client-ca a certificate of an authority in that file will do, which
+has a role too (kanta cert makes them).
+
+Plain text is spoken on loopback only. With --tls-cert and --tls-key it speaks TLS 1.3 and nothing
+else, and may listen on any address. These files are read anew when they change.
 
 A backup is written only to a target that --backups names, by that name.
 
@@ -114,8 +116,8 @@ func (f *serveFlags) check() error {
 	if (f.tls.Cert == "") != (f.tls.Key == "") || f.tls.Authority != "" && f.tls.Cert == "" {
 		return usagef("--tls-cert and --tls-key belong together, and --client-ca to both")
 	}
-	if f.tls.Authority == "" && !isLoopback(f.listen) {
-		return usagef("--listen %s: only an address of loopback, such as %s: without --tls-cert, --tls-key and --client-ca whoever reached it could do everything", f.listen, defaultListen)
+	if f.tls.Cert == "" && !isLoopback(f.listen) {
+		return usagef("--listen %s: only an address of loopback, such as %s: without --tls-cert and --tls-key others would read along", f.listen, defaultListen)
 	}
 	return nil
 }
@@ -184,6 +186,11 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	}
 	if secure != nil {
 		a.say(f, "over TLS 1.3")
+	}
+	if open, err := s.Register().Open(ctx); err != nil {
+		return errors.Join(err, l.Close())
+	} else if open && f.tls.Authority == "" {
+		a.say(f, "there is no key yet, so whoever is on this machine may do everything: kanta key create --role admin makes the first")
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()

@@ -51,7 +51,7 @@ func serving(c *cli, args ...string) (address string, stop func() int) {
 // opened here.
 //
 //tidy:constant
-var notServed = map[string]string{"backup": "targets", "backuplog": "targets", "repair": "files", "errors": "directories"}
+var notServed = map[string]string{"keys": "callers, who need one of them then", "backup": "targets", "backuplog": "targets", "repair": "files", "errors": "directories"}
 
 // TestSessionsServed replays the sessions against a server: the same output, word for word.
 func TestSessionsServed(t *testing.T) {
@@ -149,6 +149,41 @@ func TestServedFiles(t *testing.T) {
 	}
 	if _, stderr, code := c.run("members", "true", "--format", "parquet"); code != exitUsage || !strings.Contains(stderr, "-o") {
 		t.Errorf("Parquet without a file: exit %d, %s", code, stderr)
+	}
+}
+
+// TestServedKeys makes keys at a server, which asks for them from then on.
+func TestServedKeys(t *testing.T) {
+	c := newCLI(t)
+	c.people()
+	serving(c)
+	contains(t, c.must("__complete", "key", "create", "--role", "a"), "admin\nanalyst\n")
+	keyOf := func(text string) string {
+		line, _, _ := strings.Cut(text, "\n")
+		return strings.TrimPrefix(line, "key\t")
+	}
+	boss := keyOf(c.must("key", "create", "--role", "admin"))
+	if _, stderr, code := c.run("count", "true", "--json"); code != exitStore || !strings.Contains(stderr, `"code":"unauthenticated"`) || !strings.Contains(stderr, "KANTA_KEY") {
+		t.Errorf("without a key: exit %d, %s", code, stderr)
+	}
+	c.env["KANTA_KEY"] = boss
+	c.must("role", "save", "finns", c.file("finns.toml", "rights = [\"numbers\"]\nrows = 'country == \"FI\"'\n"))
+	contains(t, c.must("__complete", "role", "show", "f"), "finns\n")
+	finns := keyOf(c.must("key", "create", "--role", "finns", "--name", "the finns"))
+	contains(t, c.must("key", "list"), "\tadmin\tadmin\tvalid\t", "\tthe finns\tfinns\tvalid\t")
+	c.env["KANTA_KEY"] = finns
+	contains(t, c.must("whoami"), "name\tthe finns\nkey\t", "role\tfinns\nright\tnumbers\n")
+	if got := c.must("count", "true"); !strings.HasPrefix(got, "count\t2\n") {
+		t.Errorf("counted: %s", got)
+	}
+	if _, stderr, code := c.run("key", "list"); code != exitQuestion || !strings.Contains(stderr, "the right access") {
+		t.Errorf("the keys: exit %d, %s", code, stderr)
+	}
+	c.env["KANTA_KEY"] = boss
+	contains(t, c.must("key", "revoke", "the finns"), "revoked\t")
+	c.env["KANTA_KEY"] = finns
+	if _, stderr, code := c.run("count", "true"); code != exitStore || strings.Contains(stderr, finns) {
+		t.Errorf("with a key that is revoked: exit %d, %s", code, stderr)
 	}
 }
 

@@ -39,11 +39,11 @@ const (
 func (f *serveFlags) settingsTable() []*setting {
 	return []*setting{
 		{name: "db"}, {name: "memory"},
-		{name: "listen", value: newText(&f.listen, defaultListen), help: "address and port, of loopback without --client-ca; port 0 is any that is free"},
+		{name: "listen", value: newText(&f.listen, defaultListen), help: "address and port, of loopback without --tls-cert; port 0 is any that is free"},
 		{name: "admin", value: newText(&f.admin, ""), help: "address and port, of loopback, for /metrics, /healthz, /readyz and /debug/pprof; none by default"},
 		{name: "tls-cert", value: newText(&f.tls.Cert, ""), help: "file of the certificate for TLS, and of those that lead to its authority"},
 		{name: "tls-key", value: newText(&f.tls.Key, ""), help: "file of the key of --tls-cert"},
-		{name: "client-ca", value: newText(&f.tls.Authority, ""), help: "file of the authorities of clients' certificates, without which nobody is let in then"},
+		{name: "client-ca", value: newText(&f.tls.Authority, ""), help: "file of the authorities of clients' certificates: who shows none then shows a key"},
 		{name: "backups", value: (*texts)(&f.backups), help: "a target that clients may have backups written to, as --target of kanta backup; may be repeated"},
 		{name: "audit", value: newText(&f.record.dir, ""), help: "record changes and reads of personal data in this directory, which is made if it is not there"},
 		{name: "audit-days", value: (*settingCount)(&f.record.days), help: "keep the records for so many days, 0 for ever"},

@@ -32,7 +32,9 @@ func (r *Register) Keys(ctx context.Context) ([]Key, error) {
 		}
 		out = append(out, *k)
 	}
-	slices.SortFunc(out, func(a, b Key) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(out, func(a, b Key) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name), a.Expires.Compare(b.Expires), cmp.Compare(a.ID, b.ID))
+	})
 	return out, nil
 }
 

@@ -77,7 +77,7 @@ func Open(ctx context.Context, address string, o *Options) (*Client, error) {
 	if err := checkKey(c.opt.Key); err != nil {
 		return nil, err
 	}
-	var shown []connect.ClientInterceptor
+	shown := []connect.ClientInterceptor{refusedEarly}
 	transport := c.opt.Transport
 	if transport == nil {
 		host, err := parseAddress(address)

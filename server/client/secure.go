@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 
 	"connectrpc.com/connect/v2"
@@ -70,4 +72,35 @@ func bearer(key string) connect.ClientInterceptor {
 			return next(ctx, spec)
 		}
 	}
+}
+
+// refusedEarly makes the reason known why a server ended a call before it had read the request:
+// whoever sends hears only that it has ended, and whoever receives then hears why.
+func refusedEarly(next connect.ClientFunc) connect.ClientFunc {
+	return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+		stream, err := next(ctx, spec)
+		if err != nil || spec.StreamType == connect.StreamTypeBidi {
+			return stream, err
+		}
+		return patient{stream}, nil
+	}
+}
+
+// patient is a stream of a call with one request.
+type patient struct{ connect.ClientStream }
+
+// Send implements [connect.ClientStream].
+func (p patient) Send(msg any) error {
+	if err := p.ClientStream.Send(msg); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// CloseSend implements [connect.ClientStream].
+func (p patient) CloseSend() error {
+	if err := p.ClientStream.CloseSend(); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
