@@ -109,6 +109,7 @@ func TestServeTLS(t *testing.T) {
 		t.Errorf("a key that is none: exit %d, %s", code, stderr)
 	}
 	c.env["KANTA_KEY"] = " " + key.Key + "\n"
+	contains(t, c.must("whoami"), "name\tk", "role\treader")
 	if got := c.must("count", "true"); !strings.HasPrefix(got, "count\t3\n") {
 		t.Errorf("counted: %s", got)
 	}

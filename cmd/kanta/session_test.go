@@ -140,7 +140,7 @@ func steady(text string) string {
 	for _, r := range []struct{ from, to string }{
 		{`(elapsed_us"?[\t:])\d+`, "${1}N"},
 		{`kanta_[A-Z2-7]{16}_[A-Z2-7]{52}`, "kanta_N"},
-		{`\b[A-Z2-7]{16}\b`, "N"},
+		{`(?m)(^|[\t "])[A-Z2-7]{16}\b`, "${1}N"},
 		{`(rows_per_second":|rows per second[\t ]+)[\d,]+`, "${1}N"},
 		{`(?m)^(time +)[\d.]+ (ms|s)$`, "time  N ms"},
 		{`\b([0-9a-f]{32}|[0-9a-f]{64})\b`, "N"},
