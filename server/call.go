@@ -46,12 +46,13 @@ func (s *Server) begin(ctx context.Context, procedure string) (context.Context, 
 	c.audit = s.recorder.begun(c)
 	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, callKey{}, c))
 	c.quit = context.AfterFunc(s.stop, c.cancel)
-	s.watch.begun(ctx, c)
+	c.seen.door = doorOf(ctx)
 	if err := c.admit(ctx, procedure); err != nil {
 		err = c.audit.ended(ctx, err)
 		c.end(err)
 		return ctx, nil, err
 	}
+	s.watch.begun(c)
 	return ctx, c, nil
 }
 

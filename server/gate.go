@@ -84,7 +84,7 @@ func newGate(l gateLimits) *gate {
 // processors is how many a server's questions share.
 func processors() int { return runtime.GOMAXPROCS(0) }
 
-// shape is a number for all calls that differ in values only; it is not 0.
+// shape is a number for all questions that differ in values only; it is not 0.
 func (g *gate) shape(name string, a *asked) uint64 {
 	var h maphash.Hash
 	h.SetSeed(g.seed)

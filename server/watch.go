@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/access"
 	"github.com/kantadb/kanta/server/internal/admission"
 	pb "github.com/kantadb/kanta/server/internal/proto/kanta/v1"
 )
@@ -38,6 +39,7 @@ type seen struct {
 }
 
 type noted struct {
+	heard    bool // what it is about
 	asked    asked
 	turn     *admission.Turn // its place, if it needs one and has it
 	waiting  bool
@@ -53,7 +55,7 @@ type asked struct {
 	analysis   string
 	attribute  string
 	question   *pb.Question
-	shape      uint64 // the same for all calls that are alike but for values
+	shape      uint64 // the same for all questions that are alike but for values
 }
 
 // askedBy takes out of a message what it asks.
@@ -76,9 +78,8 @@ func askedBy(m any) (a asked) {
 	return a
 }
 
-// begun takes note of a call.
-func (w *watch) begun(ctx context.Context, c *call) {
-	c.seen.door = doorOf(ctx)
+// begun takes note of a call that may be made.
+func (w *watch) begun(c *call) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.running[c.id] = c
@@ -206,9 +207,11 @@ func (c *call) heard(ctx context.Context, m any) error {
 	}
 	a := askedBy(m)
 	c.seen.mu.Lock()
-	again := c.seen.asked.shape != 0
-	if !again {
-		a.shape = c.s.gate.shape(c.name, &a)
+	again := c.seen.heard
+	if c.seen.heard = true; !again {
+		if c.rule.Load == access.Question || c.rule.Load == access.Long { // of others it is not asked
+			a.shape = c.s.gate.shape(c.name, &a)
+		}
 		c.seen.asked = a
 	}
 	c.seen.mu.Unlock()
