@@ -59,7 +59,6 @@ func checkWire(t *testing.T, out *benchJSON) {
 // TestBenchCold makes events up and checks every answer about them, asks in processes of
 // their own, and on a terminal explains the roofline.
 func TestBenchCold(t *testing.T) {
-	t.Setenv(childVariable, "1")
 	c := newCLI(t)
 	small := []string{"bench", "--profiles", "2000", "--runs", "1", "--segments", "5", "--mix", "10ms"}
 	var out benchJSON

@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(run(interruptible(), os.Args[1:], a))
 	}
+	// Whatever the tests start of this program is kanta, and never these tests again.
+	if err := os.Setenv(childVariable, "1"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
