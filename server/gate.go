@@ -50,18 +50,34 @@ func defaultGate(processors int) gateLimits {
 	long := int64(max(2, processors))
 	return gateLimits{lanes: [lanes]admission.Limits{
 		// A look at one person costs less than a millisecond: whoever is there passes, and only a flood waits.
-		laneUrgent: {Places: 64, Share: 48, Waiting: 4096, Patience: 2 * time.Second},
-		// Somebody looks at a screen. Beyond half a second he is served better by an error that
+		laneUrgent: {Places: 64, Share: 48, Waiting: 256, Patience: 2 * time.Second},
+		// Somebody looks at a screen. Beyond a second or two he is served better by an error that
 		// comes at once than by an answer that comes late. Each ends soon, so to take turns is share enough.
-		laneShort: {Places: short, Waiting: 1024, Patience: 500 * time.Millisecond},
+		laneShort: {Places: short, Waiting: 1024, Patience: 2 * time.Second},
 		// Who asks what takes seconds waits some for it. One place is left for another's.
 		laneLong: {Places: long, Share: long - 1, Waiting: 64, Patience: 5 * time.Second},
 		// They take minutes, so there is no use in waiting, and each is heavy on the disk.
 		laneUpkeep: {Places: 4, Share: 3},
 		// Bytes as they came, which are up to eight times as many when they are decoded. A program
 		// that loads can be held back, and one call that writes waits as long as for a slow disk.
-		laneIngest: {Places: 64 << 20, Share: 48 << 20, Waiting: 1024, Patience: 5 * time.Second},
+		laneIngest: {Places: 64 << 20, Share: 48 << 20, Waiting: 256, Patience: 5 * time.Second},
 	}, longFrom: 200 * time.Millisecond, costs: 4096}
+}
+
+// leastWritten is what a call counts that writes little: what it holds beside the bytes, and a
+// goroutine that waits for the disk.
+const leastWritten = 128 << 10
+
+// calls is how many calls the lanes hold at most, in places and waiting.
+func (l *gateLimits) calls() (n int64) {
+	for i, of := range l.lanes {
+		places := of.Places
+		if lane(i) == laneIngest {
+			places /= leastWritten
+		}
+		n += places + int64(of.Waiting)
+	}
+	return n
 }
 
 // gate lets calls in by what they are and by what such a question cost before. What is urgent
@@ -123,7 +139,7 @@ func (g *gate) letIn(ctx context.Context, c *call, m proto.Message) error {
 	}
 	places := int64(1)
 	if l == laneIngest {
-		places = int64(max(1, proto.Size(m)))
+		places = int64(max(leastWritten, proto.Size(m)))
 	}
 	c.waits(true)
 	began := time.Now()

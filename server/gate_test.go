@@ -49,6 +49,9 @@ func TestLanes(t *testing.T) {
 			t.Errorf("no call goes to %s", l)
 		}
 	}
+	if l := defaultLimits(); l.gate.calls() > int64(l.handlers)*3/4 { // the rest are free calls, and streams of batches
+		t.Errorf("the lanes hold %d calls, the compact wire %d", l.gate.calls(), l.handlers)
+	}
 	if count[noLane] == 0 {
 		t.Error("no call is free")
 	}
@@ -107,32 +110,29 @@ func TestIngestRoom(t *testing.T) {
 	db := openStore(t)
 	raw := increment(t, "a", 0)
 	s := limited(t, db, nil, func(l *limits) {
-		l.gate.lanes[laneIngest] = admission.Limits{Places: int64(len(raw)) + 100, Waiting: 10}
+		l.gate.lanes[laneIngest] = admission.Limits{Places: leastWritten + 100, Waiting: 10}
 	})
 	c := dial(t, "", &client.Options{Transport: connectinprocess.New(s.RPC()), Attempts: 1})
-	if _, err := c.Apply(t.Context(), raw); err != nil {
-		t.Fatalf("there is room for one: %v", err)
-	}
-	turn, _ := s.gate.lanes[laneIngest].Try("", 100) // so that it lacks some bytes: those around a batch
-	if _, err := c.Apply(t.Context(), raw); !isCode(err, query.CodeUnavailable) {
-		t.Errorf("a batch without room: %v", err)
-	}
-	var waits []func() (batch.Result, error)
-	for range 5 {
-		wait, err := c.Submit(t.Context(), raw)
-		if err != nil {
-			t.Fatal(err)
+	room := s.gate.lanes[laneIngest]
+	for taken, want := range map[int64]bool{100: true, 101: false} {
+		turn, _ := room.Try("", taken)
+		if _, err := c.Apply(t.Context(), raw); want != (err == nil) || err != nil && !isCode(err, query.CodeUnavailable) {
+			t.Errorf("a batch, with %d bytes taken: %v", taken, err)
 		}
-		waits = append(waits, wait)
+		turn.Leave()
 	}
+	turn, _ := room.Try("", leastWritten+100)
+	wait, err := c.Submit(t.Context(), raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stream waits", func() bool { return room.State().Waiting == 1 })
 	turn.Leave()
-	for _, wait := range waits {
-		if _, err := wait(); err != nil {
-			t.Errorf("a batch that waited: %v", err)
-		}
+	if _, err := wait(); err != nil {
+		t.Errorf("a batch that waited: %v", err)
 	}
-	valueOf(t, db, "a", 6)
-	eventually(t, "nothing is under way", func() bool { return s.gate.lanes[laneIngest].State().Taken == 0 })
+	valueOf(t, db, "a", 2)
+	eventually(t, "nothing is under way", func() bool { return room.State().Taken == 0 })
 }
 
 // overloadVariable makes the overload of the test last for a minute.

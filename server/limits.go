@@ -33,6 +33,7 @@ type doorLimits struct {
 	perCaller   int           // of them of one caller: eight of the Go client's pools
 	strangers   int           // of them whose caller is not known yet: each may hold what a handshake needs, some 50 KiB
 	streams     int           // calls at a time on one connection of HTTP/2
+	handlers    int           // calls at a time on the compact wire: more than the lanes hold, for it is they who say which
 	headerBytes int           // of a request: names and credentials, never data
 	handshake   time.Duration // of TLS, and then of the compact wire: some round trips, also around the world
 	header      time.Duration // from there to the end of a request's header: no longer than a handshake
@@ -47,7 +48,7 @@ type doorLimits struct {
 func defaultLimits() limits {
 	return limits{
 		doorLimits: doorLimits{
-			connections: 4096, perCaller: 32, strangers: 64, streams: 256, headerBytes: 64 << 10,
+			connections: 4096, perCaller: 32, strangers: 64, streams: 256, handlers: 4096, headerBytes: 64 << 10,
 			handshake: 5 * time.Second, header: 5 * time.Second, stranger: 10 * time.Second, rate: 16 << 10, window: 15 * time.Second,
 			idle: 5 * time.Minute, stalled: 30 * time.Second, ping: 30 * time.Second,
 		},

@@ -114,7 +114,7 @@ func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s.http = s.newHTTP()
-	if s.wire, err = wire.NewServer(s.rpc, &wire.ServerOptions{Limits: wire.Limits{MessageBytes: l.requestBytes, Streams: l.streams,
+	if s.wire, err = wire.NewServer(s.rpc, &wire.ServerOptions{Limits: wire.Limits{Handlers: l.handlers, MessageBytes: l.requestBytes, Streams: l.streams,
 		// Strangers are counted at the door, which knows whom to send away.
 		// A client that does not read holds what is pending and what is being written.
 		Connections: l.connections, Handshakes: l.connections, PendingBytes: l.pieceBytes, HandshakeTime: l.handshake, StallTime: l.stalled, WriteTime: l.stalled / 2}, Authenticate: s.ofWire}); err != nil {
