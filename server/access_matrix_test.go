@@ -234,6 +234,9 @@ func TestMatrix(t *testing.T) {
 			}
 		}
 	}
+	if _, err := held.Count(t.Context(), "true", nil); err != nil {
+		t.Errorf("the snapshot that others tried to close: %v", err)
+	}
 	t.Logf("%d cells, of which %d are refused", m.cells, m.refused)
 }
 
