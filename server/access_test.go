@@ -258,6 +258,7 @@ func TestDefining(t *testing.T) {
 		"of one that is shared":          {func(b *batch.Builder) { b.SaveSegment("mine3", `in_segment("lent")`) }, 0},
 		"drop of one that is shared":     {func(b *batch.Builder) { b.DropSegment("lent") }, query.CodeDenied},
 		"to share one's own":             {func(b *batch.Builder) { b.SaveSegment("mine4", "n > 3"); b.ShareSegment("mine4") }, 0},
+		"to share what was saved before": {func(b *batch.Builder) { b.ShareSegment("plain") }, query.CodeDenied},
 		"to share a hidden one":          {func(b *batch.Builder) { b.ShareSegment("mail") }, query.CodeUnknownName},
 		"drop of what hidden uses":       {func(b *batch.Builder) { b.DropSegment("plain") }, query.CodeConflict},
 		"drop of a hidden one":           {func(b *batch.Builder) { b.DropSegment("secret") }, query.CodeUnknownName},

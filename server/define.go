@@ -31,6 +31,7 @@ func (v *service) mayDefine(ctx context.Context, b batch.Batch) error {
 	if err != nil {
 		return err
 	}
+	var saved []string // by this batch, so that it is known what they read when it is applied
 	for i := range d.Ops {
 		op := &d.Ops[i]
 		what := thingOf(op)
@@ -42,6 +43,9 @@ func (v *service) mayDefine(ctx context.Context, b batch.Batch) error {
 			if !slices.Contains(seen, what) {
 				return query.Errorf(query.CodeUnknownName, "there is no %s", what)
 			}
+			if op.Code == batch.OpSegmentShare && !slices.Contains(saved, what) {
+				return &query.Error{Code: query.CodeDenied, Message: fmt.Sprintf("the %s may read something else by now", what), Hint: "save it in the same batch: kanta segment save --shared"}
+			}
 		default:
 			if slices.Contains(all, what) && !slices.Contains(seen, what) {
 				return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the name of the %s is taken", what), Hint: "choose another name"}
@@ -50,6 +54,7 @@ func (v *service) mayDefine(ctx context.Context, b batch.Batch) error {
 		}
 		switch op.Code {
 		case batch.OpSegmentSave:
+			saved = append(saved, what)
 			_, err = n.Count(ctx, op.Text, nil)
 		case batch.OpDefinitionSave:
 			_, err = n.Analyze(ctx, op.Definition.Analysis, op.Definition.Who, op.Definition.Arguments, nil)

@@ -173,7 +173,7 @@ func TestSlowReaders(t *testing.T) {
 		n := members()
 		held := (inUse() - before) / n
 		t.Logf("%d calls that are not read hold %d bytes each", n, held)
-		if held > 768<<10 {
+		if held > 2<<20 {
 			t.Errorf("a call that is not read holds %d bytes", held)
 		}
 	})

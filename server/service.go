@@ -13,10 +13,7 @@ import (
 )
 
 // service answers the calls of a server.
-type service struct {
-	kantav1connect.UnimplementedKantaServiceHandler // until each call has its method
-	s                                               *Server
-}
+type service struct{ s *Server }
 
 var _ kantav1connect.KantaServiceHandler = (*service)(nil)
 
