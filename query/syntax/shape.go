@@ -164,10 +164,10 @@ func (s *shaper) characters(text string, i, quote int) int {
 	}
 	n := from - quote // of quotes on each side
 	l := Literal{Text: text[i:end], Value: text[from : end-n]}
-	if !raw {
+	if !raw && (s.index || s.literal != nil) { // else nobody asks what it means
 		l.Value = unescape(l.Value, strings.HasPrefix(prefix, "b"))
 	}
-	if next := strings.TrimLeft(text[end:], " \t\r\n\f"); s.index && strings.HasPrefix(next, "]") {
+	if s.index && strings.HasPrefix(strings.TrimLeft(text[end:], " \t\r\n\f"), "]") {
 		s.name(l.Text, l.Value)
 		return end
 	}
@@ -179,8 +179,8 @@ func (s *shaper) characters(text string, i, quote int) int {
 // offset behind it.
 func stringEnd(text string, i int, raw bool) (from, end int, ok bool) {
 	quote := text[i : i+1]
-	if triple := strings.Repeat(quote, 3); strings.HasPrefix(text[i:], triple) {
-		quote = triple
+	if len(text) > i+2 && text[i+1] == text[i] && text[i+2] == text[i] {
+		quote = text[i : i+3]
 	}
 	from = i + len(quote)
 	for j := from; j < len(text); j++ {
