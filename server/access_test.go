@@ -323,6 +323,29 @@ func TestMayServe(t *testing.T) {
 	check("beyond with a key in plain text", beyond, nil, query.CodeInvalid)
 }
 
+// TestOwnLeases opens as many snapshots as one caller may have, one more, and one of another.
+func TestOwnLeases(t *testing.T) {
+	_, s, _ := callersStore(t)
+	s.limits.ownLeases = 3
+	address := "kanta://" + listen(t, s).Addr().String()
+	c := dial(t, address, &client.Options{Key: key(t, s, "reader")})
+	for range 3 {
+		n, err := c.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+	}
+	if _, err := c.Snapshot(t.Context()); !isCode(err, query.CodeLimit) {
+		t.Errorf("the fourth of three: %v", err)
+	}
+	n, err := dial(t, address, &client.Options{Key: key(t, s, "reader")}).Snapshot(t.Context())
+	if err != nil {
+		t.Fatalf("another's: %v", err)
+	}
+	defer n.Close()
+}
+
 // TestWithheld wants what is not told to be said over the wire as the engine says it.
 func TestWithheld(t *testing.T) {
 	db, s, _ := callersStore(t)

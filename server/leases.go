@@ -44,6 +44,16 @@ func (l *leases) add(n query.Snapshot, wanted time.Duration, of *access.Caller) 
 		return "", 0, &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("%d snapshots are open, as many as may be", len(l.open)),
 			Hint: "close those that are not needed", RetryAfter: time.Second}
 	}
+	own := 0
+	for _, e := range l.open {
+		if e.of.ID == of.ID {
+			own++
+		}
+	}
+	if of.ID != "" && own >= l.limits.ownLeases { // "" is everybody, or who embeds the server
+		return "", 0, &query.Error{Code: query.CodeLimit, Message: fmt.Sprintf("%d snapshots of the caller are open, as many as one may have", own),
+			Hint: "close those that are not needed", RetryAfter: time.Second}
+	}
 	l.open[name] = &lease{snapshot: n, of: of, lasts: lasts, end: time.AfterFunc(lasts, func() { l.close(name) })}
 	return name, lasts, nil
 }

@@ -15,6 +15,7 @@ type limits struct {
 	pieceBytes   int           // of a piece of a bitmap or an export: as much as a window of HTTP/2 takes at once
 	inFlight     int           // batches of one stream of an ingest that are not decided: some fsyncs' worth, 8 MiB at most
 	leases       int           // open snapshots of clients: each keeps old data on the disk
+	ownLeases    int           // of them of one caller, so that nobody has all
 	lease        time.Duration // of a snapshot, if the client says nothing
 	longestLease time.Duration // whoever is gone holds no data for longer than this
 	behind       time.Duration // how long an answer waits for a position that is not there yet
@@ -53,7 +54,7 @@ func defaultLimits() limits {
 			idle: 5 * time.Minute, stalled: 30 * time.Second, ping: 30 * time.Second,
 		},
 		requestBytes: batch.MaxStored + 1<<20, blockBytes: 64 << 10, pieceBytes: 64 << 10,
-		inFlight: 16, leases: 256, lease: time.Minute, longestLease: time.Hour,
+		inFlight: 16, leases: 256, ownLeases: 64, lease: time.Minute, longestLease: time.Hour,
 		behind: 2 * time.Second, progress: 100 * time.Millisecond, keys: 1_000_000, files: defaultFileLimits(),
 		planEvery: planEvery, gate: defaultGate(processors()),
 	}
