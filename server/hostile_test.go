@@ -342,7 +342,7 @@ func TestMutatedFrames(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket") // which needs no ports
 	l, err := net.Listen("unix", path)
 	if err != nil {
-		t.Skipf("no sockets of the machine: %v", err)
+		t.Skipf("Unix sockets are missing: %v", err)
 	}
 	address := listen(t, s).Addr().String()
 	served := make(chan error, 1)

@@ -61,7 +61,7 @@ func (c *call) shown(all bool, known func(string) bool) *pb.RunningCall {
 func (v *service) CancelRunning(ctx context.Context, req *pb.CancelRunningRequest) (*pb.CancelRunningResponse, error) {
 	id, err := strconv.ParseUint(req.GetId(), 10, 64)
 	if err != nil {
-		return nil, &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("%.40q is no number of a call", req.GetId()), Hint: "Running lists them"}
+		return nil, &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("%.40q is no number of a call", req.GetId()), Hint: "kanta running lists them"}
 	}
 	w := v.s.watch
 	w.mu.Lock()

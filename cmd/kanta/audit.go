@@ -210,7 +210,7 @@ It prints the head: the number and the hash of the last record. Note it elsewher
 compares: if a noted head is still in the chain, nothing up to it was changed since. Without
 one it is not seen that the end is missing, or that somebody wrote everything anew.
 
---json: {"first","last","hash"}.`
+--json: {"first","last","hash","trailing_bytes"}.`
 
 func newAuditVerify(a *app) *cobra.Command {
 	var dir, noted string
@@ -255,11 +255,12 @@ func (a *app) auditVerify(ctx context.Context, dir string, noted audit.Head) err
 	p := a.newProgress()
 	var first, last uint64
 	var hash []byte
+	var behind int64
 	err := a.withAudit(dir, func(s *audit.Store) error {
 		h, err := s.Verify(ctx, &audit.VerifyOptions{Noted: noted, Progress: func(at audit.Progress) {
 			p.show(float64(at.Segments)/float64(at.Of), fmt.Sprintf("%d records verified", at.Records))
 		}})
-		first, last, hash = h.First, h.Number, h.Hash[:]
+		first, last, hash, behind = h.First, h.Number, h.Hash[:], h.Behind
 		return err
 	}, func(c *client.Client) error {
 		h, err := c.VerifyAudit(ctx, func(done, total uint64, what string) {
@@ -273,7 +274,10 @@ func (a *app) auditVerify(ctx context.Context, dir string, noted audit.Head) err
 		return err
 	}
 	if a.json {
-		return a.printJSON(map[string]any{"first": first, "last": last, "hash": hex.EncodeToString(hash)})
+		return a.printJSON(map[string]any{"first": first, "last": last, "hash": hex.EncodeToString(hash), "trailing_bytes": behind})
+	}
+	if behind > 0 {
+		fmt.Fprintf(a.err, "%s bytes behind them are no whole record: one is being written, or a crash or somebody cut it\n", count(uint64(behind)))
 	}
 	if last < first {
 		_, err = fmt.Fprintln(a.out, "no records yet")

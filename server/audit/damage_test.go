@@ -209,10 +209,57 @@ func TestNotOurs(t *testing.T) {
 	}
 }
 
+// TestBehind wants what is left of a record at the end told by who only reads.
+func TestBehind(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "audit")
+	s, err := Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Append(t.Context(), Record{Call: "Profile", Outcome: Done}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	verified := func(cut int64) Head {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix))
+		if err != nil || len(files) != 1 {
+			t.Fatal(files, err)
+		}
+		info, err := os.Stat(files[0])
+		if err == nil {
+			err = os.Truncate(files[0], info.Size()-cut)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Open(dir, &Options{ReadOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		h, err := r.Verify(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	if h := verified(0); h.Number != 2 || h.Behind != 0 {
+		t.Errorf("%+v", h)
+	}
+	if h := verified(3); h.Number != 1 || h.Behind <= 0 {
+		t.Errorf("with 3 bytes cut off: %+v", h)
+	}
+}
+
 // TestSecretMode: on a machine the secret is its owner's only.
 func TestSecretMode(t *testing.T) {
 	if windows {
-		t.Skip("files have no such modes there")
+		t.Skip("modes of files are missing on Windows")
 	}
 	dir := filepath.Join(t.TempDir(), "a", "audit")
 	s, err := Open(dir, nil)

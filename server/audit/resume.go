@@ -24,7 +24,7 @@ func (s *Store) read() (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = l.whole()
+	s.behind, err = l.whole()
 	s.durable = l.place
 	return errors.Join(err, l.close())
 }

@@ -57,6 +57,7 @@ type Store struct {
 	clock  func() time.Time
 	limits limits
 	lock   io.Closer // nil: read only
+	behind int64     // read only: bytes behind the last record when it was opened
 	id     [16]byte
 
 	queue chan *pending
@@ -283,6 +284,7 @@ type Head struct {
 	First  uint64            // number of the first record that is kept
 	Number uint64            // of the last record, 0 without one
 	Hash   [sha256.Size]byte // of the last record
+	Behind int64             // told by Verify of a store opened ReadOnly: bytes behind the last record that are none. One was being written, or a crash or somebody cut it
 }
 
 // Head returns the end of the chain, as far as it is durable.

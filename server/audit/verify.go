@@ -46,7 +46,7 @@ func (s *Store) Verify(ctx context.Context, o *VerifyOptions) (Head, error) {
 	if err := c.end(); err != nil {
 		return Head{}, err
 	}
-	return Head{First: c.first, Number: c.number, Hash: c.hash}, nil
+	return Head{First: c.first, Number: c.number, Hash: c.hash, Behind: s.behind}, nil
 }
 
 // checking is a walk along the chain.
