@@ -49,13 +49,14 @@ func (v *service) Ingest(ctx context.Context, stream kantav1connect.KantaService
 	in := &intake{v: v, stream: stream, waits: make(chan func() (batch.Result, error), credit)}
 	received := make(chan error, 1)
 	go func() { received <- in.run(ctx) }()
-	answered := make(chan error, 1)
-	go func() { answered <- v.answer(ctx, in.waits, stream) }()
+	answered, gone := make(chan error, 1), make(chan struct{})
+	go func() { answered <- v.answer(ctx, in.waits, stream, gone) }()
 	var err error
 	select {
 	case err = <-received:
 	case <-v.s.draining:
 		err = stopping()
+	case <-gone: // whoever is told no outcome, as his key has ended meanwhile, would wait for it
 	}
 	in.close()
 	return cmp.Or(err, <-answered)
@@ -123,8 +124,9 @@ func (i *intake) close() {
 	close(i.waits)
 }
 
-// answer sends the outcomes in order. When nobody takes them it waits for them nevertheless.
-func (v *service) answer(ctx context.Context, waits <-chan func() (batch.Result, error), stream kantav1connect.KantaServiceIngestServerStream) error {
+// answer sends the outcomes in order. When nobody takes them it closes gone, and waits for them
+// nevertheless.
+func (v *service) answer(ctx context.Context, waits <-chan func() (batch.Result, error), stream kantav1connect.KantaServiceIngestServerStream, gone chan<- struct{}) error {
 	var broken error
 	for wait := range waits {
 		r, err := wait()
@@ -139,7 +141,9 @@ func (v *service) answer(ctx context.Context, waits <-chan func() (batch.Result,
 			out.Outcome = &pb.IngestResponse_Error{Error: detail}
 		}
 		if broken == nil {
-			broken = stream.Send(out)
+			if broken = stream.Send(out); broken != nil {
+				close(gone)
+			}
 		}
 	}
 	return broken
