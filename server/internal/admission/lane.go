@@ -77,6 +77,7 @@ type Lane struct {
 	taken   int64
 	waiting int
 	callers map[string]*caller // who has places or waits
+	came    uint64             // who has begun to wait so far
 	kept    time.Duration      // how long a place is kept, on average
 }
 
@@ -89,7 +90,7 @@ type caller struct {
 
 type waiter struct {
 	places int64
-	since  time.Time
+	number uint64        // in the order in which they came: two may come at one instant of the clock
 	let    chan struct{} // closed when it has its places
 }
 
@@ -144,7 +145,8 @@ func (l *Lane) enter(ctx context.Context, who string, places int64, patience tim
 		l.mu.Unlock()
 		return nil, refused(Full, expected)
 	}
-	w := &waiter{places: places, since: time.Now(), let: make(chan struct{})}
+	l.came++
+	w := &waiter{places: places, number: l.came, let: make(chan struct{})}
 	c.queue, c.queued = append(c.queue, w), c.queued+places
 	l.waiting++
 	l.mu.Unlock()
@@ -247,7 +249,7 @@ func (l *Lane) next() (who string, next *caller) {
 		if len(c.queue) == 0 || c.taken+c.queue[0].places > l.share(name) {
 			continue
 		}
-		if next == nil || c.taken < next.taken || c.taken == next.taken && c.queue[0].since.Before(next.queue[0].since) {
+		if next == nil || c.taken < next.taken || c.taken == next.taken && c.queue[0].number < next.queue[0].number {
 			who, next = name, c
 		}
 	}
