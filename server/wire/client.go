@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,10 +34,11 @@ type Transport struct {
 	tls  *tls.ConnectionState
 
 	// Under the connection's mutex.
-	free    []uint32 // numbers of streams to use again, the last one first
+	free    []uint32 // numbers of streams to use again, the smallest last: see lone
 	next    uint32   // the first number that was never used
 	vacancy chan struct{}
 	numbers map[string]uint64 // of procedures
+	reading reading
 }
 
 // Dial connects to a server: with a TLS configuration over TLS (1.3 at least, by the name
@@ -98,7 +100,8 @@ func NewTransport(ctx context.Context, nc net.Conn, o *Options) (*Transport, err
 	c := newConn(nc, limits, mine, peer)
 	t := &Transport{c: c, addr: nc.RemoteAddr().String(), tls: tlsState(nc), next: 1,
 		vacancy: make(chan struct{}), numbers: map[string]uint64{}}
-	go func() { _ = c.run(t.handle) }()
+	t.reading = reading{taken: true, over: make(chan struct{}, 1)}
+	go t.readOn()
 	c.begin(limits.tick(), t.look)
 	return t, nil
 }
@@ -254,7 +257,8 @@ func (t *Transport) handle(f frame) error {
 func (t *Transport) vacate(s *stream) {
 	t.c.retire(s)
 	full := len(t.free) == 0 && int(t.next) > t.c.maxStreams()
-	t.free = append(t.free, s.id)
+	at, _ := slices.BinarySearchFunc(t.free, s.id, func(n, id uint32) int { return cmp.Compare(id, n) })
+	t.free = slices.Insert(t.free, at, s.id)
 	if full {
 		close(t.vacancy)
 		t.vacancy = make(chan struct{})

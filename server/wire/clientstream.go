@@ -98,8 +98,9 @@ func (s *clientStream) open(m *outgoing, last bool) (sent bool, err error) {
 		s.unwatch = context.AfterFunc(s.ctx, s.contextDone)
 	}
 	if sent && s.spec.StreamType == connect.StreamTypeUnary {
-		c.flush()
+		c.flush() // its receiver reads, if nobody does
 	} else {
+		s.t.handOver()
 		c.flushLater()
 	}
 	return sent, nil
@@ -205,6 +206,9 @@ func (s *clientStream) receive(msg any) error {
 	one := s.spec.StreamType&connect.StreamTypeServer == 0
 	cut := false // a message
 	for {
+		if s.spec.StreamType == connect.StreamTypeUnary && !s.in.holds() {
+			s.t.await(s)
+		}
 		ch, err := s.in.next(s.ctx.Done(), nil)
 		if err != nil {
 			if errors.Is(err, errStopped) {

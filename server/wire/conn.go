@@ -13,7 +13,7 @@ import (
 
 // conn is one end of a connection after the handshake, the same for client and server.
 //
-// One goroutine reads (run); everybody writes (outbox). The mutex guards what both
+// One goroutine at a time reads (see reading and lone); everybody writes (outbox). The mutex guards what both
 // touch; nobody waits while holding it. Calls wait on channels of their own.
 type conn struct {
 	nc     net.Conn
@@ -52,27 +52,17 @@ func newConn(nc net.Conn, limits Limits, mine, peer hello) *conn {
 	return c
 }
 
-// run reads until the connection ends, and returns why it has.
-func (c *conn) run(handle func(frame) error) error {
-	for {
-		f, err := c.in.next()
-		if err == nil {
-			c.frames.Add(1)
-			err = c.dispatch(f, handle)
-		}
-		if err == nil {
-			continue
-		}
-		if b := (*brokenError)(nil); errors.As(err, &b) {
-			c.fail(err, connect.Errorf(connect.CodeInvalidArgument, "%s", b.Error()))
-		} else {
-			c.fail(fmt.Errorf("%w: reading from %v: %w", ErrConnection, c.nc.RemoteAddr(), err), nil)
-		}
-		c.in.drop()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.err
+// end ends the connection for what its reader has met, and returns why it has ended.
+func (c *conn) end(err error) error {
+	if b := (*brokenError)(nil); errors.As(err, &b) {
+		c.fail(err, connect.Errorf(connect.CodeInvalidArgument, "%s", b.Error()))
+	} else {
+		c.fail(fmt.Errorf("%w: reading from %v: %w", ErrConnection, c.nc.RemoteAddr(), err), nil)
 	}
+	c.in.drop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
 
 // dispatch handles a frame that is the same at both ends.

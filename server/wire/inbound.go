@@ -27,6 +27,9 @@ func (in *inbound) buf() []byte {
 	return in.small[:]
 }
 
+// empty reports whether nothing is read that was not handled.
+func (in *inbound) empty() bool { return in.r == in.w }
+
 // next returns the next frame. It is valid until the next call. io.EOF means that the
 // peer has closed the connection between two frames.
 func (in *inbound) next() (frame, error) {

@@ -50,6 +50,8 @@ type Server struct {
 	running atomic.Int64 // handlers
 	idle    atomic.Int64
 	greeted atomic.Int64 // connections in the handshake
+	minder  *time.Timer  // looks at lone calls, while minding
+	minding atomic.Bool
 
 	mu     sync.Mutex
 	conns  map[*serverConn]struct{}
@@ -72,6 +74,8 @@ func NewServer(methods *connect.Server, o *ServerOptions) (*Server, error) {
 		return nil, err
 	}
 	s.shared.limit = int64(s.options.Limits.SharedBytes)
+	s.minder = time.AfterFunc(time.Hour, s.lookLone)
+	s.minder.Stop()
 	for spec := range methods.Specs() {
 		s.specs[spec.Procedure] = spec
 	}
@@ -167,7 +171,7 @@ func (s *Server) accept(ctx context.Context, nc net.Conn) (*serverConn, error) {
 		return nil, fmt.Errorf("wire: the handshake with %v: %w", who.Addr, err)
 	}
 	peer.credentials = nil
-	sc := &serverConn{s: s, peer: who, addr: who.Addr.String(), base: context.WithoutCancel(base)}
+	sc := &serverConn{s: s, peer: who, addr: who.Addr.String(), base: context.WithoutCancel(base), ended: make(chan error, 1)}
 	sc.c = newConn(nc, limits, mine, peer)
 	sc.c.server, sc.c.shared = true, &s.shared
 	return sc, nil
@@ -225,19 +229,22 @@ func (s *Server) close(hard bool) (conns []*serverConn) {
 	return conns
 }
 
-// dispatch runs a call on a goroutine that waits for one, else on a new one. It reports
-// false if too many run.
-func (s *Server) dispatch(call *serverCall) bool {
+// room counts a handler, or reports false if too many run.
+func (s *Server) room() bool {
 	if s.running.Add(1) > int64(s.options.Limits.Handlers) {
 		s.running.Add(-1)
 		return false
 	}
+	return true
+}
+
+// dispatch runs a call on a goroutine that waits for one, else on a new one.
+func (s *Server) dispatch(call *serverCall) {
 	select {
 	case s.work <- call:
 	default:
 		go s.worker(call)
 	}
-	return true
 }
 
 // worker runs calls. Goroutines are used again because their stacks have grown.
@@ -268,6 +275,8 @@ type serverConn struct {
 	base  context.Context //nolint:containedctx // of the connection's calls
 	names []connect.Spec  // by number, of the reading goroutine
 	calls sync.WaitGroup
+	lone  lone
+	ended chan error // why nothing is read any more
 
 	drained time.Duration // how long nothing has been in flight; of the watch
 }
@@ -290,7 +299,8 @@ func (sc *serverConn) serve(ctx context.Context) error {
 	} else if closed {
 		sc.drain()
 	}
-	err := sc.c.run(sc.handle)
+	go sc.read(0)
+	err := <-sc.ended
 	cancel(err)
 	sc.calls.Wait()
 	sc.s.mu.Lock()
@@ -426,8 +436,13 @@ func (sc *serverConn) begin(f frame) error {
 	if refuse {
 		return call.refuse(connect.CodeUnavailable, "the server is about to stop")
 	}
-	if !sc.s.dispatch(call) {
+	if !sc.s.room() {
 		return call.refuse(connect.CodeResourceExhausted, "the server is busy: too many calls are running; try again later")
+	}
+	if sc.alone(spec, f) {
+		sc.lone.next = call
+	} else {
+		sc.s.dispatch(call)
 	}
 	return nil
 }

@@ -55,6 +55,13 @@ func (in *inbox) signal() {
 	}
 }
 
+// holds reports whether there is something for the receiver.
+func (in *inbox) holds() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.head != nil || in.err != nil
+}
+
 // push adds a chunk, or reports that it is not wanted any more.
 func (in *inbox) push(ch *chunk) (wanted bool, err error) {
 	in.mu.Lock()
