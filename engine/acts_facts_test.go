@@ -257,6 +257,7 @@ func (m *factsModel) reshape() {
 // profiles, lets time and a retention pass, compacts, opens again, adds properties, and asks
 // what all events of everybody come to.
 func TestFactsModel(t *testing.T) {
+	t.Parallel()
 	const seed = 7
 	t.Logf("seed %d", seed)
 	m := newFactsModel(t, seed)

@@ -106,6 +106,7 @@ func eventChanges() (out []schema.Change) {
 // TestActModel writes events at random, with and without ids, in any order of time, again
 // and in conflict, deletes profiles, compacts and opens again, and reads every event back.
 func TestActModel(t *testing.T) {
+	t.Parallel()
 	const seed = 4
 	t.Logf("seed %d", seed)
 	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}

@@ -267,15 +267,15 @@ func TestMissingPieces(t *testing.T) {
 // the key-value store's own checksums: opening or asking must say what is damaged and
 // where, or answer rightly, never wrongly.
 func TestDamagedValues(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it runs in make test; the race detector makes it ten times slower and finds nothing in it")
+	}
+	t.Parallel()
 	files := vfs.NewCrashableMem()
 	s, o := storeOnDisk(t, files)
 	r := rand.New(rand.NewPCG(9, 9))
 	noticed := map[byte]int{}
-	each := 6
-	if testing.Short() {
-		each = 3
-	}
-	for _, key := range sampleKeys(t, files, each) {
+	for _, key := range sampleKeys(t, files, 6) {
 		o.FS = files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: r})
 		damage(t, o.FS, key, func(v []byte) []byte {
 			v[r.IntN(len(v))] ^= 1 << r.IntN(8)
@@ -316,6 +316,10 @@ func TestNewerValues(t *testing.T) {
 
 // TestDamagedFiles flips bits in the key-value store's tables.
 func TestDamagedFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it runs in make test; the race detector makes it ten times slower and finds nothing in it")
+	}
+	t.Parallel()
 	files := vfs.NewCrashableMem()
 	s, o := storeOnDisk(t, files)
 	names, err := files.List("store/db")

@@ -22,6 +22,7 @@ import (
 // TestBasketLaw compares random baskets with what expressions say, and with a loop over all
 // events where expressions cannot say it.
 func TestBasketLaw(t *testing.T) {
+	t.Parallel()
 	const seed = 9
 	t.Logf("seed %d", seed)
 	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}
@@ -256,6 +257,7 @@ func (l *basketLaw) baskets(by string, gap int64) map[string][]map[string]bool {
 // TestBasketChunks counts the baskets of people of several chunks, on several workers, and
 // compares with a loop over all events.
 func TestBasketChunks(t *testing.T) {
+	t.Parallel()
 	const n, kinds = 100_000, 40
 	r := rand.New(rand.NewPCG(7, 1))
 	m := &actModel{t: t, r: r}

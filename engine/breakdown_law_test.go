@@ -16,6 +16,7 @@ import (
 // TestBreakdownLaw asks for breakdowns of random people, and makes them of a listing of the
 // same people, row by row.
 func TestBreakdownLaw(t *testing.T) {
+	t.Parallel()
 	m := newLawPeople(t, 31)
 	defer func() { _ = m.db.Close() }()
 	steps, rows := 80, 0

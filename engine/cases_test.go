@@ -27,6 +27,7 @@ var rewrite = flag.Bool("rewrite", false, "write the answers of testdata/cases/*
 // file is run four times: everything as it was just written, after a compaction, after
 // reopening, and after both. The answers must be the same.
 func TestCases(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/cases/*.txt")
 	if err != nil || len(files) < 2 {
 		t.Fatalf("no cases: %v", err)

@@ -112,6 +112,7 @@ func (m lawPeople) change(name string) {
 // TestCompareLaw asks for comparisons of random people, and for the expressions that their
 // rows say.
 func TestCompareLaw(t *testing.T) {
+	t.Parallel()
 	m := newLawPeople(t, 21)
 	defer func() { _ = m.db.Close() }()
 	rows := map[string]int{}
@@ -397,12 +398,17 @@ func (m lawPeople) writeChunks() {
 // TestCompareChunks compares people of several chunks on several workers, where it costs less
 // to ask for the people of a value, and compares with a loop over all. It breaks them down too.
 func TestCompareChunks(t *testing.T) {
+	t.Parallel()
 	m := newLawPeople(t, 22)
 	defer func() { _ = m.db.Close() }()
 	m.writeChunks()
 	who := func(i int) bool { return chunkAge(i) < 30 && chunkWide(i)%2 == 0 }
 	args := query.Arguments{"each": {"100"}, "top": {"1000"}, "ranges": {"4"}, "within": {"10d"}}
-	for _, base := range []string{"", "age < 60"} {
+	bases := []string{"", "age < 60"}
+	if testing.Short() {
+		bases = bases[1:]
+	}
+	for _, base := range bases {
 		if args["base"] = nil; base != "" {
 			args["base"] = []string{base}
 		}

@@ -21,6 +21,7 @@ import (
 // cells, with the same funnel split by something, restricted to some people, after a
 // compaction, and with what the model's events say.
 func TestFunnelLaw(t *testing.T) {
+	t.Parallel()
 	const seed = 6
 	t.Logf("seed %d", seed)
 	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 2)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}

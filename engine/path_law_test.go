@@ -22,6 +22,7 @@ import (
 // TestPathLaw compares random paths with a loop over the model's events, with what
 // expressions say, and with the paths of fewer people.
 func TestPathLaw(t *testing.T) {
+	t.Parallel()
 	const seed = 5
 	t.Logf("seed %d", seed)
 	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 3)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}
@@ -303,6 +304,7 @@ func (m *pathLaw) asBefore(name string) {
 // TestPathChunks follows people of several chunks on several workers, and compares with a
 // loop over all events. What is kept is taken from the store's budget, and given back.
 func TestPathChunks(t *testing.T) {
+	t.Parallel()
 	const n = 100_000
 	r := rand.New(rand.NewPCG(7, 1))
 	m := &actModel{t: t, r: r}

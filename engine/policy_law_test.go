@@ -20,6 +20,7 @@ import (
 // store does that never got anything else. KANTA_SEED repeats a run; KANTA_LONG makes it so many
 // times longer, with a new seed.
 func TestPolicyLaw(t *testing.T) {
+	t.Parallel()
 	notRaced(t)
 	seed, stories := uint64(7), 2
 	if testing.Short() {

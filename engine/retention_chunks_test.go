@@ -89,6 +89,7 @@ func (b *buyers) analyze(name string, args query.Arguments) []query.ReportRow {
 // TestRetentionChunks counts people of several chunks on several workers, and compares with a
 // loop over all.
 func TestRetentionChunks(t *testing.T) {
+	t.Parallel()
 	b := newBuyers(t)
 	b.cohorts()
 	b.ages("", func(who int64) int64 {

@@ -19,6 +19,7 @@ import (
 // TestRetentionLaw asks random stores for random retentions, and for the expressions that say
 // the same, which another part of the engine evaluates.
 func TestRetentionLaw(t *testing.T) {
+	t.Parallel()
 	const seed = 5
 	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}
 	m.open()

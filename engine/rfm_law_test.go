@@ -20,6 +20,7 @@ import (
 
 // TestRFMLaws asks RFM analyses of random stores, and the expressions that say the same.
 func TestRFMLaws(t *testing.T) {
+	t.Parallel()
 	const seed = 11
 	t.Logf("seed %d", seed)
 	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}

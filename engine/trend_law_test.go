@@ -24,6 +24,7 @@ import (
 // TestTrendLaw compares random trends with what expressions say, which another part of the
 // engine evaluates: of each row, its number and who its people are.
 func TestTrendLaw(t *testing.T) {
+	t.Parallel()
 	const seed = 5
 	t.Logf("seed %d", seed)
 	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 2)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}
@@ -224,6 +225,7 @@ func (m *trendLaw) period(args query.Arguments, label string) (from, to time.Tim
 // TestTrendChunks measures people of several chunks on several workers, and compares with a
 // loop over all events.
 func TestTrendChunks(t *testing.T) {
+	t.Parallel()
 	const n, days = 100_000, 9
 	r := rand.New(rand.NewPCG(7, 1))
 	m := &actModel{t: t, r: r}
