@@ -35,13 +35,13 @@ type DB struct {
 	eras       []*era
 	eraOver    chan struct{} // some era has ended; room for one
 
-	writer      *writer
-	compactor   *compactor
-	purger      *purger
-	backups     backups
-	shipping    shipping
-	stopWarming func()
-	warmed      chan struct{} // closed when nothing is read ahead any more
+	writer    *writer
+	compactor *compactor
+	purger    *purger
+	backups   backups
+	shipping  shipping
+	warming   warming
+	replica   replica
 
 	closing sync.RWMutex // held for reading by questions and whoever uses writer.requests
 	closed  bool
@@ -89,9 +89,9 @@ func (db *DB) start() {
 	go db.purgeWhenDue()
 	db.compactor.wake()
 	ctx, cancel := context.WithCancel(context.Background())
-	db.stopWarming, db.warmed = cancel, make(chan struct{})
+	db.warming = warming{stop: cancel, done: make(chan struct{})}
 	go func() {
-		defer close(db.warmed)
+		defer close(db.warming.done)
 		if !db.opt.ReadOnly {
 			(&warmer{db: db, ctx: ctx}).run()
 		}
@@ -110,8 +110,8 @@ func (db *DB) Close() error {
 	db.closing.Unlock()
 	db.backups.stop()
 	db.shipping.stop()
-	db.stopWarming()
-	<-db.warmed
+	db.warming.stop()
+	<-db.warming.done
 	db.purger.end()
 	db.compactor.stop()
 	close(db.writer.requests)
@@ -155,13 +155,12 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (*request, er
 	if db.opt.ReadOnly {
 		return nil, query.Errorf(query.CodeReadOnly, "the store was opened for reading")
 	}
-	bench, ok := db.benches.Get().(*workbench)
-	if !ok {
-		bench = new(workbench)
+	if db.replica.member && db.opt.Replica == nil && !dry {
+		return nil, errMember()
 	}
-	r := &request{ctx: ctx, raw: b, dry: dry, received: db.opt.Clock().UnixMilli(), done: make(chan struct{}), bench: bench}
+	r := &request{ctx: ctx, raw: b, dry: dry, received: db.opt.Clock().UnixMilli(), done: make(chan struct{}), bench: db.takeBench()}
 	var err error
-	if r.decoded, err = bench.decoder.Decode(b); err == nil {
+	if r.decoded, err = r.bench.decoder.Decode(b); err == nil {
 		err = r.check(db.current.Load().Schema)
 	}
 	if err == nil && !dry {
@@ -170,15 +169,33 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (*request, er
 	if err == nil {
 		err = db.compactor.waitForRoom(ctx, valuesOf(r.decoded))
 	}
-	if err == nil {
-		bench.lookAhead(db, r.decoded)
+	switch {
+	case err != nil:
+	case db.opt.Replica != nil && !dry:
+		err = db.propose(r)
+	default:
+		r.bench.lookAhead(db, r.decoded)
 		err = db.enqueue(r)
 	}
 	if err != nil {
-		db.benches.Put(bench)
+		db.putBench(r)
 		return nil, err
 	}
 	return r, nil
+}
+
+func (db *DB) takeBench() *workbench {
+	if bench, ok := db.benches.Get().(*workbench); ok {
+		return bench
+	}
+	return new(workbench)
+}
+
+func (db *DB) putBench(r *request) {
+	if r != nil && r.bench != nil {
+		db.benches.Put(r.bench)
+		r.bench = nil
+	}
 }
 
 // outcome waits for a request.
@@ -187,8 +204,8 @@ func (db *DB) outcome(r *request, err error) (batch.Result, error) {
 		return batch.Result{}, err
 	}
 	<-r.done
-	db.benches.Put(r.bench)
-	if r.err == nil && !r.dry {
+	db.putBench(r)
+	if r.err == nil && !r.dry && r.proposal == nil {
 		db.written.Add(int64(len(r.raw)))
 	}
 	return r.result, r.err

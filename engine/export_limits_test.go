@@ -33,7 +33,7 @@ func LowerQuarantine(o *Options, n int) {
 // Warmed waits until a store has read its keys ahead, and returns how much of the key
 // table and of the base it then has in memory, and how many readers the base has.
 func Warmed(db *DB) (table, blocks, readers int64) {
-	<-db.warmed
+	<-db.warming.done
 	s := db.current.Load()
 	return s.Indexes[schema.KeyAttr].Static.ResidentBytes(), db.cache.Used(), s.era.refs.Load() - 1
 }

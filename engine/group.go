@@ -95,7 +95,11 @@ func (w *writer) take(r *request) {
 	}
 	g := w.group
 	g.requests, g.rows, g.bytes = append(g.requests, r), g.rows+r.decoded.Rows, g.bytes+len(r.raw)
-	if r.err = w.refusal(); r.err == nil {
+	if r.err = w.refusal(); r.err == nil && r.entry != nil {
+		w.takeEntry(r)
+		return
+	}
+	if r.err == nil {
 		r.err = r.ctx.Err()
 	}
 	if r.err == nil {
@@ -136,6 +140,9 @@ func (w *writer) storeState(group *kv.Batch) {
 		return
 	}
 	w.writeState(group)
+	if w.db.opt.Replica != nil {
+		w.writeEntry(group)
+	}
 }
 
 // launch sends the group to the disk.
@@ -164,6 +171,9 @@ func (w *writer) launch() {
 	}
 	for _, r := range g.applied {
 		r.result, r.err = batch.Result{}, w.refusal()
+	}
+	if w.failed == nil && w.entry != w.held.entry {
+		w.db.publish(func(s *state) { s.entry = w.entry }) // of entries that became no record
 	}
 	w.close(g)
 }

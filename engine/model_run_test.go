@@ -15,6 +15,7 @@ import (
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/enginetest"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -31,6 +32,7 @@ type pair struct {
 	names   int // attribute names used so far
 	last    batch.Batch
 	lastID  [2]uint64
+	member  *enginetest.Member // not nil: the store is a replica
 }
 
 // keptSnapshot is a snapshot with the model as it was.
@@ -88,6 +90,9 @@ func (p *pair) open() {
 	var err error
 	if p.db, err = engine.Open("store", &p.options); err != nil {
 		p.t.Fatalf("open: %v", err)
+	}
+	if p.member != nil {
+		p.member.Run(p.db)
 	}
 }
 
@@ -183,6 +188,9 @@ func (p *pair) reopen() {
 	p.t.Helper()
 	before, err := p.db.Digests(p.t.Context())
 	p.must("digests", err)
+	if p.member != nil {
+		p.must("stop", p.member.Stop())
+	}
 	p.must("close", p.db.Close())
 	for _, s := range p.kept {
 		if _, err := s.Count(p.t.Context(), "1 == 1", nil); !errors.Is(err, &query.Error{Code: query.CodeClosed}) && !errors.Is(err, &query.Error{Code: query.CodeSnapshotGone}) {

@@ -51,6 +51,10 @@ type Options struct {
 	// FirstOrdinal is the ordinal of the first profile of a new store, below 2^31. Tests
 	// use it to lay small populations over the borders of chunks and shards.
 	FirstOrdinal uint32
+	// Replica makes the store a replica, which is written through a log that it shares with
+	// others; Durability is SyncNone then, for that log has the writes. nil: the store is its
+	// own master. A store that was a replica once takes no writes without it.
+	Replica *ReplicaOptions
 
 	limits     limits
 	acceptLoss *query.Loss // not nil: missing batches are accepted, and told
@@ -89,6 +93,9 @@ func (o *Options) withDefaults() (Options, error) {
 	if out.PurgeAfter == 0 {
 		out.PurgeAfter = time.Hour
 	}
+	if out.Replica != nil {
+		out.Durability = SyncNone
+	}
 	out.limits.ensureDefaults()
 	if out.Clock == nil {
 		out.Clock = time.Now
@@ -98,6 +105,8 @@ func (o *Options) withDefaults() (Options, error) {
 		return out, query.Errorf(query.CodeInvalid, "Options.Parallelism is %d; it must be 1 to 1024, or 0", out.Parallelism)
 	case negative:
 		return out, query.Errorf(query.CodeInvalid, "Options.Memory is %d; it must not be negative", o.Memory)
+	case out.Replica != nil && out.Replica.Propose == nil:
+		return out, query.Errorf(query.CodeInvalid, "Options.Replica has no Propose")
 	case out.SnapshotMaxAge < 0:
 		return out, query.Errorf(query.CodeInvalid, "Options.SnapshotMaxAge is %v; it must not be negative", out.SnapshotMaxAge)
 	case out.FirstOrdinal >= 1<<31:

@@ -35,8 +35,9 @@ func (db *DB) recover() error {
 	db.current.Store(&state{era: db.newEra()})
 	w := &writer{db: db, requests: make(chan *request, queueLength), done: make(chan struct{}), repeats: &repeats{sources: map[string]*source{}}}
 	db.writer, db.compactor = w, newCompactor(db)
+	db.replica.proposals.turn = make(chan struct{}, 1)
 	r := &recovery{ctx: context.Background(), db: db, w: w, s: &state{State: view.State{Memory: db.cache}, era: db.newEra()}, generation: 1, folded: map[schema.AttrID][]uint64{}}
-	for _, step := range []func() error{r.state, r.schema, r.dictionaries, r.names, r.documents, r.units, r.acts, r.ids, r.indexes, r.complete, r.remembered, r.ledger, r.replay, r.accept, r.kept, r.clean} {
+	for _, step := range []func() error{r.state, r.member, r.schema, r.dictionaries, r.names, r.documents, r.units, r.acts, r.ids, r.indexes, r.complete, r.remembered, r.ledger, r.replay, r.accept, r.kept, r.clean} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/kantadb/kanta/engine/internal/backup"
 	"github.com/kantadb/kanta/engine/internal/record"
-	"github.com/kantadb/kanta/engine/quality"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -109,27 +108,9 @@ func (p *replayer) piece(l *backup.Log, piece *backup.LogPiece, bound backup.Log
 // send has the writer decide a record as it was decided: with the time and the verdicts that
 // it has.
 func (p *replayer) send(at uint64, d *record.Record) error {
-	if d.Origin != 0 {
-		return &query.Error{Code: query.CodeNewerFormat, Message: fmt.Sprintf("it is of origin %d", d.Origin), Hint: "use a newer version of Kanta"}
-	}
-	bench, ok := p.db.benches.Get().(*workbench)
-	if !ok {
-		bench = new(workbench)
-	}
-	q := &request{ctx: p.ctx, raw: d.Batch, received: d.Received, encoded: d.Verdicts, again: true, done: make(chan struct{}), bench: bench}
-	var err error
-	if q.decoded, err = bench.decoder.Decode(q.raw); err != nil {
-		return err
-	}
-	verdicts, err := quality.DecodeVerdicts(d.Verdicts, q.decoded.Rows)
+	q, err := p.db.again(p.ctx, d)
 	if err != nil {
 		return err
-	}
-	for i := range verdicts {
-		if q.verdicts == nil {
-			q.verdicts = make(map[int]verdict, len(verdicts))
-		}
-		q.verdicts[verdicts[i].Row] = verdict{verdicts[i].Reason, verdicts[i].Detail}
 	}
 	if err := p.db.room(); err != nil {
 		return err
@@ -137,7 +118,7 @@ func (p *replayer) send(at uint64, d *record.Record) error {
 	if err := p.db.compactor.waitForRoom(p.ctx, valuesOf(q.decoded)); err != nil {
 		return err
 	}
-	bench.lookAhead(p.db, q.decoded)
+	q.bench.lookAhead(p.db, q.decoded)
 	if err := p.db.enqueue(q); err != nil {
 		return err
 	}

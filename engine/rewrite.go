@@ -25,10 +25,20 @@ import (
 // firstGeneration is that of what a schema change has written: the compactor's are higher.
 const firstGeneration = 1
 
+// reserve sets working memory aside. A replica takes it though there be none: what it decides
+// must not depend on what is asked of it meanwhile.
+func (d *decider) reserve(bytes int64, what string) (release func(), err error) {
+	cache := d.w.db.cache
+	if d.w.db.opt.Replica != nil {
+		return cache.SetAside(bytes), nil
+	}
+	return cache.Reserve(bytes, what)
+}
+
 // restore writes the values of a string attribute, as the batch found them, under the id
 // that its new storage has given it: what the batch itself writes comes after it.
 func (d *decider) restore(from, to *schema.Attribute) error {
-	release, err := d.w.db.cache.Reserve(base.FoldMemory, "changing a storage")
+	release, err := d.reserve(base.FoldMemory, "changing a storage")
 	if err != nil {
 		return err
 	}
@@ -127,7 +137,7 @@ type hashed struct {
 
 // hashed returns the hashes of all values of an attribute.
 func (d *decider) hashed(a *schema.Attribute) (out []hashed, release func(), err error) {
-	release, err = d.w.db.cache.Reserve(16*int64(d.w.reading.End), "looking at all values of an attribute")
+	release, err = d.reserve(16*int64(d.w.reading.End), "looking at all values of an attribute")
 	if err != nil {
 		return nil, nil, err
 	}

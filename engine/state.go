@@ -29,6 +29,7 @@ type state struct {
 	badRows     quarantineRange
 	keep        keeping
 	told        uint64 // changes of the ledger of erased people since the store was opened
+	entry       logPlace
 	era         *era
 }
 

@@ -78,6 +78,12 @@ func (c *compactor) waitForRoom(ctx context.Context, values int) error {
 	if err := c.wait(ctx, t.turn(values)); err != nil {
 		return err
 	}
+	return c.waitWhileFull(ctx)
+}
+
+// waitWhileFull holds a caller back until there is room in the head.
+func (c *compactor) waitWhileFull(ctx context.Context) error {
+	t := &c.throttle
 	for {
 		t.mu.Lock()
 		full := !t.ended && (t.unfolded > c.db.opt.limits.hardValues || len(c.db.current.Load().Tiers.Frozen) >= maxFrozen)

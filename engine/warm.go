@@ -18,6 +18,12 @@ const (
 	warmPause   = 2                    // times as long: whoever asks meanwhile has the disk and the cores
 )
 
+// warming is the reading ahead under way.
+type warming struct {
+	stop func()
+	done chan struct{} // closed when nothing is read ahead any more
+}
+
 // warmer reads ahead what finds profiles by their keys. Else the first batches would read
 // it, in random order, almost a block for each row (with 10 million profiles 0.7 s of work
 // in all; here it is done in 2 s).

@@ -79,6 +79,7 @@ type ahead struct {
 	deleted     uint64
 	keep        keeping
 	told        uint64 // changes of the ledger of erased people since the store was opened
+	entry       logPlace
 }
 
 // request is one batch on its way through the writer.
@@ -92,8 +93,10 @@ type request struct {
 	encoded  []byte // the verdicts
 	received int64
 	dry      bool
-	again    bool   // it is a record, to be decided as it was
-	task     func() // instead of a batch: something that only the writer may do
+	again    bool          // it is a record, to be decided as it was
+	entry    *entryRequest // it is an entry of the replicated log
+	proposal *proposal     // it is proposed to that, and comes back as an entry
+	task     func()        // instead of a batch: something that only the writer may do
 	result   batch.Result
 	err      error
 	done     chan struct{}
@@ -400,7 +403,7 @@ func (w *writer) publication() func() {
 	change := func(s *state) {
 		s.Schema, s.Dicts, s.End = now.schema, now.dicts, now.end
 		s.pos, s.Received, s.chain, s.names = now.pos, now.received, now.chain, now.names
-		s.deleted, s.keep, s.told = now.deleted, now.keep, now.told
+		s.deleted, s.keep, s.told, s.entry = now.deleted, now.keep, now.told, now.entry
 		s.segments, s.lists, s.definitions, s.documents, s.badRows = now.segments, now.lists, now.definitions, now.documents, now.badRows
 		for id, x := range indexes {
 			if s.Indexes[id] == nil && now.has(id) {

@@ -20,12 +20,35 @@ import (
 // store, which closes with the test. Whatever is asked of the two has the same answers and the
 // same errors.
 func Databases(t *testing.T, over func(t *testing.T, db *engine.DB) Database) {
+	databases(t, nil, over)
+}
+
+// Replicated is Databases of stores that are replicas: whoever writes proposes to a log.
+func Replicated(t *testing.T, over func(t *testing.T, db *engine.DB) Database) {
+	databases(t, NewLog, over)
+}
+
+func databases(t *testing.T, log func() *Log, over func(t *testing.T, db *engine.DB) Database) {
 	pair := func(t *testing.T) (*engine.DB, Database) {
-		db, err := engine.Open("", &engine.Options{Clock: databaseNow, PurgeAfter: -1})
+		o := &engine.Options{Clock: databaseNow, PurgeAfter: -1}
+		var m *Member
+		if log != nil {
+			m = log().Member()
+			o.Replica = m.Options()
+		}
+		db, err := engine.Open("", o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = db.Close() })
+		if m != nil {
+			m.Run(db)
+			t.Cleanup(func() {
+				if err := m.Stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 		return db, over(t, db)
 	}
 	t.Run("asked", func(t *testing.T) {

@@ -17,3 +17,8 @@ var (
 func TestDatabases(t *testing.T) {
 	enginetest.Databases(t, func(_ *testing.T, db *engine.DB) enginetest.Database { return db })
 }
+
+// TestReplicated is the suite over a store that is written through a log it shares.
+func TestReplicated(t *testing.T) {
+	enginetest.Replicated(t, func(_ *testing.T, db *engine.DB) enginetest.Database { return db })
+}

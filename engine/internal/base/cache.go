@@ -53,6 +53,16 @@ func (c *Cache) Reserve(bytes int64, what string) (release func(), err error) {
 	return func() { once.Do(func() { c.free(bytes) }) }, nil
 }
 
+// SetAside is Reserve for what must be done, whatever else there is: beyond the budget, if need
+// be, and then others get nothing until it is released.
+func (c *Cache) SetAside(bytes int64) (release func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reserved += bytes
+	c.makeRoom(0)
+	return sync.OnceFunc(func() { c.free(bytes) })
+}
+
 // reserve is Reserve for somebody who has some bytes already.
 func (c *Cache) reserve(bytes, has int64, what string) error {
 	c.mu.Lock()

@@ -1,0 +1,289 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/entry"
+	"github.com/kantadb/kanta/engine/internal/record"
+	"github.com/kantadb/kanta/engine/quality"
+	"github.com/kantadb/kanta/query"
+)
+
+// ReplicaOptions make a store a replica: it is written through a log that it shares with
+// others, and every one of them decides the entries of that log alike.
+type ReplicaOptions struct {
+	// Propose has the log take an entry, or certainly refuses it: then err says why. When it
+	// returns nil the entry has its place behind all for which it returned before, if it gets
+	// one at all. wait, which is called once, waits until the entry is committed and was given
+	// to [DB.ApplyEntries] of this store, and returns its outcome from there; an error says
+	// that it got no place, or that nobody knows. Propose may be called by several goroutines,
+	// though never at the same time, and wait by any; both must return after the log has
+	// ended, and Propose when ctx does. The entry is the log's from then on.
+	Propose func(ctx context.Context, entry []byte) (wait func() (Outcome, error), err error)
+}
+
+// Entry is an entry of the replicated log, as it was committed.
+type Entry struct {
+	Index uint64 // ascending; what is left out is nobody's, or nothing to apply
+	Term  uint64
+	Data  []byte // as it was proposed; nil: nothing to apply, only the index moves
+}
+
+// Outcome is what came of an entry, the same at each replica.
+type Outcome struct {
+	Result batch.Result
+	Stale  bool  // the schema has changed since the batch was looked at: nothing was applied, and the batch must be looked at again
+	Err    error // what [DB.Apply] returns of it: a refusal, which changed nothing
+}
+
+// logPlace is a place in the replicated log.
+type logPlace struct{ index, term uint64 }
+
+// entryRequest is what a request knows that is an entry of the replicated log.
+type entryRequest struct {
+	at     logPlace
+	schema uint64 // the version of the schema by which the verdicts are
+	empty  bool   // nothing is to be applied
+	stale  bool   // what came of it
+}
+
+// replica is the state of a store that is one.
+type replica struct {
+	member    bool   // the store is written through a log that it shares, as it says itself
+	given     uint64 // the last index that was handed to the writer; of who calls ApplyEntries
+	failed    error  // why no entry can be applied any more; as given
+	proposals proposals
+}
+
+func errNoReplica() error {
+	return query.Errorf(query.CodeInvalid, "the store is no replica: it was opened without Options.Replica")
+}
+
+// AppliedEntry returns the place of the last entry of the replicated log that the store has,
+// as readers see it; zeros: none. After an opening it is the last that survived, and the log
+// must give the store every later one again.
+func (db *DB) AppliedEntry() (index, term uint64) {
+	at := db.current.Load().entry
+	return at.index, at.term
+}
+
+// ApplyEntries decides entries of the replicated log in their order and returns their outcomes
+// when readers see them. Entries up to the one that the store has are skipped: they were
+// decided, and their outcomes are zero. Nothing is synced: after a power cut the store may
+// have fewer entries than were applied, see [DB.AppliedEntry], and is given them again.
+//
+// With an error, the outcomes are those of the entries before the one that failed. If ctx has
+// ended or the disk is full (CodeIO) it may be called again from there. Every other error is
+// for good: an entry is damaged or of a newer version, or what it takes to decide it could not
+// be read or written. A replica that went on behind such an entry would be another store than
+// the others, so every later call fails too. It is called by one goroutine at a time.
+func (db *DB) ApplyEntries(ctx context.Context, entries []Entry) ([]Outcome, error) {
+	r := &db.replica
+	if db.opt.Replica == nil || db.opt.ReadOnly {
+		return nil, errNoReplica()
+	}
+	if r.failed != nil {
+		return nil, r.failed
+	}
+	a := &applier{db: db, ctx: ctx, entries: entries, out: make([]Outcome, 0, len(entries))}
+	err := a.run()
+	if err != nil && !errors.Is(err, ctx.Err()) && !errors.Is(err, &query.Error{Code: query.CodeIO}) && !errors.Is(err, &query.Error{Code: query.CodeClosed}) {
+		r.failed = err
+	}
+	return a.out, err
+}
+
+// applier has the writer decide entries, many on their way at a time.
+type applier struct {
+	db      *DB
+	ctx     context.Context
+	entries []Entry
+	out     []Outcome
+	waiting []*request // nil: an entry that is skipped
+	failed  error
+}
+
+func (a *applier) run() error {
+	ready := make([]prepared, len(a.entries))
+	for from := 0; from < len(a.entries); {
+		to := a.prepare(ready, from)
+		for i := from; i < to; i++ {
+			if err := a.hand(&a.entries[i], &ready[i]); err != nil {
+				for j := i; j < to; j++ {
+					a.db.putBench(ready[j].r)
+				}
+				if err := a.wait(0); err != nil {
+					return err
+				}
+				return fmt.Errorf("entry %d of the replicated log: %w", a.entries[i].Index, err)
+			}
+		}
+		if err := a.wait(replayAhead); err != nil {
+			return err
+		}
+		from = to
+	}
+	return a.wait(0)
+}
+
+// prepared is an entry that is made ready for the writer.
+type prepared struct {
+	r   *request // nil: it is skipped
+	err error
+}
+
+// aheadBytes bounds what is decoded at a time, beside replayAhead.
+const aheadBytes = 8 << 20
+
+// prepare decodes the entries from one on, some at a time on all processors, and returns up to where.
+func (a *applier) prepare(ready []prepared, from int) (to int) {
+	bytes := 0
+	for to = from; to < len(a.entries) && to-from < replayAhead && (bytes < aheadBytes || to == from); to++ {
+		bytes += len(a.entries[to].Data)
+	}
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, max(1, min(runtime.GOMAXPROCS(0), to-from)))
+	for i := from; i < to; i++ {
+		if a.entries[i].Index <= a.db.replica.given {
+			continue
+		}
+		turns <- struct{}{}
+		wg.Go(func() {
+			ready[i].r, ready[i].err = a.db.requestOf(&a.entries[i])
+			<-turns
+		})
+	}
+	wg.Wait()
+	return to
+}
+
+// requestOf makes the request that an entry is.
+func (db *DB) requestOf(e *Entry) (*request, error) {
+	at := &entryRequest{at: logPlace{e.Index, e.Term}}
+	if e.Data == nil {
+		at.empty = true
+		return &request{ctx: context.Background(), decoded: &batch.Decoded{}, entry: at, done: make(chan struct{})}, nil
+	}
+	d, err := entry.Decode(e.Data)
+	if err != nil {
+		return nil, err
+	}
+	r, err := db.again(context.Background(), &d.Record) // whether it is decided must not depend on who waits
+	if err != nil {
+		return nil, err
+	}
+	at.schema, r.entry = d.Schema, at
+	r.bench.lookAhead(db, r.decoded)
+	return r, nil
+}
+
+// again makes the request that a record was: to be decided with the time and the verdicts that
+// it has.
+func (db *DB) again(ctx context.Context, d *record.Record) (*request, error) {
+	if d.Origin != 0 {
+		return nil, &query.Error{Code: query.CodeNewerFormat, Message: fmt.Sprintf("it is of origin %d", d.Origin), Hint: "use a newer version of Kanta"}
+	}
+	r := &request{ctx: ctx, raw: d.Batch, received: d.Received, encoded: d.Verdicts, again: true, done: make(chan struct{}), bench: db.takeBench()}
+	var err error
+	if r.decoded, err = r.bench.decoder.Decode(r.raw); err == nil {
+		err = r.readVerdicts()
+	}
+	if err != nil {
+		db.putBench(r)
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *request) readVerdicts() error {
+	verdicts, err := quality.DecodeVerdicts(r.encoded, r.decoded.Rows)
+	if err != nil || len(verdicts) == 0 {
+		return err
+	}
+	r.verdicts = make(map[int]verdict, len(verdicts))
+	for i := range verdicts {
+		r.verdicts[verdicts[i].Row] = verdict{verdicts[i].Reason, verdicts[i].Detail}
+	}
+	return nil
+}
+
+// hand hands an entry to the writer, when there is room.
+func (a *applier) hand(e *Entry, p *prepared) error {
+	if p.err != nil {
+		return p.err
+	}
+	if p.r != nil && e.Index <= a.db.replica.given {
+		return query.Errorf(query.CodeInternal, "it comes behind entry %d", a.db.replica.given)
+	}
+	if p.r != nil {
+		if !p.r.entry.empty {
+			if err := a.room(); err != nil {
+				return err
+			}
+		}
+		if err := a.db.enqueue(p.r); err != nil {
+			return err
+		}
+		a.db.replica.given = e.Index
+	}
+	a.waiting = append(a.waiting, p.r)
+	p.r = nil
+	return nil
+}
+
+// room waits until there is room in the head. It keeps no pace: who proposes does.
+func (a *applier) room() error {
+	if err := a.ctx.Err(); err != nil {
+		return err
+	}
+	if err := a.db.room(); err != nil {
+		return err
+	}
+	return a.db.compactor.waitWhileFull(a.ctx)
+}
+
+// wait waits until at most n entries are on their way.
+func (a *applier) wait(n int) error {
+	for len(a.waiting) > n {
+		r := a.waiting[0]
+		a.waiting = a.waiting[1:]
+		var out Outcome
+		if r != nil {
+			out.Result, out.Err = a.db.outcome(r, nil)
+			out.Stale = r.entry.stale
+		}
+		if a.failed == nil && out.Err != nil && !isDecision(out.Err) {
+			a.failed = fmt.Errorf("entry %d of the replicated log: %w", r.entry.at.index, out.Err)
+		}
+		if a.failed == nil {
+			a.out = append(a.out, out)
+		}
+	}
+	return a.failed
+}
+
+// isDecision reports whether an error is what the records before a batch make of it, so that
+// every replica comes to it. All others are of this machine: a file that cannot be read, a
+// budget, a version that does not know what it is given.
+func isDecision(err error) bool {
+	var e *query.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code {
+	case query.CodeSyntax, query.CodeUnknownName, query.CodeType, query.CodeLimit, query.CodeConflict, query.CodeInvalid, query.CodeRefused, query.CodeStaleSequence:
+	default:
+		return false
+	}
+	var cause *query.Error
+	if errors.As(e.Err, &cause) {
+		return isDecision(e.Err)
+	}
+	return !errors.As(e.Err, new(syscall.Errno)) && !errors.Is(e.Err, context.Canceled) && !errors.Is(e.Err, context.DeadlineExceeded)
+}
