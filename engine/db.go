@@ -84,6 +84,7 @@ func Open(dir string, options *Options) (*DB, error) {
 func (db *DB) start() {
 	db.backups.start()
 	db.shipping.start()
+	db.replica.checkpoints.start()
 	go db.writer.run()
 	go db.compactor.run()
 	go db.purgeWhenDue()
@@ -110,6 +111,7 @@ func (db *DB) Close() error {
 	db.closing.Unlock()
 	db.backups.stop()
 	db.shipping.stop()
+	db.replica.checkpoints.stop()
 	db.warming.stop()
 	<-db.warming.done
 	db.purger.end()

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"slices"
 
 	"github.com/kantadb/kanta/engine/internal/backup"
@@ -243,6 +244,9 @@ func (r *recovery) kept() error {
 	if r.db.opt.replaying {
 		return nil // what is replayed is at the target
 	}
+	if copied, err := r.db.kv.IsCopy(); err != nil || copied {
+		return errors.Join(err, r.keepNothing())
+	}
 	sealed, err := r.db.kv.Get(keys.KeptState())
 	if err != nil || sealed == nil {
 		return err
@@ -265,6 +269,21 @@ func (r *recovery) kept() error {
 	}
 	w.keep, r.s.keep = k, k
 	return err
+}
+
+// keepNothing turns it off in a copy: what it was copied from keeps the log.
+func (r *recovery) keepNothing() error {
+	if r.db.opt.ReadOnly {
+		return nil
+	}
+	kb := r.db.kv.NewBatch()
+	defer kb.Close()
+	kb.DeleteRange(keys.AllKept())
+	kb.Delete(keys.KeptState())
+	if err := kb.Commit(true); err != nil {
+		return err
+	}
+	return r.db.kv.Own()
 }
 
 // keptLog verifies the records that are kept: each, that there is no gap, and that their

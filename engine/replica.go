@@ -55,10 +55,11 @@ type entryRequest struct {
 
 // replica is the state of a store that is one.
 type replica struct {
-	member    bool   // the store is written through a log that it shares, as it says itself
-	given     uint64 // the last index that was handed to the writer; of who calls ApplyEntries
-	failed    error  // why no entry can be applied any more; as given
-	proposals proposals
+	member      bool   // the store is written through a log that it shares, as it says itself
+	given       uint64 // the last index that was handed to the writer; of who calls ApplyEntries
+	failed      error  // why no entry can be applied any more; as given
+	proposals   proposals
+	checkpoints backups
 }
 
 func errNoReplica() error {

@@ -24,19 +24,57 @@ func (s *Store) Flush() error {
 	return nil
 }
 
-// Checkpoint makes a store of what there is, without a log, and returns its directory. The
-// log is flushed first and left out: a file of it that is used again has, behind its end,
-// what was deleted long ago, and nothing of it is verified by a checksum of the whole. What
-// is written meanwhile is in it or not. m is the position that it must have.
+// copyFile says that a store is a copy which nobody has had open for writing yet: what was a
+// setting of the store that it was copied from is not its own.
+const copyFile = "COPY"
+
+// Checkpoint makes a store of what there is beside db, for a backup, and returns its directory.
+// m is the position that it must have.
 func (s *Store) Checkpoint(m Mark) (dir string, err error) {
-	if err := errors.Join(s.RemoveCheckpoint(), s.Flush()); err != nil {
+	if err := s.RemoveCheckpoint(); err != nil {
 		return "", err
 	}
 	dir = s.fs.PathJoin(s.home, checkpointDir)
+	return dir, s.checkpointIn(dir, m)
+}
+
+// Copy makes a store of what there is in a directory that is not there, for somebody else to
+// have. It is durable when it returns, but for its name.
+func (s *Store) Copy(dir string, m Mark) error {
+	err := s.checkpointIn(dir, m)
+	if err == nil {
+		err = diskError("make a checkpoint", errors.Join(writeFile(s.fs, s.fs.PathJoin(dir, copyFile), "a copy that nobody has written to\n"),
+			SyncDir(s.fs, s.fs.PathJoin(dir, databaseDir)), SyncDir(s.fs, dir)))
+	}
+	return err
+}
+
+// IsCopy reports whether the store is a copy that nobody has had open for writing yet.
+func (s *Store) IsCopy() (bool, error) {
+	_, err := s.fs.Stat(s.fs.PathJoin(s.home, copyFile))
+	if isNotExist(err) {
+		return false, nil
+	}
+	return err == nil, diskError("open "+s.home, err)
+}
+
+// Own makes a copy a store of its own.
+func (s *Store) Own() error {
+	return diskError("open "+s.home, errors.Join(s.fs.Remove(s.fs.PathJoin(s.home, copyFile)), SyncDir(s.fs, s.home)))
+}
+
+// checkpointIn makes a store of what there is, without a log. The
+// log is flushed first and left out: a file of it that is used again has, behind its end,
+// what was deleted long ago, and nothing of it is verified by a checksum of the whole. What
+// is written meanwhile is in it or not.
+func (s *Store) checkpointIn(dir string, m Mark) error {
+	if err := s.Flush(); err != nil {
+		return err
+	}
 	path := s.fs.PathJoin(dir, databaseDir)
 	_ = s.log.unsynced()
 	if err := s.fatal.guard(func() error { return errors.Join(s.DB.Checkpoint(path), s.log.unsynced()) }); err != nil {
-		return "", diskError("make a checkpoint", err)
+		return diskError("make a checkpoint", err)
 	}
 	names, err := s.fs.List(path)
 	for _, name := range names {
@@ -44,10 +82,7 @@ func (s *Store) Checkpoint(m Mark) (dir string, err error) {
 			err = errors.Join(err, s.fs.Remove(s.fs.PathJoin(path, name)))
 		}
 	}
-	if err = errors.Join(err, CreateMark(s.fs, dir, s.ID, m), WriteIdentity(s.fs, dir, s.Identity)); err != nil {
-		return "", diskError("make a checkpoint", err)
-	}
-	return dir, nil
+	return diskError("make a checkpoint", errors.Join(err, CreateMark(s.fs, dir, s.ID, m), WriteIdentity(s.fs, dir, s.Identity)))
 }
 
 // RemoveCheckpoint removes the checkpoint, if there is one.

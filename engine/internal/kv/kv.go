@@ -5,6 +5,7 @@
 // and renamed into it, so that a crash leaves a whole store or none. While a backup is made
 // there is checkpoint, a store within the store, and while it is replaced by a restored one
 // REPLACED, which has the id of that; what a crash leaves of them goes at the next opening.
+// A copy that was made for another replica has a file COPY until it is first opened for writing.
 //
 // # KANTA file, format 1
 //
@@ -288,6 +289,9 @@ func optionsDamaged(files vfs.FS, dir string) (name string, damaged bool) {
 
 // diskError gives an error of the file system, which has changed nothing, its code.
 func diskError(what string, err error) error {
+	if err == nil {
+		return nil
+	}
 	return Coded(fmt.Errorf("%s: %w", what, err), "the disk")
 }
 
