@@ -141,6 +141,9 @@ func TestCrashInCheckpoint(t *testing.T) {
 	peopleSchema(t, db)
 	upserts(t, db, 0, 30)
 	must(t, files.MkdirAll("copies", 0o755))
+	root, err := files.OpenDir(".") // that there is such a directory is the caller's to see to
+	must(t, err)
+	must(t, errors.Join(root.Sync(), root.Close()))
 	var pictures []picture
 	var mu sync.Mutex
 	r := rand.New(rand.NewPCG(4, 4))
