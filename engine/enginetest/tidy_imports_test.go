@@ -61,8 +61,8 @@ func checkPebble(p *project) (complaints []string) {
 		if !within(imported, pebble) || within(imported, vfs) {
 			return
 		}
-		if !strings.HasPrefix(f.dir(), "engine/internal/") && !within(f.dir(), "server/internal/replica") {
-			complaints = append(complaints, f.complain(spec.Pos(), "%s imports %s: Pebble is for engine/internal/* and server/internal/replica", f.dir(), imported))
+		if !strings.HasPrefix(f.dir(), "engine/internal/") && !within(f.dir(), "server/internal/replica") && !within(f.dir(), "server/internal/raftlog") {
+			complaints = append(complaints, f.complain(spec.Pos(), "%s imports %s: Pebble is for engine/internal/*, server/internal/replica and server/internal/raftlog", f.dir(), imported))
 		}
 	})
 	return complaints
