@@ -37,12 +37,15 @@ type tree map[string]string
 
 // sample is a directory like that of a store: its tables are of several pieces, of just one,
 // and of none.
-func sample(seed uint64) tree {
+func sample(seed uint64) tree { return sampleOf(seed, PieceSize) }
+
+// small is as sample, with tables of some bytes.
+func small(seed uint64) tree { return sampleOf(seed, 300) }
+
+func sampleOf(seed uint64, piece int) tree {
 	r := rand.New(rand.NewPCG(seed, 7))
-	out := tree{"KANTA": "kanta store\n", "MARK": fmt.Sprint("mark ", seed), "db/MANIFEST-000001": fmt.Sprint("list ", seed), "db/000009.sst": "",
-		"db/000010.sst": random(r, PieceSize), "db/000011.sst": random(r, 2*PieceSize+17)}
-	out[fmt.Sprintf("db/%06d.sst", 100+seed)] = random(r, 1000)
-	return out
+	return tree{"KANTA": "kanta store\n", "MARK": fmt.Sprint("mark ", seed), "db/MANIFEST-000001": fmt.Sprint("list ", seed), "db/000009.sst": "",
+		"db/000010.sst": random(r, piece), "db/000011.sst": random(r, 2*piece+17), fmt.Sprintf("db/%06d.sst", 100+seed): random(r, 1000)}
 }
 
 func random(r *rand.Rand, n int) string {
@@ -132,7 +135,7 @@ func takeOf(s *Store, dir string, index uint64) (id string, err error) {
 	}
 	scratch := s.Scratch()
 	if err := link(s.fs, dir, scratch); err != nil {
-		return "", errors.Join(err, sink.Cancel(), s.Discard(scratch))
+		return "", errors.Join(about(err, "checkpoint"), sink.Cancel(), s.Discard(scratch))
 	}
 	if err := sink.(*Sink).Adopt(context.Background(), scratch, checkpoint(index)); err != nil {
 		return "", errors.Join(err, sink.Cancel(), s.Discard(scratch))
