@@ -31,11 +31,11 @@
 //	TERM-INDEX-NUMBER/      a finished snapshot; NUMBER counts those made here
 //	TERM-INDEX-NUMBER/META  what it is
 //	TERM-INDEX-NUMBER/data  the files of the store
-//	tmp/                    what is not finished, and what is being deleted
+//	tmp/                    what is not finished
 //
 // A snapshot is made in tmp, with all files, directories and last META synced, and then moved
-// by one rename. One that is to be deleted is moved to tmp first. So what has its name is
-// whole, and opening deletes all of tmp.
+// by one rename. An older one is deleted after that. So the newest one is whole, and opening
+// deletes the others, and all of tmp.
 //
 // One snapshot is kept, besides older ones while they are read. Raft sends no other one. At a
 // start it would try an older one if the newest could not be installed, and go on from there

@@ -44,14 +44,12 @@ func Install(ctx context.Context, r *Reader, dir string, check func(dir string) 
 	return about(swap(files, dir), "install snapshot %s to %s", r.k, dir)
 }
 
-// swap puts what was made in the place of what is there.
+// swap puts what was made in the place of what is there. Renames in one directory are
+// durable in their order, so one sync behind them is enough.
 func swap(files vfs.FS, dir string) error {
 	parent := files.PathDir(dir)
 	if err := files.Rename(dir+makingSuffix, dir+newSuffix); err != nil {
 		return errors.Join(err, files.RemoveAll(dir+makingSuffix))
-	}
-	if err := syncDir(files, parent); err != nil {
-		return errors.Join(err, Recover(files, dir))
 	}
 	is, err := exists(files, dir)
 	if err == nil && is {

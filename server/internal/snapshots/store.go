@@ -280,8 +280,7 @@ func (s *Store) gone(k *kept) {
 	}
 }
 
-// sweep deletes what is to be deleted: the directory is moved away first, so that no half of
-// one is ever found in the place of a whole.
+// sweep deletes what is to be deleted, durably: what is told to be gone does not come back.
 func (s *Store) sweep() {
 	s.mu.Lock()
 	ids := s.doomed
@@ -299,19 +298,10 @@ func (s *Store) sweep() {
 	}
 }
 
+// remove deletes a directory. A half of one may be left after a power cut: it is not the
+// newest snapshot, and goes at the next opening.
 func (s *Store) remove(id string) error {
-	from, to := s.fs.PathJoin(s.dir, id), s.fs.PathJoin(s.dir, tmpDir, id+".old")
-	if is, err := exists(s.fs, from); err != nil {
-		return err
-	} else if is {
-		if err := s.fs.Rename(from, to); err != nil {
-			return err
-		}
-	}
-	if err := syncDir(s.fs, s.dir); err != nil {
-		return err
-	}
-	return s.fs.RemoveAll(to)
+	return errors.Join(s.fs.RemoveAll(s.fs.PathJoin(s.dir, id)), syncDir(s.fs, s.dir))
 }
 
 // Oldest returns the least index that a snapshot on the disk stands for, 0 if there is none.

@@ -99,6 +99,9 @@ func TestOneIsKept(t *testing.T) {
 	if s.Oldest() != 600 {
 		t.Fatalf("oldest is %d", s.Oldest())
 	}
+	after, err := files.Crash(enginetest.PowerCut{})
+	must(t, err)
+	clean(t, after, "snapshots", third)
 	_, err = r.Read(begun)
 	if !errors.Is(err, io.EOF) {
 		t.Fatal(err)
