@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect/v2"
 
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/certs"
 	"github.com/kantadb/kanta/server/wire"
 )
 
@@ -66,6 +67,17 @@ func secured(given *tls.Config) *tls.Config {
 	c.MinVersion, c.MaxVersion = tls.VersionTLS13, 0
 	c.NextProtos = []string{wire.ALPN, "h2", "http/1.1"}
 	c.SessionTicketsDisabled = true
+	verify := given.VerifyConnection
+	c.VerifyConnection = func(s tls.ConnectionState) error {
+		// A node's certificate opens the door to other nodes. Whoever has copied it gets nothing here.
+		if len(s.PeerCertificates) > 0 && certs.ForNode(s.PeerCertificates[0]) {
+			return &query.Error{Code: query.CodeDenied, Message: "the certificate is that of a node, not of a client", Hint: "kanta cert client makes one"}
+		}
+		if verify != nil {
+			return verify(s)
+		}
+		return nil
+	}
 	if choose := given.GetConfigForClient; choose != nil {
 		c.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 			chosen, err := choose(h)

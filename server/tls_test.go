@@ -162,13 +162,24 @@ func TestTLSRefused(t *testing.T) {
 	show := func(c tls.Certificate) *tls.Config {
 		return &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", Certificates: []tls.Certificate{c}}
 	}
+	node := func() tls.Certificate {
+		p, err := tr.ca.Node("n1", "c", []string{"127.0.0.1"}, 1, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := tls.X509KeyPair(p.Cert, p.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}()
 	foreign := other.client("anna")
 	foreign.RootCAs = roots
 	old := show(issue("anna", "admin", 1, time.Now()))
 	old.MaxVersion = tls.VersionTLS12
 	for what, c := range map[string]*tls.Config{
 		"TLS 1.2": old, "another authority": foreign, "expired": show(issue("anna", "admin", 1, time.Now().AddDate(0, 0, -1).Add(-time.Minute))),
-		"of a server": show(serving),
+		"of a server": show(serving), "of a node": show(node),
 	} {
 		for _, alpn := range []string{wire.ALPN, "http/1.1"} {
 			c := c.Clone()

@@ -18,20 +18,21 @@ import (
 // defaultCerts is where certificates are kept of who names no directory.
 const defaultCerts = "./kanta-certs"
 
-// The files of an authority and of a server, and what begins those of clients.
+// The files of an authority and of a server, and what begins those of clients and nodes.
 const (
 	caFile     = "ca"
 	serverFile = "server"
 	clientFile = "client-"
+	nodeFile   = "node-"
 )
 
 func newCert(a *app) *cobra.Command {
 	var dir string
 	c := group(&cobra.Command{
 		Use:   "cert",
-		Short: "Make and look at the certificates of a server and its clients",
-		Long: `Make a private authority, and certificates of a server and its clients (ECDSA P-256). Files are
-PEM: NAME.crt may be seen by everybody, NAME.key by its owner only. Nothing is ever written
+		Short: "Make and look at the certificates of servers, their clients, and the nodes of a cluster",
+		Long: `Make a private authority, and certificates of a server, its clients, and the nodes of a cluster
+(ECDSA P-256). Files are PEM: NAME.crt may be seen by everybody, NAME.key by its owner only. Nothing is ever written
 over. Keep ca.key off the machines that need only what it has issued.
 
 A client's certificate says who it is and which role it has, until it ends.`,
@@ -44,7 +45,7 @@ A client's certificate says who it is and which role it has, until it ends.`,
       --cert kanta-certs/client-anna.crt --cert-key kanta-certs/client-anna.key`,
 	})
 	c.PersistentFlags().StringVar(&dir, "dir", defaultCerts, "directory of the authority and of what it issues")
-	c.AddCommand(newCertCA(a, &dir), newCertServer(a, &dir), newCertClient(a, &dir), newCertShow(a, &dir))
+	c.AddCommand(newCertCA(a, &dir), newCertServer(a, &dir), newCertClient(a, &dir), newCertNode(a, &dir), newCertShow(a, &dir))
 	return c
 }
 
@@ -111,6 +112,34 @@ with that role, until it ends. --json: {"certificate","key","until"}`,
 	return c
 }
 
+func newCertNode(a *app, dir *string) *cobra.Command {
+	var name, cluster string
+	var hosts []string
+	var days int
+	c := &cobra.Command{
+		Use:   "node --name NODE --cluster NAME --host NAME...",
+		Short: "Issue a certificate to a node of a cluster",
+		Long: `Issue a certificate to a node of a cluster, node-NODE.crt and node-NODE.key, for the host names and
+addresses by which the other nodes reach it. Nodes speak with those only whose certificate is of the
+same cluster and authority; it is not good for asking a server as a client. Nodes read their files
+anew when they change. --json: {"certificate","key","until"}`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if name == "" || cluster == "" || len(hosts) == 0 {
+				return usagef("--name, --cluster and --host are needed: which node it is, of which cluster, and how the others reach it")
+			}
+			return a.issue(*dir, nodeFile+name, func(ca *certs.Authority) (certs.Pair, error) {
+				return ca.Node(name, cluster, hosts, days, time.Now())
+			})
+		},
+	}
+	c.Flags().StringVar(&name, "name", "", "which node it is: letters, digits, and . _ @ -")
+	c.Flags().StringVar(&cluster, "cluster", "", "the name of the cluster")
+	c.Flags().StringArrayVar(&hosts, "host", nil, "a host name or address; may be repeated")
+	c.Flags().IntVar(&days, "days", certs.LeafDays, "how long it is good for")
+	return c
+}
+
 // issue has the authority of a directory make a certificate there.
 func (a *app) issue(dir, file string, make func(*certs.Authority) (certs.Pair, error)) error {
 	p, err := certs.Load(dir, caFile)
@@ -153,8 +182,9 @@ func (a *app) keepPair(p certs.Pair, err error, dir, file string) error {
 type certJSON struct {
 	File    string   `json:"file"`
 	Name    string   `json:"name"`
-	Kind    string   `json:"kind"` // authority, server, client, or other
+	Kind    string   `json:"kind"` // authority, server, client, node, or other
 	Role    string   `json:"role,omitempty"`
+	Cluster string   `json:"cluster,omitempty"`
 	Hosts   []string `json:"hosts,omitempty"`
 	Issuer  string   `json:"issuer"`
 	From    string   `json:"from"`
@@ -169,7 +199,7 @@ func newCertShow(a *app, dir *string) *cobra.Command {
 		Short: "What certificates say",
 		Long: `What certificates say, of the files or of all in --dir: for whom they are, who has issued them and
 how long they are good. It verifies nothing.
---json: {"certificates":[{"file","name","kind","role","hosts","issuer","from","until","expired","sha256"}]}`,
+--json: {"certificates":[{"file","name","kind","role","cluster","hosts","issuer","from","until","expired","sha256"}]}`,
 		Args: rangeArgs(0, many),
 		RunE: func(_ *cobra.Command, files []string) error {
 			if len(files) == 0 {
@@ -197,7 +227,7 @@ how long they are good. It verifies nothing.
 				if c.Expired {
 					until += " (expired)"
 				}
-				t.add(c.File, c.Kind, c.Name, strings.TrimSpace(c.Role+" "+strings.Join(c.Hosts, " ")), until, c.Issuer, c.SHA256)
+				t.add(c.File, c.Kind, c.Name, strings.TrimSpace(c.Role+c.Cluster+" "+strings.Join(c.Hosts, " ")), until, c.Issuer, c.SHA256)
 			}
 			return t.write(a.out)
 		},
@@ -217,6 +247,10 @@ func certOf(file string, c *x509.Certificate, now time.Time) certJSON {
 		out.Kind = "authority"
 	case err == nil && slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
 		out.Kind, out.Role = "client", id.Role
+	case certs.ForNode(c):
+		if n, err := certs.NodeOf(c); err == nil {
+			out.Kind, out.Cluster = "node", n.Cluster
+		}
 	case slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth):
 		out.Kind = "server"
 	}

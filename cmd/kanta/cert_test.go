@@ -33,22 +33,25 @@ func TestCert(t *testing.T) {
 	if until, err := time.Parse(time.RFC3339, one.Until); err != nil || until.Sub(time.Now().AddDate(0, 0, certs.LeafDays)).Abs() > time.Hour {
 		t.Errorf("until %s, %v", one.Until, err)
 	}
+	cert("node", "--name", "n1", "--cluster", "shop", "--host", "10.0.0.7")
 	if info, err := os.Stat(in("client-anna.key")); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
 	var shown struct{ Certificates []certJSON }
-	if err := json.Unmarshal([]byte(cert("show", "--json")), &shown); err != nil || len(shown.Certificates) != 4 {
+	if err := json.Unmarshal([]byte(cert("show", "--json")), &shown); err != nil || len(shown.Certificates) != 5 {
 		t.Fatalf("%+v, %v", shown, err)
 	}
 	for i, want := range []certJSON{{Name: "kanta-ca", Kind: "authority"}, {Name: "anna", Kind: "client", Role: "analyst"},
-		{Name: "ben@x", Kind: "client", Role: "admin"}, {Name: "127.0.0.1", Kind: "server", Hosts: []string{"db.example.com", "127.0.0.1"}}} {
+		{Name: "ben@x", Kind: "client", Role: "admin"}, {Name: "n1", Kind: "node", Cluster: "shop", Hosts: []string{"10.0.0.7"}},
+		{Name: "127.0.0.1", Kind: "server", Hosts: []string{"db.example.com", "127.0.0.1"}}} {
 		got := shown.Certificates[i]
-		if got.Name != want.Name || got.Kind != want.Kind || got.Role != want.Role || strings.Join(got.Hosts, " ") != strings.Join(want.Hosts, " ") ||
+		if got.Name != want.Name || got.Kind != want.Kind || got.Role != want.Role || got.Cluster != want.Cluster || strings.Join(got.Hosts, " ") != strings.Join(want.Hosts, " ") ||
 			got.Issuer != "kanta-ca" || got.Expired || len(got.SHA256) != 64 {
 			t.Errorf("%d: %+v, want %+v", i, got, want)
 		}
 	}
 	contains(t, cert("show", in("client-anna.crt")), "client\tanna\tanalyst\t")
+	contains(t, cert("show", in("node-n1.crt")), "node\tn1\tshop 10.0.0.7\t")
 	before, err := os.ReadFile(in("ca.key"))
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +59,7 @@ func TestCert(t *testing.T) {
 	for _, args := range [][]string{
 		{"show", in("ca.key")}, {"show", c.path("none")}, {"server"}, {"client", "--name", "x"}, {"client", "--role", "x"},
 		{"client", "--name", "../x", "--role", "r"}, {"client", "--name", "x", "--role", "r", "--days", "0"}, {"server", "--host", "a b", "--dir", c.path("other")},
+		{"node", "--name", "x", "--host", "h"}, {"node", "--cluster", "x", "--host", "h"}, {"node", "--name", "x", "--cluster", "x"},
 	} {
 		if _, stderr, code := c.run(append([]string{"cert", "--dir", c.path("certs")}, args...)...); code != exitUsage {
 			t.Errorf("%v: exit %d, %s", args, code, stderr)

@@ -81,22 +81,12 @@ func ReadAuthority(p Pair) (*Authority, error) {
 // Server issues a certificate to a server that is reached by some host names and addresses. One
 // that would outlive the authority ends with it.
 func (a *Authority) Server(hosts []string, days int, now time.Time) (Pair, error) {
-	if len(hosts) == 0 || len(hosts) > maxHosts {
-		return Pair{}, query.Errorf(query.CodeInvalid, "%d hosts: a certificate of a server has 1 to %d", len(hosts), maxHosts)
-	}
 	t, err := template("server", days, now)
+	if err == nil {
+		err = reachedBy(t, hosts)
+	}
 	if err != nil {
 		return Pair{}, err
-	}
-	for _, h := range hosts {
-		if ip := net.ParseIP(h); ip != nil {
-			t.IPAddresses = append(t.IPAddresses, ip)
-		} else if isHost(h) {
-			t.DNSNames = append(t.DNSNames, h)
-		} else {
-			return Pair{}, &query.Error{Code: query.CodeInvalid, Message: "the host " + quoted(h) + " is neither a name nor an address",
-				Hint: "write it as clients do, without scheme and port, such as db.example.com or 10.0.0.7"}
-		}
 	}
 	if len(hosts[0]) <= maxName {
 		t.Subject.CommonName = hosts[0] // for people; clients look at the rest only
@@ -117,6 +107,42 @@ func (a *Authority) Client(name, role string, days int, now time.Time) (Pair, er
 	t.URIs = []*url.URL{{Scheme: scheme, Opaque: rolePrefix + role}}
 	t.KeyUsage, t.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	return issue(t, a)
+}
+
+// Node issues a certificate to a node of a cluster, which other nodes reach by some host names and
+// addresses. It is good for calling them and for being called.
+func (a *Authority) Node(name, cluster string, hosts []string, days int, now time.Time) (Pair, error) {
+	t, err := template(name, days, now)
+	if err == nil {
+		err = reachedBy(t, hosts)
+	}
+	if err != nil {
+		return Pair{}, err
+	}
+	if !isName(cluster) {
+		return Pair{}, wrongName("cluster", cluster)
+	}
+	t.URIs = []*url.URL{{Scheme: scheme, Opaque: nodePrefix + cluster}}
+	t.KeyUsage, t.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	return issue(t, a)
+}
+
+// reachedBy adds the host names and addresses by which a certificate's owner is reached.
+func reachedBy(t *x509.Certificate, hosts []string) error {
+	if len(hosts) == 0 || len(hosts) > maxHosts {
+		return query.Errorf(query.CodeInvalid, "%d hosts: who is called by others has 1 to %d in a certificate", len(hosts), maxHosts)
+	}
+	for _, h := range hosts {
+		if ip := net.ParseIP(h); ip != nil {
+			t.IPAddresses = append(t.IPAddresses, ip)
+		} else if isHost(h) {
+			t.DNSNames = append(t.DNSNames, h)
+		} else {
+			return &query.Error{Code: query.CodeInvalid, Message: "the host " + quoted(h) + " is neither a name nor an address",
+				Hint: "write it as clients do, without scheme and port, such as db.example.com or 10.0.0.7"}
+		}
+	}
+	return nil
 }
 
 // template is what all certificates have.

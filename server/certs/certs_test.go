@@ -72,6 +72,19 @@ func TestIssued(t *testing.T) {
 		_, err := c.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: at, DNSName: host, KeyUsages: []x509.ExtKeyUsage{usage}})
 		return err
 	}
+	pair, err = a.Node("n1", "shop", []string{"n1.lan", "10.0.0.7"}, LeafDays, noon)
+	node := certOf(t, pair, err)
+	if n, err := NodeOf(node); err != nil || n != (Node{"n1", "shop"}) || !ForNode(node) {
+		t.Errorf("the node is %+v, %v", n, err)
+	}
+	if _, err := IdentityOf(node); !isCode(err, query.CodeDenied) {
+		t.Errorf("a node as a client: %v", err)
+	}
+	for _, c := range []*x509.Certificate{server, client} {
+		if _, err := NodeOf(c); !isCode(err, query.CodeDenied) || ForNode(c) {
+			t.Errorf("%s as a node: %v", c.Subject, err)
+		}
+	}
 	asServer, asClient := x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth
 	end := noon.Truncate(time.Second).AddDate(0, 0, LeafDays)
 	for _, test := range []struct {
@@ -85,6 +98,7 @@ func TestIssued(t *testing.T) {
 		{server, "x.lan", noon, asServer, true}, {server, "localhost", noon, asServer, true}, {server, "example.com", noon, asServer, false},
 		{server, "", noon, asClient, false}, {client, "", noon, asClient, true}, {client, "", noon, asServer, false},
 		{client, "", noon.Add(-4 * time.Minute), asClient, true}, {client, "", noon.Add(-6 * time.Minute), asClient, false},
+		{node, "n1.lan", noon, asServer, true}, {node, "10.0.0.7", noon, asServer, true}, {node, "", noon, asClient, true}, {node, "n2.lan", noon, asServer, false},
 		{client, "", end, asClient, true}, {client, "", end.Add(time.Second), asClient, false},
 	} {
 		if err := verify(test.cert, test.host, test.at, test.usage); (err == nil) != test.ok {
@@ -130,6 +144,12 @@ func TestRefused(t *testing.T) {
 		"a star later":        {false, func() error { _, err := a.Server([]string{"a.*.b"}, 1, noon); return err }},
 		"a long label":        {false, func() error { _, err := a.Server([]string{strings.Repeat("a", 64)}, 1, noon); return err }},
 		"a long first host":   {true, func() error { _, err := a.Server([]string{strings.Repeat("a.", 60) + "b"}, 1, noon); return err }},
+		"a node":              {true, func() error { _, err := a.Node("n", long, hosts, 1, noon); return err }},
+		"a node without host": {false, func() error { _, err := a.Node("n", "c", nil, 1, noon); return err }},
+		"a node over hosts":   {false, func() error { _, err := a.Node("n", "c", append(hosts, "h"), 1, noon); return err }},
+		"a node of nothing":   {false, func() error { _, err := a.Node("n", "", hosts, 1, noon); return err }},
+		"a long cluster":      {false, func() error { _, err := a.Node("n", long+"n", hosts, 1, noon); return err }},
+		"a node without name": {false, func() error { _, err := a.Node("", "c", hosts, 1, noon); return err }},
 		"a key of another": {false, func() error {
 			_, other := authority(t, "o", noon)
 			_, err := ReadAuthority(Pair{p.Cert, other.Key})
@@ -177,6 +197,114 @@ func TestIdentity(t *testing.T) {
 		if !strings.Contains(got, want) || err != nil && (!isCode(err, query.CodeDenied) || id != (Identity{})) {
 			t.Errorf("%v is %q, want %q", c.URIs, got, want)
 		}
+	}
+}
+
+// TestNode reads nodes and clusters of certificates that others have made.
+func TestNode(t *testing.T) {
+	for want, c := range map[string]struct {
+		name string
+		uris []string
+	}{
+		"a of c":         {"a", []string{"kanta:node/c"}},
+		"a of c.2":       {"a", []string{"spiffe://x/y", "kanta:node/c.2"}},
+		"is not that of": {"a", []string{"spiffe://x/kanta:node/c"}},
+		"more than one":  {"a", []string{"kanta:node/c", "kanta:node/d"}},
+		"of a client":    {"a", []string{"kanta:node/c", "kanta:role/r"}},
+		"known here":     {"a", []string{"kanta:node/c", "kanta:tenant/x"}},
+		"of itself":      {"a", []string{"kanta:node/c?x=1"}},
+		"not known":      {"a", []string{"kanta://node/c"}},
+		"something":      {"a", []string{"kanta:node/"}},
+		"names no node":  {"a b", []string{"kanta:node/c"}},
+	} {
+		cert := &x509.Certificate{Subject: pkix.Name{CommonName: c.name}}
+		for _, s := range c.uris {
+			u, err := url.Parse(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cert.URIs = append(cert.URIs, u)
+		}
+		n, err := NodeOf(cert)
+		got := n.Name + " of " + n.Cluster
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, want) || err != nil && (!isCode(err, query.CodeDenied) || n != (Node{})) {
+			t.Errorf("%v is %q, want %q", c.uris, got, want)
+		}
+	}
+}
+
+// TestMutual has two nodes shake hands; a new authority on both is believed with the next one.
+func TestMutual(t *testing.T) {
+	dir := t.TempDir()
+	files := Files{filepath.Join(dir, "n.crt"), filepath.Join(dir, "n.key"), filepath.Join(dir, "ca.crt")}
+	write := func(names []string, texts ...[]byte) {
+		t.Helper()
+		for i, name := range names {
+			if err := os.WriteFile(name, texts[i], 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	issue := func(tail string) {
+		t.Helper()
+		a, ca := authority(t, "ca"+tail, time.Now()) // of another size: file systems have coarse clocks
+		p, err := a.Node("n1", "c"+tail, []string{"127.0.0.1"}, 1, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		write([]string{files.Cert, files.Key, files.Authority}, p.Cert, p.Key, ca.Cert)
+	}
+	issue("")
+	m, err := NewMutual(files, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewMutual(Files{Cert: files.Cert, Key: files.Key}, nil); !isCode(err, query.CodeInvalid) {
+		t.Errorf("without an authority: %v", err)
+	}
+	shake := func(calling *tls.Config) (n Node, err error) {
+		near, far := net.Pipe()
+		defer near.Close()
+		defer far.Close()
+		shaken := make(chan error, 1)
+		go func() {
+			conn := tls.Client(near, calling)
+			err := conn.Handshake()
+			if err == nil {
+				_, err = conn.Read(make([]byte, 1)) // hears whether it was believed
+			}
+			shaken <- err
+		}()
+		conn := tls.Server(far, m.Accepting())
+		if err := conn.Handshake(); err != nil {
+			return n, err
+		}
+		if _, err := conn.Write([]byte{1}); err != nil {
+			return n, err
+		}
+		if err := <-shaken; err != nil {
+			return n, err
+		}
+		return NodeOf(conn.ConnectionState().VerifiedChains[0][0])
+	}
+	if n, err := shake(m.Calling("127.0.0.1")); err != nil || n != (Node{"n1", "c"}) {
+		t.Errorf("%+v, %v", n, err)
+	}
+	if _, err := shake(m.Calling("127.0.0.2")); err == nil {
+		t.Error("a node of another host is believed")
+	}
+	nobody := m.Calling("127.0.0.1")
+	nobody.Certificates = nil
+	if _, err := shake(nobody); err == nil {
+		t.Error("who shows nothing is let in")
+	}
+	issue("-two")
+	m.r.looked = time.Time{}
+	if n, err := shake(m.Calling("127.0.0.1")); err != nil || n != (Node{"n1", "c-two"}) {
+		t.Errorf("after new files: %+v, %v", n, err)
 	}
 }
 
@@ -367,8 +495,13 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(len(all), err)
 		}
 		for _, c := range all {
-			if id, err := IdentityOf(c); err == nil && (!isName(id.Name) || !isName(id.Role)) {
+			id, err := IdentityOf(c)
+			if err == nil && (!isName(id.Name) || !isName(id.Role)) {
 				t.Fatalf("%+v", id)
+			}
+			n, nodeErr := NodeOf(c)
+			if nodeErr == nil && (!isName(n.Name) || !isName(n.Cluster) || err == nil || !ForNode(c)) {
+				t.Fatalf("%+v, and %+v", n, id)
 			}
 		}
 		_, _ = ReadAuthority(Pair{b, b})

@@ -10,8 +10,10 @@
 //	authority   subject CN; may sign certificates that sign nothing further
 //	server      subject CN: the first host; SAN: its host names and addresses; usage: server
 //	client      subject CN: the name; SAN URI: kanta:role/ROLE; usage: client
+//	node        subject CN: the name; SAN: its host names and addresses, and the URI
+//	            kanta:node/CLUSTER; usage: server and client
 //
-// Names and roles are 1 to 64 bytes of a-z, A-Z, 0-9, and . _ @ -, the first of them no dot or
-// hyphen. kanta:node/CLUSTER is kept for the nodes of a cluster: who has it is no client. Any other
-// URI that begins with kanta: is refused, so that what a newer program means is not ignored.
+// Names, roles and clusters are 1 to 64 bytes of a-z, A-Z, 0-9, and . _ @ -, the first of them no
+// dot or hyphen. A node is no client, and a client no node. Any other URI that begins with kanta:
+// is refused, so that what a newer program means is not ignored.
 package certs

@@ -42,6 +42,50 @@ func Client(f Files) (*tls.Config, error) {
 //
 // Handshakes are not resumed: what was believed once is not believed for longer than a connection.
 func Server(f Files, report func(error)) (*tls.Config, error) {
+	r, err := newReader(f, report)
+	if err != nil {
+		return nil, err
+	}
+	outer := r.config.Clone()
+	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return r.now(time.Now()), nil }
+	return outer, nil
+}
+
+// Mutual is how the nodes of a cluster speak TLS with each other: both sides show a certificate, and
+// both want one of the authority. The files are read anew as those of [Server] are. It is safe for
+// concurrent use.
+type Mutual struct{ r *reader }
+
+// NewMutual reads the files, of which all three are needed. What cannot be read later is told to
+// report if that is not nil.
+func NewMutual(f Files, report func(error)) (*Mutual, error) {
+	r, err := newReader(f, report)
+	if err == nil && r.config.ClientCAs == nil {
+		err = query.Errorf(query.CodeInvalid, "a node needs the authority of the other nodes")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Mutual{r}, nil
+}
+
+// Accepting returns how the next caller is spoken with. Its certificate is asked for and verified.
+// The configuration is the caller's to change.
+func (m *Mutual) Accepting() *tls.Config {
+	c := m.r.now(time.Now()).Clone()
+	c.ClientAuth = tls.RequireAndVerifyClientCert
+	return c
+}
+
+// Calling returns how the next call is made to a host, whose name or address the other's
+// certificate must have. The configuration is the caller's to change.
+func (m *Mutual) Calling(host string) *tls.Config {
+	c := m.r.now(time.Now()).Clone()
+	c.RootCAs, c.ClientCAs, c.ClientAuth, c.ServerName = c.ClientCAs, nil, tls.NoClientCert, host
+	return c
+}
+
+func newReader(f Files, report func(error)) (*reader, error) {
 	r := &reader{files: f, report: report}
 	r.seen = f.stamps()
 	c, err := f.read()
@@ -52,9 +96,7 @@ func Server(f Files, report func(error)) (*tls.Config, error) {
 		return nil, query.Errorf(query.CodeInvalid, "a server needs a certificate and its key")
 	}
 	r.config, r.looked = forServer(c), time.Now()
-	outer := r.config.Clone()
-	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return r.now(time.Now()), nil }
-	return outer, nil
+	return r, nil
 }
 
 func forServer(c *tls.Config) *tls.Config {

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,6 +65,51 @@ func IdentityOf(cert *x509.Certificate) (Identity, error) {
 	}
 	return id, nil
 }
+
+// Node is which node of which cluster a certificate says it is of.
+type Node struct{ Name, Cluster string }
+
+// NodeOf returns which node a certificate says it is of, which is the truth only if it was verified.
+// A certificate of anything else, or of more than a node, is an error with [query.CodeDenied].
+func NodeOf(cert *x509.Certificate) (Node, error) {
+	n := Node{Name: cert.Subject.CommonName}
+	denied := func(format string, args ...any) (Node, error) {
+		e := query.Errorf(query.CodeDenied, format, args...)
+		e.Hint = "kanta cert node makes one of a node"
+		return Node{}, e
+	}
+	if !isName(n.Name) {
+		return denied("the certificate names no node")
+	}
+	for _, u := range cert.URIs {
+		if u.Scheme != scheme {
+			continue
+		}
+		cluster, ok := strings.CutPrefix(u.Opaque, nodePrefix)
+		switch {
+		case strings.HasPrefix(u.Opaque, rolePrefix):
+			return denied("the certificate of %s is that of a client, not of a node", n.Name)
+		case !ok || !isName(cluster) || u.RawQuery != "" || u.Fragment != "":
+			return denied("the certificate of %s says something of itself that is not known here", n.Name)
+		case n.Cluster != "":
+			return denied("the certificate of %s is of more than one cluster", n.Name)
+		}
+		n.Cluster = cluster
+	}
+	if n.Cluster == "" {
+		return denied("the certificate of %s is not that of a node", n.Name)
+	}
+	return n, nil
+}
+
+// ForNode reports whether a certificate says that it is of a node, be the rest of it right or not.
+func ForNode(cert *x509.Certificate) bool {
+	return slices.ContainsFunc(cert.URIs, func(u *url.URL) bool { return u.Scheme == scheme && strings.HasPrefix(u.Opaque, nodePrefix) })
+}
+
+// IsName reports whether a text may be the name of a client or a node, a role, or that of a
+// cluster: 1 to 64 letters, digits, and . _ @ -, the first no dot or hyphen.
+func IsName(s string) bool { return isName(s) }
 
 // isName reports whether a text may be a name or a role.
 func isName(s string) bool {
