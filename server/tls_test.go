@@ -143,8 +143,7 @@ func TestTLSRefused(t *testing.T) {
 	next := s.http.Handler
 	s.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { calls.Add(1); next.ServeHTTP(w, r) })
 	address := listen(t, s).Addr().String()
-	issue := func(name, role string, days int, at time.Time) tls.Certificate {
-		p, err := tr.ca.Client(name, role, days, at)
+	pair := func(p certs.Pair, err error) tls.Certificate {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,6 +152,9 @@ func TestTLSRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		return c
+	}
+	issue := func(name, role string, days int, at time.Time) tls.Certificate {
+		return pair(tr.ca.Client(name, role, days, at))
 	}
 	serving, err := tls.LoadX509KeyPair(tr.in("server.crt"), tr.in("server.key"))
 	if err != nil {
@@ -162,17 +164,7 @@ func TestTLSRefused(t *testing.T) {
 	show := func(c tls.Certificate) *tls.Config {
 		return &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", Certificates: []tls.Certificate{c}}
 	}
-	node := func() tls.Certificate {
-		p, err := tr.ca.Node("n1", "c", []string{"127.0.0.1"}, 1, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := tls.X509KeyPair(p.Cert, p.Key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}()
+	node := pair(tr.ca.Node("n1", "c", []string{"127.0.0.1"}, 1, time.Now()))
 	foreign := other.client("anna")
 	foreign.RootCAs = roots
 	old := show(issue("anna", "admin", 1, time.Now()))
