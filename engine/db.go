@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,6 +75,7 @@ func Open(dir string, options *Options) (*DB, error) {
 	// A sixteenth each goes to Pebble's cache and its memtables, a quarter to the head, and
 	// what folding works in is set aside for good: it must never wait for questions.
 	db.cache = base.NewCache(store, opt.Memory/16*9-min(base.FoldMemory, opt.Memory/4))
+	db.cache.SetShare(cmp.Or(opt.QuestionMemory, max(db.cache.Budget()/questionShare, questionLeast)))
 	if err := db.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", dir, err), store.Close())
 	}

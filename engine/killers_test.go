@@ -149,15 +149,7 @@ func TestKillers(t *testing.T) {
 func TestKillersOfMemory(t *testing.T) {
 	k := newKillers(t)
 	cache := k.db.cache
-	for name, args := range map[string]query.Arguments{
-		"path":      {"after": {"buy"}, "steps": {"10"}, "top": {"100"}, "label": {"item"}},
-		"basket":    {"event": {"buy"}, "item": {"item"}, "size": {"5"}},
-		"rfm":       {"event": {"buy"}, "amount": {"e.amount"}},
-		"funnel":    {"step": {"buy", "buy"}, "by": {"buy.first().ts"}},
-		"trend":     {"event": {"buy"}, "measure": {"people"}, "per": {"hour"}, "from": {"1970-03-01"}},
-		"retention": {"first": {"buy"}, "return": {"buy"}, "per": {"day"}},
-		"compare":   {},
-	} {
+	for name, args := range killersOfMemory() {
 		var taken []func()
 		for size := int64(1 << 30); size >= 4<<10; size /= 2 {
 			for free, err := cache.Reserve(size, "test"); err == nil; free, err = cache.Reserve(size, "test") {

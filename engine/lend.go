@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
@@ -113,6 +114,7 @@ type reading struct {
 	n       *snapshot
 	o       *query.Options // as they were asked with
 	options query.Options  // with the instant and how many work
+	memory  *base.Quota    // what it may take, with all that it has worked out
 	view    view.View
 	lending *lending // nil: no definition is saved
 	current []string // names of what was read of the past as it is now
@@ -130,11 +132,13 @@ func (n *snapshot) readAt(o *query.Options, now time.Time) *reading {
 	if o != nil {
 		r.options = *o
 	}
+	r.memory = n.db.cache.Question(r.options.Memory)
 	if r.options.Parallelism == 0 {
 		r.options.Parallelism = n.db.opt.Parallelism
 	}
 	r.options.Now = now
 	r.view = n.view(o)
+	r.view.Memory = r.memory
 	if len(n.s.Schema.Lent) > 0 {
 		r.lending, r.view.S = n.lending(r.view.S, r.options.Now.UnixMilli(), r.view.S.Past != nil)
 	}
@@ -149,8 +153,12 @@ func (r *reading) at(now time.Time) *reading {
 	o.Now = now
 	at := r.n.read(&o)
 	at.within, at.outer = r.within, r
+	at.takeFrom(r.memory)
 	return at
 }
+
+// takeFrom makes it part of another question, as far as memory is concerned.
+func (r *reading) takeFrom(memory *base.Quota) { r.memory, r.view.Memory = memory, memory }
 
 // uses sees to it that what analyses lend is there, as far as something reads it, and notes
 // what else it reads of the past as it is now.
@@ -236,7 +244,7 @@ func (r *reading) lend(ctx context.Context, d *definition, key string) error {
 	}
 	defer func() { <-one.turn }()
 	if !one.done {
-		inner := &reading{n: r.n, o: r.o, options: r.options, view: r.view, lending: r.lending, within: append(slices.Clip(r.within), key), outer: r}
+		inner := &reading{n: r.n, o: r.o, options: r.options, memory: r.memory, view: r.view, lending: r.lending, within: append(slices.Clip(r.within), key), outer: r}
 		if err := inner.workOut(ctx, d); err != nil {
 			return err
 		}
@@ -249,8 +257,8 @@ func (r *reading) lend(ctx context.Context, d *definition, key string) error {
 // workOut runs a definition's analysis and adds its columns. The memory of the run is given
 // back at its end, that of the columns with the lending.
 func (r *reading) workOut(ctx context.Context, d *definition) (err error) {
-	start, cache := time.Now(), r.n.db.cache
-	kept, err := cache.Reserve(int64(len(d.lent.Fields)*r.view.Chunks())*query.LentBytes, d.lent.String())
+	start := time.Now()
+	kept, err := r.memory.Reserve(int64(len(d.lent.Fields)*r.view.Chunks())*query.LentBytes, d.lent.String())
 	if err != nil {
 		return err
 	}
@@ -259,7 +267,7 @@ func (r *reading) workOut(ctx context.Context, d *definition) (err error) {
 			kept()
 		}
 	}()
-	working, err := cache.Reserve(r.n.workingMemory(r.options.Parallelism), d.lent.String())
+	working, err := r.memory.Reserve(r.n.workingMemory(r.options.Parallelism), d.lent.String())
 	if err != nil {
 		return err
 	}
@@ -326,7 +334,7 @@ func (r *reading) study(ctx context.Context, p *query.Prepared, who, what string
 	s = query.NewStudy(ctx, r.view, p, r.compiler(ctx, who), r.options)
 	var kept []func()
 	s.Reserve = func(bytes int64) error {
-		f, err := r.n.db.cache.Reserve(bytes, what)
+		f, err := r.memory.Reserve(bytes, what)
 		if err == nil {
 			kept = append(kept, f)
 		}

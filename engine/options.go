@@ -23,6 +23,11 @@ type Options struct {
 	// Memory is the budget in bytes for caches, head and key table together. 0: a
 	// quarter of the machine's memory. At least 64 MiB; smaller values are raised.
 	Memory int64
+	// QuestionMemory is what one question may work in, in bytes of what the budget has for
+	// questions and caches, about nine parts of 16 of Memory, so that one that wants all leaves
+	// others room. 0: half of that, but at least 96 MiB. More than all of it is all. A question
+	// may allow itself less ([query.Options]).
+	QuestionMemory int64
 	// Durability says when a write is acknowledged. Default: after an fsync.
 	Durability Durability
 	// ReadOnly opens without changing anything; writes return an error.
@@ -74,6 +79,15 @@ type Hooks struct {
 // and one fold do not fit beside each other.
 const minMemory = 64 << 20
 
+// What one question may take of the budget for questions and caches, if the options do not
+// say: half, so that the largest leaves all others as much as it has itself; but in a small
+// store as much as it takes to look at one person who has a block of events with the longest
+// texts, 4,096 of 16 KiB.
+const (
+	questionShare = 2
+	questionLeast = 96 << 20
+)
+
 func (o *Options) withDefaults() (Options, error) {
 	var out Options
 	if o != nil {
@@ -107,6 +121,8 @@ func (o *Options) withDefaults() (Options, error) {
 		return out, query.Errorf(query.CodeInvalid, "Options.Memory is %d; it must not be negative", o.Memory)
 	case out.Replica != nil && out.Replica.Propose == nil:
 		return out, query.Errorf(query.CodeInvalid, "Options.Replica has no Propose")
+	case out.QuestionMemory < 0:
+		return out, query.Errorf(query.CodeInvalid, "Options.QuestionMemory is %d; it must not be negative", out.QuestionMemory)
 	case out.SnapshotMaxAge < 0:
 		return out, query.Errorf(query.CodeInvalid, "Options.SnapshotMaxAge is %v; it must not be negative", out.SnapshotMaxAge)
 	case out.FirstOrdinal >= 1<<31:

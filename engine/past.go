@@ -67,6 +67,15 @@ func (n *snapshot) view(o *query.Options) view.View {
 	return view.View{S: n.pasts.get(n, n.db.now(o).UnixMilli())}
 }
 
+// plain returns what a question reads that is about what there is, whenever it is asked about.
+func (n *snapshot) plain(o *query.Options) view.View {
+	memory := int64(0)
+	if o != nil {
+		memory = o.Memory
+	}
+	return view.View{S: &n.s.State, Memory: n.db.cache.Question(memory)}
+}
+
 // current names what a question about the past reads as it is now: attributes without
 // history, and lists.
 func (n *snapshot) current(o *query.Options, used query.Uses) (names []string) {

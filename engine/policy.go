@@ -125,7 +125,7 @@ func (n *snapshot) rowsOf(ctx context.Context, expr string) (*view.Rows, func(),
 		return nil, nil, err
 	}
 	defer release()
-	free, err := n.db.cache.Reserve(int64(q.view.Chunks())*bitmap.ChunkSize/8, "the people of a policy")
+	free, err := q.memory.Reserve(int64(q.view.Chunks())*bitmap.ChunkSize/8, "the people of a policy")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -384,8 +384,8 @@ func (n *snapshot) shown(v view.View) query.View {
 		return v
 	}
 	s := *v.S
-	s.Schema = n.policy.stored
-	return view.NewMasked(&s, n.policy.shown, n.policy.masked)
+	s.Schema, v.S = n.policy.stored, &s
+	return view.NewMasked(v, n.policy.shown, n.policy.masked)
 }
 
 // column finds what a listing can show, by name.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
@@ -122,7 +121,7 @@ func (u *underPolicy) withhold(b *query.Breakdown) {
 
 // valuesOfGroups is Values where numbers must be of several people.
 func (n *snapshot) valuesOfGroups(ctx context.Context, a schema.Attribute, prefix string, limit int) ([]query.ValueCount, error) {
-	v := view.View{S: &n.s.State}
+	v := n.plain(nil)
 	everybody := &query.Const{Value: query.True}
 	p, err := query.Prepare(ctx, everybody, v)
 	if err != nil {

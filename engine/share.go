@@ -100,8 +100,8 @@ func hidden(ctx context.Context, what string, err error) error {
 // workOutSegment adds the column of an opaque segment. What it reads of the past as it is now
 // is told under the segment's name.
 func (r *reading) workOutSegment(ctx context.Context, by *schema.Lent) (current []string, err error) {
-	start, cache := time.Now(), r.n.db.cache
-	kept, err := cache.Reserve(int64(r.view.Chunks())*query.LentBytes, by.String())
+	start := time.Now()
+	kept, err := r.memory.Reserve(int64(r.view.Chunks())*query.LentBytes, by.String())
 	if err != nil {
 		return nil, err
 	}
@@ -110,13 +110,14 @@ func (r *reading) workOutSegment(ctx context.Context, by *schema.Lent) (current 
 			kept()
 		}
 	}()
-	working, err := cache.Reserve(r.n.workingMemory(r.options.Parallelism), by.String())
+	working, err := r.memory.Reserve(r.n.workingMemory(r.options.Parallelism), by.String())
 	if err != nil {
 		return nil, err
 	}
 	defer working()
 	whole := r.n.policy.whole.readAt(r.o, r.options.Now)
 	whole.options.Parallelism = r.options.Parallelism
+	whole.takeFrom(r.memory)
 	values, err := whole.membership(ctx, by.Name)
 	if err != nil {
 		return nil, err
@@ -170,6 +171,7 @@ func (n *snapshot) opaqueOf(ctx context.Context, r *reading, ordinal uint32) ([]
 	}
 	whole := n.policy.whole
 	read := whole.readAt(r.o, r.options.Now)
+	read.takeFrom(r.memory)
 	p, lists, err := query.ProfileOf(ctx, read.view, ordinal)
 	if err != nil {
 		return nil, err

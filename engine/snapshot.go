@@ -95,6 +95,14 @@ func (n *snapshot) use() (release func(), err error) {
 	return release, nil
 }
 
+// useFor is use for a question that has options.
+func (n *snapshot) useFor(o *query.Options) (release func(), err error) {
+	if o != nil && o.Memory < 0 {
+		return nil, query.Errorf(query.CodeInvalid, "Options.Memory is %d; it must not be negative", o.Memory)
+	}
+	return n.use()
+}
+
 // gone fails when the snapshot is too old to be read.
 func (n *snapshot) gone() error {
 	if n.db.opt.Clock().After(n.expires) {
@@ -127,12 +135,12 @@ type question struct {
 }
 
 func (n *snapshot) ask(ctx context.Context, text string, o *query.Options) (*question, func(), error) {
-	unlock, err := n.use()
+	unlock, err := n.useFor(o)
 	if err != nil {
 		return nil, nil, err
 	}
 	q := &question{start: time.Now(), reading: n.read(o)}
-	free, err := n.db.cache.Reserve(n.workingMemory(q.options.Parallelism), "the question")
+	free, err := q.memory.Reserve(n.workingMemory(q.options.Parallelism), "the question")
 	if err != nil {
 		unlock()
 		return nil, nil, err
@@ -210,7 +218,7 @@ func (n *snapshot) Bitmap(ctx context.Context, expr string, o *query.Options) (q
 
 // countNode counts the members of a tree.
 func (n *snapshot) countNode(ctx context.Context, node query.Node) (uint64, error) {
-	v := view.View{S: &n.s.State}
+	v := n.plain(nil)
 	p, err := query.Prepare(ctx, node, v)
 	if err != nil {
 		return 0, err
@@ -386,7 +394,7 @@ func (n *snapshot) Values(ctx context.Context, attribute, prefix string, limit i
 	if n.policy.groups() {
 		return n.valuesOfGroups(ctx, *a, prefix, limit)
 	}
-	return query.ValuesOf(ctx, view.View{S: &n.s.State}, *a, prefix, limit)
+	return query.ValuesOf(ctx, n.plain(nil), *a, prefix, limit)
 }
 
 // Profile returns all that is known of the profile with a key.
@@ -433,14 +441,14 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 	if err := n.showsPeople(); err != nil {
 		return query.Profile{}, err
 	}
-	release, err := n.use()
+	if o == nil {
+		o = &query.ProfileOptions{}
+	}
+	release, err := n.useFor(&o.Options)
 	if err != nil {
 		return query.Profile{}, err
 	}
 	defer release()
-	if o == nil {
-		o = &query.ProfileOptions{}
-	}
 	start, r := time.Now(), n.read(&o.Options)
 	ordinal, err := n.ordinal(ctx, attribute, value)
 	if err != nil {
@@ -482,7 +490,7 @@ func (n *snapshot) profile(ctx context.Context, attribute, value string, o *quer
 			return p, err
 		}
 	}
-	recent, err := n.recent(ctx, ordinal, p.Now, o.Events)
+	recent, err := n.recent(ctx, r.memory, ordinal, p.Now, o.Events)
 	if err != nil {
 		return p, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
@@ -20,12 +21,12 @@ func (n *snapshot) Timeline(ctx context.Context, key string, o *query.TimelineOp
 	if err := n.showsPeople(); err != nil {
 		return query.Timeline{}, err
 	}
-	release, err := n.use()
+	release, err := n.useFor(&o.Options)
 	if err != nil {
 		return query.Timeline{}, err
 	}
 	defer release()
-	start, v := time.Now(), n.shown(view.View{S: &n.s.State})
+	start, v := time.Now(), n.shown(n.plain(&o.Options))
 	events, changed, err := n.listed(o.Events)
 	if err != nil {
 		return query.Timeline{}, err
@@ -44,12 +45,12 @@ func (n *snapshot) Timeline(ctx context.Context, key string, o *query.TimelineOp
 }
 
 // recent returns the last events of a profile.
-func (n *snapshot) recent(ctx context.Context, ordinal uint32, now time.Time, limit int) (query.Timeline, error) {
+func (n *snapshot) recent(ctx context.Context, memory *base.Quota, ordinal uint32, now time.Time, limit int) (query.Timeline, error) {
 	events, _, err := n.listed(nil)
 	if err != nil || len(events) == 0 || limit < 0 {
 		return query.Timeline{}, err
 	}
-	return query.TimelineOf(ctx, n.shown(view.View{S: &n.s.State}), ordinal, events, nil, now, &query.TimelineOptions{Limit: cmp.Or(limit, query.RecentEvents)})
+	return query.TimelineOf(ctx, n.shown(view.View{S: &n.s.State, Memory: memory}), ordinal, events, nil, now, &query.TimelineOptions{Limit: cmp.Or(limit, query.RecentEvents)})
 }
 
 // lifetime returns what a profile's events come to, by type.

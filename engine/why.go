@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/kantadb/kanta/engine/internal/base"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/query/syntax"
@@ -24,13 +25,13 @@ func (n *snapshot) Why(ctx context.Context, key, expr string, o *query.WhyOption
 	if err := n.showsPeople(); err != nil {
 		return query.Why{}, err
 	}
-	release, err := n.use()
+	release, err := n.useFor(&o.Options)
 	if err != nil {
 		return query.Why{}, err
 	}
 	defer release()
 	start := time.Now()
-	q := &whyQuestion{n: n, text: expr, past: n.past(&o.Options), acts: map[schema.EventID][]query.Act{}}
+	q := &whyQuestion{n: n, text: expr, memory: n.db.cache.Question(o.Memory), past: n.past(&o.Options), acts: map[schema.EventID][]query.Act{}}
 	if q.ordinal, err = n.ordinal(ctx, o.By, key); err != nil {
 		return query.Why{}, err
 	}
@@ -62,6 +63,7 @@ func (n *snapshot) Why(ctx context.Context, key, expr string, o *query.WhyOption
 type whyQuestion struct {
 	n       *snapshot
 	text    string
+	memory  *base.Quota
 	past    bool // it is about an instant before the last record
 	ordinal uint32
 	acts    map[schema.EventID][]query.Act
@@ -84,6 +86,7 @@ func (q *whyQuestion) move(ctx context.Context, now time.Time) (p query.Profile,
 		o = &query.Options{Now: now}
 	}
 	q.in = q.n.readAt(o, now)
+	q.in.takeFrom(q.memory)
 	p, lists, err := query.ProfileOf(ctx, q.in.view, q.ordinal)
 	if err != nil {
 		return p, err

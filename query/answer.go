@@ -128,6 +128,10 @@ type ValueCount struct {
 type Options struct {
 	Now         time.Time // zero: the store's clock, taken once
 	Parallelism int       // goroutines; 0: one per processor
+	// Memory is what the question may work in, in bytes of the store's budget; a larger one
+	// fails with [CodeBudget]. 0, and more than the store gives one question, is as much as
+	// that; not below 0.
+	Memory int64
 }
 
 // MembersOptions shape a listing. Attributes may be computed ones, whose values are those of

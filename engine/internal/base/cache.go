@@ -1,12 +1,10 @@
 package base
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"github.com/kantadb/kanta/engine/internal/kv"
-	"github.com/kantadb/kanta/query"
 )
 
 // Cache keeps decoded fragments and blocks within a byte budget. An object hangs in a
@@ -16,10 +14,12 @@ import (
 // keeps it alive; taking it out of its slot only forgets it.
 //
 // It is also the accountant of the memory that questions and the compactor work in: what
-// they reserve is taken from the same budget, and cached objects make room for it.
+// they reserve is taken from the same budget, and cached objects make room for it. What a
+// question takes goes through its [Quota].
 type Cache struct {
 	store    *kv.Store
 	budget   int64
+	share    int64      // of the budget, that one question may take
 	loading  sync.Mutex // held while something long is read from the store; see load
 	used     atomic.Int64
 	mu       sync.Mutex // guards the rest
@@ -35,7 +35,9 @@ type resident struct {
 }
 
 // NewCache makes a cache of at most budget bytes over a store.
-func NewCache(store *kv.Store, budget int64) *Cache { return &Cache{store: store, budget: budget} }
+func NewCache(store *kv.Store, budget int64) *Cache {
+	return &Cache{store: store, budget: budget, share: budget}
+}
 
 // Budget returns how many bytes objects and reserved memory may have together.
 func (c *Cache) Budget() int64 { return c.budget }
@@ -44,42 +46,22 @@ func (c *Cache) Budget() int64 { return c.budget }
 func (c *Cache) Used() int64 { return c.used.Load() }
 
 // Reserve sets bytes of working memory aside, and fails with [query.CodeBudget] if so
-// much is not left. what names the work, for the message. Call release when it ends.
+// much is not left. what names the work, for the message. Call release when it ends. It is for
+// the store's own work: what a question takes is bounded by its [Quota].
 func (c *Cache) Reserve(bytes int64, what string) (release func(), err error) {
-	if err := c.reserve(bytes, 0, what); err != nil {
-		return nil, err
-	}
-	var once sync.Once
-	return func() { once.Do(func() { c.free(bytes) }) }, nil
+	return c.unbounded().Reserve(bytes, what)
 }
 
 // SetAside is Reserve for what must be done, whatever else there is: beyond the budget, if need
 // be, and then others get nothing until it is released.
 func (c *Cache) SetAside(bytes int64) (release func()) {
+	q := c.unbounded()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	q.used += bytes
 	c.reserved += bytes
 	c.makeRoom(0)
-	return sync.OnceFunc(func() { c.free(bytes) })
-}
-
-// reserve is Reserve for somebody who has some bytes already.
-func (c *Cache) reserve(bytes, has int64, what string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.reserved+bytes > c.budget {
-		return &query.Error{Code: query.CodeBudget, Message: fmt.Sprintf("%s needs %d MiB; %d of %d MiB are in use by other work", what, (has+bytes)>>20, (c.reserved-has)>>20, c.budget>>20),
-			Hint: "ask again when other questions have ended, or open the store with a larger memory budget"}
-	}
-	c.reserved += bytes
-	c.makeRoom(0)
-	return nil
-}
-
-func (c *Cache) free(bytes int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.reserved -= bytes
+	return sync.OnceFunc(func() { q.free(bytes) })
 }
 
 // Reserved returns the bytes of working memory set aside.

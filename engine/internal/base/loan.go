@@ -7,17 +7,17 @@ const loanStep = 1 << 20
 // Loan is working memory that becomes more and less while something is worked out. It
 // belongs to one goroutine; the nil Loan counts nothing, for work that must never be refused.
 type Loan struct {
-	c           *Cache
+	of          *Quota
 	what        string
-	used, taken int64 // taken: of the budget
+	used, taken int64 // taken: of the quota
 }
 
 // Lend begins a loan of nothing; what names the work, for the message.
-func (c *Cache) Lend(what string) *Loan {
-	if c == nil {
+func (q *Quota) Lend(what string) *Loan {
+	if q == nil {
 		return nil
 	}
-	return &Loan{c: c, what: what}
+	return &Loan{of: q, what: what}
 }
 
 // Take takes bytes more, before they are allocated, and fails with [query.CodeBudget] if so
@@ -27,15 +27,18 @@ func (l *Loan) Take(bytes int64) error {
 		return nil
 	}
 	if more := l.used + bytes - l.taken; more > 0 {
-		more = (more + loanStep - 1) / loanStep * loanStep
-		if err := l.c.reserve(more, l.taken, l.what); err != nil {
-			return err
+		step := (more + loanStep - 1) / loanStep * loanStep
+		if l.of.reserve(step, l.what) != nil { // not a step, but perhaps what is needed
+			if err := l.of.reserve(more, l.what); err != nil {
+				return err
+			}
+			step = more
 		}
-		l.taken += more
+		l.taken += step
 	}
 	if l.used += bytes; l.used < l.taken/2 && l.taken > loanStep { // not at each change
 		keep := max((l.used+loanStep-1)/loanStep*loanStep, loanStep)
-		l.c.free(l.taken - keep)
+		l.of.free(l.taken - keep)
 		l.taken = keep
 	}
 	return nil
@@ -44,7 +47,7 @@ func (l *Loan) Take(bytes int64) error {
 // Close gives everything back.
 func (l *Loan) Close() {
 	if l != nil && l.taken > 0 {
-		l.c.free(l.taken)
+		l.of.free(l.taken)
 		l.used, l.taken = 0, 0
 	}
 }

@@ -18,17 +18,17 @@ type Masked struct {
 	masked map[schema.AttrID]bool
 }
 
-// NewMasked makes a masked view of a state whose schema has all that is shown, as it is
+// NewMasked makes a masked view of one whose schema has all that is shown, as it is
 // stored. masked are the ids of what is not, which in shown are inline strings.
-func NewMasked(s *State, shown *schema.Schema, masked map[schema.AttrID]bool) *Masked {
-	return &Masked{View{s}, shown, masked}
+func NewMasked(v View, shown *schema.Schema, masked map[schema.AttrID]bool) *Masked {
+	return &Masked{v, shown, masked}
 }
 
 // Schema returns the schema in which what is masked is an inline string.
 func (v *Masked) Schema() *schema.Schema { return v.schema }
 
 // Cursor opens a reader for one goroutine.
-func (v *Masked) Cursor() query.Cursor { return &maskedCursor{Cursor: v.newCursor(), v: v} }
+func (v *Masked) Cursor() query.Cursor { return &maskedCursor{Cursor: v.Counted("the question"), v: v} }
 
 // maskedCursor is a cursor of a masked view.
 type maskedCursor struct {

@@ -42,7 +42,7 @@ func (t *then) memory() int64 { return t.values.Bytes() + 16 }
 // At returns the state as it is read at an instant, in milliseconds UTC. Forget it in the end.
 func (s *State) At(now int64, cache *base.Cache) *State {
 	p := &Past{state: *s, now: now, cache: cache, attrs: map[schema.AttrID]*pastAttr{}}
-	chunks := View{s}.Chunks()
+	chunks := View{S: s}.Chunks()
 	for i := range s.Schema.Attributes {
 		if a := &s.Schema.Attributes[i]; a.History {
 			p.attrs[a.ID] = &pastAttr{a, s.Schema.StoredByID(a.Changes), make([]base.Slot[then], chunks)}
@@ -108,7 +108,7 @@ func (c *Cursor) pinThen(a *attrCursor, t *then, chunk int) error {
 // readThen makes what then returns; of one profile, it says nothing of others.
 func (c *Cursor) readThen(a *attrCursor, chunk int, one *bitmap.Set) (*head.Settled, error) {
 	p := c.s.Past
-	reader := View{&p.state}.newCursor() // the cursor's own buffers may be in use
+	reader := View{S: &p.state}.newCursor() // the cursor's own buffers may be in use
 	defer reader.Close()
 	reader.scratch.Loan = c.scratch.Loan
 	defer func() { reader.scratch.Loan = nil }() // it goes on

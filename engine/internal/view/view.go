@@ -93,7 +93,10 @@ func Hash(seed uint64, b []byte) uint64 {
 }
 
 // View is a state with the methods of query.View.
-type View struct{ S *State }
+type View struct {
+	S      *State
+	Memory *base.Quota // of the question; nil: each cursor has one of its own
+}
 
 // Schema returns the schema.
 func (v View) Schema() *schema.Schema { return v.S.Schema }
@@ -183,7 +186,11 @@ func (v View) Cursor() query.Cursor { return v.Counted("the question") }
 // Counted is Cursor with the concrete type; what names the work in errors.
 func (v View) Counted(what string) *Cursor {
 	c := v.newCursor()
-	c.scratch.Loan = v.S.Memory.Lend(what)
+	memory := v.Memory
+	if memory == nil {
+		memory = v.S.Memory.Question(0)
+	}
+	c.scratch.Loan = memory.Lend(what)
 	return c
 }
 

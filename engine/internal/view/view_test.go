@@ -313,7 +313,7 @@ func (x *tiers) reopen(u *base.Unit) {
 // compare reads everything of a random chunk.
 func (x *tiers) compare(when string, s *State, want plain) {
 	x.t.Helper()
-	c := View{s}.NewCursor()
+	c := View{S: s}.NewCursor()
 	defer c.Close()
 	for _, chunk := range []int{0, 1, 15, 16} {
 		var ords []uint16
