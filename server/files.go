@@ -203,14 +203,24 @@ func statusOf(err error) (status int, word string) {
 		if int(q.Code) < len(statuses) && statuses[q.Code] != 0 {
 			status = statuses[q.Code]
 		}
-		if q.Code == query.CodeLimit && q.RetryAfter > 0 {
+		switch {
+		case q.Code == query.CodeLimit && q.RetryAfter > 0:
 			status = http.StatusTooManyRequests
+		case isTooLarge(err):
+			status = http.StatusBadRequest
 		}
 	}
 	if errors.As(err, &s) {
 		status = s.status
 	}
 	return status, word
+}
+
+// isTooLarge tells the error of a question that needs more memory than one may have, to which
+// nobody needs to see, from that of one for which there was no room.
+func isTooLarge(err error) bool {
+	var q *query.Error
+	return errors.As(err, &q) && q.Code == query.CodeBudget && q.RetryAfter == 0
 }
 
 // errorAnswer is how a door tells an error.

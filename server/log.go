@@ -135,7 +135,7 @@ func (w *watch) failed(c *call, err error, code string, worked time.Duration) {
 	switch {
 	case code == query.CodeDenied.Word() || code == query.CodeUnauthenticated.Word():
 		level, what = slog.LevelWarn, "a call was denied"
-	case isOurs(code):
+	case isOurs(code) && !isTooLarge(err):
 		level = slog.LevelError
 	}
 	of := append(c.logged(), slog.String("code", code), slog.Duration("took", worked))

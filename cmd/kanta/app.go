@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -38,7 +39,8 @@ type app struct {
 	json     bool
 	memory   string
 	readOnly bool
-	repair   bool // the store is opened to be repaired
+	repair   bool        // the store is opened to be repaired
+	served   *serveFlags // nil: the store is opened for one command
 	caller   callerFlags
 
 	completing bool // for the shell
@@ -107,6 +109,9 @@ func (a *app) options(dir string, create bool) (*engine.Options, error) {
 	var err error
 	if o.Memory, err = a.budget(); err != nil {
 		return nil, err
+	}
+	if o.QuestionMemory = math.MaxInt64; a.served != nil { // else nobody is there who would want a part
+		o.QuestionMemory = a.served.questionMemory.bytes
 	}
 	return &o, nil
 }

@@ -99,6 +99,8 @@ type serveFlags struct {
 	record  auditDir
 	log     string
 	slow    time.Duration
+
+	questionMemory settingSize
 }
 
 // check refuses flags that cannot be, before a store is made or opened. Where a server may listen
@@ -145,6 +147,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	a.served = f
 	opened, err := a.openDir(a.dir, true)
 	if err != nil {
 		return err

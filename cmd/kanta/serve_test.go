@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -121,6 +122,28 @@ func TestServe(t *testing.T) {
 	delete(c.env, "KANTA_DB")
 	if got := c.must("count", "true"); !strings.HasPrefix(got, "count\t3\n") {
 		t.Errorf("counted after the server: %s", got)
+	}
+}
+
+// TestServeQuestionMemory: what one question may take is the operator's setting, and of a store
+// that is opened for one command there is no such bound.
+func TestServeQuestionMemory(t *testing.T) {
+	c := newCLI(t)
+	c.people()
+	serving(c, "--question-memory", "10KiB")
+	_, stderr, code := c.run("count", `country == "FI"`)
+	if code != exitInternal || !strings.Contains(stderr, "and one question may take 10 KiB of the memory budget") {
+		t.Errorf("a question that may take 10 KiB: exit %d, %s", code, stderr)
+	}
+	one := newCLI(t)
+	one.people()
+	opened := &app{out: io.Discard, err: io.Discard, env: func(string) string { return "" }}
+	if o, err := opened.options(one.path("db"), false); err != nil || o.QuestionMemory != math.MaxInt64 {
+		t.Errorf("a store for one command: %v, %+v", err, o)
+	}
+	opened.served = &serveFlags{}
+	if o, err := opened.options(one.path("db"), false); err != nil || o.QuestionMemory != 0 {
+		t.Errorf("a store that is served: %v, %+v", err, o)
 	}
 }
 

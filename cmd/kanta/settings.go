@@ -39,6 +39,7 @@ const (
 func (f *serveFlags) settingsTable() []*setting {
 	return []*setting{
 		{name: "db"}, {name: "memory"},
+		{name: "question-memory", value: &f.questionMemory, help: "what one question may take of --memory, such as 256MiB; half of what there is for questions and caches by default, but 96MiB at least"},
 		{name: "listen", value: newText(&f.listen, defaultListen), help: "address and port, of loopback without --tls-cert; port 0 is any that is free"},
 		{name: "admin", value: newText(&f.admin, ""), help: "address and port, of loopback, for /metrics, /healthz, /readyz and /debug/pprof; none by default"},
 		{name: "tls-cert", value: newText(&f.tls.Cert, ""), help: "file of the certificate for TLS, and of those that lead to its authority"},
@@ -80,6 +81,28 @@ func (s *settingCount) Type() string { return "uint" }
 func (s *settingCount) Set(text string) error {
 	n, err := strconv.ParseUint(text, 10, 31)
 	*s = settingCount(n)
+	return err
+}
+
+// settingSize is a number of bytes; "" is 0.
+type settingSize struct {
+	text  string
+	bytes int64
+}
+
+// String implements pflag.Value.
+func (s *settingSize) String() string { return s.text }
+
+// Type implements pflag.Value.
+func (s *settingSize) Type() string { return "size" }
+
+// Set implements pflag.Value.
+func (s *settingSize) Set(text string) error {
+	if s.text, s.bytes = text, 0; text == "" { // as it is printed
+		return nil
+	}
+	var err error
+	s.bytes, err = parseSize(text)
 	return err
 }
 

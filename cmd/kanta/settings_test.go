@@ -55,6 +55,8 @@ func TestSettings(t *testing.T) {
 	want(got, "backups", `["a","b,c"]`, fromFile)
 	want(got, "db", "from-file", fromFile)
 	want(got, "memory", "1GB", fromFile)
+	want(got, "question_memory", "", fromDefault)
+	want(get("--question-memory", "64MiB"), "question_memory", "64MiB", fromFlag)
 	want(got, "log", "text", fromDefault)
 	c.env["KANTA_CONFIG"], c.env["KANTA_LISTEN"], c.env["KANTA_BACKUPS"], c.env["KANTA_DB"] = file, "127.0.0.1:2", "x,y", "from-env"
 	got = get()
@@ -80,13 +82,15 @@ func TestSettings(t *testing.T) {
 func TestSettingsWrong(t *testing.T) {
 	c := newCLI(t)
 	for _, test := range []struct{ text, want string }{
-		{"\nlisten = \"127.0.0.1:1\"\nliten = \"x\"\n", `:3: there is no setting "liten"; there are db, memory, listen`},
+		{"\nlisten = \"127.0.0.1:1\"\nliten = \"x\"\n", `:3: there is no setting "liten"; there are db, memory, question_memory, listen`},
 		{"listen = 7\n", `:1: listen is to be a text in quotes`},
 		{"\n\nbackups = \"a\"\n", `:3: backups is to be a list of texts`},
 		{"backups = [1]\n", `:1: backups is to be a list of texts`},
 		{"[server]\nlisten = \"x\"\n", `:1: there is no setting "server"`},
 		{"listen = \n", `:1: `}, {"listen = \"a\"\nlisten = \"b\"\n", `:2: `},
 		{"slow = \"soon\"\n", `file: slow: soon: that is no duration`},
+		{"question_memory = \"much\"\n", `file: question-memory: much: that is no size`},
+		{"question_memory = \"0\"\n", `that is no size`},
 		{"log = \"loud\"\n", `it is text, json or off`},
 		{"admin = \"0.0.0.0:1\"\n", `only an address of loopback`},
 		{"password = \"hunter2\"\n", `there is no setting "password"`},

@@ -62,6 +62,7 @@ func databases(t *testing.T, log func() *Log, over func(t *testing.T, db *engine
 		t.Run("snapshots", s.snapshots)
 		t.Run("listings", s.listings)
 		t.Run("errors", s.errors)
+		t.Run("memory", s.memory)
 		t.Run("ended", s.ended)
 		t.Run("state", s.state)
 		t.Run("exports", s.exports)
@@ -349,6 +350,58 @@ func (s *suite) errors(t *testing.T) {
 	})
 	if err := s.db.Export(ctx, "nobody", io.Discard); differentErrors(s.store.Export(ctx, "nobody", io.Discard), err) != "" {
 		t.Errorf("an export of nobody: %v", err)
+	}
+}
+
+// memory asks questions that allow themselves too little memory, more than there is, and less
+// than none.
+func (s *suite) memory(t *testing.T) {
+	ctx := t.Context()
+	for _, c := range []struct {
+		bytes int64
+		want  query.Code // 0: it is answered
+	}{{1, query.CodeBudget}, {100 << 10, query.CodeBudget}, {64 << 20, 0}, {1 << 62, 0}, {-1, query.CodeInvalid}, {-1 << 63, query.CodeInvalid}} {
+		o := query.Options{Parallelism: 1, Memory: c.bytes}
+		for what, ask := range map[string]func(a query.Asker) (any, error){
+			"Count":   func(a query.Asker) (any, error) { return a.Count(ctx, "age > 3", &o) },
+			"Bitmap":  func(a query.Asker) (any, error) { return a.Bitmap(ctx, "age > 3", &o) },
+			"Plan":    func(a query.Asker) (any, error) { return a.Plan(ctx, "age > 3", &o) },
+			"Explain": func(a query.Asker) (any, error) { return a.Explain(ctx, "age > 3", &o) },
+			"Breakdown": func(a query.Asker) (any, error) {
+				return a.Breakdown(ctx, "true", "country", &query.BreakdownOptions{Options: o})
+			},
+			"Members": func(a query.Asker) (any, error) {
+				m, err := a.Members(ctx, "true", &query.MembersOptions{Options: o, Limit: 3})
+				return readListing(m, err, 3)
+			},
+			"Analyze": func(a query.Asker) (any, error) {
+				return a.Analyze(ctx, "breakdown", "true", query.Arguments{"by": {"country"}}, &o)
+			},
+			"AnalysisMembers": func(a query.Asker) (any, error) {
+				m, err := a.AnalysisMembers(ctx, "rfm", "", query.Arguments{"event": {"purchase"}}, "champions", &query.MembersOptions{Options: o, Limit: 3})
+				return readListing(m, err, 3)
+			},
+			"definitions": func(a query.Asker) (any, error) { return a.Count(ctx, `rfm("orders").r > 1`, &o) },
+		} {
+			what = fmt.Sprintf("%s in %d bytes", what, c.bytes)
+			same(t, what, s.store, s.db, ask)
+			if _, err := ask(s.db); (c.want == 0) != (err == nil) || err != nil && !errors.Is(err, &query.Error{Code: c.want}) {
+				t.Errorf("%s: %v, not code %d", what, err, c.want)
+			}
+		}
+		for what, ask := range map[string]func(a query.Asker) (any, error){ // which take hardly any
+			"Profile": func(a query.Asker) (any, error) {
+				return a.Profile(ctx, personKey(1), &query.ProfileOptions{Options: o, Lent: true})
+			},
+			"Timeline": func(a query.Asker) (any, error) {
+				return a.Timeline(ctx, personKey(1), &query.TimelineOptions{Options: o})
+			},
+			"Why": func(a query.Asker) (any, error) {
+				return a.Why(ctx, personKey(1), `rfm("orders").r > 1`, &query.WhyOptions{Options: o})
+			},
+		} {
+			same(t, fmt.Sprintf("%s in %d bytes", what, c.bytes), s.store, s.db, ask)
+		}
 	}
 }
 

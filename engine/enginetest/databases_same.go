@@ -121,7 +121,7 @@ func differentErrors(a, b error) string {
 			return fmt.Sprintf("%v: code %d: %v and %v", a, code, errors.Is(a, is), errors.Is(b, is))
 		}
 	}
-	if x.Pretty() != y.Pretty() || x.Hint != y.Hint || x.Span != y.Span {
+	if x.Pretty() != y.Pretty() || x.Hint != y.Hint || x.Span != y.Span || x.RetryAfter != y.RetryAfter {
 		return fmt.Sprintf("%s and %s", x.Pretty(), y.Pretty())
 	}
 	return ""

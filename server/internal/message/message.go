@@ -84,7 +84,7 @@ func (r *Reader) Duration(d *durationpb.Duration) time.Duration {
 func OfQuestion(o *query.Options, atLeast query.Position, snapshot string) *pb.Question {
 	q := &pb.Question{AtLeast: OfPosition(atLeast), Snapshot: snapshot}
 	if o != nil {
-		q.Now, q.Parallelism = OfTime(o.Now), uint32(min(max(o.Parallelism, 0), maxParallelism))
+		q.Now, q.Parallelism, q.Memory = OfTime(o.Now), uint32(min(max(o.Parallelism, 0), maxParallelism)), o.Memory
 	}
 	return q
 }
@@ -98,7 +98,7 @@ func (r *Reader) Options(q *pb.Question) query.Options {
 		r.fail("a parallelism of %d", q.GetParallelism())
 		return query.Options{}
 	}
-	return query.Options{Now: r.Time(q.GetNow()), Parallelism: int(q.GetParallelism())}
+	return query.Options{Now: r.Time(q.GetNow()), Parallelism: int(q.GetParallelism()), Memory: q.GetMemory()}
 }
 
 // OfAnswer writes what every answer carries.

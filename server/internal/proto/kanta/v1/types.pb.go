@@ -286,7 +286,10 @@ type Question struct {
 	// "epoch.applied", as writes return it: the answer has seen at least this.
 	AtLeast string `protobuf:"bytes,3,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
 	// A lease of OpenSnapshot: the answer is of that state.
-	Snapshot      string `protobuf:"bytes,4,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Snapshot string `protobuf:"bytes,4,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// Bytes of memory that it may take; 0, and more than the server gives one question, is as
+	// much as that. Not below 0.
+	Memory        int64 `protobuf:"varint,5,opt,name=memory,proto3" json:"memory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -347,6 +350,13 @@ func (x *Question) GetSnapshot() string {
 		return x.Snapshot
 	}
 	return ""
+}
+
+func (x *Question) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
 }
 
 // Answer is what every answer carries.
@@ -2903,12 +2913,13 @@ var File_kanta_v1_types_proto protoreflect.FileDescriptor
 
 const file_kanta_v1_types_proto_rawDesc = "" +
 	"\n" +
-	"\x14kanta/v1/types.proto\x12\bkanta.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x01\n" +
+	"\x14kanta/v1/types.proto\x12\bkanta.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x01\n" +
 	"\bQuestion\x12,\n" +
 	"\x03now\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12 \n" +
 	"\vparallelism\x18\x02 \x01(\rR\vparallelism\x12\x19\n" +
 	"\bat_least\x18\x03 \x01(\tR\aatLeast\x12\x1a\n" +
-	"\bsnapshot\x18\x04 \x01(\tR\bsnapshotJ\x04\b\x05\x10\x10\"\x94\x02\n" +
+	"\bsnapshot\x18\x04 \x01(\tR\bsnapshot\x12\x16\n" +
+	"\x06memory\x18\x05 \x01(\x03R\x06memoryJ\x04\b\x06\x10\x10\"\x94\x02\n" +
 	"\x06Answer\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12,\n" +
 	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x18\n" +
