@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
@@ -210,6 +212,38 @@ func TestFailed(t *testing.T) {
 	}
 	if log.find("stopped", nil) == nil {
 		t.Error("that it has stopped is not there")
+	}
+}
+
+// TestTooLarge: a question that is larger than one may be is nothing that an operator has to see
+// to, and neither does trying again help; one for which there is no room now is another matter.
+func TestTooLarge(t *testing.T) {
+	db, err := engine.Open("", &engine.Options{PurgeAfter: -1, QuestionMemory: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	o, log := logged(&Options{})
+	s := limited(t, db, o, nil)
+	c := inProcess(t, s)
+	_, err = c.Count(t.Context(), "true", nil)
+	if !isCode(err, query.CodeBudget) {
+		t.Fatal(err)
+	}
+	rec := log.find("a call failed", map[string]string{"call": "Count", "code": "memory_budget", "level": "INFO"})
+	if rec == nil {
+		t.Errorf("the record is not there, or of another level: %s", log)
+	}
+	for status, err := range map[int]error{
+		http.StatusBadRequest:         err,
+		http.StatusServiceUnavailable: &query.Error{Code: query.CodeBudget, Message: "there is no room", RetryAfter: time.Second},
+	} {
+		if got, word := statusOf(err); got != status || word != "memory_budget" {
+			t.Errorf("%v: status %d, %s", err, got, word)
+		}
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 
