@@ -37,6 +37,8 @@ const (
 	CodeDenied        Code = 22 // the policy of the snapshot, or the caller's role, does not allow the question, or its answer
 
 	CodeUnauthenticated Code = 23 // a server does not know who calls: no key, or one that is not valid
+
+	CodeNotLeader Code = 24 // another member of the cluster leads, or none does: nothing was done; Error.Leader may say who
 )
 
 // Error is an error with a code and, for expressions, the place in the text.
@@ -49,6 +51,7 @@ type Error struct {
 	Err     error  // the cause, if any
 
 	RetryAfter time.Duration // when trying again may help; 0: nobody knows
+	Leader     string        // of CodeNotLeader: the address for clients of the member that leads, HOST:PORT; "": nobody knows
 }
 
 // Errorf makes an error with a code; %w keeps the cause.

@@ -29,6 +29,7 @@ var codeWords = [...]string{
 	CodeDenied:        "denied",
 
 	CodeUnauthenticated: "unauthenticated",
+	CodeNotLeader:       "not_leader",
 }
 
 // Word returns the word for a code, which programs read and which does not change, such as

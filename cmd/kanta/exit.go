@@ -64,6 +64,7 @@ var codes = [...]int{
 	query.CodeDenied:        exitQuestion,
 
 	query.CodeUnauthenticated: exitStore,
+	query.CodeNotLeader:       exitStore,
 }
 
 var errInterrupted = errors.New("interrupted")

@@ -310,7 +310,7 @@ func TestExport(t *testing.T) {
 
 // TestCodes makes sure that every code of the engine has a word and an exit code.
 func TestCodes(t *testing.T) {
-	if len(codes) != int(query.CodeUnauthenticated)+1 {
+	if len(codes) != int(query.CodeNotLeader)+1 {
 		t.Errorf("the table has %d codes", len(codes))
 	}
 	for code := query.CodeInternal; int(code) < len(codes); code++ {

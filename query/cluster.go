@@ -1,0 +1,53 @@
+package query
+
+import "time"
+
+// ClusterStatus is what a member of a cluster knows of it.
+type ClusterStatus struct {
+	Cluster       string // its id
+	Node          string // the id of the member that says so
+	Leader        string // of the one that leads; "": none that this one knows
+	Term          uint64
+	LeaderSince   time.Time // since when that one leads, as far as this one knows; zero: it does not
+	LeaderChanges uint64    // that this one has seen since it was started
+	// Staleness is how long ago this one had all that was acknowledged then: 0 at the leader.
+	// Negative: nobody knows.
+	Staleness time.Duration
+	Members   []ClusterMember // by id
+}
+
+// ClusterMember is one member of a cluster, as another one knows it.
+type ClusterMember struct {
+	ID          string
+	Address     string // for clients, HOST:PORT
+	RaftAddress string // for the other members
+	Voter       bool   // it counts in majorities
+	Self        bool   // it is the one that says so
+	// LastContact is how long ago the leader has heard of it. Negative: nobody who was asked knows.
+	LastContact time.Duration
+	Position    Position // what it has applied; zero: that is not known
+	Lag         uint64   // records of the log that the leader has and it has not, as far as is known
+	// SnapshotBytes of SnapshotTotal have been sent to it of a snapshot; 0: it is sent none.
+	SnapshotBytes, SnapshotTotal uint64
+	Problem                      string // what is wrong with it; "": nothing that is known
+}
+
+// ClusterRecruit is a node that asks to be taken into a cluster.
+type ClusterRecruit struct {
+	ID          string // which no member has, or a member that was wiped
+	Address     string // for clients, HOST:PORT
+	RaftAddress string // for the other members, HOST:PORT
+	// Incarnation is a random number in hexadecimal digits that was made with the node's directory.
+	// A node that was wiped has another one, and does not vote as who it was.
+	Incarnation string
+}
+
+// NotLeader is the error of a member that does not lead, of a call that has done nothing. leader is
+// the address for clients of the one that does, "" if nobody knows.
+func NotLeader(leader string) *Error {
+	e := &Error{Code: CodeNotLeader, Message: "this member of the cluster does not lead, and no other is known to", Hint: "try again soon: the others choose one"}
+	if leader != "" {
+		e.Leader, e.Message, e.Hint = leader, "another member of the cluster leads", "ask at "+leader
+	}
+	return e
+}
