@@ -92,7 +92,9 @@ func samples(t *testing.T) map[string][]sample {
 		"Running": one(&pb.RunningRequest{}), "CancelRunning": one(&pb.CancelRunningRequest{Id: "0"}),
 		"Keys": one(&pb.KeysRequest{}), "CreateKey": one(&pb.CreateKeyRequest{Name: "n", Role: "reader"}), "RevokeKey": one(&pb.RevokeKeyRequest{Id: "nothing"}),
 		"Roles": one(&pb.RolesRequest{}), "SaveRole": one(&pb.SaveRoleRequest{Name: "another"}), "DropRole": one(&pb.DropRoleRequest{Name: "nothing"}),
-		"Audit": one(&pb.AuditRequest{}), "VerifyAudit": one(&pb.VerifyAuditRequest{}),
+		"ClusterStatus": one(&pb.ClusterStatusRequest{}), "ClusterJoin": one(&pb.ClusterJoinRequest{Id: "n2"}), "ClusterRemove": one(&pb.ClusterRemoveRequest{Id: "n2"}),
+		"ClusterTransfer": one(&pb.ClusterTransferRequest{}),
+		"Audit":           one(&pb.AuditRequest{}), "VerifyAudit": one(&pb.VerifyAuditRequest{}),
 	}
 	maps.Copy(others, asked)
 	for code, b := range opSamples(t) {

@@ -51,7 +51,14 @@ func (s *Server) unready(ctx context.Context) (why []string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	n, err := s.db.Snapshot(ctx)
+	if c := s.opt.Cluster; c != nil {
+		why = append(why, unreadyMember(c)...)
+	}
+	db := s.store.db()
+	if db == nil {
+		return append(why, "the member has no store yet")
+	}
+	n, err := db.Snapshot(ctx)
 	if err == nil {
 		_, err = n.Count(ctx, "true", &query.Options{})
 		_ = n.Close() // it holds nothing but memory

@@ -137,7 +137,7 @@ func (v *service) Definitions(ctx context.Context, req *pb.DefinitionsRequest) (
 // Quarantine lists quarantined rows.
 func (v *service) Quarantine(ctx context.Context, req *pb.QuarantineRequest) (*pb.QuarantineResponse, error) {
 	return current(ctx, v, req.GetQuestion(), func() (*pb.QuarantineResponse, error) {
-		list, err := v.s.db.Quarantine(ctx, req.GetAfter(), int(req.GetLimit()))
+		list, err := v.db(ctx).Quarantine(ctx, req.GetAfter(), int(req.GetLimit()))
 		return &pb.QuarantineResponse{Rows: message.OfQuarantined(list)}, err
 	})
 }
@@ -145,7 +145,7 @@ func (v *service) Quarantine(ctx context.Context, req *pb.QuarantineRequest) (*p
 // Stats tells an operator of the store.
 func (v *service) Stats(ctx context.Context, req *pb.StatsRequest) (*pb.StatsResponse, error) {
 	return current(ctx, v, req.GetQuestion(), func() (*pb.StatsResponse, error) {
-		s, err := v.s.db.Stats(ctx)
+		s, err := v.db(ctx).Stats(ctx)
 		return message.OfStats(&s), err
 	})
 }
@@ -153,7 +153,7 @@ func (v *service) Stats(ctx context.Context, req *pb.StatsRequest) (*pb.StatsRes
 // Digests returns the digests of the state.
 func (v *service) Digests(ctx context.Context, req *pb.DigestsRequest) (*pb.DigestsResponse, error) {
 	return current(ctx, v, req.GetQuestion(), func() (*pb.DigestsResponse, error) {
-		d, err := v.s.db.Digests(ctx)
+		d, err := v.db(ctx).Digests(ctx)
 		return &pb.DigestsResponse{Position: message.OfPosition(d.Position), Content: message.OfSum(d.Content), Replica: message.OfSum(d.Replica), Chain: message.OfSum(d.Chain)}, err
 	})
 }
@@ -161,7 +161,7 @@ func (v *service) Digests(ctx context.Context, req *pb.DigestsRequest) (*pb.Dige
 // Receipts lists what purges have removed.
 func (v *service) Receipts(ctx context.Context, req *pb.ReceiptsRequest) (*pb.ReceiptsResponse, error) {
 	return current(ctx, v, req.GetQuestion(), func() (*pb.ReceiptsResponse, error) {
-		list, err := v.s.db.Receipts(ctx)
+		list, err := v.db(ctx).Receipts(ctx)
 		out := &pb.ReceiptsResponse{}
 		for i := range list {
 			out.Receipts = append(out.Receipts, message.OfReceipt(&list[i]))

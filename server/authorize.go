@@ -20,13 +20,17 @@ import (
 //tidy:constant
 var tellsNothing = []string{"/grpc.health.v1.", "/grpc.reflection."}
 
-// admit says who calls, and whether he may. What is in no table nobody may call.
+// admit says who calls, and whether he may. What is in no table nobody may call, and where there is no store
+// only the embedding program asks, for the state of the cluster.
 func (c *call) admit(ctx context.Context, procedure string) (err error) {
 	if !c.known {
 		if slices.ContainsFunc(tellsNothing, func(service string) bool { return strings.HasPrefix(procedure, service) }) {
 			return nil
 		}
 		return query.Errorf(query.CodeDenied, "nobody may call %.100q: it is in no table", c.name)
+	}
+	if c.db == nil && (c.name != "ClusterStatus" || c.peer != nil) { // who calls stands in the store
+		return noStore()
 	}
 	if c.caller, err = c.s.identify(ctx, c.peer); err != nil {
 		return err

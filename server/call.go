@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/server/access"
 	"github.com/kantadb/kanta/server/internal/proto/kanta/v1/kantav1connect"
 )
@@ -13,8 +14,9 @@ import (
 // done where it begins and where it ends.
 type call struct {
 	s      *Server
-	id     uint64 // of this process
-	name   string // as in the table: "Count"
+	db     *engine.DB // the store that it is about; nil: there is none, and the call is not of the table
+	id     uint64     // of this process
+	name   string     // as in the table: "Count"
 	rule   access.Call
 	known  bool           // it has a row there; health and reflection have none, and tell nothing of the store
 	peer   *peer          // nil: who embeds the server
@@ -41,7 +43,7 @@ func (s *Server) begin(ctx context.Context, procedure string) (context.Context, 
 		return ctx, nil, err
 	}
 	name := strings.TrimPrefix(procedure, "/"+kantav1connect.KantaServiceName+"/")
-	c := &call{s: s, id: s.lastCall.Add(1), name: name, peer: peerOf(ctx), began: time.Now()}
+	c := &call{s: s, db: s.store.db(), id: s.lastCall.Add(1), name: name, peer: peerOf(ctx), began: time.Now()}
 	c.rule, c.known = access.Calls[name]
 	c.audit = s.recorder.begun(c)
 	ctx, c.cancel = context.WithCancel(context.WithValue(ctx, callKey{}, c))

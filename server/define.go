@@ -8,6 +8,7 @@ import (
 
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/query"
+	pb "github.com/kantadb/kanta/server/internal/proto/kanta/v1"
 )
 
 // mayDefine reports what a caller from whom something is hidden may not do with segments, lists
@@ -18,7 +19,7 @@ func (v *service) mayDefine(ctx context.Context, b batch.Batch) error {
 	if err != nil {
 		return err
 	}
-	n, err := v.reached(ctx, "")
+	n, err := v.reached(ctx, &pb.Question{})
 	if err != nil {
 		return err
 	}
@@ -27,7 +28,7 @@ func (v *service) mayDefine(ctx context.Context, b batch.Batch) error {
 	if err != nil {
 		return err
 	}
-	all, _, err := namesOf(ctx, v.s.db)
+	all, _, err := namesOf(ctx, v.db(ctx))
 	if err != nil {
 		return err
 	}

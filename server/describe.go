@@ -22,7 +22,11 @@ type knownNames struct {
 
 // known returns the names of the current schema.
 func (r *recorder) known(ctx context.Context) map[string]bool {
-	s, err := r.s.db.Schema(ctx)
+	db := r.s.store.db()
+	if db == nil {
+		return nil
+	}
+	s, err := db.Schema(ctx)
 	if err != nil {
 		return nil // then nothing is known
 	}
@@ -89,6 +93,12 @@ func (r *recorder) describe(ctx context.Context, m proto.Message, answered bool)
 		d.Names = []string{m.GetName()}
 	case *pb.DropRoleRequest:
 		d.Names = []string{m.GetName()}
+	case *pb.ClusterJoinRequest:
+		d.Names = []string{m.GetId()}
+	case *pb.ClusterRemoveRequest:
+		d.Names = []string{m.GetId()}
+	case *pb.ClusterTransferRequest:
+		d.Names = []string{m.GetId()}
 	case *pb.AuditRequest:
 		if m.GetKey() != "" {
 			d.people([]string{m.GetKey()})

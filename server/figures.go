@@ -150,7 +150,14 @@ func (n *now) Collect(out chan<- prometheus.Metric) {
 	send(gauge, "kanta_ready", "Whether questions are answered.", ready)
 	ctx, cancel := context.WithTimeout(s.stop, statsTime)
 	defer cancel()
-	stats, err := s.db.Stats(ctx)
+	if s.opt.Cluster != nil {
+		clusterFigures(ctx, s.opt.Cluster, send)
+	}
+	db := s.store.db()
+	if db == nil {
+		return
+	}
+	stats, err := db.Stats(ctx)
 	if err != nil {
 		return // kanta_ready says it
 	}

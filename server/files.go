@@ -185,6 +185,7 @@ var statuses = [...]int{
 	query.CodeDenied:        http.StatusForbidden,
 
 	query.CodeUnauthenticated: http.StatusUnauthorized,
+	query.CodeNotLeader:       http.StatusServiceUnavailable,
 }
 
 // statusOf returns what HTTP, and the word that programs read, say of an error.
@@ -235,6 +236,7 @@ type toldError struct {
 	Line    int    `json:"line,omitempty"`
 	Column  int    `json:"column,omitempty"`
 	Hint    string `json:"hint,omitempty"`
+	Leader  string `json:"leader,omitempty"` // of a cluster, if it is another member: its address
 }
 
 // writeError answers with an error, and with what was done before it.
@@ -246,7 +248,7 @@ func writeError(w http.ResponseWriter, err error, done *loadReport) {
 	out := errorAnswer{Error: toldError{Code: word, Message: forDoors(err.Error())}, Report: done}
 	var q *query.Error
 	if errors.As(err, &q) {
-		out.Error.Message, out.Error.Hint = strings.Replace(err.Error(), q.Error(), q.Message, 1), q.Hint
+		out.Error.Message, out.Error.Hint, out.Error.Leader = strings.Replace(err.Error(), q.Error(), q.Message, 1), q.Hint, q.Leader
 		if q.Source != "" {
 			out.Error.Line, out.Error.Column = q.Place()
 		}

@@ -22,7 +22,7 @@ func (s *Server) guard(next connect.ServerFunc) connect.ServerFunc {
 			if p := recover(); p != nil {
 				err = caught(p)
 			}
-			err = c.outcome(err)
+			err = s.moved(c.outcome(err))
 			err = c.audit.ended(ctx, err)
 			c.end(err)
 			if err != nil {

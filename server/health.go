@@ -77,7 +77,11 @@ func (s *Server) registerHealth() error {
 
 // health says whether questions are answered.
 func (s *Server) health(ctx context.Context) protoreflect.EnumNumber {
-	n, err := s.db.Snapshot(ctx)
+	db := s.store.db()
+	if db == nil {
+		return healthNotServing
+	}
+	n, err := db.Snapshot(ctx)
 	if err != nil {
 		return healthNotServing
 	}

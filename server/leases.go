@@ -123,9 +123,17 @@ func (l *leases) count() int {
 	return len(l.open)
 }
 
+// closeAll ends all leases, for good.
 func (l *leases) closeAll() {
 	l.mu.Lock()
 	l.closed = true
+	l.mu.Unlock()
+	l.endAll()
+}
+
+// endAll ends those that are open.
+func (l *leases) endAll() {
+	l.mu.Lock()
 	var names []string
 	for name := range l.open {
 		names = append(names, name)

@@ -76,7 +76,7 @@ func reported[T any](ctx context.Context, v *service, send func(*pb.Progress) er
 func (v *service) Check(ctx context.Context, _ *pb.CheckRequest, stream kantav1connect.KantaServiceCheckServerStream) error {
 	r, err := reported(ctx, v, func(p *pb.Progress) error {
 		return stream.Send(&pb.CheckResponse{Part: &pb.CheckResponse_Progress{Progress: p}})
-	}, func(ctx context.Context, p *reporter) (query.CheckReport, error) { return v.s.db.Check(ctx, p.tell) })
+	}, func(ctx context.Context, p *reporter) (query.CheckReport, error) { return v.db(ctx).Check(ctx, p.tell) })
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,9 @@ func (v *service) Check(ctx context.Context, _ *pb.CheckRequest, stream kantav1c
 func (v *service) Repair(ctx context.Context, _ *pb.RepairRequest, stream kantav1connect.KantaServiceRepairServerStream) error {
 	r, err := reported(ctx, v, func(p *pb.Progress) error {
 		return stream.Send(&pb.RepairResponse{Part: &pb.RepairResponse_Progress{Progress: p}})
-	}, func(ctx context.Context, p *reporter) (query.RepairReport, error) { return v.s.db.Repair(ctx, p.tell) })
+	}, func(ctx context.Context, p *reporter) (query.RepairReport, error) {
+		return v.db(ctx).Repair(ctx, p.tell)
+	})
 	if err != nil {
 		return err
 	}
@@ -99,7 +101,7 @@ func (v *service) Compact(ctx context.Context, _ *pb.CompactRequest, stream kant
 	_, err := reported(ctx, v, func(p *pb.Progress) error { return stream.Send(&pb.CompactResponse{Progress: p}) },
 		func(ctx context.Context, p *reporter) (struct{}, error) {
 			p.tell(0, 0, "compacting")
-			return struct{}{}, v.s.db.Compact(ctx)
+			return struct{}{}, v.db(ctx).Compact(ctx)
 		})
 	return err
 }
@@ -109,7 +111,7 @@ func (v *service) Purge(ctx context.Context, _ *pb.PurgeRequest, stream kantav1c
 	r, err := reported(ctx, v, func(p *pb.Progress) error {
 		return stream.Send(&pb.PurgeResponse{Part: &pb.PurgeResponse_Progress{Progress: p}})
 	}, func(ctx context.Context, p *reporter) (*query.Receipt, error) {
-		return v.s.db.Purge(ctx, func(what string) { p.tell(0, 0, what) })
+		return v.db(ctx).Purge(ctx, func(what string) { p.tell(0, 0, what) })
 	})
 	if err != nil {
 		return err
@@ -124,7 +126,7 @@ const erasedAtOnce = 256
 func (v *service) Erased(ctx context.Context, req *pb.ErasedRequest, stream kantav1connect.KantaServiceErasedServerStream) error {
 	_, err := current(ctx, v, req.GetQuestion(), func() (struct{}, error) {
 		out := &pb.ErasedResponse{}
-		err := v.s.db.Erased(ctx, func(p query.ErasedPerson) error {
+		err := v.db(ctx).Erased(ctx, func(p query.ErasedPerson) error {
 			if out.People = append(out.People, message.OfErased(&p)); len(out.People) < erasedAtOnce {
 				return nil
 			}
@@ -144,7 +146,7 @@ func (v *service) Erased(ctx context.Context, req *pb.ErasedRequest, stream kant
 func (v *service) Export(ctx context.Context, req *pb.ExportRequest, stream kantav1connect.KantaServiceExportServerStream) error {
 	_, err := current(ctx, v, req.GetQuestion(), func() (struct{}, error) {
 		w := &pieces{size: v.s.limits.pieceBytes, send: func(p []byte) error { return stream.Send(&pb.ExportResponse{Json: p}) }}
-		err := v.s.db.Export(ctx, req.GetKey(), w)
+		err := v.db(ctx).Export(ctx, req.GetKey(), w)
 		if err == nil {
 			err = w.flush()
 		}
@@ -157,7 +159,7 @@ func (v *service) Export(ctx context.Context, req *pb.ExportRequest, stream kant
 func (v *service) ExportAll(ctx context.Context, req *pb.ExportAllRequest, stream kantav1connect.KantaServiceExportAllServerStream) error {
 	_, err := current(ctx, v, req.GetQuestion(), func() (struct{}, error) {
 		x := &exportSender{stream: stream, size: v.s.limits.pieceBytes, every: v.s.limits.progress}
-		done, err := v.s.db.ExportAll(ctx, x.create, &query.ExportOptions{Quarantine: req.GetQuarantine(), Progress: x.progress})
+		done, err := v.db(ctx).ExportAll(ctx, x.create, &query.ExportOptions{Quarantine: req.GetQuarantine(), Progress: x.progress})
 		if err == nil {
 			err = x.failed
 		}
@@ -224,7 +226,7 @@ func (v *service) Backup(ctx context.Context, req *pb.BackupRequest, stream kant
 	r, err := reported(ctx, v, func(p *pb.Progress) error {
 		return stream.Send(&pb.BackupResponse{Part: &pb.BackupResponse_Progress{Progress: p}})
 	}, func(ctx context.Context, p *reporter) (query.BackupReport, error) {
-		return v.s.db.Backup(ctx, t, &query.BackupOptions{Progress: func(done, total int64, what string) { p.tell(uint64(done), uint64(total), what) }})
+		return v.db(ctx).Backup(ctx, t, &query.BackupOptions{Progress: func(done, total int64, what string) { p.tell(uint64(done), uint64(total), what) }})
 	})
 	if closed := release(); err == nil {
 		err = closed
@@ -237,7 +239,7 @@ func (v *service) Backup(ctx context.Context, req *pb.BackupRequest, stream kant
 
 // BackupLedger tells the ledger of erased people where backups are kept.
 func (v *service) BackupLedger(ctx context.Context, req *pb.BackupLedgerRequest) (*pb.BackupLedgerResponse, error) {
-	return &pb.BackupLedgerResponse{}, v.at(ctx, req.GetTarget(), func(t query.BackupTarget) error { return v.s.db.BackupLedger(ctx, t) })
+	return &pb.BackupLedgerResponse{}, v.at(ctx, req.GetTarget(), func(t query.BackupTarget) error { return v.db(ctx).BackupLedger(ctx, t) })
 }
 
 // at opens a target for a while.
@@ -255,13 +257,13 @@ func (v *service) at(ctx context.Context, name string, do func(t query.BackupTar
 
 // KeepLog turns on or off that the log is kept for backups.
 func (v *service) KeepLog(ctx context.Context, req *pb.KeepLogRequest) (*pb.KeepLogResponse, error) {
-	return &pb.KeepLogResponse{}, v.s.db.KeepLog(ctx, req.GetOn())
+	return &pb.KeepLogResponse{}, v.db(ctx).KeepLog(ctx, req.GetOn())
 }
 
 // ShipLog sends what is kept of the log.
 func (v *service) ShipLog(ctx context.Context, req *pb.ShipLogRequest) (out *pb.ShipLogResponse, err error) {
 	err = v.at(ctx, req.GetTarget(), func(t query.BackupTarget) error {
-		r, err := v.s.db.ShipLog(ctx, t, &query.ShipOptions{Move: req.GetMove()})
+		r, err := v.db(ctx).ShipLog(ctx, t, &query.ShipOptions{Move: req.GetMove()})
 		out = message.OfShipped(&r)
 		return err
 	})

@@ -199,7 +199,11 @@ func (g *recording) submit(ctx context.Context, rec audit.Record) (wait func() e
 
 // position is where the store is. Nobody can say of a store that is closed.
 func (r *recorder) position(ctx context.Context) query.Position {
-	n, err := r.s.db.Snapshot(ctx)
+	c := callOf(ctx)
+	if c == nil || c.db == nil {
+		return query.Position{}
+	}
+	n, err := c.db.Snapshot(ctx)
 	if err != nil {
 		return query.Position{}
 	}

@@ -44,6 +44,8 @@ type Options struct {
 	Log *slog.Logger
 	// Slow is from when on a call is slow, without waiting for its turn or its client. 0: a second. Negative: none is.
 	Slow time.Duration
+	// Cluster is the member of a cluster whose store is served. nil: the store is in none.
+	Cluster Cluster
 	// Hooks are called when things happen; all are optional.
 	Hooks Hooks
 }
@@ -57,7 +59,7 @@ type Hooks struct {
 
 // Server serves a store. Its methods are safe for concurrent use.
 type Server struct {
-	db       *engine.DB
+	store    holder
 	register *access.Register
 	opt      Options
 	limits   limits
@@ -82,18 +84,23 @@ type Server struct {
 	end  context.CancelFunc
 }
 
-// New returns a server of a store, which the caller closes after [Server.Shutdown].
+// New returns a server of a store, which the caller closes after [Server.Shutdown]. Of a member of a
+// cluster it may be nil: until [Server.Replace] has brought one, calls fail with [query.CodeUnavailable].
 func New(db *engine.DB, o *Options) (*Server, error) { return newServer(db, o, defaultLimits()) }
 
 func newServer(db *engine.DB, o *Options, l limits) (*Server, error) {
-	s := &Server{db: db, limits: l, draining: make(chan struct{}), drained: make(chan struct{})}
+	s := &Server{limits: l, draining: make(chan struct{}), drained: make(chan struct{})}
 	s.leases, s.hall = newLeases(&s.limits), newHall(&s.limits)
+	s.store.replace(db)
 	var err error
-	if s.register, err = access.NewRegister(db, l.clock); err != nil {
+	if s.register, err = access.NewRegister(&s.store, l.clock); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	if o != nil {
 		s.opt = *o
+	}
+	if db == nil && s.opt.Cluster == nil {
+		return nil, query.Errorf(query.CodeInvalid, "there is no store to serve")
 	}
 	if c := s.opt.TLS; c != nil {
 		if len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil {
@@ -140,7 +147,7 @@ func (s *Server) Serve(l net.Listener) error {
 	if err := s.MayServe(l.Addr()); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	s.watch.log.record(slog.LevelInfo, "serving", slog.String("address", l.Addr().String()), slog.String("store", s.db.ID()))
+	s.watch.log.record(slog.LevelInfo, "serving", slog.String("address", l.Addr().String()), slog.String("store", s.storeID()))
 	err := s.http.Serve(s.newDoor(&countedListener{l, s.watch.figures}))
 	if err == http.ErrServerClosed {
 		return nil

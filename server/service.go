@@ -17,17 +17,21 @@ type service struct{ s *Server }
 
 var _ kantav1connect.KantaServiceHandler = (*service)(nil)
 
-// reached returns a snapshot that has seen a position, "" is any, and waits for it a little: a
+// reached returns a snapshot that has seen what is wanted, and waits for a position a little: a
 // client asks for what it has written.
-func (v *service) reached(ctx context.Context, atLeast string) (query.Snapshot, error) {
+func (v *service) reached(ctx context.Context, w wanted) (query.Snapshot, error) {
+	if err := v.s.recent(ctx, w); err != nil {
+		return nil, err
+	}
 	var r message.Reader
+	atLeast := w.GetAtLeast()
 	want := r.Position(atLeast)
 	if r.Err() != nil {
 		return nil, r.Err()
 	}
 	var deadline time.Time
 	for {
-		n, err := v.s.db.Snapshot(ctx)
+		n, err := v.db(ctx).Snapshot(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +69,7 @@ func (v *service) under(ctx context.Context, all query.Snapshot) (query.Snapshot
 		return all, nil
 	}
 	_ = all.Close() // it holds nothing but memory
-	n, err := v.s.db.SnapshotWith(ctx, &query.SnapshotOptions{Policy: p})
+	n, err := v.db(ctx).SnapshotWith(ctx, &query.SnapshotOptions{Policy: p})
 	if err != nil {
 		return nil, v.s.unfit(c, err)
 	}
@@ -79,12 +83,12 @@ const lookAgain = 5 * time.Millisecond
 func (v *service) state(ctx context.Context, q *pb.Question) (n query.Snapshot, end func(), err error) {
 	if q.GetSnapshot() != "" {
 		n, err = v.s.leases.get(q.GetSnapshot(), callOf(ctx).caller)
-		if err == nil && q.GetAtLeast() != "" {
-			err = query.Errorf(query.CodeInvalid, "a question of a snapshot asks for no position: the snapshot has one")
+		if err == nil && mindful(q) {
+			err = query.Errorf(query.CodeInvalid, "a question of a snapshot asks for no position and no consistency: the snapshot has both")
 		}
 		return n, func() {}, err
 	}
-	n, err = v.reached(ctx, q.GetAtLeast())
+	n, err = v.reached(ctx, q)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -111,8 +115,8 @@ func current[T any](ctx context.Context, v *service, q *pb.Question, do func() (
 	if q.GetSnapshot() != "" {
 		return out, query.Errorf(query.CodeInvalid, "this is not asked of a snapshot: leave it out")
 	}
-	if q.GetAtLeast() != "" {
-		n, err := v.reached(ctx, q.GetAtLeast())
+	if mindful(q) {
+		n, err := v.reached(ctx, q)
 		if err != nil {
 			return out, err
 		}
@@ -123,12 +127,12 @@ func current[T any](ctx context.Context, v *service, q *pb.Question, do func() (
 
 // Ping does nothing.
 func (v *service) Ping(ctx context.Context, _ *pb.PingRequest) (*pb.PingResponse, error) {
-	n, err := v.s.db.Snapshot(ctx)
+	n, err := v.db(ctx).Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer n.Close() // it holds nothing but memory
-	return &pb.PingResponse{Store: v.s.db.ID(), Position: message.OfPosition(n.Position()), Version: v.s.opt.Version}, nil
+	return &pb.PingResponse{Store: v.db(ctx).ID(), Position: message.OfPosition(n.Position()), Version: v.s.opt.Version}, nil
 }
 
 // OpenSnapshot holds the current state for a client.
@@ -138,7 +142,7 @@ func (v *service) OpenSnapshot(ctx context.Context, req *pb.OpenSnapshotRequest)
 	if r.Err() != nil {
 		return nil, r.Err()
 	}
-	n, err := v.reached(ctx, req.GetAtLeast())
+	n, err := v.reached(ctx, req)
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ func (s *Server) planOf(ctx context.Context, c *call, a *asked) (p query.Plan, e
 			err = caught(v)
 		}
 	}()
-	n, err := s.db.SnapshotWith(ctx, &query.SnapshotOptions{Policy: c.policy()})
+	n, err := c.db.SnapshotWith(ctx, &query.SnapshotOptions{Policy: c.policy()})
 	if err != nil {
 		return p, err
 	}
@@ -143,7 +143,7 @@ func planText(n *query.PlanNode, expression string, known func(string) bool) str
 func (w *watch) names(c *call) func(name string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	s, err := c.s.db.Schema(ctx)
+	s, err := c.db.Schema(ctx)
 	if err != nil {
 		return func(string) bool { return false }
 	}

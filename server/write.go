@@ -18,10 +18,10 @@ import (
 // Apply applies a batch.
 func (v *service) Apply(ctx context.Context, req *pb.ApplyRequest) (*pb.ApplyResponse, error) {
 	b := batch.Batch(req.GetBatch())
-	if err := v.mayApply(ctx, b); err != nil {
+	if err := cmp.Or(v.s.leads(), v.mayApply(ctx, b)); err != nil {
 		return nil, err
 	}
-	r, err := v.s.db.Apply(ctx, b)
+	r, err := v.db(ctx).Apply(ctx, b)
 	err = blurred(ctx, err)
 	return &pb.ApplyResponse{Result: message.OfResult(&r)}, err
 }
@@ -32,7 +32,7 @@ func (v *service) DryRun(ctx context.Context, req *pb.DryRunRequest) (*pb.DryRun
 	if err := v.mayApply(ctx, b); err != nil {
 		return nil, err
 	}
-	r, err := v.s.db.DryRun(ctx, b)
+	r, err := v.db(ctx).DryRun(ctx, b)
 	err = blurred(ctx, err)
 	return &pb.DryRunResponse{Result: message.OfResult(&r)}, err
 }
@@ -40,8 +40,12 @@ func (v *service) DryRun(ctx context.Context, req *pb.DryRunRequest) (*pb.DryRun
 // Ingest applies batches. What is under way is bounded: nothing more is received until the
 // oldest is decided, so that whoever sends too fast is held up by the transport. When the
 // stream breaks, what has been received is decided all the same. When the server stops, nothing
-// more is taken, and what has no answer has not been done.
+// more is taken, and what has no answer has not been done; the same when this member of a cluster leads
+// no more, which an outcome says.
 func (v *service) Ingest(ctx context.Context, stream kantav1connect.KantaServiceIngestServerStream) error {
+	if err := v.s.leads(); err != nil {
+		return err
+	}
 	credit := v.s.limits.inFlight
 	if err := stream.Send(&pb.IngestResponse{Outcome: &pb.IngestResponse_Credit{Credit: uint32(credit)}}); err != nil {
 		return err
@@ -49,13 +53,14 @@ func (v *service) Ingest(ctx context.Context, stream kantav1connect.KantaService
 	in := &intake{v: v, stream: stream, waits: make(chan func() (batch.Result, error), credit)}
 	received := make(chan error, 1)
 	go func() { received <- in.run(ctx) }()
-	answered, gone := make(chan error, 1), make(chan struct{})
-	go func() { answered <- v.answer(ctx, in.waits, stream, gone) }()
+	answered, gone, deposed := make(chan error, 1), make(chan struct{}), make(chan error, 1)
+	go func() { answered <- v.answer(ctx, in.waits, stream, gone, deposed) }()
 	var err error
 	select {
 	case err = <-received:
 	case <-v.s.draining:
 		err = stopping()
+	case err = <-deposed:
 	case <-gone: // whoever is told no outcome, as his key has ended meanwhile, would wait for it
 	}
 	in.close()
@@ -104,7 +109,7 @@ func (i *intake) submit(ctx context.Context, b batch.Batch, turn *admission.Turn
 	err := i.v.mayApply(ctx, b)
 	var wait func() (batch.Result, error)
 	if err == nil {
-		wait, err = i.v.s.db.Submit(ctx, b)
+		wait, err = i.v.db(ctx).Submit(ctx, b)
 	}
 	if err != nil {
 		err = callOf(ctx).audit.denied(ctx, &pb.IngestRequest{Batch: b}, err)
@@ -125,11 +130,12 @@ func (i *intake) close() {
 }
 
 // answer sends the outcomes in order. When nobody takes them it closes gone, and waits for them
-// nevertheless.
-func (v *service) answer(ctx context.Context, waits <-chan func() (batch.Result, error), stream kantav1connect.KantaServiceIngestServerStream, gone chan<- struct{}) error {
+// nevertheless. The first that says that another member leads goes to deposed too.
+func (v *service) answer(ctx context.Context, waits <-chan func() (batch.Result, error), stream kantav1connect.KantaServiceIngestServerStream, gone chan<- struct{}, deposed chan<- error) error {
 	var broken error
 	for wait := range waits {
 		r, err := wait()
+		err = v.s.moved(err)
 		v.s.watch.figures.batch(err)
 		err = blurred(ctx, err)
 		out := &pb.IngestResponse{Outcome: &pb.IngestResponse_Result{Result: message.OfResult(&r)}}
@@ -139,6 +145,12 @@ func (v *service) answer(ctx context.Context, waits <-chan func() (batch.Result,
 				v.s.opt.Hooks.Failed(kantav1connect.KantaServiceIngestProcedure, err)
 			}
 			out.Outcome = &pb.IngestResponse_Error{Error: detail}
+			if errors.Is(err, &query.Error{Code: query.CodeNotLeader}) {
+				select {
+				case deposed <- err:
+				default:
+				}
+			}
 		}
 		if broken == nil {
 			if broken = stream.Send(out); broken != nil {
@@ -154,12 +166,12 @@ func (v *service) Erase(ctx context.Context, req *pb.EraseRequest) (*pb.EraseRes
 	if n := len(req.GetKeys()); n > v.s.limits.keys {
 		return nil, query.Errorf(query.CodeLimit, "%d keys: at most %d at a time", n, v.s.limits.keys)
 	}
-	e, err := v.s.db.Erase(ctx, req.GetReference(), req.GetKeys()...)
+	e, err := v.db(ctx).Erase(ctx, req.GetReference(), req.GetKeys()...)
 	return &pb.EraseResponse{Position: message.OfPosition(e.Position), People: e.People, Named: e.Named}, err
 }
 
 // Readmit lets people return who were erased.
 func (v *service) Readmit(ctx context.Context, req *pb.ReadmitRequest) (*pb.ReadmitResponse, error) {
-	r, err := v.s.db.Readmit(ctx, req.GetKeys()...)
+	r, err := v.db(ctx).Readmit(ctx, req.GetKeys()...)
 	return &pb.ReadmitResponse{Result: message.OfResult(&r)}, err
 }

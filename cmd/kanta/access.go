@@ -174,7 +174,7 @@ func newRole(a *app) *cobra.Command {
 		Long: `Roles: what callers of a server may do and see. A key has one, and so has a certificate. Some
 are built in; "kanta role show analyst" prints a text to begin with:
 
-  rights = ["numbers", "lists"]       # numbers lists person write define schema erase operate access
+  rights = ["numbers", "lists"]       # numbers lists person write define schema erase operate access cluster
   rows = 'country == "IT"'            # who exists for the role
   pii = "hidden"                      # what is personal: visible, masked or hidden
   min_group = 10                      # the smallest group that a number is told of
@@ -187,7 +187,7 @@ are built in; "kanta role show analyst" prints a text to begin with:
   attribute = "phone"
   access = "masked"
 
-The rights write, schema, erase, operate and access are for roles from which nothing is hidden.
+The rights write, schema, erase, operate, access and cluster are for roles from which nothing is hidden.
 Who has access can give himself all others.`,
 	})
 	c.AddCommand(newRoleList(a), newRoleShow(a), newRoleSave(a), newRoleDrop(a))

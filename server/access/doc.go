@@ -55,8 +55,9 @@
 //	erase    to erase people, and to see who was
 //	operate  to look after the store: its state, check, repair, backup, everything out
 //	access   to say who may do what, and to read the audit
+//	cluster  to say which nodes the cluster has, and which of them leads
 //
-// What becomes of a write tells what there is, so write, schema, erase, operate and access are for
-// roles from which nothing is hidden; define is for those for whom everybody exists. A role that
+// What becomes of a write tells what there is, so write, schema, erase, operate, access and cluster are
+// for roles from which nothing is hidden; define is for those for whom everybody exists. A role that
 // cannot be read, be it because a later version wrote it, lets nobody in.
 package access

@@ -18,11 +18,11 @@ import (
 
 // rightWords are the words for rights in roles, in the order of their bits. Known has none:
 // it is everybody's. Neither has Whole, which follows from the rest of the role.
-var rightWords = [...]string{"", "numbers", "lists", "person", "write", "define", "schema", "erase", "operate", "access"}
+var rightWords = [...]string{"", "numbers", "lists", "person", "write", "define", "schema", "erase", "operate", "access", "cluster"}
 
 // unrestricted are the rights of who sees everything only. A write tells what there is by what
 // becomes of it; what is told of the store as a whole is told of everybody.
-const unrestricted = Write | Schema | Erase | Operate | Access
+const unrestricted = Write | Schema | Erase | Operate | Access | Cluster
 
 // Words returns the words for the rights of a set.
 func (r Right) Words() (words []string) {

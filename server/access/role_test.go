@@ -38,7 +38,7 @@ func TestGoldenRole(t *testing.T) {
 			t.Errorf("the right %s is not explained, or not the one of its bit", word)
 		}
 	}
-	if Right(1)<<len(rightWords) != Whole || Access != Whole>>1 {
+	if Right(1)<<len(rightWords) != Whole || Cluster != Whole>>1 {
 		t.Error("a right has no word")
 	}
 }
@@ -49,7 +49,7 @@ func TestBuiltIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]Right{
-		"admin": Known | Numbers | Lists | Person | Write | Define | Schema | Erase | Operate | Access | Whole, "writer": Known | Write | Whole,
+		"admin": Known | Numbers | Lists | Person | Write | Define | Schema | Erase | Operate | Access | Cluster | Whole, "writer": Known | Write | Whole,
 		"marketer": Known | Numbers | Lists | Define, "analyst": Known | Numbers, "support": Known | Person | Whole, "reader": Known | Numbers | Lists | Person | Whole,
 	} {
 		if r := all[name]; r == nil || r.Rights != want || !r.BuiltIn {

@@ -17,6 +17,7 @@ const (
 	Erase                     // to erase people, and to see who was
 	Operate                   // to look after the store: its state, check, repair, backup, everything out
 	Access                    // to say who may do what, and to read the audit
+	Cluster                   // to say which nodes the cluster has, and which of them leads
 	Whole                     // nothing is hidden, masked or too small: no word of a role, but what follows from the others
 )
 
@@ -105,6 +106,11 @@ var Calls = map[string]Call{
 
 	"Running":       {Operate, None, Free},
 	"CancelRunning": {Operate, Change, Free},
+
+	"ClusterStatus":   {Cluster, None, Free},
+	"ClusterJoin":     {Cluster, Change, Free},
+	"ClusterRemove":   {Cluster, Change, Free},
+	"ClusterTransfer": {Cluster, Change, Free},
 
 	"Keys":        {Access, None, Free},
 	"CreateKey":   {Access, Change, Free},

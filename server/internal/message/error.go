@@ -46,6 +46,7 @@ var transportCodes = [...]connect.Code{
 	query.CodeDenied:        connect.CodePermissionDenied,
 
 	query.CodeUnauthenticated: connect.CodeUnauthenticated,
+	query.CodeNotLeader:       connect.CodeUnavailable, // so that who knows only that tries again
 }
 
 // maxError is how long an error may be: transports bound what is not a message. Of a longer one
@@ -99,9 +100,10 @@ func ErrorDetail(err error) (detail *pb.Error, internal bool) {
 	if detail.Text == "" && text != OfText(e.Error()) {
 		detail.Text = text
 	}
+	detail.Leader = OfText(e.Leader)
 	detail.Causes = causes(err, e.Code, nil)
 	var u *undone
-	detail.NothingDone = errors.As(err, &u)
+	detail.NothingDone = errors.As(err, &u) || e.Code == query.CodeNotLeader
 	return detail, e.Code == query.CodeInternal
 }
 
@@ -144,7 +146,7 @@ func Error(detail *pb.Error) error {
 }
 
 func errorOf(detail *pb.Error) *query.Error {
-	e := &query.Error{Code: query.Code(detail.GetCode()), Message: detail.GetMessage(), Hint: detail.GetHint(), Source: detail.GetSource(),
+	e := &query.Error{Code: query.Code(detail.GetCode()), Message: detail.GetMessage(), Hint: detail.GetHint(), Source: detail.GetSource(), Leader: detail.GetLeader(),
 		Span: query.Span{Start: int(detail.GetStart()), End: int(detail.GetEnd())}}
 	if detail.GetRetryAfter().CheckValid() == nil {
 		e.RetryAfter = detail.GetRetryAfter().AsDuration()

@@ -3514,7 +3514,10 @@ type OpenSnapshotRequest struct {
 	// How long a lease lasts that is not renewed; the server has a longest one.
 	Lease *durationpb.Duration `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
 	// The state has seen at least this.
-	AtLeast       string `protobuf:"bytes,2,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
+	AtLeast string `protobuf:"bytes,2,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
+	// As those of a question.
+	Consistency   Consistency          `protobuf:"varint,3,opt,name=consistency,proto3,enum=kanta.v1.Consistency" json:"consistency,omitempty"`
+	MaxStaleness  *durationpb.Duration `protobuf:"bytes,4,opt,name=max_staleness,json=maxStaleness,proto3" json:"max_staleness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3561,6 +3564,20 @@ func (x *OpenSnapshotRequest) GetAtLeast() string {
 		return x.AtLeast
 	}
 	return ""
+}
+
+func (x *OpenSnapshotRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+func (x *OpenSnapshotRequest) GetMaxStaleness() *durationpb.Duration {
+	if x != nil {
+		return x.MaxStaleness
+	}
+	return nil
 }
 
 type OpenSnapshotResponse struct {
@@ -7644,6 +7661,425 @@ func (x *CancelRunningResponse) GetFound() bool {
 	return false
 }
 
+type ClusterStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterStatusRequest) Reset() {
+	*x = ClusterStatusRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[123]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterStatusRequest) ProtoMessage() {}
+
+func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[123]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterStatusRequest.ProtoReflect.Descriptor instead.
+func (*ClusterStatusRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{123}
+}
+
+type ClusterStatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the cluster.
+	Cluster string `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The member that answers.
+	Node string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// The member that leads; "": none that this one knows.
+	Leader string `protobuf:"bytes,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	Term   uint64 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
+	// Since when that one leads, as far as this one knows.
+	LeaderSince *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=leader_since,json=leaderSince,proto3" json:"leader_since,omitempty"`
+	// Changes of the leader that this one has seen since it was started.
+	LeaderChanges uint64           `protobuf:"varint,6,opt,name=leader_changes,json=leaderChanges,proto3" json:"leader_changes,omitempty"`
+	Members       []*ClusterMember `protobuf:"bytes,7,rep,name=members,proto3" json:"members,omitempty"`
+	// How long ago this one had all that was acknowledged then; not there: nobody knows.
+	Staleness     *durationpb.Duration `protobuf:"bytes,8,opt,name=staleness,proto3" json:"staleness,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterStatusResponse) Reset() {
+	*x = ClusterStatusResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[124]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterStatusResponse) ProtoMessage() {}
+
+func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[124]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterStatusResponse.ProtoReflect.Descriptor instead.
+func (*ClusterStatusResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{124}
+}
+
+func (x *ClusterStatusResponse) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *ClusterStatusResponse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *ClusterStatusResponse) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *ClusterStatusResponse) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *ClusterStatusResponse) GetLeaderSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LeaderSince
+	}
+	return nil
+}
+
+func (x *ClusterStatusResponse) GetLeaderChanges() uint64 {
+	if x != nil {
+		return x.LeaderChanges
+	}
+	return 0
+}
+
+func (x *ClusterStatusResponse) GetMembers() []*ClusterMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *ClusterStatusResponse) GetStaleness() *durationpb.Duration {
+	if x != nil {
+		return x.Staleness
+	}
+	return nil
+}
+
+type ClusterJoinRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// HOST:PORT for clients, and for the other members.
+	Address     string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	RaftAddress string `protobuf:"bytes,3,opt,name=raft_address,json=raftAddress,proto3" json:"raft_address,omitempty"`
+	// A random number in hexadecimal digits that was made with the member's directory: one that was
+	// wiped is another member, whatever it calls itself.
+	Incarnation   string `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterJoinRequest) Reset() {
+	*x = ClusterJoinRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[125]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterJoinRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterJoinRequest) ProtoMessage() {}
+
+func (x *ClusterJoinRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[125]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterJoinRequest.ProtoReflect.Descriptor instead.
+func (*ClusterJoinRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{125}
+}
+
+func (x *ClusterJoinRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ClusterJoinRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ClusterJoinRequest) GetRaftAddress() string {
+	if x != nil {
+		return x.RaftAddress
+	}
+	return ""
+}
+
+func (x *ClusterJoinRequest) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+type ClusterJoinResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the cluster.
+	Cluster       string `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterJoinResponse) Reset() {
+	*x = ClusterJoinResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[126]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterJoinResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterJoinResponse) ProtoMessage() {}
+
+func (x *ClusterJoinResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[126]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterJoinResponse.ProtoReflect.Descriptor instead.
+func (*ClusterJoinResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{126}
+}
+
+func (x *ClusterJoinResponse) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+type ClusterRemoveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterRemoveRequest) Reset() {
+	*x = ClusterRemoveRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[127]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterRemoveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterRemoveRequest) ProtoMessage() {}
+
+func (x *ClusterRemoveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[127]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterRemoveRequest.ProtoReflect.Descriptor instead.
+func (*ClusterRemoveRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{127}
+}
+
+func (x *ClusterRemoveRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ClusterRemoveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterRemoveResponse) Reset() {
+	*x = ClusterRemoveResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[128]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterRemoveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterRemoveResponse) ProtoMessage() {}
+
+func (x *ClusterRemoveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[128]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterRemoveResponse.ProtoReflect.Descriptor instead.
+func (*ClusterRemoveResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{128}
+}
+
+type ClusterTransferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The member that is to lead; "": whichever has most.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterTransferRequest) Reset() {
+	*x = ClusterTransferRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[129]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterTransferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterTransferRequest) ProtoMessage() {}
+
+func (x *ClusterTransferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[129]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterTransferRequest.ProtoReflect.Descriptor instead.
+func (*ClusterTransferRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{129}
+}
+
+func (x *ClusterTransferRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ClusterTransferResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterTransferResponse) Reset() {
+	*x = ClusterTransferResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[130]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterTransferResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterTransferResponse) ProtoMessage() {}
+
+func (x *ClusterTransferResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[130]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterTransferResponse.ProtoReflect.Descriptor instead.
+func (*ClusterTransferResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{130}
+}
+
 var File_kanta_v1_kanta_proto protoreflect.FileDescriptor
 
 const file_kanta_v1_kanta_proto_rawDesc = "" +
@@ -7951,10 +8387,12 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\x12\x18\n" +
 	"\areplica\x18\x03 \x01(\tR\areplica\x12\x14\n" +
-	"\x05chain\x18\x04 \x01(\tR\x05chain\"a\n" +
+	"\x05chain\x18\x04 \x01(\tR\x05chain\"\xda\x01\n" +
 	"\x13OpenSnapshotRequest\x12/\n" +
 	"\x05lease\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12\x19\n" +
-	"\bat_least\x18\x02 \x01(\tR\aatLeast\"\x7f\n" +
+	"\bat_least\x18\x02 \x01(\tR\aatLeast\x127\n" +
+	"\vconsistency\x18\x03 \x01(\x0e2\x15.kanta.v1.ConsistencyR\vconsistency\x12>\n" +
+	"\rmax_staleness\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\fmaxStaleness\"\x7f\n" +
 	"\x14OpenSnapshotResponse\x12\x1a\n" +
 	"\bsnapshot\x18\x01 \x01(\tR\bsnapshot\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\tR\bposition\x12/\n" +
@@ -8197,7 +8635,30 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\x14CancelRunningRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"-\n" +
 	"\x15CancelRunningResponse\x12\x14\n" +
-	"\x05found\x18\x01 \x01(\bR\x05found2\xe8\x1b\n" +
+	"\x05found\x18\x01 \x01(\bR\x05found\"\x16\n" +
+	"\x14ClusterStatusRequest\"\xc3\x02\n" +
+	"\x15ClusterStatusResponse\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n" +
+	"\x06leader\x18\x03 \x01(\tR\x06leader\x12\x12\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\x12=\n" +
+	"\fleader_since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vleaderSince\x12%\n" +
+	"\x0eleader_changes\x18\x06 \x01(\x04R\rleaderChanges\x121\n" +
+	"\amembers\x18\a \x03(\v2\x17.kanta.v1.ClusterMemberR\amembers\x127\n" +
+	"\tstaleness\x18\b \x01(\v2\x19.google.protobuf.DurationR\tstaleness\"\x83\x01\n" +
+	"\x12ClusterJoinRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +
+	"\fraft_address\x18\x03 \x01(\tR\vraftAddress\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\tR\vincarnation\"/\n" +
+	"\x13ClusterJoinResponse\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\"&\n" +
+	"\x14ClusterRemoveRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x17\n" +
+	"\x15ClusterRemoveResponse\"(\n" +
+	"\x16ClusterTransferRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x19\n" +
+	"\x17ClusterTransferResponse2\xbf\x1e\n" +
 	"\fKantaService\x12:\n" +
 	"\x04Ping\x12\x15.kanta.v1.PingRequest\x1a\x16.kanta.v1.PingResponse\"\x03\x90\x02\x01\x12=\n" +
 	"\x05Count\x12\x16.kanta.v1.CountRequest\x1a\x17.kanta.v1.CountResponse\"\x03\x90\x02\x01\x12B\n" +
@@ -8250,7 +8711,11 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\x05Audit\x12\x16.kanta.v1.AuditRequest\x1a\x17.kanta.v1.AuditResponse\"\x03\x90\x02\x010\x01\x12Q\n" +
 	"\vVerifyAudit\x12\x1c.kanta.v1.VerifyAuditRequest\x1a\x1d.kanta.v1.VerifyAuditResponse\"\x03\x90\x02\x010\x01\x12C\n" +
 	"\aRunning\x12\x18.kanta.v1.RunningRequest\x1a\x19.kanta.v1.RunningResponse\"\x03\x90\x02\x01\x12U\n" +
-	"\rCancelRunning\x12\x1e.kanta.v1.CancelRunningRequest\x1a\x1f.kanta.v1.CancelRunningResponse\"\x03\x90\x02\x02BAZ?github.com/kantadb/kanta/server/internal/proto/kanta/v1;kantav1b\x06proto3"
+	"\rCancelRunning\x12\x1e.kanta.v1.CancelRunningRequest\x1a\x1f.kanta.v1.CancelRunningResponse\"\x03\x90\x02\x02\x12U\n" +
+	"\rClusterStatus\x12\x1e.kanta.v1.ClusterStatusRequest\x1a\x1f.kanta.v1.ClusterStatusResponse\"\x03\x90\x02\x01\x12O\n" +
+	"\vClusterJoin\x12\x1c.kanta.v1.ClusterJoinRequest\x1a\x1d.kanta.v1.ClusterJoinResponse\"\x03\x90\x02\x02\x12U\n" +
+	"\rClusterRemove\x12\x1e.kanta.v1.ClusterRemoveRequest\x1a\x1f.kanta.v1.ClusterRemoveResponse\"\x03\x90\x02\x02\x12V\n" +
+	"\x0fClusterTransfer\x12 .kanta.v1.ClusterTransferRequest\x1a!.kanta.v1.ClusterTransferResponseBAZ?github.com/kantadb/kanta/server/internal/proto/kanta/v1;kantav1b\x06proto3"
 
 var (
 	file_kanta_v1_kanta_proto_rawDescOnce sync.Once
@@ -8264,7 +8729,7 @@ func file_kanta_v1_kanta_proto_rawDescGZIP() []byte {
 	return file_kanta_v1_kanta_proto_rawDescData
 }
 
-var file_kanta_v1_kanta_proto_msgTypes = make([]protoimpl.MessageInfo, 129)
+var file_kanta_v1_kanta_proto_msgTypes = make([]protoimpl.MessageInfo, 137)
 var file_kanta_v1_kanta_proto_goTypes = []any{
 	(*PingRequest)(nil),             // 0: kanta.v1.PingRequest
 	(*PingResponse)(nil),            // 1: kanta.v1.PingResponse
@@ -8389,274 +8854,297 @@ var file_kanta_v1_kanta_proto_goTypes = []any{
 	(*RunningResponse)(nil),         // 120: kanta.v1.RunningResponse
 	(*CancelRunningRequest)(nil),    // 121: kanta.v1.CancelRunningRequest
 	(*CancelRunningResponse)(nil),   // 122: kanta.v1.CancelRunningResponse
-	nil,                             // 123: kanta.v1.AnalyzeRequest.ArgumentsEntry
-	nil,                             // 124: kanta.v1.AnalysisMembersRequest.ArgumentsEntry
-	nil,                             // 125: kanta.v1.Definition.ArgumentsEntry
-	nil,                             // 126: kanta.v1.StatsResponse.BaseBytesEntry
-	nil,                             // 127: kanta.v1.StatsResponse.WrittenEntry
-	nil,                             // 128: kanta.v1.Exported.LinesEntry
-	(*Question)(nil),                // 129: kanta.v1.Question
-	(*Answer)(nil),                  // 130: kanta.v1.Answer
-	(*MemberSet)(nil),               // 131: kanta.v1.MemberSet
-	(*MemberHead)(nil),              // 132: kanta.v1.MemberHead
-	(*MemberBlock)(nil),             // 133: kanta.v1.MemberBlock
-	(*Value)(nil),                   // 134: kanta.v1.Value
-	(*Attribute)(nil),               // 135: kanta.v1.Attribute
-	(*timestamppb.Timestamp)(nil),   // 136: google.protobuf.Timestamp
-	(*NamedValue)(nil),              // 137: kanta.v1.NamedValue
-	(*TimelineEvent)(nil),           // 138: kanta.v1.TimelineEvent
-	(*PlanNode)(nil),                // 139: kanta.v1.PlanNode
-	(*LentCost)(nil),                // 140: kanta.v1.LentCost
-	(*WhyPart)(nil),                 // 141: kanta.v1.WhyPart
-	(*NextChange)(nil),              // 142: kanta.v1.NextChange
-	(*ReportTable)(nil),             // 143: kanta.v1.ReportTable
-	(*Event)(nil),                   // 144: kanta.v1.Event
-	(*ComputedAttribute)(nil),       // 145: kanta.v1.ComputedAttribute
-	(*Lent)(nil),                    // 146: kanta.v1.Lent
-	(DataClass)(0),                  // 147: kanta.v1.DataClass
-	(*durationpb.Duration)(nil),     // 148: google.protobuf.Duration
-	(*Result)(nil),                  // 149: kanta.v1.Result
-	(*Error)(nil),                   // 150: kanta.v1.Error
-	(*Progress)(nil),                // 151: kanta.v1.Progress
-	(*Receipt)(nil),                 // 152: kanta.v1.Receipt
-	(*Strings)(nil),                 // 153: kanta.v1.Strings
+	(*ClusterStatusRequest)(nil),    // 123: kanta.v1.ClusterStatusRequest
+	(*ClusterStatusResponse)(nil),   // 124: kanta.v1.ClusterStatusResponse
+	(*ClusterJoinRequest)(nil),      // 125: kanta.v1.ClusterJoinRequest
+	(*ClusterJoinResponse)(nil),     // 126: kanta.v1.ClusterJoinResponse
+	(*ClusterRemoveRequest)(nil),    // 127: kanta.v1.ClusterRemoveRequest
+	(*ClusterRemoveResponse)(nil),   // 128: kanta.v1.ClusterRemoveResponse
+	(*ClusterTransferRequest)(nil),  // 129: kanta.v1.ClusterTransferRequest
+	(*ClusterTransferResponse)(nil), // 130: kanta.v1.ClusterTransferResponse
+	nil,                             // 131: kanta.v1.AnalyzeRequest.ArgumentsEntry
+	nil,                             // 132: kanta.v1.AnalysisMembersRequest.ArgumentsEntry
+	nil,                             // 133: kanta.v1.Definition.ArgumentsEntry
+	nil,                             // 134: kanta.v1.StatsResponse.BaseBytesEntry
+	nil,                             // 135: kanta.v1.StatsResponse.WrittenEntry
+	nil,                             // 136: kanta.v1.Exported.LinesEntry
+	(*Question)(nil),                // 137: kanta.v1.Question
+	(*Answer)(nil),                  // 138: kanta.v1.Answer
+	(*MemberSet)(nil),               // 139: kanta.v1.MemberSet
+	(*MemberHead)(nil),              // 140: kanta.v1.MemberHead
+	(*MemberBlock)(nil),             // 141: kanta.v1.MemberBlock
+	(*Value)(nil),                   // 142: kanta.v1.Value
+	(*Attribute)(nil),               // 143: kanta.v1.Attribute
+	(*timestamppb.Timestamp)(nil),   // 144: google.protobuf.Timestamp
+	(*NamedValue)(nil),              // 145: kanta.v1.NamedValue
+	(*TimelineEvent)(nil),           // 146: kanta.v1.TimelineEvent
+	(*PlanNode)(nil),                // 147: kanta.v1.PlanNode
+	(*LentCost)(nil),                // 148: kanta.v1.LentCost
+	(*WhyPart)(nil),                 // 149: kanta.v1.WhyPart
+	(*NextChange)(nil),              // 150: kanta.v1.NextChange
+	(*ReportTable)(nil),             // 151: kanta.v1.ReportTable
+	(*Event)(nil),                   // 152: kanta.v1.Event
+	(*ComputedAttribute)(nil),       // 153: kanta.v1.ComputedAttribute
+	(*Lent)(nil),                    // 154: kanta.v1.Lent
+	(DataClass)(0),                  // 155: kanta.v1.DataClass
+	(*durationpb.Duration)(nil),     // 156: google.protobuf.Duration
+	(Consistency)(0),                // 157: kanta.v1.Consistency
+	(*Result)(nil),                  // 158: kanta.v1.Result
+	(*Error)(nil),                   // 159: kanta.v1.Error
+	(*Progress)(nil),                // 160: kanta.v1.Progress
+	(*Receipt)(nil),                 // 161: kanta.v1.Receipt
+	(*ClusterMember)(nil),           // 162: kanta.v1.ClusterMember
+	(*Strings)(nil),                 // 163: kanta.v1.Strings
 }
 var file_kanta_v1_kanta_proto_depIdxs = []int32{
-	129, // 0: kanta.v1.CountRequest.question:type_name -> kanta.v1.Question
-	130, // 1: kanta.v1.CountResponse.answer:type_name -> kanta.v1.Answer
-	129, // 2: kanta.v1.BitmapRequest.question:type_name -> kanta.v1.Question
-	131, // 3: kanta.v1.BitmapResponse.members:type_name -> kanta.v1.MemberSet
-	129, // 4: kanta.v1.MembersRequest.question:type_name -> kanta.v1.Question
+	137, // 0: kanta.v1.CountRequest.question:type_name -> kanta.v1.Question
+	138, // 1: kanta.v1.CountResponse.answer:type_name -> kanta.v1.Answer
+	137, // 2: kanta.v1.BitmapRequest.question:type_name -> kanta.v1.Question
+	139, // 3: kanta.v1.BitmapResponse.members:type_name -> kanta.v1.MemberSet
+	137, // 4: kanta.v1.MembersRequest.question:type_name -> kanta.v1.Question
 	6,   // 5: kanta.v1.MembersRequest.listing:type_name -> kanta.v1.ListingOptions
-	132, // 6: kanta.v1.MembersResponse.head:type_name -> kanta.v1.MemberHead
-	133, // 7: kanta.v1.MembersResponse.block:type_name -> kanta.v1.MemberBlock
-	129, // 8: kanta.v1.BreakdownRequest.question:type_name -> kanta.v1.Question
-	134, // 9: kanta.v1.BreakdownRow.value:type_name -> kanta.v1.Value
-	135, // 10: kanta.v1.BreakdownResponse.attribute:type_name -> kanta.v1.Attribute
+	140, // 6: kanta.v1.MembersResponse.head:type_name -> kanta.v1.MemberHead
+	141, // 7: kanta.v1.MembersResponse.block:type_name -> kanta.v1.MemberBlock
+	137, // 8: kanta.v1.BreakdownRequest.question:type_name -> kanta.v1.Question
+	142, // 9: kanta.v1.BreakdownRow.value:type_name -> kanta.v1.Value
+	143, // 10: kanta.v1.BreakdownResponse.attribute:type_name -> kanta.v1.Attribute
 	10,  // 11: kanta.v1.BreakdownResponse.rows:type_name -> kanta.v1.BreakdownRow
-	130, // 12: kanta.v1.BreakdownResponse.answer:type_name -> kanta.v1.Answer
-	129, // 13: kanta.v1.ProfileRequest.question:type_name -> kanta.v1.Question
-	136, // 14: kanta.v1.Lifetime.first:type_name -> google.protobuf.Timestamp
-	136, // 15: kanta.v1.Lifetime.last:type_name -> google.protobuf.Timestamp
+	138, // 12: kanta.v1.BreakdownResponse.answer:type_name -> kanta.v1.Answer
+	137, // 13: kanta.v1.ProfileRequest.question:type_name -> kanta.v1.Question
+	144, // 14: kanta.v1.Lifetime.first:type_name -> google.protobuf.Timestamp
+	144, // 15: kanta.v1.Lifetime.last:type_name -> google.protobuf.Timestamp
 	14,  // 16: kanta.v1.Lifetime.properties:type_name -> kanta.v1.LifetimeProperty
-	134, // 17: kanta.v1.LifetimeProperty.sum:type_name -> kanta.v1.Value
-	134, // 18: kanta.v1.LifetimeProperty.min:type_name -> kanta.v1.Value
-	134, // 19: kanta.v1.LifetimeProperty.max:type_name -> kanta.v1.Value
-	137, // 20: kanta.v1.ProfileResponse.values:type_name -> kanta.v1.NamedValue
-	137, // 21: kanta.v1.ProfileResponse.computed:type_name -> kanta.v1.NamedValue
-	137, // 22: kanta.v1.ProfileResponse.lent:type_name -> kanta.v1.NamedValue
-	138, // 23: kanta.v1.ProfileResponse.events:type_name -> kanta.v1.TimelineEvent
+	142, // 17: kanta.v1.LifetimeProperty.sum:type_name -> kanta.v1.Value
+	142, // 18: kanta.v1.LifetimeProperty.min:type_name -> kanta.v1.Value
+	142, // 19: kanta.v1.LifetimeProperty.max:type_name -> kanta.v1.Value
+	145, // 20: kanta.v1.ProfileResponse.values:type_name -> kanta.v1.NamedValue
+	145, // 21: kanta.v1.ProfileResponse.computed:type_name -> kanta.v1.NamedValue
+	145, // 22: kanta.v1.ProfileResponse.lent:type_name -> kanta.v1.NamedValue
+	146, // 23: kanta.v1.ProfileResponse.events:type_name -> kanta.v1.TimelineEvent
 	13,  // 24: kanta.v1.ProfileResponse.lifetime:type_name -> kanta.v1.Lifetime
-	130, // 25: kanta.v1.ProfileResponse.answer:type_name -> kanta.v1.Answer
-	136, // 26: kanta.v1.TimelineRequest.from:type_name -> google.protobuf.Timestamp
-	136, // 27: kanta.v1.TimelineRequest.to:type_name -> google.protobuf.Timestamp
-	129, // 28: kanta.v1.TimelineRequest.question:type_name -> kanta.v1.Question
-	138, // 29: kanta.v1.TimelineResponse.events:type_name -> kanta.v1.TimelineEvent
-	130, // 30: kanta.v1.TimelineResponse.answer:type_name -> kanta.v1.Answer
-	129, // 31: kanta.v1.ValuesRequest.question:type_name -> kanta.v1.Question
+	138, // 25: kanta.v1.ProfileResponse.answer:type_name -> kanta.v1.Answer
+	144, // 26: kanta.v1.TimelineRequest.from:type_name -> google.protobuf.Timestamp
+	144, // 27: kanta.v1.TimelineRequest.to:type_name -> google.protobuf.Timestamp
+	137, // 28: kanta.v1.TimelineRequest.question:type_name -> kanta.v1.Question
+	146, // 29: kanta.v1.TimelineResponse.events:type_name -> kanta.v1.TimelineEvent
+	138, // 30: kanta.v1.TimelineResponse.answer:type_name -> kanta.v1.Answer
+	137, // 31: kanta.v1.ValuesRequest.question:type_name -> kanta.v1.Question
 	19,  // 32: kanta.v1.ValuesResponse.values:type_name -> kanta.v1.ValueCount
-	129, // 33: kanta.v1.PlanRequest.question:type_name -> kanta.v1.Question
-	139, // 34: kanta.v1.PlanResponse.root:type_name -> kanta.v1.PlanNode
-	140, // 35: kanta.v1.PlanResponse.lent:type_name -> kanta.v1.LentCost
-	130, // 36: kanta.v1.PlanResponse.answer:type_name -> kanta.v1.Answer
-	129, // 37: kanta.v1.ExplainRequest.question:type_name -> kanta.v1.Question
-	139, // 38: kanta.v1.ExplainResponse.root:type_name -> kanta.v1.PlanNode
-	130, // 39: kanta.v1.ExplainResponse.answer:type_name -> kanta.v1.Answer
-	129, // 40: kanta.v1.WhyRequest.question:type_name -> kanta.v1.Question
-	141, // 41: kanta.v1.WhyResponse.root:type_name -> kanta.v1.WhyPart
-	142, // 42: kanta.v1.WhyResponse.next:type_name -> kanta.v1.NextChange
-	130, // 43: kanta.v1.WhyResponse.answer:type_name -> kanta.v1.Answer
-	123, // 44: kanta.v1.AnalyzeRequest.arguments:type_name -> kanta.v1.AnalyzeRequest.ArgumentsEntry
-	129, // 45: kanta.v1.AnalyzeRequest.question:type_name -> kanta.v1.Question
-	143, // 46: kanta.v1.AnalyzeResponse.tables:type_name -> kanta.v1.ReportTable
-	130, // 47: kanta.v1.AnalyzeResponse.answer:type_name -> kanta.v1.Answer
-	124, // 48: kanta.v1.AnalysisMembersRequest.arguments:type_name -> kanta.v1.AnalysisMembersRequest.ArgumentsEntry
-	129, // 49: kanta.v1.AnalysisMembersRequest.question:type_name -> kanta.v1.Question
+	137, // 33: kanta.v1.PlanRequest.question:type_name -> kanta.v1.Question
+	147, // 34: kanta.v1.PlanResponse.root:type_name -> kanta.v1.PlanNode
+	148, // 35: kanta.v1.PlanResponse.lent:type_name -> kanta.v1.LentCost
+	138, // 36: kanta.v1.PlanResponse.answer:type_name -> kanta.v1.Answer
+	137, // 37: kanta.v1.ExplainRequest.question:type_name -> kanta.v1.Question
+	147, // 38: kanta.v1.ExplainResponse.root:type_name -> kanta.v1.PlanNode
+	138, // 39: kanta.v1.ExplainResponse.answer:type_name -> kanta.v1.Answer
+	137, // 40: kanta.v1.WhyRequest.question:type_name -> kanta.v1.Question
+	149, // 41: kanta.v1.WhyResponse.root:type_name -> kanta.v1.WhyPart
+	150, // 42: kanta.v1.WhyResponse.next:type_name -> kanta.v1.NextChange
+	138, // 43: kanta.v1.WhyResponse.answer:type_name -> kanta.v1.Answer
+	131, // 44: kanta.v1.AnalyzeRequest.arguments:type_name -> kanta.v1.AnalyzeRequest.ArgumentsEntry
+	137, // 45: kanta.v1.AnalyzeRequest.question:type_name -> kanta.v1.Question
+	151, // 46: kanta.v1.AnalyzeResponse.tables:type_name -> kanta.v1.ReportTable
+	138, // 47: kanta.v1.AnalyzeResponse.answer:type_name -> kanta.v1.Answer
+	132, // 48: kanta.v1.AnalysisMembersRequest.arguments:type_name -> kanta.v1.AnalysisMembersRequest.ArgumentsEntry
+	137, // 49: kanta.v1.AnalysisMembersRequest.question:type_name -> kanta.v1.Question
 	6,   // 50: kanta.v1.AnalysisMembersRequest.listing:type_name -> kanta.v1.ListingOptions
-	132, // 51: kanta.v1.AnalysisMembersResponse.head:type_name -> kanta.v1.MemberHead
-	133, // 52: kanta.v1.AnalysisMembersResponse.block:type_name -> kanta.v1.MemberBlock
-	129, // 53: kanta.v1.SchemaRequest.question:type_name -> kanta.v1.Question
-	135, // 54: kanta.v1.SchemaResponse.attributes:type_name -> kanta.v1.Attribute
-	144, // 55: kanta.v1.SchemaResponse.events:type_name -> kanta.v1.Event
-	145, // 56: kanta.v1.SchemaResponse.computed:type_name -> kanta.v1.ComputedAttribute
-	146, // 57: kanta.v1.SchemaResponse.lent:type_name -> kanta.v1.Lent
-	129, // 58: kanta.v1.SegmentsRequest.question:type_name -> kanta.v1.Question
-	147, // 59: kanta.v1.Segment.classes:type_name -> kanta.v1.DataClass
+	140, // 51: kanta.v1.AnalysisMembersResponse.head:type_name -> kanta.v1.MemberHead
+	141, // 52: kanta.v1.AnalysisMembersResponse.block:type_name -> kanta.v1.MemberBlock
+	137, // 53: kanta.v1.SchemaRequest.question:type_name -> kanta.v1.Question
+	143, // 54: kanta.v1.SchemaResponse.attributes:type_name -> kanta.v1.Attribute
+	152, // 55: kanta.v1.SchemaResponse.events:type_name -> kanta.v1.Event
+	153, // 56: kanta.v1.SchemaResponse.computed:type_name -> kanta.v1.ComputedAttribute
+	154, // 57: kanta.v1.SchemaResponse.lent:type_name -> kanta.v1.Lent
+	137, // 58: kanta.v1.SegmentsRequest.question:type_name -> kanta.v1.Question
+	155, // 59: kanta.v1.Segment.classes:type_name -> kanta.v1.DataClass
 	34,  // 60: kanta.v1.SegmentsResponse.segments:type_name -> kanta.v1.Segment
-	129, // 61: kanta.v1.ListsRequest.question:type_name -> kanta.v1.Question
+	137, // 61: kanta.v1.ListsRequest.question:type_name -> kanta.v1.Question
 	37,  // 62: kanta.v1.ListsResponse.lists:type_name -> kanta.v1.List
-	129, // 63: kanta.v1.DefinitionsRequest.question:type_name -> kanta.v1.Question
-	125, // 64: kanta.v1.Definition.arguments:type_name -> kanta.v1.Definition.ArgumentsEntry
+	137, // 63: kanta.v1.DefinitionsRequest.question:type_name -> kanta.v1.Question
+	133, // 64: kanta.v1.Definition.arguments:type_name -> kanta.v1.Definition.ArgumentsEntry
 	40,  // 65: kanta.v1.DefinitionsResponse.definitions:type_name -> kanta.v1.Definition
-	129, // 66: kanta.v1.QuarantineRequest.question:type_name -> kanta.v1.Question
-	136, // 67: kanta.v1.QuarantinedRow.received:type_name -> google.protobuf.Timestamp
+	137, // 66: kanta.v1.QuarantineRequest.question:type_name -> kanta.v1.Question
+	144, // 67: kanta.v1.QuarantinedRow.received:type_name -> google.protobuf.Timestamp
 	43,  // 68: kanta.v1.QuarantineResponse.rows:type_name -> kanta.v1.QuarantinedRow
-	129, // 69: kanta.v1.StatsRequest.question:type_name -> kanta.v1.Question
-	126, // 70: kanta.v1.StatsResponse.base_bytes:type_name -> kanta.v1.StatsResponse.BaseBytesEntry
-	127, // 71: kanta.v1.StatsResponse.written:type_name -> kanta.v1.StatsResponse.WrittenEntry
+	137, // 69: kanta.v1.StatsRequest.question:type_name -> kanta.v1.Question
+	134, // 70: kanta.v1.StatsResponse.base_bytes:type_name -> kanta.v1.StatsResponse.BaseBytesEntry
+	135, // 71: kanta.v1.StatsResponse.written:type_name -> kanta.v1.StatsResponse.WrittenEntry
 	47,  // 72: kanta.v1.StatsResponse.kept_log:type_name -> kanta.v1.KeptLog
-	129, // 73: kanta.v1.DigestsRequest.question:type_name -> kanta.v1.Question
-	148, // 74: kanta.v1.OpenSnapshotRequest.lease:type_name -> google.protobuf.Duration
-	148, // 75: kanta.v1.OpenSnapshotResponse.lease:type_name -> google.protobuf.Duration
-	148, // 76: kanta.v1.RenewSnapshotResponse.lease:type_name -> google.protobuf.Duration
-	149, // 77: kanta.v1.ApplyResponse.result:type_name -> kanta.v1.Result
-	149, // 78: kanta.v1.DryRunResponse.result:type_name -> kanta.v1.Result
-	149, // 79: kanta.v1.IngestResponse.result:type_name -> kanta.v1.Result
-	150, // 80: kanta.v1.IngestResponse.error:type_name -> kanta.v1.Error
-	149, // 81: kanta.v1.ReadmitResponse.result:type_name -> kanta.v1.Result
-	129, // 82: kanta.v1.ErasedRequest.question:type_name -> kanta.v1.Question
-	136, // 83: kanta.v1.ErasedPerson.erased:type_name -> google.protobuf.Timestamp
-	136, // 84: kanta.v1.ErasedPerson.readmitted:type_name -> google.protobuf.Timestamp
-	67,  // 85: kanta.v1.ErasedResponse.people:type_name -> kanta.v1.ErasedPerson
-	151, // 86: kanta.v1.PurgeResponse.progress:type_name -> kanta.v1.Progress
-	71,  // 87: kanta.v1.PurgeResponse.done:type_name -> kanta.v1.PurgeDone
-	152, // 88: kanta.v1.PurgeDone.receipt:type_name -> kanta.v1.Receipt
-	129, // 89: kanta.v1.ReceiptsRequest.question:type_name -> kanta.v1.Question
-	152, // 90: kanta.v1.ReceiptsResponse.receipts:type_name -> kanta.v1.Receipt
-	151, // 91: kanta.v1.CheckResponse.progress:type_name -> kanta.v1.Progress
-	75,  // 92: kanta.v1.CheckResponse.report:type_name -> kanta.v1.CheckReport
-	151, // 93: kanta.v1.RepairResponse.progress:type_name -> kanta.v1.Progress
-	78,  // 94: kanta.v1.RepairResponse.report:type_name -> kanta.v1.RepairReport
-	151, // 95: kanta.v1.CompactResponse.progress:type_name -> kanta.v1.Progress
-	129, // 96: kanta.v1.ExportRequest.question:type_name -> kanta.v1.Question
-	129, // 97: kanta.v1.ExportAllRequest.question:type_name -> kanta.v1.Question
-	151, // 98: kanta.v1.ExportAllResponse.progress:type_name -> kanta.v1.Progress
-	86,  // 99: kanta.v1.ExportAllResponse.exported:type_name -> kanta.v1.Exported
-	128, // 100: kanta.v1.Exported.lines:type_name -> kanta.v1.Exported.LinesEntry
-	136, // 101: kanta.v1.BackupReport.received:type_name -> google.protobuf.Timestamp
-	136, // 102: kanta.v1.BackupReport.created:type_name -> google.protobuf.Timestamp
-	148, // 103: kanta.v1.BackupReport.paused:type_name -> google.protobuf.Duration
-	151, // 104: kanta.v1.BackupResponse.progress:type_name -> kanta.v1.Progress
-	88,  // 105: kanta.v1.BackupResponse.report:type_name -> kanta.v1.BackupReport
-	47,  // 106: kanta.v1.ShipLogResponse.kept:type_name -> kanta.v1.KeptLog
-	136, // 107: kanta.v1.Key.created:type_name -> google.protobuf.Timestamp
-	136, // 108: kanta.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	136, // 109: kanta.v1.Key.revoked:type_name -> google.protobuf.Timestamp
-	96,  // 110: kanta.v1.KeysResponse.keys:type_name -> kanta.v1.Key
-	136, // 111: kanta.v1.CreateKeyRequest.expires:type_name -> google.protobuf.Timestamp
-	96,  // 112: kanta.v1.CreateKeyResponse.key:type_name -> kanta.v1.Key
-	96,  // 113: kanta.v1.RevokeKeyResponse.key:type_name -> kanta.v1.Key
-	103, // 114: kanta.v1.RolesResponse.roles:type_name -> kanta.v1.Role
-	103, // 115: kanta.v1.WhoamiResponse.role:type_name -> kanta.v1.Role
-	136, // 116: kanta.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
-	136, // 117: kanta.v1.AuditRequest.from:type_name -> google.protobuf.Timestamp
-	136, // 118: kanta.v1.AuditRequest.to:type_name -> google.protobuf.Timestamp
-	112, // 119: kanta.v1.AuditResponse.records:type_name -> kanta.v1.AuditRecord
-	151, // 120: kanta.v1.VerifyAuditResponse.progress:type_name -> kanta.v1.Progress
-	116, // 121: kanta.v1.VerifyAuditResponse.head:type_name -> kanta.v1.AuditHead
-	136, // 122: kanta.v1.RunningCall.began:type_name -> google.protobuf.Timestamp
-	148, // 123: kanta.v1.RunningCall.elapsed:type_name -> google.protobuf.Duration
-	118, // 124: kanta.v1.RunningResponse.calls:type_name -> kanta.v1.RunningCall
-	153, // 125: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	153, // 126: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	153, // 127: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	0,   // 128: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
-	2,   // 129: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
-	4,   // 130: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
-	7,   // 131: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
-	9,   // 132: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
-	12,  // 133: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
-	16,  // 134: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
-	18,  // 135: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
-	21,  // 136: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
-	23,  // 137: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
-	25,  // 138: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
-	27,  // 139: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
-	29,  // 140: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
-	31,  // 141: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
-	33,  // 142: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
-	36,  // 143: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
-	39,  // 144: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
-	42,  // 145: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
-	45,  // 146: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
-	48,  // 147: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
-	50,  // 148: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
-	52,  // 149: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
-	54,  // 150: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
-	56,  // 151: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
-	58,  // 152: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
-	60,  // 153: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
-	62,  // 154: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
-	64,  // 155: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
-	66,  // 156: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
-	69,  // 157: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
-	72,  // 158: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
-	74,  // 159: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
-	77,  // 160: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
-	80,  // 161: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
-	82,  // 162: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
-	84,  // 163: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
-	87,  // 164: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
-	90,  // 165: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
-	92,  // 166: kanta.v1.KantaService.KeepLog:input_type -> kanta.v1.KeepLogRequest
-	94,  // 167: kanta.v1.KantaService.ShipLog:input_type -> kanta.v1.ShipLogRequest
-	97,  // 168: kanta.v1.KantaService.Keys:input_type -> kanta.v1.KeysRequest
-	99,  // 169: kanta.v1.KantaService.CreateKey:input_type -> kanta.v1.CreateKeyRequest
-	101, // 170: kanta.v1.KantaService.RevokeKey:input_type -> kanta.v1.RevokeKeyRequest
-	104, // 171: kanta.v1.KantaService.Roles:input_type -> kanta.v1.RolesRequest
-	106, // 172: kanta.v1.KantaService.SaveRole:input_type -> kanta.v1.SaveRoleRequest
-	108, // 173: kanta.v1.KantaService.DropRole:input_type -> kanta.v1.DropRoleRequest
-	110, // 174: kanta.v1.KantaService.Whoami:input_type -> kanta.v1.WhoamiRequest
-	113, // 175: kanta.v1.KantaService.Audit:input_type -> kanta.v1.AuditRequest
-	115, // 176: kanta.v1.KantaService.VerifyAudit:input_type -> kanta.v1.VerifyAuditRequest
-	119, // 177: kanta.v1.KantaService.Running:input_type -> kanta.v1.RunningRequest
-	121, // 178: kanta.v1.KantaService.CancelRunning:input_type -> kanta.v1.CancelRunningRequest
-	1,   // 179: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
-	3,   // 180: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
-	5,   // 181: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
-	8,   // 182: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
-	11,  // 183: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
-	15,  // 184: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
-	17,  // 185: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
-	20,  // 186: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
-	22,  // 187: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
-	24,  // 188: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
-	26,  // 189: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
-	28,  // 190: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
-	30,  // 191: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
-	32,  // 192: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
-	35,  // 193: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
-	38,  // 194: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
-	41,  // 195: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
-	44,  // 196: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
-	46,  // 197: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
-	49,  // 198: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
-	51,  // 199: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
-	53,  // 200: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
-	55,  // 201: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
-	57,  // 202: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
-	59,  // 203: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
-	61,  // 204: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
-	63,  // 205: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
-	65,  // 206: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
-	68,  // 207: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
-	70,  // 208: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
-	73,  // 209: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
-	76,  // 210: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
-	79,  // 211: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
-	81,  // 212: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
-	83,  // 213: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
-	85,  // 214: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
-	89,  // 215: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
-	91,  // 216: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
-	93,  // 217: kanta.v1.KantaService.KeepLog:output_type -> kanta.v1.KeepLogResponse
-	95,  // 218: kanta.v1.KantaService.ShipLog:output_type -> kanta.v1.ShipLogResponse
-	98,  // 219: kanta.v1.KantaService.Keys:output_type -> kanta.v1.KeysResponse
-	100, // 220: kanta.v1.KantaService.CreateKey:output_type -> kanta.v1.CreateKeyResponse
-	102, // 221: kanta.v1.KantaService.RevokeKey:output_type -> kanta.v1.RevokeKeyResponse
-	105, // 222: kanta.v1.KantaService.Roles:output_type -> kanta.v1.RolesResponse
-	107, // 223: kanta.v1.KantaService.SaveRole:output_type -> kanta.v1.SaveRoleResponse
-	109, // 224: kanta.v1.KantaService.DropRole:output_type -> kanta.v1.DropRoleResponse
-	111, // 225: kanta.v1.KantaService.Whoami:output_type -> kanta.v1.WhoamiResponse
-	114, // 226: kanta.v1.KantaService.Audit:output_type -> kanta.v1.AuditResponse
-	117, // 227: kanta.v1.KantaService.VerifyAudit:output_type -> kanta.v1.VerifyAuditResponse
-	120, // 228: kanta.v1.KantaService.Running:output_type -> kanta.v1.RunningResponse
-	122, // 229: kanta.v1.KantaService.CancelRunning:output_type -> kanta.v1.CancelRunningResponse
-	179, // [179:230] is the sub-list for method output_type
-	128, // [128:179] is the sub-list for method input_type
-	128, // [128:128] is the sub-list for extension type_name
-	128, // [128:128] is the sub-list for extension extendee
-	0,   // [0:128] is the sub-list for field type_name
+	137, // 73: kanta.v1.DigestsRequest.question:type_name -> kanta.v1.Question
+	156, // 74: kanta.v1.OpenSnapshotRequest.lease:type_name -> google.protobuf.Duration
+	157, // 75: kanta.v1.OpenSnapshotRequest.consistency:type_name -> kanta.v1.Consistency
+	156, // 76: kanta.v1.OpenSnapshotRequest.max_staleness:type_name -> google.protobuf.Duration
+	156, // 77: kanta.v1.OpenSnapshotResponse.lease:type_name -> google.protobuf.Duration
+	156, // 78: kanta.v1.RenewSnapshotResponse.lease:type_name -> google.protobuf.Duration
+	158, // 79: kanta.v1.ApplyResponse.result:type_name -> kanta.v1.Result
+	158, // 80: kanta.v1.DryRunResponse.result:type_name -> kanta.v1.Result
+	158, // 81: kanta.v1.IngestResponse.result:type_name -> kanta.v1.Result
+	159, // 82: kanta.v1.IngestResponse.error:type_name -> kanta.v1.Error
+	158, // 83: kanta.v1.ReadmitResponse.result:type_name -> kanta.v1.Result
+	137, // 84: kanta.v1.ErasedRequest.question:type_name -> kanta.v1.Question
+	144, // 85: kanta.v1.ErasedPerson.erased:type_name -> google.protobuf.Timestamp
+	144, // 86: kanta.v1.ErasedPerson.readmitted:type_name -> google.protobuf.Timestamp
+	67,  // 87: kanta.v1.ErasedResponse.people:type_name -> kanta.v1.ErasedPerson
+	160, // 88: kanta.v1.PurgeResponse.progress:type_name -> kanta.v1.Progress
+	71,  // 89: kanta.v1.PurgeResponse.done:type_name -> kanta.v1.PurgeDone
+	161, // 90: kanta.v1.PurgeDone.receipt:type_name -> kanta.v1.Receipt
+	137, // 91: kanta.v1.ReceiptsRequest.question:type_name -> kanta.v1.Question
+	161, // 92: kanta.v1.ReceiptsResponse.receipts:type_name -> kanta.v1.Receipt
+	160, // 93: kanta.v1.CheckResponse.progress:type_name -> kanta.v1.Progress
+	75,  // 94: kanta.v1.CheckResponse.report:type_name -> kanta.v1.CheckReport
+	160, // 95: kanta.v1.RepairResponse.progress:type_name -> kanta.v1.Progress
+	78,  // 96: kanta.v1.RepairResponse.report:type_name -> kanta.v1.RepairReport
+	160, // 97: kanta.v1.CompactResponse.progress:type_name -> kanta.v1.Progress
+	137, // 98: kanta.v1.ExportRequest.question:type_name -> kanta.v1.Question
+	137, // 99: kanta.v1.ExportAllRequest.question:type_name -> kanta.v1.Question
+	160, // 100: kanta.v1.ExportAllResponse.progress:type_name -> kanta.v1.Progress
+	86,  // 101: kanta.v1.ExportAllResponse.exported:type_name -> kanta.v1.Exported
+	136, // 102: kanta.v1.Exported.lines:type_name -> kanta.v1.Exported.LinesEntry
+	144, // 103: kanta.v1.BackupReport.received:type_name -> google.protobuf.Timestamp
+	144, // 104: kanta.v1.BackupReport.created:type_name -> google.protobuf.Timestamp
+	156, // 105: kanta.v1.BackupReport.paused:type_name -> google.protobuf.Duration
+	160, // 106: kanta.v1.BackupResponse.progress:type_name -> kanta.v1.Progress
+	88,  // 107: kanta.v1.BackupResponse.report:type_name -> kanta.v1.BackupReport
+	47,  // 108: kanta.v1.ShipLogResponse.kept:type_name -> kanta.v1.KeptLog
+	144, // 109: kanta.v1.Key.created:type_name -> google.protobuf.Timestamp
+	144, // 110: kanta.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	144, // 111: kanta.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	96,  // 112: kanta.v1.KeysResponse.keys:type_name -> kanta.v1.Key
+	144, // 113: kanta.v1.CreateKeyRequest.expires:type_name -> google.protobuf.Timestamp
+	96,  // 114: kanta.v1.CreateKeyResponse.key:type_name -> kanta.v1.Key
+	96,  // 115: kanta.v1.RevokeKeyResponse.key:type_name -> kanta.v1.Key
+	103, // 116: kanta.v1.RolesResponse.roles:type_name -> kanta.v1.Role
+	103, // 117: kanta.v1.WhoamiResponse.role:type_name -> kanta.v1.Role
+	144, // 118: kanta.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
+	144, // 119: kanta.v1.AuditRequest.from:type_name -> google.protobuf.Timestamp
+	144, // 120: kanta.v1.AuditRequest.to:type_name -> google.protobuf.Timestamp
+	112, // 121: kanta.v1.AuditResponse.records:type_name -> kanta.v1.AuditRecord
+	160, // 122: kanta.v1.VerifyAuditResponse.progress:type_name -> kanta.v1.Progress
+	116, // 123: kanta.v1.VerifyAuditResponse.head:type_name -> kanta.v1.AuditHead
+	144, // 124: kanta.v1.RunningCall.began:type_name -> google.protobuf.Timestamp
+	156, // 125: kanta.v1.RunningCall.elapsed:type_name -> google.protobuf.Duration
+	118, // 126: kanta.v1.RunningResponse.calls:type_name -> kanta.v1.RunningCall
+	144, // 127: kanta.v1.ClusterStatusResponse.leader_since:type_name -> google.protobuf.Timestamp
+	162, // 128: kanta.v1.ClusterStatusResponse.members:type_name -> kanta.v1.ClusterMember
+	156, // 129: kanta.v1.ClusterStatusResponse.staleness:type_name -> google.protobuf.Duration
+	163, // 130: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	163, // 131: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	163, // 132: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	0,   // 133: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
+	2,   // 134: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
+	4,   // 135: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
+	7,   // 136: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
+	9,   // 137: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
+	12,  // 138: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
+	16,  // 139: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
+	18,  // 140: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
+	21,  // 141: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
+	23,  // 142: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
+	25,  // 143: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
+	27,  // 144: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
+	29,  // 145: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
+	31,  // 146: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
+	33,  // 147: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
+	36,  // 148: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
+	39,  // 149: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
+	42,  // 150: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
+	45,  // 151: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
+	48,  // 152: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
+	50,  // 153: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
+	52,  // 154: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
+	54,  // 155: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
+	56,  // 156: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
+	58,  // 157: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
+	60,  // 158: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
+	62,  // 159: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
+	64,  // 160: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
+	66,  // 161: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
+	69,  // 162: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
+	72,  // 163: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
+	74,  // 164: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
+	77,  // 165: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
+	80,  // 166: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
+	82,  // 167: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
+	84,  // 168: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
+	87,  // 169: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
+	90,  // 170: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
+	92,  // 171: kanta.v1.KantaService.KeepLog:input_type -> kanta.v1.KeepLogRequest
+	94,  // 172: kanta.v1.KantaService.ShipLog:input_type -> kanta.v1.ShipLogRequest
+	97,  // 173: kanta.v1.KantaService.Keys:input_type -> kanta.v1.KeysRequest
+	99,  // 174: kanta.v1.KantaService.CreateKey:input_type -> kanta.v1.CreateKeyRequest
+	101, // 175: kanta.v1.KantaService.RevokeKey:input_type -> kanta.v1.RevokeKeyRequest
+	104, // 176: kanta.v1.KantaService.Roles:input_type -> kanta.v1.RolesRequest
+	106, // 177: kanta.v1.KantaService.SaveRole:input_type -> kanta.v1.SaveRoleRequest
+	108, // 178: kanta.v1.KantaService.DropRole:input_type -> kanta.v1.DropRoleRequest
+	110, // 179: kanta.v1.KantaService.Whoami:input_type -> kanta.v1.WhoamiRequest
+	113, // 180: kanta.v1.KantaService.Audit:input_type -> kanta.v1.AuditRequest
+	115, // 181: kanta.v1.KantaService.VerifyAudit:input_type -> kanta.v1.VerifyAuditRequest
+	119, // 182: kanta.v1.KantaService.Running:input_type -> kanta.v1.RunningRequest
+	121, // 183: kanta.v1.KantaService.CancelRunning:input_type -> kanta.v1.CancelRunningRequest
+	123, // 184: kanta.v1.KantaService.ClusterStatus:input_type -> kanta.v1.ClusterStatusRequest
+	125, // 185: kanta.v1.KantaService.ClusterJoin:input_type -> kanta.v1.ClusterJoinRequest
+	127, // 186: kanta.v1.KantaService.ClusterRemove:input_type -> kanta.v1.ClusterRemoveRequest
+	129, // 187: kanta.v1.KantaService.ClusterTransfer:input_type -> kanta.v1.ClusterTransferRequest
+	1,   // 188: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
+	3,   // 189: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
+	5,   // 190: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
+	8,   // 191: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
+	11,  // 192: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
+	15,  // 193: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
+	17,  // 194: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
+	20,  // 195: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
+	22,  // 196: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
+	24,  // 197: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
+	26,  // 198: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
+	28,  // 199: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
+	30,  // 200: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
+	32,  // 201: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
+	35,  // 202: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
+	38,  // 203: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
+	41,  // 204: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
+	44,  // 205: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
+	46,  // 206: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
+	49,  // 207: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
+	51,  // 208: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
+	53,  // 209: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
+	55,  // 210: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
+	57,  // 211: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
+	59,  // 212: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
+	61,  // 213: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
+	63,  // 214: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
+	65,  // 215: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
+	68,  // 216: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
+	70,  // 217: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
+	73,  // 218: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
+	76,  // 219: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
+	79,  // 220: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
+	81,  // 221: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
+	83,  // 222: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
+	85,  // 223: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
+	89,  // 224: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
+	91,  // 225: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
+	93,  // 226: kanta.v1.KantaService.KeepLog:output_type -> kanta.v1.KeepLogResponse
+	95,  // 227: kanta.v1.KantaService.ShipLog:output_type -> kanta.v1.ShipLogResponse
+	98,  // 228: kanta.v1.KantaService.Keys:output_type -> kanta.v1.KeysResponse
+	100, // 229: kanta.v1.KantaService.CreateKey:output_type -> kanta.v1.CreateKeyResponse
+	102, // 230: kanta.v1.KantaService.RevokeKey:output_type -> kanta.v1.RevokeKeyResponse
+	105, // 231: kanta.v1.KantaService.Roles:output_type -> kanta.v1.RolesResponse
+	107, // 232: kanta.v1.KantaService.SaveRole:output_type -> kanta.v1.SaveRoleResponse
+	109, // 233: kanta.v1.KantaService.DropRole:output_type -> kanta.v1.DropRoleResponse
+	111, // 234: kanta.v1.KantaService.Whoami:output_type -> kanta.v1.WhoamiResponse
+	114, // 235: kanta.v1.KantaService.Audit:output_type -> kanta.v1.AuditResponse
+	117, // 236: kanta.v1.KantaService.VerifyAudit:output_type -> kanta.v1.VerifyAuditResponse
+	120, // 237: kanta.v1.KantaService.Running:output_type -> kanta.v1.RunningResponse
+	122, // 238: kanta.v1.KantaService.CancelRunning:output_type -> kanta.v1.CancelRunningResponse
+	124, // 239: kanta.v1.KantaService.ClusterStatus:output_type -> kanta.v1.ClusterStatusResponse
+	126, // 240: kanta.v1.KantaService.ClusterJoin:output_type -> kanta.v1.ClusterJoinResponse
+	128, // 241: kanta.v1.KantaService.ClusterRemove:output_type -> kanta.v1.ClusterRemoveResponse
+	130, // 242: kanta.v1.KantaService.ClusterTransfer:output_type -> kanta.v1.ClusterTransferResponse
+	188, // [188:243] is the sub-list for method output_type
+	133, // [133:188] is the sub-list for method input_type
+	133, // [133:133] is the sub-list for extension type_name
+	133, // [133:133] is the sub-list for extension extendee
+	0,   // [0:133] is the sub-list for field type_name
 }
 
 func init() { file_kanta_v1_kanta_proto_init() }
@@ -8711,7 +9199,7 @@ func file_kanta_v1_kanta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kanta_v1_kanta_proto_rawDesc), len(file_kanta_v1_kanta_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   129,
+			NumMessages:   137,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Consistency is what an answer of a member of a cluster must have seen. A store that is in none
+// has always seen everything.
+type Consistency int32
+
+const (
+	// As local.
+	Consistency_CONSISTENCY_UNSPECIFIED Consistency = 0
+	// What the member has, but at least what the question names.
+	Consistency_CONSISTENCY_LOCAL Consistency = 1
+	// All that was acknowledged before the question was asked. Only the leader answers.
+	Consistency_CONSISTENCY_LINEARIZABLE Consistency = 2
+)
+
+// Enum value maps for Consistency.
+var (
+	Consistency_name = map[int32]string{
+		0: "CONSISTENCY_UNSPECIFIED",
+		1: "CONSISTENCY_LOCAL",
+		2: "CONSISTENCY_LINEARIZABLE",
+	}
+	Consistency_value = map[string]int32{
+		"CONSISTENCY_UNSPECIFIED":  0,
+		"CONSISTENCY_LOCAL":        1,
+		"CONSISTENCY_LINEARIZABLE": 2,
+	}
+)
+
+func (x Consistency) Enum() *Consistency {
+	p := new(Consistency)
+	*p = x
+	return p
+}
+
+func (x Consistency) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Consistency) Descriptor() protoreflect.EnumDescriptor {
+	return file_kanta_v1_types_proto_enumTypes[0].Descriptor()
+}
+
+func (Consistency) Type() protoreflect.EnumType {
+	return &file_kanta_v1_types_proto_enumTypes[0]
+}
+
+func (x Consistency) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Consistency.Descriptor instead.
+func (Consistency) EnumDescriptor() ([]byte, []int) {
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{0}
+}
+
 // Kind is the kind of a value; its numbers are those of package index/schema.
 type Kind int32
 
@@ -78,11 +132,11 @@ func (x Kind) String() string {
 }
 
 func (Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_kanta_v1_types_proto_enumTypes[0].Descriptor()
+	return file_kanta_v1_types_proto_enumTypes[1].Descriptor()
 }
 
 func (Kind) Type() protoreflect.EnumType {
-	return &file_kanta_v1_types_proto_enumTypes[0]
+	return &file_kanta_v1_types_proto_enumTypes[1]
 }
 
 func (x Kind) Number() protoreflect.EnumNumber {
@@ -91,7 +145,7 @@ func (x Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Kind.Descriptor instead.
 func (Kind) EnumDescriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{0}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{1}
 }
 
 // DataClass says what an attribute is about.
@@ -143,11 +197,11 @@ func (x DataClass) String() string {
 }
 
 func (DataClass) Descriptor() protoreflect.EnumDescriptor {
-	return file_kanta_v1_types_proto_enumTypes[1].Descriptor()
+	return file_kanta_v1_types_proto_enumTypes[2].Descriptor()
 }
 
 func (DataClass) Type() protoreflect.EnumType {
-	return &file_kanta_v1_types_proto_enumTypes[1]
+	return &file_kanta_v1_types_proto_enumTypes[2]
 }
 
 func (x DataClass) Number() protoreflect.EnumNumber {
@@ -156,7 +210,7 @@ func (x DataClass) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DataClass.Descriptor instead.
 func (DataClass) EnumDescriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{1}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{2}
 }
 
 type Truth int32
@@ -199,11 +253,11 @@ func (x Truth) String() string {
 }
 
 func (Truth) Descriptor() protoreflect.EnumDescriptor {
-	return file_kanta_v1_types_proto_enumTypes[2].Descriptor()
+	return file_kanta_v1_types_proto_enumTypes[3].Descriptor()
 }
 
 func (Truth) Type() protoreflect.EnumType {
-	return &file_kanta_v1_types_proto_enumTypes[2]
+	return &file_kanta_v1_types_proto_enumTypes[3]
 }
 
 func (x Truth) Number() protoreflect.EnumNumber {
@@ -212,7 +266,7 @@ func (x Truth) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Truth.Descriptor instead.
 func (Truth) EnumDescriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{2}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{3}
 }
 
 type ReportUnit int32
@@ -259,11 +313,11 @@ func (x ReportUnit) String() string {
 }
 
 func (ReportUnit) Descriptor() protoreflect.EnumDescriptor {
-	return file_kanta_v1_types_proto_enumTypes[3].Descriptor()
+	return file_kanta_v1_types_proto_enumTypes[4].Descriptor()
 }
 
 func (ReportUnit) Type() protoreflect.EnumType {
-	return &file_kanta_v1_types_proto_enumTypes[3]
+	return &file_kanta_v1_types_proto_enumTypes[4]
 }
 
 func (x ReportUnit) Number() protoreflect.EnumNumber {
@@ -272,7 +326,7 @@ func (x ReportUnit) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReportUnit.Descriptor instead.
 func (ReportUnit) EnumDescriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{3}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{4}
 }
 
 // Question is what every question may carry. How long there is to answer it is the
@@ -289,7 +343,12 @@ type Question struct {
 	Snapshot string `protobuf:"bytes,4,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	// Bytes of memory that it may take; 0, and more than the server gives one question, is as
 	// much as that. Not below 0.
-	Memory        int64 `protobuf:"varint,5,opt,name=memory,proto3" json:"memory,omitempty"`
+	Memory int64 `protobuf:"varint,5,opt,name=memory,proto3" json:"memory,omitempty"`
+	// In a cluster: how much the member that answers must know.
+	Consistency Consistency `protobuf:"varint,16,opt,name=consistency,proto3,enum=kanta.v1.Consistency" json:"consistency,omitempty"`
+	// The member that answers has seen, at some instant no longer ago than this, all that was
+	// acknowledged then.
+	MaxStaleness  *durationpb.Duration `protobuf:"bytes,17,opt,name=max_staleness,json=maxStaleness,proto3" json:"max_staleness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -359,6 +418,153 @@ func (x *Question) GetMemory() int64 {
 	return 0
 }
 
+func (x *Question) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+func (x *Question) GetMaxStaleness() *durationpb.Duration {
+	if x != nil {
+		return x.MaxStaleness
+	}
+	return nil
+}
+
+// ClusterMember is a member of a cluster, as the one that answers knows it.
+type ClusterMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// HOST:PORT for clients, and for the other members.
+	Address     string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	RaftAddress string `protobuf:"bytes,3,opt,name=raft_address,json=raftAddress,proto3" json:"raft_address,omitempty"`
+	// It has a vote. One that has not is given everything and counts in no majority.
+	Voter bool `protobuf:"varint,4,opt,name=voter,proto3" json:"voter,omitempty"`
+	// The one that answers.
+	Self bool `protobuf:"varint,5,opt,name=self,proto3" json:"self,omitempty"`
+	// When the leader last heard of it; not there: it has not, or nobody who answers knows.
+	LastContact *durationpb.Duration `protobuf:"bytes,6,opt,name=last_contact,json=lastContact,proto3" json:"last_contact,omitempty"`
+	// What it has applied; "": that is not known.
+	Position string `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
+	// Records of the log that the leader has and it has not, as far as is known.
+	Lag uint64 `protobuf:"varint,8,opt,name=lag,proto3" json:"lag,omitempty"`
+	// Bytes of a snapshot that it is being sent, and all of them. 0: it is sent none.
+	SnapshotBytes uint64 `protobuf:"varint,9,opt,name=snapshot_bytes,json=snapshotBytes,proto3" json:"snapshot_bytes,omitempty"`
+	SnapshotTotal uint64 `protobuf:"varint,10,opt,name=snapshot_total,json=snapshotTotal,proto3" json:"snapshot_total,omitempty"`
+	// What is wrong with it; "": nothing is known.
+	Problem       string `protobuf:"bytes,11,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterMember) Reset() {
+	*x = ClusterMember{}
+	mi := &file_kanta_v1_types_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterMember) ProtoMessage() {}
+
+func (x *ClusterMember) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_types_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterMember.ProtoReflect.Descriptor instead.
+func (*ClusterMember) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ClusterMember) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ClusterMember) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ClusterMember) GetRaftAddress() string {
+	if x != nil {
+		return x.RaftAddress
+	}
+	return ""
+}
+
+func (x *ClusterMember) GetVoter() bool {
+	if x != nil {
+		return x.Voter
+	}
+	return false
+}
+
+func (x *ClusterMember) GetSelf() bool {
+	if x != nil {
+		return x.Self
+	}
+	return false
+}
+
+func (x *ClusterMember) GetLastContact() *durationpb.Duration {
+	if x != nil {
+		return x.LastContact
+	}
+	return nil
+}
+
+func (x *ClusterMember) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *ClusterMember) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *ClusterMember) GetSnapshotBytes() uint64 {
+	if x != nil {
+		return x.SnapshotBytes
+	}
+	return 0
+}
+
+func (x *ClusterMember) GetSnapshotTotal() uint64 {
+	if x != nil {
+		return x.SnapshotTotal
+	}
+	return 0
+}
+
+func (x *ClusterMember) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 // Answer is what every answer carries.
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -384,7 +590,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_kanta_v1_types_proto_msgTypes[1]
+	mi := &file_kanta_v1_types_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -396,7 +602,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[1]
+	mi := &file_kanta_v1_types_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -409,7 +615,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{1}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Answer) GetPosition() string {
@@ -490,14 +696,16 @@ type Error struct {
 	// When trying again may help.
 	RetryAfter *durationpb.Duration `protobuf:"bytes,11,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	// The server says that the call has done nothing.
-	NothingDone   bool `protobuf:"varint,12,opt,name=nothing_done,json=nothingDone,proto3" json:"nothing_done,omitempty"`
+	NothingDone bool `protobuf:"varint,12,opt,name=nothing_done,json=nothingDone,proto3" json:"nothing_done,omitempty"`
+	// Of a call that only the leader of a cluster answers: its address for clients, HOST:PORT.
+	Leader        string `protobuf:"bytes,21,opt,name=leader,proto3" json:"leader,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_kanta_v1_types_proto_msgTypes[2]
+	mi := &file_kanta_v1_types_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -509,7 +717,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[2]
+	mi := &file_kanta_v1_types_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -522,7 +730,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{2}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -609,6 +817,13 @@ func (x *Error) GetNothingDone() bool {
 	return false
 }
 
+func (x *Error) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
 // Value is one value; without any of these it is absent.
 type Value struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -629,7 +844,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_kanta_v1_types_proto_msgTypes[3]
+	mi := &file_kanta_v1_types_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +856,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[3]
+	mi := &file_kanta_v1_types_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +869,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{3}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Value) GetKind() isValue_Kind {
@@ -800,7 +1015,7 @@ type Strings struct {
 
 func (x *Strings) Reset() {
 	*x = Strings{}
-	mi := &file_kanta_v1_types_proto_msgTypes[4]
+	mi := &file_kanta_v1_types_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +1027,7 @@ func (x *Strings) String() string {
 func (*Strings) ProtoMessage() {}
 
 func (x *Strings) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[4]
+	mi := &file_kanta_v1_types_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +1040,7 @@ func (x *Strings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Strings.ProtoReflect.Descriptor instead.
 func (*Strings) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{4}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Strings) GetValues() []string {
@@ -853,7 +1068,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_kanta_v1_types_proto_msgTypes[5]
+	mi := &file_kanta_v1_types_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +1080,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[5]
+	mi := &file_kanta_v1_types_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +1093,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{5}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Column) GetBools() []bool {
@@ -952,7 +1167,7 @@ type Attribute struct {
 
 func (x *Attribute) Reset() {
 	*x = Attribute{}
-	mi := &file_kanta_v1_types_proto_msgTypes[6]
+	mi := &file_kanta_v1_types_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1179,7 @@ func (x *Attribute) String() string {
 func (*Attribute) ProtoMessage() {}
 
 func (x *Attribute) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[6]
+	mi := &file_kanta_v1_types_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1192,7 @@ func (x *Attribute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attribute.ProtoReflect.Descriptor instead.
 func (*Attribute) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{6}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Attribute) GetName() string {
@@ -1109,7 +1324,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_kanta_v1_types_proto_msgTypes[7]
+	mi := &file_kanta_v1_types_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1336,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[7]
+	mi := &file_kanta_v1_types_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1349,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{7}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Event) GetName() string {
@@ -1203,7 +1418,7 @@ type ComputedAttribute struct {
 
 func (x *ComputedAttribute) Reset() {
 	*x = ComputedAttribute{}
-	mi := &file_kanta_v1_types_proto_msgTypes[8]
+	mi := &file_kanta_v1_types_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1430,7 @@ func (x *ComputedAttribute) String() string {
 func (*ComputedAttribute) ProtoMessage() {}
 
 func (x *ComputedAttribute) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[8]
+	mi := &file_kanta_v1_types_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1443,7 @@ func (x *ComputedAttribute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ComputedAttribute.ProtoReflect.Descriptor instead.
 func (*ComputedAttribute) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{8}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ComputedAttribute) GetName() string {
@@ -1257,7 +1472,7 @@ type Lent struct {
 
 func (x *Lent) Reset() {
 	*x = Lent{}
-	mi := &file_kanta_v1_types_proto_msgTypes[9]
+	mi := &file_kanta_v1_types_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1484,7 @@ func (x *Lent) String() string {
 func (*Lent) ProtoMessage() {}
 
 func (x *Lent) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[9]
+	mi := &file_kanta_v1_types_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1497,7 @@ func (x *Lent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lent.ProtoReflect.Descriptor instead.
 func (*Lent) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{9}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Lent) GetAnalysis() string {
@@ -1316,7 +1531,7 @@ type LentField struct {
 
 func (x *LentField) Reset() {
 	*x = LentField{}
-	mi := &file_kanta_v1_types_proto_msgTypes[10]
+	mi := &file_kanta_v1_types_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1543,7 @@ func (x *LentField) String() string {
 func (*LentField) ProtoMessage() {}
 
 func (x *LentField) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[10]
+	mi := &file_kanta_v1_types_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1556,7 @@ func (x *LentField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LentField.ProtoReflect.Descriptor instead.
 func (*LentField) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{10}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LentField) GetField() string {
@@ -1368,7 +1583,7 @@ type NamedValue struct {
 
 func (x *NamedValue) Reset() {
 	*x = NamedValue{}
-	mi := &file_kanta_v1_types_proto_msgTypes[11]
+	mi := &file_kanta_v1_types_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1595,7 @@ func (x *NamedValue) String() string {
 func (*NamedValue) ProtoMessage() {}
 
 func (x *NamedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[11]
+	mi := &file_kanta_v1_types_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1608,7 @@ func (x *NamedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamedValue.ProtoReflect.Descriptor instead.
 func (*NamedValue) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{11}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NamedValue) GetName() string {
@@ -1423,7 +1638,7 @@ type TimelineEvent struct {
 
 func (x *TimelineEvent) Reset() {
 	*x = TimelineEvent{}
-	mi := &file_kanta_v1_types_proto_msgTypes[12]
+	mi := &file_kanta_v1_types_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1650,7 @@ func (x *TimelineEvent) String() string {
 func (*TimelineEvent) ProtoMessage() {}
 
 func (x *TimelineEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[12]
+	mi := &file_kanta_v1_types_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1663,7 @@ func (x *TimelineEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEvent.ProtoReflect.Descriptor instead.
 func (*TimelineEvent) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{12}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TimelineEvent) GetEvent() string {
@@ -1489,7 +1704,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_kanta_v1_types_proto_msgTypes[13]
+	mi := &file_kanta_v1_types_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +1716,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[13]
+	mi := &file_kanta_v1_types_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +1729,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{13}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Change) GetFrom() *Value {
@@ -1545,7 +1760,7 @@ type MemberSet struct {
 
 func (x *MemberSet) Reset() {
 	*x = MemberSet{}
-	mi := &file_kanta_v1_types_proto_msgTypes[14]
+	mi := &file_kanta_v1_types_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1772,7 @@ func (x *MemberSet) String() string {
 func (*MemberSet) ProtoMessage() {}
 
 func (x *MemberSet) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[14]
+	mi := &file_kanta_v1_types_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1785,7 @@ func (x *MemberSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberSet.ProtoReflect.Descriptor instead.
 func (*MemberSet) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{14}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MemberSet) GetStore() string {
@@ -1610,7 +1825,7 @@ type MemberHead struct {
 
 func (x *MemberHead) Reset() {
 	*x = MemberHead{}
-	mi := &file_kanta_v1_types_proto_msgTypes[15]
+	mi := &file_kanta_v1_types_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1837,7 @@ func (x *MemberHead) String() string {
 func (*MemberHead) ProtoMessage() {}
 
 func (x *MemberHead) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[15]
+	mi := &file_kanta_v1_types_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1850,7 @@ func (x *MemberHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberHead.ProtoReflect.Descriptor instead.
 func (*MemberHead) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{15}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MemberHead) GetAttributes() []*Attribute {
@@ -1682,7 +1897,7 @@ type MemberBlock struct {
 
 func (x *MemberBlock) Reset() {
 	*x = MemberBlock{}
-	mi := &file_kanta_v1_types_proto_msgTypes[16]
+	mi := &file_kanta_v1_types_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1909,7 @@ func (x *MemberBlock) String() string {
 func (*MemberBlock) ProtoMessage() {}
 
 func (x *MemberBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[16]
+	mi := &file_kanta_v1_types_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1922,7 @@ func (x *MemberBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberBlock.ProtoReflect.Descriptor instead.
 func (*MemberBlock) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{16}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MemberBlock) GetOrdinals() []uint32 {
@@ -1767,7 +1982,7 @@ type PlanNode struct {
 
 func (x *PlanNode) Reset() {
 	*x = PlanNode{}
-	mi := &file_kanta_v1_types_proto_msgTypes[17]
+	mi := &file_kanta_v1_types_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +1994,7 @@ func (x *PlanNode) String() string {
 func (*PlanNode) ProtoMessage() {}
 
 func (x *PlanNode) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[17]
+	mi := &file_kanta_v1_types_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +2007,7 @@ func (x *PlanNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanNode.ProtoReflect.Descriptor instead.
 func (*PlanNode) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{17}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PlanNode) GetLabel() string {
@@ -1908,7 +2123,7 @@ type EventReads struct {
 
 func (x *EventReads) Reset() {
 	*x = EventReads{}
-	mi := &file_kanta_v1_types_proto_msgTypes[18]
+	mi := &file_kanta_v1_types_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +2135,7 @@ func (x *EventReads) String() string {
 func (*EventReads) ProtoMessage() {}
 
 func (x *EventReads) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[18]
+	mi := &file_kanta_v1_types_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2148,7 @@ func (x *EventReads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventReads.ProtoReflect.Descriptor instead.
 func (*EventReads) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{18}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EventReads) GetParts() uint64 {
@@ -1997,7 +2212,7 @@ type LentCost struct {
 
 func (x *LentCost) Reset() {
 	*x = LentCost{}
-	mi := &file_kanta_v1_types_proto_msgTypes[19]
+	mi := &file_kanta_v1_types_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2224,7 @@ func (x *LentCost) String() string {
 func (*LentCost) ProtoMessage() {}
 
 func (x *LentCost) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[19]
+	mi := &file_kanta_v1_types_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2237,7 @@ func (x *LentCost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LentCost.ProtoReflect.Descriptor instead.
 func (*LentCost) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{19}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LentCost) GetName() string {
@@ -2067,7 +2282,7 @@ type WhyPart struct {
 
 func (x *WhyPart) Reset() {
 	*x = WhyPart{}
-	mi := &file_kanta_v1_types_proto_msgTypes[20]
+	mi := &file_kanta_v1_types_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2294,7 @@ func (x *WhyPart) String() string {
 func (*WhyPart) ProtoMessage() {}
 
 func (x *WhyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[20]
+	mi := &file_kanta_v1_types_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2307,7 @@ func (x *WhyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyPart.ProtoReflect.Descriptor instead.
 func (*WhyPart) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{20}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WhyPart) GetText() string {
@@ -2149,7 +2364,7 @@ type WhyEvents struct {
 
 func (x *WhyEvents) Reset() {
 	*x = WhyEvents{}
-	mi := &file_kanta_v1_types_proto_msgTypes[21]
+	mi := &file_kanta_v1_types_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2161,7 +2376,7 @@ func (x *WhyEvents) String() string {
 func (*WhyEvents) ProtoMessage() {}
 
 func (x *WhyEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[21]
+	mi := &file_kanta_v1_types_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2174,7 +2389,7 @@ func (x *WhyEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyEvents.ProtoReflect.Descriptor instead.
 func (*WhyEvents) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{21}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WhyEvents) GetList() string {
@@ -2217,7 +2432,7 @@ type NextChange struct {
 
 func (x *NextChange) Reset() {
 	*x = NextChange{}
-	mi := &file_kanta_v1_types_proto_msgTypes[22]
+	mi := &file_kanta_v1_types_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2444,7 @@ func (x *NextChange) String() string {
 func (*NextChange) ProtoMessage() {}
 
 func (x *NextChange) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[22]
+	mi := &file_kanta_v1_types_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2457,7 @@ func (x *NextChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NextChange.ProtoReflect.Descriptor instead.
 func (*NextChange) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{22}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NextChange) GetAt() *timestamppb.Timestamp {
@@ -2284,7 +2499,7 @@ type ReportTable struct {
 
 func (x *ReportTable) Reset() {
 	*x = ReportTable{}
-	mi := &file_kanta_v1_types_proto_msgTypes[23]
+	mi := &file_kanta_v1_types_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2296,7 +2511,7 @@ func (x *ReportTable) String() string {
 func (*ReportTable) ProtoMessage() {}
 
 func (x *ReportTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[23]
+	mi := &file_kanta_v1_types_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2309,7 +2524,7 @@ func (x *ReportTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportTable.ProtoReflect.Descriptor instead.
 func (*ReportTable) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{23}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReportTable) GetName() string {
@@ -2343,7 +2558,7 @@ type ReportColumn struct {
 
 func (x *ReportColumn) Reset() {
 	*x = ReportColumn{}
-	mi := &file_kanta_v1_types_proto_msgTypes[24]
+	mi := &file_kanta_v1_types_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2570,7 @@ func (x *ReportColumn) String() string {
 func (*ReportColumn) ProtoMessage() {}
 
 func (x *ReportColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[24]
+	mi := &file_kanta_v1_types_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2583,7 @@ func (x *ReportColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportColumn.ProtoReflect.Descriptor instead.
 func (*ReportColumn) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{24}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReportColumn) GetName() string {
@@ -2395,7 +2610,7 @@ type ReportRow struct {
 
 func (x *ReportRow) Reset() {
 	*x = ReportRow{}
-	mi := &file_kanta_v1_types_proto_msgTypes[25]
+	mi := &file_kanta_v1_types_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2407,7 +2622,7 @@ func (x *ReportRow) String() string {
 func (*ReportRow) ProtoMessage() {}
 
 func (x *ReportRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[25]
+	mi := &file_kanta_v1_types_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2420,7 +2635,7 @@ func (x *ReportRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRow.ProtoReflect.Descriptor instead.
 func (*ReportRow) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{25}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReportRow) GetCells() []string {
@@ -2456,7 +2671,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_kanta_v1_types_proto_msgTypes[26]
+	mi := &file_kanta_v1_types_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2468,7 +2683,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[26]
+	mi := &file_kanta_v1_types_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2481,7 +2696,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{26}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Result) GetPosition() string {
@@ -2567,7 +2782,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_kanta_v1_types_proto_msgTypes[27]
+	mi := &file_kanta_v1_types_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +2794,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[27]
+	mi := &file_kanta_v1_types_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +2807,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{27}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Reason) GetCode() uint32 {
@@ -2628,7 +2843,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_kanta_v1_types_proto_msgTypes[28]
+	mi := &file_kanta_v1_types_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +2855,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[28]
+	mi := &file_kanta_v1_types_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +2868,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{28}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Rejected) GetRow() uint32 {
@@ -2696,7 +2911,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_kanta_v1_types_proto_msgTypes[29]
+	mi := &file_kanta_v1_types_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +2923,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[29]
+	mi := &file_kanta_v1_types_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +2936,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{29}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Progress) GetDone() uint64 {
@@ -2769,7 +2984,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_kanta_v1_types_proto_msgTypes[30]
+	mi := &file_kanta_v1_types_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2781,7 +2996,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[30]
+	mi := &file_kanta_v1_types_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2794,7 +3009,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{30}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Receipt) GetPosition() string {
@@ -2913,13 +3128,28 @@ var File_kanta_v1_types_proto protoreflect.FileDescriptor
 
 const file_kanta_v1_types_proto_rawDesc = "" +
 	"\n" +
-	"\x14kanta/v1/types.proto\x12\bkanta.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x01\n" +
+	"\x14kanta/v1/types.proto\x12\bkanta.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x02\n" +
 	"\bQuestion\x12,\n" +
 	"\x03now\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12 \n" +
 	"\vparallelism\x18\x02 \x01(\rR\vparallelism\x12\x19\n" +
 	"\bat_least\x18\x03 \x01(\tR\aatLeast\x12\x1a\n" +
 	"\bsnapshot\x18\x04 \x01(\tR\bsnapshot\x12\x16\n" +
-	"\x06memory\x18\x05 \x01(\x03R\x06memoryJ\x04\b\x06\x10\x10\"\x94\x02\n" +
+	"\x06memory\x18\x05 \x01(\x03R\x06memory\x127\n" +
+	"\vconsistency\x18\x10 \x01(\x0e2\x15.kanta.v1.ConsistencyR\vconsistency\x12>\n" +
+	"\rmax_staleness\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\fmaxStalenessJ\x04\b\x06\x10\x10\"\xda\x02\n" +
+	"\rClusterMember\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +
+	"\fraft_address\x18\x03 \x01(\tR\vraftAddress\x12\x14\n" +
+	"\x05voter\x18\x04 \x01(\bR\x05voter\x12\x12\n" +
+	"\x04self\x18\x05 \x01(\bR\x04self\x12<\n" +
+	"\flast_contact\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\vlastContact\x12\x1a\n" +
+	"\bposition\x18\a \x01(\tR\bposition\x12\x10\n" +
+	"\x03lag\x18\b \x01(\x04R\x03lag\x12%\n" +
+	"\x0esnapshot_bytes\x18\t \x01(\x04R\rsnapshotBytes\x12%\n" +
+	"\x0esnapshot_total\x18\n" +
+	" \x01(\x04R\rsnapshotTotal\x12\x18\n" +
+	"\aproblem\x18\v \x01(\tR\aproblem\"\x94\x02\n" +
 	"\x06Answer\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12,\n" +
 	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x18\n" +
@@ -2929,7 +3159,7 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\aelapsed\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x12\x1d\n" +
 	"\n" +
 	"bytes_read\x18\a \x01(\x04R\tbytesRead\x12\x1a\n" +
-	"\bwithheld\x18\b \x01(\bR\bwithheldJ\x04\b\t\x10\x10\"\xc6\x02\n" +
+	"\bwithheld\x18\b \x01(\bR\bwithheldJ\x04\b\t\x10\x10\"\xde\x02\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -2944,7 +3174,8 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	" \x03(\rR\x06causes\x12:\n" +
 	"\vretry_after\x18\v \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryAfter\x12!\n" +
-	"\fnothing_done\x18\f \x01(\bR\vnothingDoneJ\x04\b\r\x10\x15\"\xf2\x01\n" +
+	"\fnothing_done\x18\f \x01(\bR\vnothingDone\x12\x16\n" +
+	"\x06leader\x18\x15 \x01(\tR\x06leaderJ\x04\b\r\x10\x15\"\xf2\x01\n" +
 	"\x05Value\x12\x14\n" +
 	"\x04bool\x18\x01 \x01(\bH\x00R\x04bool\x12\x12\n" +
 	"\x03int\x18\x02 \x01(\x03H\x00R\x03int\x12\x16\n" +
@@ -3148,7 +3379,11 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\x06values\x18\r \x01(\x04R\x06values\x12\x16\n" +
 	"\x06shared\x18\x0e \x01(\x04R\x06shared\x12\x12\n" +
 	"\x04hits\x18\x0f \x01(\x04R\x04hits\x12\x14\n" +
-	"\x05where\x18\x10 \x03(\tR\x05where*\xa9\x01\n" +
+	"\x05where\x18\x10 \x03(\tR\x05where*_\n" +
+	"\vConsistency\x12\x1b\n" +
+	"\x17CONSISTENCY_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11CONSISTENCY_LOCAL\x10\x01\x12\x1c\n" +
+	"\x18CONSISTENCY_LINEARIZABLE\x10\x02*\xa9\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_BOOL\x10\x01\x12\f\n" +
@@ -3199,97 +3434,102 @@ func file_kanta_v1_types_proto_rawDescGZIP() []byte {
 	return file_kanta_v1_types_proto_rawDescData
 }
 
-var file_kanta_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_kanta_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_kanta_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_kanta_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_kanta_v1_types_proto_goTypes = []any{
-	(Kind)(0),                     // 0: kanta.v1.Kind
-	(DataClass)(0),                // 1: kanta.v1.DataClass
-	(Truth)(0),                    // 2: kanta.v1.Truth
-	(ReportUnit)(0),               // 3: kanta.v1.ReportUnit
-	(*Question)(nil),              // 4: kanta.v1.Question
-	(*Answer)(nil),                // 5: kanta.v1.Answer
-	(*Error)(nil),                 // 6: kanta.v1.Error
-	(*Value)(nil),                 // 7: kanta.v1.Value
-	(*Strings)(nil),               // 8: kanta.v1.Strings
-	(*Column)(nil),                // 9: kanta.v1.Column
-	(*Attribute)(nil),             // 10: kanta.v1.Attribute
-	(*Event)(nil),                 // 11: kanta.v1.Event
-	(*ComputedAttribute)(nil),     // 12: kanta.v1.ComputedAttribute
-	(*Lent)(nil),                  // 13: kanta.v1.Lent
-	(*LentField)(nil),             // 14: kanta.v1.LentField
-	(*NamedValue)(nil),            // 15: kanta.v1.NamedValue
-	(*TimelineEvent)(nil),         // 16: kanta.v1.TimelineEvent
-	(*Change)(nil),                // 17: kanta.v1.Change
-	(*MemberSet)(nil),             // 18: kanta.v1.MemberSet
-	(*MemberHead)(nil),            // 19: kanta.v1.MemberHead
-	(*MemberBlock)(nil),           // 20: kanta.v1.MemberBlock
-	(*PlanNode)(nil),              // 21: kanta.v1.PlanNode
-	(*EventReads)(nil),            // 22: kanta.v1.EventReads
-	(*LentCost)(nil),              // 23: kanta.v1.LentCost
-	(*WhyPart)(nil),               // 24: kanta.v1.WhyPart
-	(*WhyEvents)(nil),             // 25: kanta.v1.WhyEvents
-	(*NextChange)(nil),            // 26: kanta.v1.NextChange
-	(*ReportTable)(nil),           // 27: kanta.v1.ReportTable
-	(*ReportColumn)(nil),          // 28: kanta.v1.ReportColumn
-	(*ReportRow)(nil),             // 29: kanta.v1.ReportRow
-	(*Result)(nil),                // 30: kanta.v1.Result
-	(*Reason)(nil),                // 31: kanta.v1.Reason
-	(*Rejected)(nil),              // 32: kanta.v1.Rejected
-	(*Progress)(nil),              // 33: kanta.v1.Progress
-	(*Receipt)(nil),               // 34: kanta.v1.Receipt
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
+	(Consistency)(0),              // 0: kanta.v1.Consistency
+	(Kind)(0),                     // 1: kanta.v1.Kind
+	(DataClass)(0),                // 2: kanta.v1.DataClass
+	(Truth)(0),                    // 3: kanta.v1.Truth
+	(ReportUnit)(0),               // 4: kanta.v1.ReportUnit
+	(*Question)(nil),              // 5: kanta.v1.Question
+	(*ClusterMember)(nil),         // 6: kanta.v1.ClusterMember
+	(*Answer)(nil),                // 7: kanta.v1.Answer
+	(*Error)(nil),                 // 8: kanta.v1.Error
+	(*Value)(nil),                 // 9: kanta.v1.Value
+	(*Strings)(nil),               // 10: kanta.v1.Strings
+	(*Column)(nil),                // 11: kanta.v1.Column
+	(*Attribute)(nil),             // 12: kanta.v1.Attribute
+	(*Event)(nil),                 // 13: kanta.v1.Event
+	(*ComputedAttribute)(nil),     // 14: kanta.v1.ComputedAttribute
+	(*Lent)(nil),                  // 15: kanta.v1.Lent
+	(*LentField)(nil),             // 16: kanta.v1.LentField
+	(*NamedValue)(nil),            // 17: kanta.v1.NamedValue
+	(*TimelineEvent)(nil),         // 18: kanta.v1.TimelineEvent
+	(*Change)(nil),                // 19: kanta.v1.Change
+	(*MemberSet)(nil),             // 20: kanta.v1.MemberSet
+	(*MemberHead)(nil),            // 21: kanta.v1.MemberHead
+	(*MemberBlock)(nil),           // 22: kanta.v1.MemberBlock
+	(*PlanNode)(nil),              // 23: kanta.v1.PlanNode
+	(*EventReads)(nil),            // 24: kanta.v1.EventReads
+	(*LentCost)(nil),              // 25: kanta.v1.LentCost
+	(*WhyPart)(nil),               // 26: kanta.v1.WhyPart
+	(*WhyEvents)(nil),             // 27: kanta.v1.WhyEvents
+	(*NextChange)(nil),            // 28: kanta.v1.NextChange
+	(*ReportTable)(nil),           // 29: kanta.v1.ReportTable
+	(*ReportColumn)(nil),          // 30: kanta.v1.ReportColumn
+	(*ReportRow)(nil),             // 31: kanta.v1.ReportRow
+	(*Result)(nil),                // 32: kanta.v1.Result
+	(*Reason)(nil),                // 33: kanta.v1.Reason
+	(*Rejected)(nil),              // 34: kanta.v1.Rejected
+	(*Progress)(nil),              // 35: kanta.v1.Progress
+	(*Receipt)(nil),               // 36: kanta.v1.Receipt
+	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
 }
 var file_kanta_v1_types_proto_depIdxs = []int32{
-	35, // 0: kanta.v1.Question.now:type_name -> google.protobuf.Timestamp
-	35, // 1: kanta.v1.Answer.now:type_name -> google.protobuf.Timestamp
-	36, // 2: kanta.v1.Answer.elapsed:type_name -> google.protobuf.Duration
-	36, // 3: kanta.v1.Error.retry_after:type_name -> google.protobuf.Duration
-	8,  // 4: kanta.v1.Value.set:type_name -> kanta.v1.Strings
-	8,  // 5: kanta.v1.Column.sets:type_name -> kanta.v1.Strings
-	0,  // 6: kanta.v1.Attribute.kind:type_name -> kanta.v1.Kind
-	1,  // 7: kanta.v1.Attribute.data_class:type_name -> kanta.v1.DataClass
-	7,  // 8: kanta.v1.Attribute.allowed:type_name -> kanta.v1.Value
-	7,  // 9: kanta.v1.Attribute.min:type_name -> kanta.v1.Value
-	7,  // 10: kanta.v1.Attribute.max:type_name -> kanta.v1.Value
-	10, // 11: kanta.v1.Event.properties:type_name -> kanta.v1.Attribute
-	1,  // 12: kanta.v1.Event.data_class:type_name -> kanta.v1.DataClass
-	14, // 13: kanta.v1.Lent.fields:type_name -> kanta.v1.LentField
-	10, // 14: kanta.v1.LentField.attribute:type_name -> kanta.v1.Attribute
-	7,  // 15: kanta.v1.NamedValue.value:type_name -> kanta.v1.Value
-	35, // 16: kanta.v1.TimelineEvent.time:type_name -> google.protobuf.Timestamp
-	15, // 17: kanta.v1.TimelineEvent.properties:type_name -> kanta.v1.NamedValue
-	17, // 18: kanta.v1.TimelineEvent.change:type_name -> kanta.v1.Change
-	7,  // 19: kanta.v1.Change.from:type_name -> kanta.v1.Value
-	7,  // 20: kanta.v1.Change.to:type_name -> kanta.v1.Value
-	10, // 21: kanta.v1.MemberHead.attributes:type_name -> kanta.v1.Attribute
-	5,  // 22: kanta.v1.MemberHead.answer:type_name -> kanta.v1.Answer
-	10, // 23: kanta.v1.MemberHead.order:type_name -> kanta.v1.Attribute
-	9,  // 24: kanta.v1.MemberBlock.columns:type_name -> kanta.v1.Column
-	9,  // 25: kanta.v1.MemberBlock.order:type_name -> kanta.v1.Column
-	22, // 26: kanta.v1.PlanNode.events:type_name -> kanta.v1.EventReads
-	21, // 27: kanta.v1.PlanNode.of:type_name -> kanta.v1.PlanNode
-	36, // 28: kanta.v1.LentCost.elapsed:type_name -> google.protobuf.Duration
-	2,  // 29: kanta.v1.WhyPart.truth:type_name -> kanta.v1.Truth
-	15, // 30: kanta.v1.WhyPart.values:type_name -> kanta.v1.NamedValue
-	25, // 31: kanta.v1.WhyPart.lists:type_name -> kanta.v1.WhyEvents
-	24, // 32: kanta.v1.WhyPart.of:type_name -> kanta.v1.WhyPart
-	16, // 33: kanta.v1.WhyEvents.events:type_name -> kanta.v1.TimelineEvent
-	35, // 34: kanta.v1.NextChange.at:type_name -> google.protobuf.Timestamp
-	2,  // 35: kanta.v1.NextChange.to:type_name -> kanta.v1.Truth
-	28, // 36: kanta.v1.ReportTable.columns:type_name -> kanta.v1.ReportColumn
-	29, // 37: kanta.v1.ReportTable.rows:type_name -> kanta.v1.ReportRow
-	3,  // 38: kanta.v1.ReportColumn.unit:type_name -> kanta.v1.ReportUnit
-	7,  // 39: kanta.v1.ReportRow.values:type_name -> kanta.v1.Value
-	31, // 40: kanta.v1.Result.reasons:type_name -> kanta.v1.Reason
-	32, // 41: kanta.v1.Result.rejected:type_name -> kanta.v1.Rejected
-	35, // 42: kanta.v1.Receipt.started:type_name -> google.protobuf.Timestamp
-	35, // 43: kanta.v1.Receipt.finished:type_name -> google.protobuf.Timestamp
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	37, // 0: kanta.v1.Question.now:type_name -> google.protobuf.Timestamp
+	0,  // 1: kanta.v1.Question.consistency:type_name -> kanta.v1.Consistency
+	38, // 2: kanta.v1.Question.max_staleness:type_name -> google.protobuf.Duration
+	38, // 3: kanta.v1.ClusterMember.last_contact:type_name -> google.protobuf.Duration
+	37, // 4: kanta.v1.Answer.now:type_name -> google.protobuf.Timestamp
+	38, // 5: kanta.v1.Answer.elapsed:type_name -> google.protobuf.Duration
+	38, // 6: kanta.v1.Error.retry_after:type_name -> google.protobuf.Duration
+	10, // 7: kanta.v1.Value.set:type_name -> kanta.v1.Strings
+	10, // 8: kanta.v1.Column.sets:type_name -> kanta.v1.Strings
+	1,  // 9: kanta.v1.Attribute.kind:type_name -> kanta.v1.Kind
+	2,  // 10: kanta.v1.Attribute.data_class:type_name -> kanta.v1.DataClass
+	9,  // 11: kanta.v1.Attribute.allowed:type_name -> kanta.v1.Value
+	9,  // 12: kanta.v1.Attribute.min:type_name -> kanta.v1.Value
+	9,  // 13: kanta.v1.Attribute.max:type_name -> kanta.v1.Value
+	12, // 14: kanta.v1.Event.properties:type_name -> kanta.v1.Attribute
+	2,  // 15: kanta.v1.Event.data_class:type_name -> kanta.v1.DataClass
+	16, // 16: kanta.v1.Lent.fields:type_name -> kanta.v1.LentField
+	12, // 17: kanta.v1.LentField.attribute:type_name -> kanta.v1.Attribute
+	9,  // 18: kanta.v1.NamedValue.value:type_name -> kanta.v1.Value
+	37, // 19: kanta.v1.TimelineEvent.time:type_name -> google.protobuf.Timestamp
+	17, // 20: kanta.v1.TimelineEvent.properties:type_name -> kanta.v1.NamedValue
+	19, // 21: kanta.v1.TimelineEvent.change:type_name -> kanta.v1.Change
+	9,  // 22: kanta.v1.Change.from:type_name -> kanta.v1.Value
+	9,  // 23: kanta.v1.Change.to:type_name -> kanta.v1.Value
+	12, // 24: kanta.v1.MemberHead.attributes:type_name -> kanta.v1.Attribute
+	7,  // 25: kanta.v1.MemberHead.answer:type_name -> kanta.v1.Answer
+	12, // 26: kanta.v1.MemberHead.order:type_name -> kanta.v1.Attribute
+	11, // 27: kanta.v1.MemberBlock.columns:type_name -> kanta.v1.Column
+	11, // 28: kanta.v1.MemberBlock.order:type_name -> kanta.v1.Column
+	24, // 29: kanta.v1.PlanNode.events:type_name -> kanta.v1.EventReads
+	23, // 30: kanta.v1.PlanNode.of:type_name -> kanta.v1.PlanNode
+	38, // 31: kanta.v1.LentCost.elapsed:type_name -> google.protobuf.Duration
+	3,  // 32: kanta.v1.WhyPart.truth:type_name -> kanta.v1.Truth
+	17, // 33: kanta.v1.WhyPart.values:type_name -> kanta.v1.NamedValue
+	27, // 34: kanta.v1.WhyPart.lists:type_name -> kanta.v1.WhyEvents
+	26, // 35: kanta.v1.WhyPart.of:type_name -> kanta.v1.WhyPart
+	18, // 36: kanta.v1.WhyEvents.events:type_name -> kanta.v1.TimelineEvent
+	37, // 37: kanta.v1.NextChange.at:type_name -> google.protobuf.Timestamp
+	3,  // 38: kanta.v1.NextChange.to:type_name -> kanta.v1.Truth
+	30, // 39: kanta.v1.ReportTable.columns:type_name -> kanta.v1.ReportColumn
+	31, // 40: kanta.v1.ReportTable.rows:type_name -> kanta.v1.ReportRow
+	4,  // 41: kanta.v1.ReportColumn.unit:type_name -> kanta.v1.ReportUnit
+	9,  // 42: kanta.v1.ReportRow.values:type_name -> kanta.v1.Value
+	33, // 43: kanta.v1.Result.reasons:type_name -> kanta.v1.Reason
+	34, // 44: kanta.v1.Result.rejected:type_name -> kanta.v1.Rejected
+	37, // 45: kanta.v1.Receipt.started:type_name -> google.protobuf.Timestamp
+	37, // 46: kanta.v1.Receipt.finished:type_name -> google.protobuf.Timestamp
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_kanta_v1_types_proto_init() }
@@ -3297,7 +3537,7 @@ func file_kanta_v1_types_proto_init() {
 	if File_kanta_v1_types_proto != nil {
 		return
 	}
-	file_kanta_v1_types_proto_msgTypes[3].OneofWrappers = []any{
+	file_kanta_v1_types_proto_msgTypes[4].OneofWrappers = []any{
 		(*Value_Bool)(nil),
 		(*Value_Int)(nil),
 		(*Value_Float)(nil),
@@ -3312,8 +3552,8 @@ func file_kanta_v1_types_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kanta_v1_types_proto_rawDesc), len(file_kanta_v1_types_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   31,
+			NumEnums:      5,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

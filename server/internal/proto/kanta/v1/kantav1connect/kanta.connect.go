@@ -127,6 +127,15 @@ const (
 	KantaServiceRunningProcedure = "/kanta.v1.KantaService/Running"
 	// KantaServiceCancelRunningProcedure is the procedure name of the KantaService's CancelRunning RPC.
 	KantaServiceCancelRunningProcedure = "/kanta.v1.KantaService/CancelRunning"
+	// KantaServiceClusterStatusProcedure is the procedure name of the KantaService's ClusterStatus RPC.
+	KantaServiceClusterStatusProcedure = "/kanta.v1.KantaService/ClusterStatus"
+	// KantaServiceClusterJoinProcedure is the procedure name of the KantaService's ClusterJoin RPC.
+	KantaServiceClusterJoinProcedure = "/kanta.v1.KantaService/ClusterJoin"
+	// KantaServiceClusterRemoveProcedure is the procedure name of the KantaService's ClusterRemove RPC.
+	KantaServiceClusterRemoveProcedure = "/kanta.v1.KantaService/ClusterRemove"
+	// KantaServiceClusterTransferProcedure is the procedure name of the KantaService's ClusterTransfer
+	// RPC.
+	KantaServiceClusterTransferProcedure = "/kanta.v1.KantaService/ClusterTransfer"
 )
 
 var (
@@ -526,6 +535,37 @@ var (
 			IdempotencyLevel: connect.IdempotencyIdempotent,
 		}
 	})
+	kantaServiceClusterStatusSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("ClusterStatus"),
+			Procedure:        KantaServiceClusterStatusProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	kantaServiceClusterJoinSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("ClusterJoin"),
+			Procedure:        KantaServiceClusterJoinProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
+	kantaServiceClusterRemoveSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("ClusterRemove"),
+			Procedure:        KantaServiceClusterRemoveProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
+	kantaServiceClusterTransferSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("ClusterTransfer"),
+			Procedure:  KantaServiceClusterTransferProcedure,
+		}
+	})
 )
 
 // KantaServiceClient is a client for the kanta.v1.KantaService service.
@@ -634,6 +674,14 @@ type KantaServiceClient interface {
 	Running(context.Context, *v1.RunningRequest) (*v1.RunningResponse, error)
 	// CancelRunning ends a call that is under way, at this node.
 	CancelRunning(context.Context, *v1.CancelRunningRequest) (*v1.CancelRunningResponse, error)
+	// ClusterStatus tells what this member knows of its cluster.
+	ClusterStatus(context.Context, *v1.ClusterStatusRequest) (*v1.ClusterStatusResponse, error)
+	// ClusterJoin takes a member in: without a vote at first, with one when it has caught up.
+	ClusterJoin(context.Context, *v1.ClusterJoinRequest) (*v1.ClusterJoinResponse, error)
+	// ClusterRemove ends a membership.
+	ClusterRemove(context.Context, *v1.ClusterRemoveRequest) (*v1.ClusterRemoveResponse, error)
+	// ClusterTransfer has another member lead.
+	ClusterTransfer(context.Context, *v1.ClusterTransferRequest) (*v1.ClusterTransferResponse, error)
 }
 
 // NewKantaServiceClient constructs a client for the kanta.v1.KantaService service. Multiple service
@@ -1045,6 +1093,14 @@ type KantaServiceHandler interface {
 	Running(context.Context, *v1.RunningRequest) (*v1.RunningResponse, error)
 	// CancelRunning ends a call that is under way, at this node.
 	CancelRunning(context.Context, *v1.CancelRunningRequest) (*v1.CancelRunningResponse, error)
+	// ClusterStatus tells what this member knows of its cluster.
+	ClusterStatus(context.Context, *v1.ClusterStatusRequest) (*v1.ClusterStatusResponse, error)
+	// ClusterJoin takes a member in: without a vote at first, with one when it has caught up.
+	ClusterJoin(context.Context, *v1.ClusterJoinRequest) (*v1.ClusterJoinResponse, error)
+	// ClusterRemove ends a membership.
+	ClusterRemove(context.Context, *v1.ClusterRemoveRequest) (*v1.ClusterRemoveResponse, error)
+	// ClusterTransfer has another member lead.
+	ClusterTransfer(context.Context, *v1.ClusterTransferRequest) (*v1.ClusterTransferResponse, error)
 }
 
 // RegisterKantaServiceHandler registers svc as the kanta.v1.KantaService implementation on server.
@@ -1102,6 +1158,10 @@ func RegisterKantaServiceHandler(server *connect.Server, svc KantaServiceHandler
 		connect.Method{Spec: kantaServiceVerifyAuditSpec(), Handler: adapter.verifyAudit},
 		connect.Method{Spec: kantaServiceRunningSpec(), Handler: adapter.running},
 		connect.Method{Spec: kantaServiceCancelRunningSpec(), Handler: adapter.cancelRunning},
+		connect.Method{Spec: kantaServiceClusterStatusSpec(), Handler: adapter.clusterStatus},
+		connect.Method{Spec: kantaServiceClusterJoinSpec(), Handler: adapter.clusterJoin},
+		connect.Method{Spec: kantaServiceClusterRemoveSpec(), Handler: adapter.clusterRemove},
+		connect.Method{Spec: kantaServiceClusterTransferSpec(), Handler: adapter.clusterTransfer},
 	)
 }
 
@@ -1532,6 +1592,22 @@ func (UnimplementedKantaServiceHandler) CancelRunning(context.Context, *v1.Cance
 	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.CancelRunning is not implemented")
 }
 
+func (UnimplementedKantaServiceHandler) ClusterStatus(context.Context, *v1.ClusterStatusRequest) (*v1.ClusterStatusResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.ClusterStatus is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) ClusterJoin(context.Context, *v1.ClusterJoinRequest) (*v1.ClusterJoinResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.ClusterJoin is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) ClusterRemove(context.Context, *v1.ClusterRemoveRequest) (*v1.ClusterRemoveResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.ClusterRemove is not implemented")
+}
+
+func (UnimplementedKantaServiceHandler) ClusterTransfer(context.Context, *v1.ClusterTransferRequest) (*v1.ClusterTransferResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.ClusterTransfer is not implemented")
+}
+
 type kantaServiceClient struct {
 	client *connect.Client
 }
@@ -1939,6 +2015,38 @@ func (c *kantaServiceClient) Running(ctx context.Context, req *v1.RunningRequest
 func (c *kantaServiceClient) CancelRunning(ctx context.Context, req *v1.CancelRunningRequest) (*v1.CancelRunningResponse, error) {
 	var res v1.CancelRunningResponse
 	if err := c.client.CallUnary(ctx, kantaServiceCancelRunningSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) ClusterStatus(ctx context.Context, req *v1.ClusterStatusRequest) (*v1.ClusterStatusResponse, error) {
+	var res v1.ClusterStatusResponse
+	if err := c.client.CallUnary(ctx, kantaServiceClusterStatusSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) ClusterJoin(ctx context.Context, req *v1.ClusterJoinRequest) (*v1.ClusterJoinResponse, error) {
+	var res v1.ClusterJoinResponse
+	if err := c.client.CallUnary(ctx, kantaServiceClusterJoinSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) ClusterRemove(ctx context.Context, req *v1.ClusterRemoveRequest) (*v1.ClusterRemoveResponse, error) {
+	var res v1.ClusterRemoveResponse
+	if err := c.client.CallUnary(ctx, kantaServiceClusterRemoveSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) ClusterTransfer(ctx context.Context, req *v1.ClusterTransferRequest) (*v1.ClusterTransferResponse, error) {
+	var res v1.ClusterTransferResponse
+	if err := c.client.CallUnary(ctx, kantaServiceClusterTransferSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -2492,6 +2600,54 @@ func (h kantaServiceHandler) cancelRunning(ctx context.Context, _ connect.Spec, 
 		return err
 	}
 	res, err := h.svc.CancelRunning(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) clusterStatus(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ClusterStatusRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ClusterStatus(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) clusterJoin(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ClusterJoinRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ClusterJoin(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) clusterRemove(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ClusterRemoveRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ClusterRemove(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) clusterTransfer(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ClusterTransferRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ClusterTransfer(ctx, &req)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,184 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connectinprocess"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/internal/message"
+	pb "github.com/kantadb/kanta/server/internal/proto/kanta/v1"
+	"github.com/kantadb/kanta/server/internal/proto/kanta/v1/kantav1connect"
+)
+
+// seat is a member of a cluster as a test wants it, so that what a server does in each case can be seen. The
+// real one is tested in package server/cluster.
+type seat struct {
+	mu     sync.Mutex
+	leader string
+	self   bool
+	stale  time.Duration
+	asked  query.ClusterRecruit
+	db     *engine.DB
+}
+
+func (s *seat) set(leader string, self bool, stale time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leader, s.self, s.stale = leader, self, stale
+}
+
+func (s *seat) Leader() (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leader, s.self
+}
+
+func (s *seat) Linearizable(ctx context.Context) (query.Position, error) {
+	if leader, self := s.Leader(); !self {
+		return query.Position{}, query.NotLeader(leader)
+	}
+	d, err := s.db.Digests(ctx)
+	return d.Position, err
+}
+
+func (s *seat) Staleness() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stale
+}
+
+func (s *seat) Status(context.Context) (query.ClusterStatus, error) {
+	return query.ClusterStatus{Cluster: "c1", Node: "n1", Leader: "n2", Term: 7, LeaderChanges: 3, Staleness: s.Staleness(),
+		Members: []query.ClusterMember{{ID: "n1", Self: true, Voter: true, Lag: 5, LastContact: -1}, {ID: "n2", LastContact: time.Second}}}, nil
+}
+
+func (s *seat) Join(_ context.Context, m query.ClusterRecruit) error { s.asked = m; return nil }
+
+func (s *seat) Remove(_ context.Context, id string) error { s.asked.ID = id; return nil }
+
+func (s *seat) Transfer(context.Context, string) error { return query.NotLeader("other:1") }
+
+// TestMember asks the server of a member: what only the leader does is refused by others with its address,
+// questions by what they want, and all when there is no store.
+func TestMember(t *testing.T) {
+	at := &seat{stale: -1, db: openStore(t)}
+	s := limited(t, nil, &Options{Cluster: at}, nil)
+	rpc := kantav1connect.NewKantaServiceClient(connect.NewClient(connectinprocess.New(s.RPC())))
+	ctx := t.Context()
+	fails := func(what string, err error, code query.Code, undone bool, leader string) {
+		t.Helper()
+		told, nothing := message.FromTransport(ctx, err)
+		var e *query.Error
+		if !errors.As(told, &e) || e.Code != code || nothing != undone || e.Leader != leader {
+			t.Errorf("%s: %v, undone %v", what, told, nothing)
+		}
+	}
+	ready := func() string {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(ctx, "GET", "http://localhost/readyz", nil)
+		s.Admin().ServeHTTP(w, r)
+		return w.Body.String()
+	}
+
+	_, err := rpc.Count(ctx, &pb.CountRequest{Expression: "true"})
+	fails("a question without a store", err, query.CodeUnavailable, true, "")
+	if status, err := rpc.ClusterStatus(ctx, &pb.ClusterStatusRequest{}); err != nil || status.GetStaleness() != nil || status.GetMembers()[0].GetLag() != 5 {
+		t.Errorf("status without a store: %v, %v", status, err)
+	}
+	if text := ready(); !strings.Contains(text, "no store yet") || !strings.Contains(text, "no leader") {
+		t.Errorf("ready without a store: %s", text)
+	}
+
+	s.Replace(at.db)
+	at.set("other:7700", false, 3*time.Second)
+	if text := ready(); !strings.Contains(text, "true") {
+		t.Errorf("ready: %s", text)
+	}
+	count := func(q *pb.Question) error {
+		_, err := rpc.Count(ctx, &pb.CountRequest{Expression: "true", Question: q})
+		return err
+	}
+	if err := count(&pb.Question{MaxStaleness: durationpb.New(3 * time.Second)}); err != nil {
+		t.Errorf("a question that may be as stale as it is: %v", err)
+	}
+	fails("one that may not", count(&pb.Question{MaxStaleness: durationpb.New(3*time.Second - 1)}), query.CodeUnavailable, true, "")
+	fails("a linearizable one", count(&pb.Question{Consistency: pb.Consistency_CONSISTENCY_LINEARIZABLE}), query.CodeNotLeader, true, "other:7700")
+	fails("one of a later version", count(&pb.Question{Consistency: 3}), query.CodeInvalid, false, "")
+	_, err = rpc.Quarantine(ctx, &pb.QuarantineRequest{Question: &pb.Question{Consistency: pb.Consistency_CONSISTENCY_LINEARIZABLE}})
+	fails("what is asked of the store", err, query.CodeNotLeader, true, "other:7700")
+	_, err = rpc.OpenSnapshot(ctx, &pb.OpenSnapshotRequest{Consistency: pb.Consistency_CONSISTENCY_LINEARIZABLE})
+	fails("a snapshot", err, query.CodeNotLeader, true, "other:7700")
+	_, err = rpc.Apply(ctx, &pb.ApplyRequest{Batch: increment(t, "a", 0)})
+	fails("a batch", err, query.CodeNotLeader, true, "other:7700")
+	stream, err := rpc.Ingest(ctx)
+	if err == nil {
+		_, err = stream.Receive()
+	}
+	fails("an ingest", err, query.CodeNotLeader, true, "other:7700")
+	_, err = rpc.ClusterTransfer(ctx, &pb.ClusterTransferRequest{})
+	fails("a transfer", err, query.CodeNotLeader, true, "other:1")
+
+	at.set("", false, longestStale+1)
+	if text := ready(); !strings.Contains(text, "no leader") {
+		t.Errorf("ready without a leader for long: %s", text)
+	}
+	at.set("", false, longestStale)
+	if text := ready(); !strings.Contains(text, "true") {
+		t.Errorf("ready without a leader for a while: %s", text)
+	}
+	at.set("me:1", true, 0)
+	if err := count(&pb.Question{Consistency: pb.Consistency_CONSISTENCY_LINEARIZABLE}); err != nil {
+		t.Errorf("a linearizable question at the leader: %v", err)
+	}
+	if r, err := rpc.Apply(ctx, &pb.ApplyRequest{Batch: increment(t, "a", 0)}); err != nil || r.GetResult().GetAccepted() != 1 {
+		t.Errorf("a batch at the leader: %v, %v", r, err)
+	}
+	if r, err := rpc.ClusterJoin(ctx, &pb.ClusterJoinRequest{Id: "n3", Address: "a:1", RaftAddress: "b:2", Incarnation: "12"}); err != nil || r.GetCluster() != "c1" ||
+		at.asked != (query.ClusterRecruit{ID: "n3", Address: "a:1", RaftAddress: "b:2", Incarnation: "12"}) {
+		t.Errorf("a join: %v, %v, %+v", r, err, at.asked)
+	}
+}
+
+// TestReplace puts another store in the place of one that somebody asks: his snapshot ends, his key is that of
+// the new store, and who asks again finds that.
+func TestReplace(t *testing.T) {
+	first, second := openStore(t), openStore(t)
+	if _, err := second.Apply(t.Context(), increment(t, "a", 0)); err != nil {
+		t.Fatal(err)
+	}
+	at := &seat{self: true, db: first}
+	s := limited(t, first, &Options{Cluster: at}, nil)
+	lost := key(t, s, "reader")
+	c := inProcess(t, s)
+	n, err := c.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	s.Replace(second)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Count(t.Context(), "true", nil); !isCode(err, query.CodeSnapshotGone) {
+		t.Errorf("the snapshot of the first store: %v", err)
+	}
+	if got, err := c.Count(t.Context(), "true", nil); err != nil || got.Count != 1 {
+		t.Errorf("the second store: %+v, %v", got, err)
+	}
+	if _, err := s.register.ByKey(t.Context(), "", lost); !isCode(err, query.CodeUnauthenticated) {
+		t.Errorf("a key of the first store: %v", err)
+	}
+	if err := s.moved(query.Errorf(query.CodeClosed, "the store is closed")); !isCode(err, query.CodeUnavailable) {
+		t.Errorf("a call that was under way: %v", err)
+	}
+}
