@@ -170,3 +170,18 @@ func eachFact(c *view.Cursor, a attribute, chunk int, ords []uint16, what func(u
 	}
 	return nil
 }
+
+// SnapshotDigests computes the digests of a snapshot of this store, which sees everything: of a
+// state that was current once, while the store goes on.
+func (db *DB) SnapshotDigests(ctx context.Context, s query.Snapshot) (query.Digests, error) {
+	n, ok := s.(*snapshot)
+	if !ok || n.db != db || n.policy != nil {
+		return query.Digests{}, query.Errorf(query.CodeInvalid, "the snapshot is not one of this store that sees everything")
+	}
+	release, err := n.use()
+	if err != nil {
+		return query.Digests{}, err
+	}
+	defer release()
+	return db.digestsOf(ctx, n.s)
+}

@@ -40,6 +40,10 @@ func read[T any](ctx context.Context, db *DB, f func(n *snapshot) (T, error)) (T
 // ID returns the id of the store, to which bitmaps are bound. It never changes.
 func (db *DB) ID() string { return db.kv.ID }
 
+// Received returns when the last record was received, which is what retention is counted from:
+// the Unix epoch in a store without one. It costs no more than to read a variable.
+func (db *DB) Received() time.Time { return time.UnixMilli(db.current.Load().Received).UTC() }
+
 // Schema returns the current schema.
 func (db *DB) Schema(ctx context.Context) (*schema.Schema, error) {
 	return with(ctx, db, func(n *snapshot) (*schema.Schema, error) { return n.Schema(ctx) })
