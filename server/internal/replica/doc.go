@@ -1,0 +1,94 @@
+// Package replica is a member of a cluster: a store that is written through a log which a
+// majority of the members must have before anything is acknowledged. It joins hashicorp/raft
+// with the engine's side of replication, with the log in package raftlog, and with the
+// snapshots in package snapshots.
+//
+// # The directory of a member
+//
+//	NODE         whose directory it is
+//	store/       the store
+//	raft/        the log, and what the member has promised: package raftlog
+//	snapshots/   the newest snapshot: package snapshots
+//	DIVERGED     if it is there: the store differs from the others', and is not opened
+//
+// NODE is the last to be made, so a directory with one is whole. store/ is missing until the
+// first snapshot has come; the others never are, and a member that misses one must join anew.
+//
+// # NODE, version 1
+//
+// Lines of text, in this order, each "key value" and a newline; sum is the CRC-32C of all
+// before, in 8 hexadecimal digits:
+//
+//	kanta node 1
+//	cluster shop
+//	store 000102030405060708090a0b0c0d0e0f
+//	id n1
+//	incarnation 0123456789abcdef
+//	raft 10.0.0.1:7701
+//	client 10.0.0.1:7700
+//	sum add96a35
+//
+// Raft calls the member ID.INCARNATION. The incarnation is drawn when the directory is made, so
+// a directory that is made anew under an old name is another server to Raft: it has never
+// voted, nobody counts on what the old one has acknowledged, and it gets a vote only when it
+// has caught up. The leader takes a member in, and takes the old one out, before the new
+// directory is made ([Node.Join], then [InitJoin]).
+//
+// Who the members are for their clients stands in documents of the store, cluster/member/ID,
+// as JSON: {"raft": "HOST:PORT", "client": "HOST:PORT", "incarnation": "..."}.
+//
+// # The log
+//
+// A command of Raft's log is an entry for the store (package engine), or has no data, and is a
+// control entry in its extensions. Numbers are little-endian, the last four bytes the CRC-32C
+// of all before:
+//
+//	version(1) kind(1) sum(4)                                      mark (1) and term (3)
+//	version(1) 2 mark(8) epoch(8) applied(8) chain(16) replica(16) sum(4)    verdict
+//
+// Version is 1. A term entry is the first of each leader: once it is committed, so is all that
+// was before it, and every later entry is one that the state machine is given (Raft does not
+// give it what it adds itself). A mark has every member compute the digests of its store as it
+// is there, and the verdict is what the leader has found: whoever has found something else
+// stops, leaves DIVERGED in its directory, and has to join anew. A mark at index 258, with its
+// verdict at position 1.3, chain 00..0f, digest 10..1f:
+//
+//	01 01 a66ca810
+//	01 02 0201000000000000 0100000000000000 0300000000000000 000102030405060708090a0b0c0d0e0f 101112131415161718191a1b1c1d1e1f 1084b77e
+//
+// # What must hold, and why it does
+//
+//   - A write is acknowledged when it is committed and was applied here. Applying syncs
+//     nothing: what a power cut takes from the store is in the log, which is cut only below a
+//     snapshot that is durable. When a member starts and its store has less than its newest
+//     snapshot, the snapshot is installed: Raft takes for applied what its newest snapshot
+//     has, and what comes before it is not in the log any more.
+//   - What the store has is skipped when it is given again, by the store, which keeps the index
+//     in the same write as what became of the entry.
+//   - The log begins behind a snapshot that stands for entry 1, which exists nowhere. So who
+//     has nothing gets a snapshot and never begins at the beginning with another store.
+//   - When anything fails that the next entry depends on (the log, the vote, the store), the
+//     member stops: nothing more is applied or acknowledged, and Raft is shut down. Raft panics
+//     there, which would end the program that embeds it: its goroutine is ended instead.
+//   - A member that knows of no configuration does not vote. A snapshot that is older than what
+//     the member has is refused where it comes in.
+//   - A linearizable read: the leader has committed something in its own term; the commit index
+//     is read; a majority says, after that, that it leads, in the same term; everything up to
+//     the index is applied; only then the store is looked at. No clock is believed.
+//
+// # Issue 697 of raft
+//
+// A follower that installs a snapshot keeps entries of its log behind it that contradict it,
+// and then livelocks or panics. Package raftlog puts that right, if it is told of each snapshot
+// before Raft goes on; that is done in Restore, and at every start for a process that was
+// killed in between. Raft's RestoreCommittedLogs is not used: NewRaft gives what it restores to
+// a queue of 128 batches that nobody empties yet, so with more it would wait for ever.
+//
+// # Time
+//
+// Raft's clocks decide when there is an election, and nothing else. When an entry was received
+// is stamped by who proposed it. What a store shows without a write changes with one thing only:
+// the horizon behind which events are past their retention, which is a day of the last record.
+// So where a type of events has a retention the leader writes a tick in the first minute of a
+// UTC day in which nothing was written yet. Else an idle leader writes nothing.
+package replica

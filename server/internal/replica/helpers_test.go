@@ -1,0 +1,311 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+	"go.uber.org/goleak"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cluster is one in this process: its members have file systems in memory and a network of
+// channels, and in a synctest bubble a clock that only goes when all of them wait.
+type cluster struct {
+	t       *testing.T
+	rng     *rand.Rand
+	members []*member
+	change  func(c *Config) // of each member that is opened; may be nil
+}
+
+// member is one of them, running or not.
+type member struct {
+	c       *cluster
+	id      string
+	files   *vfs.MemFS
+	node    *Node
+	network *raft.InmemTransport
+	alone   bool // nobody reaches it
+	stopped error
+}
+
+// inBubble runs a test of a cluster in virtual time.
+func inBubble(t *testing.T, f func(c *cluster)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{t: t, rng: rand.New(rand.NewPCG(1, 2))}
+		defer c.close()
+		f(c)
+	})
+}
+
+func (c *cluster) must(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+const memberDir = "node"
+
+// init makes the first member.
+func (c *cluster) init() *member {
+	c.t.Helper()
+	m := c.add("n1")
+	c.must(Init(m.config(), InitOptions{Cluster: "test", ID: m.id, RaftAddress: m.id + ":1", ClientAddress: m.id + ":2"}))
+	m.open()
+	c.eventually("a leader", m.node.IsLeader)
+	return m
+}
+
+func (c *cluster) add(id string) *member {
+	m := &member{c: c, id: id, files: vfs.NewCrashableMem()}
+	c.members = append(c.members, m)
+	return m
+}
+
+// three makes a cluster of three members who vote, with the schema that the tests write by.
+func (c *cluster) three() {
+	c.t.Helper()
+	c.init()
+	c.must(c.apply(schemaBatch(c.t)))
+	for _, id := range []string{"n2", "n3"} {
+		c.join(c.add(id))
+	}
+	c.eventually("three votes", func() bool { return c.votes() == 3 })
+}
+
+// votes counts the members of the leader's configuration who vote.
+func (c *cluster) votes() (votes int) {
+	if l := c.leader(); l != nil {
+		for _, s := range l.node.servers() {
+			if isVoter(s) {
+				votes++
+			}
+		}
+	}
+	return votes
+}
+
+// join makes a member's directory and has the leader take it in.
+func (c *cluster) join(m *member) {
+	c.t.Helper()
+	incarnation, err := NewIncarnation()
+	c.must(err)
+	var of Identity
+	c.eventually("the leader takes it in", func() bool {
+		l := c.leader()
+		if l == nil {
+			return false
+		}
+		of = l.node.Identity()
+		return l.node.Join(c.t.Context(), query.ClusterRecruit{ID: m.id, Address: m.id + ":2", RaftAddress: m.id + ":1", Incarnation: incarnation}) == nil
+	})
+	c.must(InitJoin(m.config(), Identity{Cluster: of.Cluster, Store: of.Store, ID: m.id, Incarnation: incarnation, Raft: m.id + ":1", Client: m.id + ":2"}))
+	m.open()
+}
+
+func (m *member) config() Config {
+	c := Config{Dir: memberDir, FS: m.files, Transport: m.network, CheckEvery: -1,
+		Engine:  engine.Options{Memory: 64 << 20, PurgeAfter: -1, Parallelism: 1},
+		Stopped: func(err error) { m.stopped = err }}
+	if testing.Verbose() {
+		c.Log = slog.New(slog.NewTextHandler(m.c.t.Output(), nil)).With("on", m.id)
+	}
+	if m.c.change != nil {
+		m.c.change(&c)
+	}
+	return c
+}
+
+// open starts a member and connects it with the others.
+func (m *member) open() {
+	m.c.t.Helper()
+	_, m.network = raft.NewInmemTransportWithTimeout(raft.ServerAddress(m.id+":1"), 500*time.Millisecond)
+	var err error
+	m.node, err = Open(m.config())
+	m.c.must(err)
+	m.c.connect()
+}
+
+// connect has everybody reach everybody who runs and is not alone.
+func (c *cluster) connect() {
+	for _, a := range c.members {
+		for _, b := range c.members {
+			switch {
+			case a == b || a.network == nil || b.network == nil:
+			case a.node != nil && b.node != nil && !a.alone && !b.alone:
+				a.network.Connect(b.network.LocalAddr(), b.network)
+			default:
+				a.network.Disconnect(b.network.LocalAddr())
+			}
+		}
+	}
+}
+
+// isolate has nobody reach a member any more, or everybody again.
+func (m *member) isolate(alone bool) {
+	m.alone = alone
+	m.c.connect()
+}
+
+// close stops a member in good order.
+func (m *member) close() {
+	m.c.t.Helper()
+	if m.node != nil {
+		n := m.node
+		m.node = nil
+		m.c.connect()
+		m.c.must(n.Close())
+	}
+}
+
+// kill cuts the power: of what was not synced a part survives, in percent.
+func (m *member) kill(unsynced int) {
+	m.c.t.Helper()
+	n := m.node
+	m.node = nil
+	m.c.connect()
+	left := m.files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: m.c.rng})
+	_ = n.Close() // what it still writes goes nowhere
+	m.files = left
+}
+
+func (c *cluster) close() {
+	for _, m := range c.members {
+		m.close()
+	}
+}
+
+// leader returns the member that leads and has a majority behind it, nil while nobody does.
+func (c *cluster) leader() *member {
+	for _, m := range c.members {
+		if m.node != nil && !m.alone && m.node.IsLeader() && m.node.lead.Load() != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// eventually waits for something, in the time of the bubble.
+func (c *cluster) eventually(what string, ready func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !ready(); {
+		if time.Now().After(end) {
+			c.t.Fatalf("%s: not within 2 minutes of virtual time", what)
+		}
+		for pause := time.NewTimer(20 * time.Millisecond); ; {
+			<-pause.C
+			break
+		}
+	}
+}
+
+// apply applies a batch at the leader, and goes on when there is another one. It is for batches
+// that may be applied twice, or know that they were.
+func (c *cluster) apply(b batch.Batch) error {
+	var err error
+	for range 200 {
+		if l := c.leader(); l != nil {
+			if db := l.node.DB(); db != nil {
+				if _, err = db.Apply(c.t.Context(), b); err == nil || !errors.Is(err, &query.Error{Code: query.CodeNotLeader}) && !isUnknown(err) {
+					return err
+				}
+			}
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	return fmt.Errorf("nobody took it: %w", err)
+}
+
+func schemaBatch(t *testing.T) batch.Batch {
+	t.Helper()
+	b := batch.New()
+	b.Change(schema.Change{Op: schema.AddAttribute, Attribute: schema.Attribute{Name: "n", Kind: schema.Int}})
+	return encode(t, b)
+}
+
+func encode(t *testing.T, b *batch.Builder) batch.Batch {
+	t.Helper()
+	raw, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// increment is a batch that makes n of a person one more, exactly once.
+func increment(t *testing.T, key string, sequence uint64) batch.Batch {
+	t.Helper()
+	b := batch.New()
+	b.Source("test", 1, sequence)
+	b.Upsert(key).Increment("n", schema.IntValue(1))
+	return encode(t, b)
+}
+
+// value returns n of a person, 0 without one.
+func value(t *testing.T, db *engine.DB, key string) int64 {
+	t.Helper()
+	p, err := db.Profile(context.Background(), key, nil)
+	if errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
+		return 0
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range p.Values {
+		if v.Name == "n" {
+			return v.Value.Ordered()
+		}
+	}
+	return 0
+}
+
+// agree waits until all members that run have the same, and returns it.
+func (c *cluster) agree() (all query.Digests) {
+	c.t.Helper()
+	c.eventually("all have the same", func() bool {
+		l := c.leader()
+		if l == nil {
+			return false
+		}
+		var err error
+		all, err = l.node.DB().Digests(c.t.Context())
+		c.must(err)
+		for _, m := range c.members {
+			if m.node == nil || m.node.DB() == nil {
+				return m.node == nil
+			}
+			p, err := m.node.Position(c.t.Context())
+			c.must(err)
+			if p != all.Position {
+				return false
+			}
+		}
+		return true
+	})
+	for _, m := range c.members {
+		if m.node == nil {
+			continue
+		}
+		d, err := m.node.DB().Digests(c.t.Context())
+		c.must(err)
+		if d != all {
+			c.t.Errorf("%s has %+v, the leader %+v", m.id, d, all)
+		}
+	}
+	return all
+}

@@ -1,0 +1,145 @@
+package replica
+
+import (
+	"encoding/hex"
+	"errors"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/query"
+)
+
+// documented returns the indented lines of the package comment behind a line that says what
+// comes, up to the next paragraph.
+func documented(t *testing.T, after string) (lines []string) {
+	t.Helper()
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), after)
+	if !found {
+		t.Fatalf("the package comment has no %q", after)
+	}
+	for line := range strings.Lines(rest) {
+		indented, is := strings.CutPrefix(line, "//\t")
+		switch {
+		case is:
+			lines = append(lines, strings.TrimSuffix(indented, "\n"))
+		case len(lines) > 0:
+			return lines
+		}
+	}
+	return lines
+}
+
+func exampleIdentity() *Identity {
+	return &Identity{Cluster: "shop", Store: "000102030405060708090a0b0c0d0e0f", ID: "n1", Incarnation: "0123456789abcdef", Raft: "10.0.0.1:7701", Client: "10.0.0.1:7700"}
+}
+
+// TestGoldenNode writes and reads the example of the package comment.
+func TestGoldenNode(t *testing.T) {
+	want := strings.Join(documented(t, "in 8 hexadecimal digits:"), "\n") + "\n"
+	if got := exampleIdentity().text(); got != want {
+		t.Errorf("the file is\n%s\nand the package comment has\n%s", got, want)
+	}
+	files := vfs.NewMem()
+	if err := exampleIdentity().write(files, ""); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadIdentity(files, "")
+	if err != nil || !reflect.DeepEqual(got, exampleIdentity()) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got.server() != "n1.0123456789abcdef" {
+		t.Errorf("raft calls it %s", got.server())
+	}
+}
+
+// TestGoldenControl encodes and decodes the examples of the package comment.
+func TestGoldenControl(t *testing.T) {
+	v := &verdict{mark: 258, position: query.Position{Epoch: 1, Applied: 3}}
+	for i := range 16 {
+		v.chain[i], v.replica[i] = byte(i), byte(16+i)
+	}
+	lines := documented(t, "digest 10..1f:")
+	all := []control{{kind: controlMark}, {kind: controlVerdict, verdict: v}}
+	if len(lines) != len(all) {
+		t.Fatalf("the package comment has %q", lines)
+	}
+	for i, c := range all {
+		if got, want := hex.EncodeToString(c.encode()), strings.ReplaceAll(lines[i], " ", ""); got != want {
+			t.Errorf("%s, and the package comment has %s", got, want)
+		}
+		if got, err := decodeControl(c.encode()); err != nil || !reflect.DeepEqual(got, c) {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+}
+
+// TestNodeRefused gives what is no NODE file, or says no member.
+func TestNodeRefused(t *testing.T) {
+	good := exampleIdentity().text()
+	for what, c := range map[string]struct {
+		text string
+		code query.Code
+	}{
+		"something else":  {"hello\n", query.CodeNotAStore},
+		"a newer version": {strings.Replace(good, "node 1", "node 2", 1), query.CodeNewerFormat},
+		"a changed digit": {strings.Replace(good, "10.0.0.1:7701", "10.0.0.2:7701", 1), query.CodeCorrupt},
+		"cut short":       {good[:len(good)-5], query.CodeCorrupt},
+		"a line more":     {good + "more\n", query.CodeCorrupt},
+		"a name too long": {strings.Replace(good, "id n1", "id "+strings.Repeat("n", maxName+1), 1), query.CodeCorrupt},
+	} {
+		if _, err := parseIdentity("NODE", c.text); !errors.Is(err, &query.Error{Code: c.code}) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for name, ok := range map[string]bool{"a": true, strings.Repeat("a", maxName): true, strings.Repeat("a", maxName+1): false,
+		"": false, "-a": false, "a-": false, "A": false, "a.b": false, "a/b": false, "a b": false} {
+		if err := CheckName("the member", name); (err == nil) != ok {
+			t.Errorf("name %q: %v", name, err)
+		}
+	}
+	for address, ok := range map[string]bool{"a:1": true, "[::1]:7701": true, "a": false, ":1": false, "a:": false, "a:0": false, "a:1\n": false,
+		strings.Repeat("a", maxAddress-2) + ":1": true, strings.Repeat("a", maxAddress-1) + ":1": false} {
+		if err := CheckAddress("the address", address); (err == nil) != ok {
+			t.Errorf("address %q: %v", address, err)
+		}
+	}
+}
+
+// FuzzNode reads anything as a NODE file: what is read is what is written again.
+func FuzzNode(f *testing.F) {
+	f.Add(exampleIdentity().text())
+	f.Add("kanta node 1\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		id, err := parseIdentity("NODE", text)
+		if q := (*query.Error)(nil); err != nil && !errors.As(err, &q) {
+			t.Errorf("%q: %v", text, err)
+		}
+		if err == nil && id.text() != text {
+			t.Errorf("%q is read as %+v", text, id)
+		}
+	})
+}
+
+// FuzzControl reads anything as a control entry.
+func FuzzControl(f *testing.F) {
+	f.Add(control{kind: controlMark}.encode())
+	f.Add(control{kind: controlTerm}.encode())
+	f.Add(control{kind: controlVerdict, verdict: &verdict{mark: 9}}.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := decodeControl(b)
+		if q := (*query.Error)(nil); err != nil && !errors.As(err, &q) {
+			t.Errorf("%x: %v", b, err)
+		}
+		if err == nil && string(c.encode()) != string(b) {
+			t.Errorf("%x is read as %+v", b, c)
+		}
+	})
+}

@@ -1,0 +1,212 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/internal/raftlog"
+	"github.com/kantadb/kanta/server/internal/snapshots"
+)
+
+// InitOptions say what cluster is begun.
+type InitOptions struct {
+	Cluster       string // its name, as in the certificates of its members
+	ID            string // the name of the first member
+	RaftAddress   string // HOST:PORT where other members will reach it
+	ClientAddress string // HOST:PORT where clients will
+	From          string // the directory of a store that becomes the cluster's, and is moved; "": an empty one
+}
+
+// Init makes the directory of the first member of a cluster, with a snapshot: whoever joins
+// begins with a copy of it. Dir must not be there or be empty, or have been left by an Init that
+// did not end. Of the configuration only Dir, FS and Engine are used. Errors have the codes
+// Invalid, Conflict (there is something already), InUse (From is open) and IO.
+func Init(cfg Config, o InitOptions) error {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return err
+	}
+	id := &Identity{Cluster: o.Cluster, ID: o.ID, Raft: o.RaftAddress, Client: o.ClientAddress, Store: noStore}
+	if id.Incarnation, err = newIncarnation(); err == nil {
+		err = id.check()
+	}
+	if err == nil {
+		err = prepare(cfg.FS, cfg.Dir, o.From != "")
+	}
+	if err != nil {
+		return err
+	}
+	store := cfg.FS.PathJoin(cfg.Dir, storeName)
+	if o.From != "" {
+		if err := move(&cfg, o.From, store); err != nil {
+			return err
+		}
+	}
+	if id.Store, err = firstMember(&cfg, store, id); err != nil {
+		return fmt.Errorf("make the first member: %w", err)
+	}
+	if err := bootstrap(&cfg, store, id); err != nil {
+		return fmt.Errorf("make the first member: %w", err)
+	}
+	return id.write(cfg.FS, cfg.Dir)
+}
+
+// noStore stands for a store's id that is not known yet.
+const noStore = "00000000000000000000000000000000"
+
+// NewIncarnation draws what tells a member's directory from every other one.
+func NewIncarnation() (string, error) { return newIncarnation() }
+
+// InitJoin makes the directory of a member that the leader has taken in ([Node.Join]): with the
+// same identity, and not before. Its store comes as a snapshot.
+func InitJoin(cfg Config, id Identity) error {
+	cfg, err := cfg.withDefaults()
+	if err == nil {
+		err = id.check()
+	}
+	if err == nil {
+		err = prepare(cfg.FS, cfg.Dir, true)
+	}
+	if err != nil {
+		return err
+	}
+	logs, err := raftlog.Open(context.Background(), cfg.FS.PathJoin(cfg.Dir, raftName), &raftlog.Options{FS: cfg.FS})
+	if err != nil {
+		return err
+	}
+	if err := logs.Close(); err != nil {
+		return err
+	}
+	return id.write(cfg.FS, cfg.Dir)
+}
+
+// prepare makes a directory in which there is no member. What an attempt has left that did not
+// end is deleted, but for a store, which may have been somebody's before: with noStore that is
+// an error.
+func prepare(files vfs.FS, dir string, noStore bool) error {
+	names, err := files.List(dir)
+	if err != nil && !isNotExist(err) {
+		return diskError("list "+dir, err)
+	}
+	for _, name := range names {
+		switch {
+		case name == raftName || name == snapshotsName || name == nodeFile+newSuffix:
+		case name == storeName && !noStore:
+		default:
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%s is not empty: it has %s", dir, name), Hint: "name a new directory"}
+		}
+	}
+	for _, name := range []string{raftName, snapshotsName, nodeFile + newSuffix} {
+		if err := files.RemoveAll(files.PathJoin(dir, name)); err != nil {
+			return diskError("prepare "+dir, err)
+		}
+	}
+	err = files.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = syncDir(files, files.PathDir(dir))
+	}
+	if err != nil {
+		return diskError("make "+dir, err)
+	}
+	return nil
+}
+
+// move moves a store that nobody has open.
+func move(cfg *Config, from, to string) error {
+	o := cfg.Engine
+	o.FS, o.MustExist, o.Replica = cfg.FS, true, nil
+	db, err := engine.Open(from, &o) // which finishes what a crash has left there
+	if err == nil {
+		err = db.Close()
+	}
+	if err != nil {
+		return err
+	}
+	err = cfg.FS.Rename(from, to)
+	if err == nil {
+		err = errors.Join(syncDir(cfg.FS, cfg.Dir), syncDir(cfg.FS, cfg.FS.PathDir(from)))
+	}
+	if err != nil {
+		return diskError("move "+from+" to "+to, err)
+	}
+	return nil
+}
+
+// firstMember writes who the member is, while its store is nobody's but its own.
+func firstMember(cfg *Config, store string, id *Identity) (storeID string, err error) {
+	o := cfg.Engine
+	o.FS, o.Replica = cfg.FS, nil
+	db, err := engine.Open(store, &o)
+	if err != nil {
+		return "", err
+	}
+	b, err := putMember(id)
+	if err == nil {
+		_, err = db.Apply(context.Background(), b)
+	}
+	return db.ID(), errors.Join(err, db.Close())
+}
+
+// bootstrap makes log and snapshots: the log begins behind a snapshot that stands for entry 1,
+// which nobody ever sees. So a log from 1 on exists nowhere, and who has nothing is sent the
+// snapshot.
+func bootstrap(cfg *Config, store string, id *Identity) (err error) {
+	files := cfg.FS
+	o := cfg.Engine
+	o.FS, o.MustExist = files, true
+	o.Replica = &engine.ReplicaOptions{Propose: func(context.Context, []byte) (func() (engine.Outcome, error), error) { return nil, errClosed() }}
+	db, err := engine.Open(store, &o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	logs, err := raftlog.Open(context.Background(), files.PathJoin(cfg.Dir, raftName), &raftlog.Options{FS: files})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, logs.Close()) }()
+	snaps, err := snapshots.Open(files.PathJoin(cfg.Dir, snapshotsName), &snapshots.Options{FS: files})
+	if err != nil {
+		return err
+	}
+	defer snaps.Close()
+	first := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: id.server(), Address: raft.ServerAddress(id.Raft)}}}
+	return begin(db, logs, snaps, first, 1, 1)
+}
+
+// begin has a log begin behind a snapshot of a store, which stands for an entry of it, with the
+// members that there are then.
+func begin(db *engine.DB, logs *raftlog.Log, snaps *snapshots.Store, members raft.Configuration, index, term uint64) error {
+	dir := snaps.Scratch()
+	c, err := db.CheckpointTo(context.Background(), dir)
+	if err != nil {
+		return errors.Join(err, snaps.Discard(dir))
+	}
+	sink, err := snaps.Create(raft.SnapshotVersionMax, index, term, members, index, nil)
+	if err != nil {
+		return errors.Join(err, snaps.Discard(dir))
+	}
+	s, ok := sink.(*snapshots.Sink)
+	if !ok {
+		return query.Errorf(query.CodeInternal, "a snapshot goes to %T", sink)
+	}
+	if err := s.Adopt(context.Background(), dir, snapshots.Checkpoint(c)); err != nil {
+		return errors.Join(err, s.Cancel(), snaps.Discard(dir))
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	if err := logs.SetUint64([]byte(raftTermKey), term); err != nil {
+		return err
+	}
+	return logs.Installed(index, term)
+}
+
+// raftTermKey is where Raft keeps its term.
+const raftTermKey = "CurrentTerm"

@@ -1,0 +1,272 @@
+package replica
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/query"
+)
+
+// memberPrefix is what the names of the documents begin with that say who the members are.
+const memberPrefix = "cluster/member/"
+
+// memberDocument is the value of such a document, as JSON. Raft's own configuration knows the
+// members' names and addresses too, but not where their clients reach them.
+type memberDocument struct {
+	Raft        string `json:"raft"`
+	Client      string `json:"client"`
+	Incarnation string `json:"incarnation"`
+}
+
+// putMember makes the batch that says who a member is.
+func putMember(id *Identity) (batch.Batch, error) {
+	value, err := json.Marshal(memberDocument{Raft: id.Raft, Client: id.Client, Incarnation: id.Incarnation})
+	if err != nil {
+		return nil, err
+	}
+	b := batch.New()
+	b.PutDocument(memberPrefix+id.ID, value)
+	return b.Encode()
+}
+
+// member returns what is known of a member.
+func (n *Node) member(ctx context.Context, id string) (m memberDocument, err error) {
+	db := n.db.Load()
+	if db == nil {
+		return m, errNoStore()
+	}
+	d, err := db.Document(ctx, memberPrefix+id)
+	if err != nil {
+		return m, err
+	}
+	return m, json.Unmarshal(d.Value, &m)
+}
+
+// documents returns what is known of all members, by their names.
+func documents(ctx context.Context, db *engine.DB) (map[string]memberDocument, error) {
+	if db == nil {
+		return nil, nil
+	}
+	all, err := db.Documents(ctx, memberPrefix)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]memberDocument, len(all))
+	for _, d := range all {
+		var m memberDocument
+		if json.Unmarshal(d.Value, &m) == nil { // somebody may have written anything there
+			out[strings.TrimPrefix(d.Name, memberPrefix)] = m
+		}
+	}
+	return out, nil
+}
+
+// Join takes a member in, which has no vote until it has caught up. It may be asked again. Who
+// has the name of a member comes in its place: a node that was wiped has another incarnation,
+// so nobody takes it for the one that has voted. As long as that one answers it is refused,
+// [query.CodeConflict]. It fails with [query.CodeNotLeader] where another leads.
+func (n *Node) Join(ctx context.Context, r query.ClusterRecruit) error {
+	id := &Identity{Cluster: n.id.Cluster, Store: n.id.Store, ID: r.ID, Incarnation: r.Incarnation, Raft: r.RaftAddress, Client: r.Address}
+	if err := id.check(); err != nil {
+		return err
+	}
+	n.members.Lock()
+	defer n.members.Unlock()
+	if _, err := n.leading(ctx); err != nil {
+		return err
+	}
+	servers := n.servers()
+	for _, s := range servers {
+		name, _ := memberOf(s.ID)
+		switch {
+		case name != id.ID && s.Address == raft.ServerAddress(id.Raft):
+			return query.Errorf(query.CodeConflict, "the member %s has the address %s already", name, id.Raft)
+		case name != id.ID || s.ID == id.server():
+		case name == n.id.ID || n.answers(s.ID):
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("there is a member %s, and it answers", id.ID), Hint: "take another name, or stop and remove that one first"}
+		default:
+			if err := n.await(ctx, n.raft.RemoveServer(s.ID, 0, enqueueTimeout)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := n.document(ctx, id); err != nil {
+		return err
+	}
+	for _, s := range servers {
+		switch {
+		case s.ID != id.server():
+		case s.Address == raft.ServerAddress(id.Raft):
+			return nil
+		case isVoter(s):
+			return n.await(ctx, n.raft.AddVoter(id.server(), raft.ServerAddress(id.Raft), 0, enqueueTimeout))
+		}
+	}
+	return n.await(ctx, n.raft.AddNonvoter(id.server(), raft.ServerAddress(id.Raft), 0, enqueueTimeout))
+}
+
+// document writes who a member is.
+func (n *Node) document(ctx context.Context, id *Identity) error {
+	b, err := putMember(id)
+	if err != nil {
+		return err
+	}
+	db := n.db.Load()
+	if db == nil {
+		return errNoStore()
+	}
+	_, err = db.Apply(ctx, b)
+	return err
+}
+
+// Remove ends a membership. The member that leads is not removed: it hands over first. It
+// fails with [query.CodeUnknownName] if there is no such member, and with
+// [query.CodeNotLeader] where another leads.
+func (n *Node) Remove(ctx context.Context, id string) error {
+	n.members.Lock()
+	defer n.members.Unlock()
+	if _, err := n.leading(ctx); err != nil {
+		return err
+	}
+	if id == n.id.ID {
+		return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s leads", id), Hint: "have another one lead first: kanta cluster transfer"}
+	}
+	found := false
+	for _, s := range n.servers() {
+		if name, _ := memberOf(s.ID); name == id {
+			found = true
+			if err := n.await(ctx, n.raft.RemoveServer(s.ID, 0, enqueueTimeout)); err != nil {
+				return err
+			}
+		}
+	}
+	db := n.db.Load()
+	if db == nil {
+		return errNoStore()
+	}
+	if _, err := db.Document(ctx, memberPrefix+id); err == nil {
+		found = true
+		b := batch.New()
+		b.DropDocument(memberPrefix + id)
+		raw, err := b.Encode()
+		if err == nil {
+			_, err = db.Apply(ctx, raw)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !found {
+		return query.Errorf(query.CodeUnknownName, "there is no member %q", id)
+	}
+	return nil
+}
+
+// Transfer has another member lead, "" whichever has most of the log, and returns when this
+// one does no more. Whoever writes meanwhile is refused and asks the other.
+func (n *Node) Transfer(ctx context.Context, id string) error {
+	n.members.Lock()
+	defer n.members.Unlock()
+	if _, err := n.leading(ctx); err != nil {
+		return err
+	}
+	if id == "" {
+		return n.await(ctx, n.raft.LeadershipTransfer())
+	}
+	for _, s := range n.servers() {
+		if name, _ := memberOf(s.ID); name != id {
+			continue
+		}
+		switch {
+		case s.ID == n.id.server():
+			return nil
+		case !isVoter(s):
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s has no vote yet", id), Hint: "wait until it has caught up: kanta cluster status"}
+		}
+		return n.await(ctx, n.raft.LeadershipTransferToServer(s.ID, s.Address))
+	}
+	return query.Errorf(query.CodeUnknownName, "there is no member %q", id)
+}
+
+// servers are the members as Raft knows them, the last change included.
+func (n *Node) servers() []raft.Server {
+	return n.raft.GetConfiguration().Configuration().Servers // it has no error, and does not wait
+}
+
+// answers reports whether a member has answered this one, which leads, lately.
+func (n *Node) answers(id raft.ServerID) bool {
+	at := n.wire.contact(id).at
+	return !at.IsZero() && time.Since(at) < 2*n.cfg.Timing.Heartbeat
+}
+
+// await waits for a change that Raft was asked for.
+func (n *Node) await(ctx context.Context, f raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }()
+	select {
+	case err := <-done:
+		return n.changed(err)
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.stopped:
+		return stopped(n.failure())
+	}
+}
+
+// changed returns what a caller is told of an answer of Raft to a change of the membership.
+func (n *Node) changed(err error) error {
+	if known := n.proposed(err); err == nil || !isUnknown(known) {
+		return known
+	}
+	return &query.Error{Code: query.CodeUnavailable, Message: "what became of the change is not known: " + err.Error(), Hint: "look at kanta cluster status, and ask again", Err: err}
+}
+
+// promoteEvery is how often a leader looks whether somebody may vote by now.
+const promoteEvery = 500 * time.Millisecond
+
+// caughtUpBy is how many entries a member may be behind to get its vote: less than what is
+// written in the time of a message.
+const caughtUpBy = 256
+
+// promote gives those a vote who have caught up, as long as ctx lasts.
+func (n *Node) promote(ctx context.Context) {
+	t := time.NewTicker(promoteEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		c := n.raft.GetConfiguration()
+		servers := c.Configuration().Servers
+		for _, s := range servers {
+			if isVoter(s) || !n.answers(s.ID) || n.wire.contact(s.ID).log+caughtUpBy < n.raft.CommitIndex() {
+				continue
+			}
+			if err := n.await(ctx, n.raft.AddVoter(s.ID, s.Address, c.Index(), enqueueTimeout)); err != nil {
+				n.cfg.Log.Warn("a member that has caught up gets no vote yet", "member", s.ID, "error", err)
+			} else {
+				n.cfg.Log.Info("a member has caught up and votes", "member", s.ID)
+			}
+			break // the configuration is another one
+		}
+		n.wire.forget(func(id raft.ServerID) bool { return has(servers, id) })
+	}
+}
+
+func has(servers []raft.Server, id raft.ServerID) bool {
+	for _, s := range servers {
+		if s.ID == id {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,154 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kantadb/kanta/query"
+)
+
+// Leader returns the address for clients of the member that leads, as far as this one knows, ""
+// if nobody knows one, and whether it is this one.
+func (n *Node) Leader() (address string, self bool) {
+	id := n.leaderID()
+	switch id {
+	case "":
+		return "", false
+	case n.id.ID:
+		return n.id.Client, true
+	}
+	m, err := n.member(context.Background(), id)
+	if err != nil {
+		return "", false
+	}
+	return m.Client, false
+}
+
+// leaderID returns the name of the member that leads, "" if this one knows of none.
+func (n *Node) leaderID() string {
+	_, server := n.raft.LeaderWithID()
+	id, _ := memberOf(server)
+	return id
+}
+
+// IsLeader reports whether the member believes to lead. It may be wrong for as long as
+// [Timing.Lease] after others have elected another; what it is given to write is lost then or
+// stands, and is never acknowledged wrongly.
+func (n *Node) IsLeader() bool { return n.raft.State() == raft.Leader }
+
+// errNoStore is what a member without a store answers.
+func errNoStore() error {
+	return &query.Error{Code: query.CodeUnavailable, Message: "the member has no store yet: its first snapshot is on the way",
+		Hint: "ask another member", RetryAfter: time.Second}
+}
+
+// Position returns how far the store is, [query.CodeUnavailable] without one.
+func (n *Node) Position(ctx context.Context) (query.Position, error) {
+	db := n.db.Load()
+	if db == nil {
+		return query.Position{}, errNoStore()
+	}
+	s, err := db.Snapshot(ctx)
+	if err != nil {
+		return query.Position{}, err
+	}
+	return s.Position(), s.Close()
+}
+
+// AtLeast waits until the store has seen a position. One of another epoch is an error,
+// [query.CodeWrongEpoch]; the end of ctx is ctx's.
+func (n *Node) AtLeast(ctx context.Context, p query.Position) error {
+	return n.applied.until(ctx, func(uint64) (bool, error) {
+		have, err := n.Position(ctx)
+		switch {
+		case n.failure() != nil:
+			return false, n.failure()
+		case errors.Is(err, &query.Error{Code: query.CodeUnavailable}):
+			return false, nil // it may come
+		case err != nil:
+			return false, err
+		case have.Epoch != p.Epoch:
+			return false, &query.Error{Code: query.CodeWrongEpoch, Message: fmt.Sprintf("the position %s is of another epoch: the store is at %s", p, have),
+				Hint: "the cluster was restored or recovered since: ask without a position"}
+		}
+		return have.Applied >= p.Applied, nil
+	})
+}
+
+// Linearizable returns a position at which a question sees everything that was acknowledged,
+// by any member, before the call. It asks a majority whether this member still leads; one that
+// does not is [query.CodeNotLeader], and the question may be asked elsewhere.
+func (n *Node) Linearizable(ctx context.Context) (query.Position, error) {
+	lead, err := n.leading(ctx)
+	if err != nil {
+		return query.Position{}, err
+	}
+	commit := n.raft.CommitIndex()
+	if err := n.verify(ctx, lead.term); err != nil {
+		return query.Position{}, err
+	}
+	if err := n.applied.until(ctx, func(index uint64) (bool, error) { return index >= commit, n.failure() }); err != nil {
+		return query.Position{}, err
+	}
+	return n.Position(ctx)
+}
+
+// leading returns the leadership of this member once it has committed something in its own
+// term: before that it may not know of all that its predecessor has acknowledged.
+func (n *Node) leading(ctx context.Context) (*leadership, error) {
+	var lead *leadership
+	err := n.applied.until(ctx, func(uint64) (bool, error) {
+		if !n.IsLeader() {
+			return false, n.notLeader()
+		}
+		lead = n.lead.Load()
+		return lead != nil && lead.term == n.raft.CurrentTerm(), n.failure()
+	})
+	return lead, err
+}
+
+// verify asks a majority whether this member leads in a term. Callers that come while others
+// are asked share the next round.
+func (n *Node) verify(ctx context.Context, term uint64) error {
+	r, err := n.rounds.join(n)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.stopped:
+		return n.failure()
+	}
+	if r.err != nil || n.raft.CurrentTerm() != term {
+		return n.notLeader()
+	}
+	return nil
+}
+
+// Staleness returns how long ago this member had all that was acknowledged then: 0 at the
+// leader, negative if it cannot tell, because it has heard of no leader since it was started or
+// is behind what it has heard. It counts from when it was told how far its leader was. A leader
+// that a majority has left may not know it for [Timing.Lease], and its followers no sooner.
+func (n *Node) Staleness() time.Duration {
+	const unknown = -1
+	if n.db.Load() == nil || n.failure() != nil {
+		return unknown
+	}
+	if n.IsLeader() {
+		if n.lead.Load() == nil {
+			return unknown
+		}
+		return 0
+	}
+	h := n.wire.lastHeard()
+	if h.commit == 0 || n.applied.now() < h.commit {
+		return unknown
+	}
+	return max(0, time.Since(h.at))
+}

@@ -1,0 +1,123 @@
+package replica
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/internal/snapshots"
+)
+
+// history is what this member has seen of leaders since it was started.
+type history struct {
+	mu      sync.Mutex
+	leader  raft.ServerID
+	since   time.Time
+	changes uint64
+}
+
+// saw notes who leads now; "": nobody that this member knows.
+func (h *history) saw(id raft.ServerID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if id == h.leader {
+		return
+	}
+	if id != "" {
+		h.changes++
+	}
+	h.leader, h.since = id, time.Now()
+}
+
+func (h *history) last() (id raft.ServerID, since time.Time, changes uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.leader, h.since, h.changes
+}
+
+// Status returns what this member knows of the cluster. How far the others are, and when they
+// were last heard of, only the one that leads knows.
+func (n *Node) Status(ctx context.Context) (query.ClusterStatus, error) {
+	s := query.ClusterStatus{Cluster: n.id.Cluster, Node: n.id.ID, Leader: n.leaderID(), Term: n.raft.CurrentTerm(), Staleness: n.Staleness()}
+	leader, since, changes := n.history.last()
+	s.LeaderChanges = changes
+	if name, _ := memberOf(leader); name == s.Leader && name != "" {
+		s.LeaderSince = since
+	}
+	known, err := documents(ctx, n.db.Load())
+	if err != nil {
+		return s, err
+	}
+	for _, server := range n.servers() {
+		m := n.statusOf(server)
+		m.Address = known[m.ID].Client
+		s.Members = append(s.Members, m)
+	}
+	if !slices.ContainsFunc(s.Members, func(m query.ClusterMember) bool { return m.Self }) {
+		m := n.statusOf(raft.Server{Suffrage: raft.Nonvoter, ID: n.id.server(), Address: raft.ServerAddress(n.id.Raft)})
+		m.Address = n.id.Client
+		s.Members = append(s.Members, m)
+	}
+	slices.SortFunc(s.Members, func(a, b query.ClusterMember) int { return strings.Compare(a.ID, b.ID) })
+	return s, ctx.Err()
+}
+
+func (n *Node) statusOf(s raft.Server) query.ClusterMember {
+	id, _ := memberOf(s.ID)
+	m := query.ClusterMember{ID: id, RaftAddress: string(s.Address), Voter: isVoter(s), Self: s.ID == n.id.server(), LastContact: -1}
+	if m.Self {
+		n.statusOfSelf(&m)
+		return m
+	}
+	if !n.IsLeader() {
+		return m
+	}
+	c := n.wire.contact(s.ID)
+	if !c.at.IsZero() {
+		m.LastContact = time.Since(c.at)
+		m.Lag = behind(c.log, n.raft.CommitIndex())
+	} else {
+		m.Problem = "it has not answered yet"
+	}
+	if m.LastContact > 2*n.cfg.Timing.Heartbeat {
+		m.Problem = "it does not answer"
+	}
+	m.SnapshotBytes, m.SnapshotTotal = uint64(c.sent), uint64(c.size)
+	return m
+}
+
+func (n *Node) statusOfSelf(m *query.ClusterMember) {
+	if p, err := n.Position(context.Background()); err == nil {
+		m.Position = p
+	}
+	switch {
+	case n.IsLeader():
+		m.LastContact = 0
+		m.Lag = behind(n.applied.now(), n.raft.CommitIndex())
+	default:
+		if h := n.wire.lastHeard(); h.commit > 0 {
+			m.LastContact = time.Since(h.at)
+			m.Lag = behind(n.applied.now(), h.commit)
+		}
+	}
+	for _, p := range n.snaps.Progress() {
+		if p.What == snapshots.Receiving {
+			m.SnapshotBytes, m.SnapshotTotal = uint64(p.Done), uint64(p.Total)
+		}
+	}
+	switch err := n.failure(); {
+	case err != nil:
+		m.Problem = err.Error()
+	case n.db.Load() == nil:
+		m.Problem = "it has no store yet"
+	}
+}
+
+func behind(have, want uint64) uint64 {
+	return want - min(have, want)
+}

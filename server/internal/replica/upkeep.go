@@ -1,0 +1,73 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kantadb/kanta/query"
+)
+
+const (
+	upkeepEvery   = time.Second      // how often a member looks after itself
+	snapshotPause = 10 * time.Second // after a snapshot that could not be made
+)
+
+// upkeep cuts the log when it has grown, and notices when the member is one no more.
+func (n *Node) upkeep(ctx context.Context) {
+	t := time.NewTicker(upkeepEvery)
+	defer t.Stop()
+	was := false      // a member, as this one knew
+	var not time.Time // no snapshot before
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		case <-n.stopped:
+			return
+		}
+		servers := n.servers()
+		switch is := has(servers, n.id.server()); {
+		case is:
+			was = true
+		case was && len(servers) > 0:
+			n.fail(&query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s was removed from the cluster %s", n.id.ID, n.id.Cluster),
+				Hint: "delete its directory; kanta cluster join makes a new one"})
+			return
+		}
+		if n.logs.Bytes() < n.cfg.SnapshotBytes+n.cfg.TrailingBytes || time.Now().Before(not) {
+			continue
+		}
+		if err := n.Snapshot(); err != nil {
+			n.cfg.Log.Warn("no snapshot could be made", "error", err)
+			not = time.Now().Add(snapshotPause)
+		}
+	}
+}
+
+// Snapshot makes a snapshot of the store and cuts the log behind it, but for what
+// [Config.TrailingBytes] keeps. The node does so by itself when the log has grown.
+func (n *Node) Snapshot() error {
+	if err := n.raft.ReloadConfig(n.reload()); err != nil {
+		return err
+	}
+	return n.raft.Snapshot().Error()
+}
+
+// reload is Raft's configuration with as many entries kept as have TrailingBytes, if those that
+// come are as large as those there are.
+func (n *Node) reload() raft.ReloadableConfig {
+	c := n.raft.ReloadableConfig()
+	first, err1 := n.logs.FirstIndex()
+	last, err2 := n.logs.LastIndex()
+	if err1 != nil || err2 != nil || last < first || last == 0 {
+		return c
+	}
+	entries := last - first + 1
+	each := max(1, n.logs.Bytes()/int64(entries))
+	c.TrailingLogs = uint64(n.cfg.TrailingBytes / each)
+	return c
+}

@@ -1,0 +1,174 @@
+package replica
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Transport is what members reach each other by: Raft's, with what it asks for besides.
+type Transport interface {
+	raft.Transport
+	raft.WithPreVote
+	raft.WithClose
+}
+
+// wire is the transport with an eye on what goes over it: Raft does not tell how far its
+// members are, nor when it last heard how far the leader was.
+type wire struct {
+	Transport
+	in   chan raft.RPC
+	stop chan struct{}
+	done chan struct{}
+
+	refuse func(command any) error // what Raft is not to be given
+
+	mu    sync.Mutex
+	heard heard
+	peers map[raft.ServerID]*contact
+}
+
+// heard is the last word of a leader that said how much is committed.
+type heard struct {
+	term, commit uint64
+	at           time.Time
+}
+
+// contact is what this member, leading, knows of another.
+type contact struct {
+	log  uint64 // the last index in its log or its snapshot
+	at   time.Time
+	sent int64 // bytes of the snapshot that is being sent to it
+	size int64 // of all of it; 0: none is being sent
+}
+
+func newWire(t Transport, refuse func(command any) error) *wire {
+	w := &wire{Transport: t, refuse: refuse, in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}}
+	go w.relay()
+	return w
+}
+
+// Consumer returns what comes in.
+func (w *wire) Consumer() <-chan raft.RPC { return w.in }
+
+// relay hands on what comes in, until the transport is closed.
+func (w *wire) relay() {
+	defer close(w.done)
+	for {
+		select {
+		case rpc := <-w.Transport.Consumer():
+			w.handOn(rpc)
+		case <-w.stop:
+			return
+		}
+	}
+}
+
+func (w *wire) handOn(rpc raft.RPC) {
+	if err := w.refuse(rpc.Command); err != nil {
+		go func() { // it may be long
+			if rpc.Reader != nil {
+				_, _ = io.Copy(io.Discard, rpc.Reader) // what follows is read from behind it
+			}
+			rpc.Respond(nil, err)
+		}()
+		return
+	}
+	if r, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
+		w.note(r)
+	}
+	select {
+	case w.in <- rpc:
+	case <-w.stop:
+		rpc.Respond(nil, raft.ErrRaftShutdown)
+	}
+}
+
+// note keeps what a leader says is committed. Heartbeats say nothing of it.
+func (w *wire) note(r *raft.AppendEntriesRequest) {
+	if r.LeaderCommitIndex == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.Term >= w.heard.term {
+		w.heard = heard{term: r.Term, commit: r.LeaderCommitIndex, at: time.Now()}
+	}
+}
+
+func (w *wire) lastHeard() heard {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.heard
+}
+
+// of returns what is known of another member, for change under the lock.
+func (w *wire) of(id raft.ServerID, change func(c *contact)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.peers[id]
+	if c == nil {
+		c = new(contact)
+		w.peers[id] = c
+	}
+	change(c)
+}
+
+func (w *wire) contact(id raft.ServerID) contact {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.peers[id]; c != nil {
+		return *c
+	}
+	return contact{}
+}
+
+// forget drops those who are members no more.
+func (w *wire) forget(keep func(id raft.ServerID) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range w.peers {
+		if !keep(id) {
+			delete(w.peers, id)
+		}
+	}
+}
+
+// AppendEntries sends entries, or a heartbeat: ten of these come in the time that an election
+// waits, so what is known of others is that fresh.
+func (w *wire) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	err := w.Transport.AppendEntries(id, target, args, resp)
+	if err == nil {
+		w.of(id, func(c *contact) { c.log, c.at = resp.LastLog, time.Now() })
+	}
+	return err
+}
+
+// InstallSnapshot sends a snapshot.
+func (w *wire) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	w.of(id, func(c *contact) { c.sent, c.size = 0, args.Size })
+	defer w.of(id, func(c *contact) { c.size = 0 })
+	return w.Transport.InstallSnapshot(id, target, args, resp, &counted{Reader: data, add: func(n int) {
+		w.of(id, func(c *contact) { c.sent += int64(n) })
+	}})
+}
+
+type counted struct {
+	io.Reader
+	add func(n int)
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.add(n)
+	return n, err
+}
+
+// Close closes the transport. It must be called once; Raft does so when it is shut down.
+func (w *wire) Close() error {
+	close(w.stop)
+	<-w.done
+	return w.Transport.Close()
+}
