@@ -118,7 +118,6 @@ func (c *Config) raftConfig(self raft.ServerID) *raft.Config {
 	r.BatchApplyCh = true // else one proposer after another hands over its entry, and each is synced alone
 	r.SnapshotInterval, r.SnapshotThreshold = 24*time.Hour, 1<<62
 	r.NoLegacyTelemetry = true
-	r.RestoreCommittedLogs = true
 	r.Logger = raftLogger(c.Log)
 	return r
 }

@@ -81,8 +81,15 @@
 // A follower that installs a snapshot keeps entries of its log behind it that contradict it,
 // and then livelocks or panics. Package raftlog puts that right, if it is told of each snapshot
 // before Raft goes on; that is done in Restore, and at every start for a process that was
-// killed in between. Raft's RestoreCommittedLogs is not used: NewRaft gives what it restores to
-// a queue of 128 batches that nobody empties yet, so with more it would wait for ever.
+// killed in between.
+//
+// # RestoreCommittedLogs of raft
+//
+// It is not used, for with it (1.8.0) a member forgets who the members are. NewRaft looks for
+// configurations only behind what it has restored from the log, so the one that stands before
+// that is not seen: of three members one that is started anew knows of the configuration of its
+// snapshot only, and if that had one member it elects itself. Besides it gives what it restores to
+// a queue of 128 batches that nobody empties yet, so with more it waits for ever.
 //
 // # Time
 //

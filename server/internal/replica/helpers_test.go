@@ -43,12 +43,12 @@ type member struct {
 }
 
 // inBubble runs a test of a cluster in virtual time.
-func inBubble(t *testing.T, f func(c *cluster)) {
+func inBubble(t *testing.T, f func(t *testing.T, c *cluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := &cluster{t: t, rng: rand.New(rand.NewPCG(1, 2))}
 		defer c.close()
-		f(c)
+		f(t, c)
 	})
 }
 
@@ -286,8 +286,11 @@ func (c *cluster) agree() (all query.Digests) {
 		all, err = l.node.DB().Digests(c.t.Context())
 		c.must(err)
 		for _, m := range c.members {
-			if m.node == nil || m.node.DB() == nil {
-				return m.node == nil
+			if m.node == nil {
+				continue
+			}
+			if m.node.DB() == nil {
+				return false
 			}
 			p, err := m.node.Position(c.t.Context())
 			c.must(err)

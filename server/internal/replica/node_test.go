@@ -7,7 +7,7 @@ import (
 // TestThree makes a cluster of three and writes; all have the same, and the leader's death
 // loses nothing.
 func TestThree(t *testing.T) {
-	inBubble(t, func(c *cluster) {
+	inBubble(t, func(t *testing.T, c *cluster) {
 		c.three()
 		for i := range uint64(50) {
 			c.must(c.apply(increment(t, "anna", i+1)))
