@@ -1,0 +1,123 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/query"
+)
+
+// entryOf returns the entry that a store with the tests' schema proposes for a batch.
+func (c *cluster) entryOf(b batch.Batch) (entry []byte) {
+	c.t.Helper()
+	var db *engine.DB
+	index := uint64(0)
+	db, err := engine.Open("alone", &engine.Options{FS: vfs.NewMem(), Memory: 64 << 20, PurgeAfter: -1, Replica: &engine.ReplicaOptions{
+		Propose: func(_ context.Context, e []byte) (func() (engine.Outcome, error), error) {
+			entry = append([]byte(nil), e...)
+			return func() (engine.Outcome, error) {
+				index++
+				out, err := db.ApplyEntries(context.Background(), []engine.Entry{{Index: index, Term: 1, Data: entry}})
+				if err != nil {
+					return engine.Outcome{}, err
+				}
+				return out[0], nil
+			}, nil
+		}}})
+	c.must(err)
+	for _, x := range []batch.Batch{schemaBatch(c.t), b} {
+		_, err := db.Apply(c.t.Context(), x)
+		c.must(err)
+	}
+	c.must(db.Close())
+	return entry
+}
+
+// TestDiverged has the store of a member differ by one value: all others had another entry in
+// that place. It is found within 60 s, it serves nobody any more, and it joins anew.
+func TestDiverged(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.change = func(x *Config) { x.CheckEvery = 0 } // the default
+		c.three()
+		c.must(c.apply(increment(t, "p0", 1)))
+		c.agree()
+		wrong := c.members[2]
+		wrong.close()
+		store := wrong.files.PathJoin(memberDir, storeName)
+		db, err := engine.Open(store, &engine.Options{FS: wrong.files, Memory: 64 << 20, PurgeAfter: -1,
+			Replica: &engine.ReplicaOptions{Propose: func(context.Context, []byte) (func() (engine.Outcome, error), error) { return nil, errClosed() }}})
+		c.must(err)
+		// The next entry of the log is skipped there: the store has one of its index.
+		l := c.leader()
+		if l == nil {
+			c.eventually("a leader", func() bool { return c.leader() != nil })
+			l = c.leader()
+		}
+		next := l.node.raft.LastIndex() + 1
+		_, err = db.ApplyEntries(t.Context(), []engine.Entry{{Index: next, Term: l.node.raft.CurrentTerm(), Data: c.entryOf(increment(t, "p1", 2))}})
+		c.must(err)
+		c.must(db.Close())
+		c.must(c.apply(increment(t, "p2", 2)))
+		begin := time.Now()
+		wrong.open()
+		c.must(c.apply(increment(t, "p0", 3)))
+		c.eventually("it is found", func() bool { return wrong.node.Err() != nil })
+		if took := time.Since(begin); took > time.Minute {
+			t.Errorf("it was found after %v", took)
+		}
+		if !errors.Is(wrong.node.Err(), &query.Error{Code: query.CodeCorrupt}) {
+			t.Errorf("found: %v", wrong.node.Err())
+		}
+		c.eventually("nobody is answered from it", func() bool { return wrong.node.DB() == nil })
+		for _, m := range c.members {
+			if m != wrong && m.node.Err() != nil {
+				t.Errorf("%s: %v", m.id, m.node.Err())
+			}
+		}
+		wrong.close()
+		if _, err := Open(wrong.config()); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+			t.Errorf("it is opened again: %v", err)
+		}
+		c.must(wrong.files.RemoveAll(memberDir))
+		c.join(wrong)
+		c.agree()
+		if n := value(t, wrong.node.DB(), "p2"); n != 1 {
+			t.Errorf("after it has joined anew n is %d", n)
+		}
+	})
+}
+
+// TestNoDivergence compares often while everything happens, and finds nothing where there is
+// nothing to find.
+func TestNoDivergence(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.change = func(x *Config) { x.CheckEvery = 50 * time.Millisecond }
+		c.three()
+		n := uint64(0)
+		for round := range 6 {
+			for range 30 {
+				n++
+				c.must(c.apply(increment(t, "p0", n)))
+				<-time.After(10 * time.Millisecond)
+			}
+			m := c.members[round%3]
+			m.kill(30)
+			m.open()
+		}
+		c.agree()
+		for _, m := range c.members {
+			if m.node.Err() != nil {
+				t.Errorf("%s: %v", m.id, m.node.Err())
+			}
+			if len(m.node.checks.found) == 0 {
+				t.Errorf("%s has compared nothing", m.id)
+			}
+		}
+	})
+}
