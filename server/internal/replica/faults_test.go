@@ -297,3 +297,45 @@ func TestRepeated(t *testing.T) {
 		t.Logf("%d batches, of %d the outcome was not known at first", n, unknown)
 	})
 }
+
+// TestBrokenDisk has the disk of a member fail, of the leader and of another, under the log and
+// under the store. The member stops and says why, the others go on, and with a new disk that has
+// what the old one had, it comes back.
+func TestBrokenDisk(t *testing.T) {
+	for _, what := range []string{"/" + raftName + "/", "/" + storeName + "/"} {
+		for _, leads := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s,%t", strings.Trim(what, "/"), leads), func(t *testing.T) {
+				inChild(t, func(t *testing.T, c *cluster) {
+					c.three()
+					c.must(c.apply(increment(t, "p0", 1)))
+					m := c.leader()
+					if !leads {
+						m = c.members[0]
+						if m == c.leader() {
+							m = c.members[1]
+						}
+					}
+					m.broken.Store(&what)
+					n := uint64(1)
+					for m.node.Err() == nil {
+						n++
+						c.must(c.apply(increment(t, "p0", n)))
+						if n == 10 {
+							_ = m.node.DB().Compact(t.Context()) // the store writes in the background, else it may take long
+						}
+						if n > 5000 {
+							t.Fatal("the member has not noticed")
+						}
+					}
+					c.eventually("it has been told", func() bool { return m.stopped != nil })
+					m.kill(0)
+					c.must(c.apply(increment(t, "p0", n+1)))
+					m.broken.Store(nil)
+					m.open()
+					c.agree()
+					c.sums(n + 1)
+				})
+			})
+		}
+	}
+}

@@ -240,6 +240,13 @@ func (n *Node) openStore() error {
 	o := n.cfg.Engine
 	o.FS, o.MustExist = n.cfg.FS, true
 	o.Replica = &engine.ReplicaOptions{Propose: n.propose}
+	told := o.Hooks.Failed
+	o.Hooks.Failed = func(err error) { // it may be while nothing is applied
+		n.fail(err)
+		if told != nil {
+			told(err)
+		}
+	}
 	db, err := engine.Open(dir, &o)
 	if err != nil {
 		return err
