@@ -60,6 +60,7 @@ type Timing struct {
 const (
 	maxEntry   = 1 << 20  // of an entry, as the log store has it: larger ones delay heartbeats
 	maxPending = 64 << 20 // bytes of entries proposed and not decided: they are in memory, and in the queues of Raft
+	maxBacklog = 64 << 20 // bytes of entries committed and not yet applied, about
 	maxAppend  = 64       // entries in a message and in a commit group: Raft's own default; of 512 KiB they are 32 MiB
 
 	enqueueTimeout = 5 * time.Second // for which Raft may not take an entry; it does as soon as its disk has synced what came before

@@ -103,7 +103,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	n.wire = newWire(n.cfg.Transport, n.refuse)
+	n.wire = newWire(n.cfg.Transport, n.refuse, n.room)
 	conf := n.cfg.raftConfig(n.id.server())
 	conf.NoSnapshotRestoreOnStart = held
 	if n.raft, err = n.newRaft(conf); err != nil {
@@ -187,6 +187,37 @@ func (n *Node) refuse(command any) error {
 		}
 	}
 	return nil
+}
+
+// room waits while what is committed and not yet applied may be too much for the memory: Raft
+// holds up to 8,192 entries for the state machine, whatever their size. The leader then sends
+// no more than it has on its way; its heartbeats take another way.
+func (n *Node) room(stop <-chan struct{}) {
+	entries := n.raft.AppliedIndex() - min(n.applied.now(), n.raft.AppliedIndex()) // Raft counts when it hands them on
+	if entries <= maxAppend || int64(entries)*n.entryBytes() <= maxBacklog {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	until := n.raft.AppliedIndex() - maxAppend
+	_ = n.applied.until(ctx, func(index uint64) (bool, error) { return index >= until, n.failure() }) // whatever ends it
+}
+
+// entryBytes is how large entries are, on average.
+func (n *Node) entryBytes() int64 {
+	first, err1 := n.logs.FirstIndex()
+	last, err2 := n.logs.LastIndex()
+	if err1 != nil || err2 != nil || last == 0 || last < first {
+		return 1
+	}
+	return max(1, n.logs.Bytes()/int64(last-first+1))
 }
 
 func (n *Node) storeDir() string { return n.cfg.FS.PathJoin(n.cfg.Dir, storeName) }

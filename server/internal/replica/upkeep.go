@@ -61,13 +61,6 @@ func (n *Node) Snapshot() error {
 // come are as large as those there are.
 func (n *Node) reload() raft.ReloadableConfig {
 	c := n.raft.ReloadableConfig()
-	first, err1 := n.logs.FirstIndex()
-	last, err2 := n.logs.LastIndex()
-	if err1 != nil || err2 != nil || last < first || last == 0 {
-		return c
-	}
-	entries := last - first + 1
-	each := max(1, n.logs.Bytes()/int64(entries))
-	c.TrailingLogs = uint64(n.cfg.TrailingBytes / each)
+	c.TrailingLogs = uint64(n.cfg.TrailingBytes / n.entryBytes())
 	return c
 }

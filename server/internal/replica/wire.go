@@ -23,7 +23,8 @@ type wire struct {
 	stop chan struct{}
 	done chan struct{}
 
-	refuse func(command any) error // what Raft is not to be given
+	refuse func(command any) error    // what Raft is not to be given
+	room   func(stop <-chan struct{}) // returns when it may be given more entries
 
 	mu    sync.Mutex
 	heard heard
@@ -44,8 +45,8 @@ type contact struct {
 	size int64 // of all of it; 0: none is being sent
 }
 
-func newWire(t Transport, refuse func(command any) error) *wire {
-	w := &wire{Transport: t, refuse: refuse, in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}}
+func newWire(t Transport, refuse func(command any) error, room func(stop <-chan struct{})) *wire {
+	w := &wire{Transport: t, refuse: refuse, room: room, in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}}
 	go w.relay()
 	return w
 }
@@ -78,6 +79,9 @@ func (w *wire) handOn(rpc raft.RPC) {
 	}
 	if r, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
 		w.note(r)
+		if len(r.Entries) > 0 {
+			w.room(w.stop)
+		}
 	}
 	select {
 	case w.in <- rpc:
