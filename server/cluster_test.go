@@ -68,85 +68,98 @@ func (s *seat) Remove(_ context.Context, id string) error { s.asked.ID = id; ret
 
 func (s *seat) Transfer(context.Context, string) error { return query.NotLeader("other:1") }
 
+// askedMember makes calls at the server of a member, in this process.
+type askedMember struct {
+	t   *testing.T
+	s   *Server
+	at  *seat
+	rpc kantav1connect.KantaServiceClient
+}
+
+func (m *askedMember) fails(what string, err error, code query.Code, undone bool, leader string) {
+	m.t.Helper()
+	told, nothing := message.FromTransport(m.t.Context(), err)
+	var e *query.Error
+	if !errors.As(told, &e) || e.Code != code || nothing != undone || e.Leader != leader {
+		m.t.Errorf("%s: %v, undone %v", what, told, nothing)
+	}
+}
+
+// ready wants some words in what /readyz says.
+func (m *askedMember) ready(what string, want ...string) {
+	m.t.Helper()
+	w := httptest.NewRecorder()
+	m.s.Admin().ServeHTTP(w, httptest.NewRequestWithContext(m.t.Context(), "GET", "http://localhost/readyz", nil))
+	for _, words := range want {
+		if !strings.Contains(w.Body.String(), words) {
+			m.t.Errorf("ready %s: %s", what, w.Body)
+		}
+	}
+}
+
+func (m *askedMember) count(q *pb.Question) error {
+	_, err := m.rpc.Count(m.t.Context(), &pb.CountRequest{Expression: "true", Question: q})
+	return err
+}
+
 // TestMember asks the server of a member: what only the leader does is refused by others with its address,
 // questions by what they want, and all when there is no store.
 func TestMember(t *testing.T) {
 	at := &seat{stale: -1, db: openStore(t)}
 	s := limited(t, nil, &Options{Cluster: at}, nil)
-	rpc := kantav1connect.NewKantaServiceClient(connect.NewClient(connectinprocess.New(s.RPC())))
+	m := &askedMember{t, s, at, kantav1connect.NewKantaServiceClient(connect.NewClient(connectinprocess.New(s.RPC())))}
 	ctx := t.Context()
-	fails := func(what string, err error, code query.Code, undone bool, leader string) {
-		t.Helper()
-		told, nothing := message.FromTransport(ctx, err)
-		var e *query.Error
-		if !errors.As(told, &e) || e.Code != code || nothing != undone || e.Leader != leader {
-			t.Errorf("%s: %v, undone %v", what, told, nothing)
-		}
-	}
-	ready := func() string {
-		w := httptest.NewRecorder()
-		r := httptest.NewRequestWithContext(ctx, "GET", "http://localhost/readyz", nil)
-		s.Admin().ServeHTTP(w, r)
-		return w.Body.String()
-	}
-
-	_, err := rpc.Count(ctx, &pb.CountRequest{Expression: "true"})
-	fails("a question without a store", err, query.CodeUnavailable, true, "")
-	if status, err := rpc.ClusterStatus(ctx, &pb.ClusterStatusRequest{}); err != nil || status.GetStaleness() != nil || status.GetMembers()[0].GetLag() != 5 {
+	m.fails("a question without a store", m.count(nil), query.CodeUnavailable, true, "")
+	if status, err := m.rpc.ClusterStatus(ctx, &pb.ClusterStatusRequest{}); err != nil || status.GetStaleness() != nil || status.GetMembers()[0].GetLag() != 5 {
 		t.Errorf("status without a store: %v, %v", status, err)
 	}
-	if text := ready(); !strings.Contains(text, "no store yet") || !strings.Contains(text, "no leader") {
-		t.Errorf("ready without a store: %s", text)
-	}
+	m.ready("without a store", "no store yet", "no leader")
 
 	s.Replace(at.db)
 	at.set("other:7700", false, 3*time.Second)
-	if text := ready(); !strings.Contains(text, "true") {
-		t.Errorf("ready: %s", text)
-	}
-	count := func(q *pb.Question) error {
-		_, err := rpc.Count(ctx, &pb.CountRequest{Expression: "true", Question: q})
-		return err
-	}
-	if err := count(&pb.Question{MaxStaleness: durationpb.New(3 * time.Second)}); err != nil {
-		t.Errorf("a question that may be as stale as it is: %v", err)
-	}
-	fails("one that may not", count(&pb.Question{MaxStaleness: durationpb.New(3*time.Second - 1)}), query.CodeUnavailable, true, "")
-	fails("a linearizable one", count(&pb.Question{Consistency: pb.Consistency_CONSISTENCY_LINEARIZABLE}), query.CodeNotLeader, true, "other:7700")
-	fails("one of a later version", count(&pb.Question{Consistency: 3}), query.CodeInvalid, false, "")
-	_, err = rpc.Quarantine(ctx, &pb.QuarantineRequest{Question: &pb.Question{Consistency: pb.Consistency_CONSISTENCY_LINEARIZABLE}})
-	fails("what is asked of the store", err, query.CodeNotLeader, true, "other:7700")
-	_, err = rpc.OpenSnapshot(ctx, &pb.OpenSnapshotRequest{Consistency: pb.Consistency_CONSISTENCY_LINEARIZABLE})
-	fails("a snapshot", err, query.CodeNotLeader, true, "other:7700")
-	_, err = rpc.Apply(ctx, &pb.ApplyRequest{Batch: increment(t, "a", 0)})
-	fails("a batch", err, query.CodeNotLeader, true, "other:7700")
-	stream, err := rpc.Ingest(ctx)
-	if err == nil {
-		_, err = stream.Receive()
-	}
-	fails("an ingest", err, query.CodeNotLeader, true, "other:7700")
-	_, err = rpc.ClusterTransfer(ctx, &pb.ClusterTransferRequest{})
-	fails("a transfer", err, query.CodeNotLeader, true, "other:1")
-
+	m.ready("with one", "true")
+	m.follower()
 	at.set("", false, longestStale+1)
-	if text := ready(); !strings.Contains(text, "no leader") {
-		t.Errorf("ready without a leader for long: %s", text)
-	}
+	m.ready("without a leader for long", "no leader")
 	at.set("", false, longestStale)
-	if text := ready(); !strings.Contains(text, "true") {
-		t.Errorf("ready without a leader for a while: %s", text)
-	}
+	m.ready("without a leader for a while", "true")
+
 	at.set("me:1", true, 0)
-	if err := count(&pb.Question{Consistency: pb.Consistency_CONSISTENCY_LINEARIZABLE}); err != nil {
+	if err := m.count(&pb.Question{Consistency: pb.Consistency_CONSISTENCY_LINEARIZABLE}); err != nil {
 		t.Errorf("a linearizable question at the leader: %v", err)
 	}
-	if r, err := rpc.Apply(ctx, &pb.ApplyRequest{Batch: increment(t, "a", 0)}); err != nil || r.GetResult().GetAccepted() != 1 {
+	if r, err := m.rpc.Apply(ctx, &pb.ApplyRequest{Batch: increment(t, "a", 0)}); err != nil || r.GetResult().GetAccepted() != 1 {
 		t.Errorf("a batch at the leader: %v, %v", r, err)
 	}
-	if r, err := rpc.ClusterJoin(ctx, &pb.ClusterJoinRequest{Id: "n3", Address: "a:1", RaftAddress: "b:2", Incarnation: "12"}); err != nil || r.GetCluster() != "c1" ||
+	if r, err := m.rpc.ClusterJoin(ctx, &pb.ClusterJoinRequest{Id: "n3", Address: "a:1", RaftAddress: "b:2", Incarnation: "12"}); err != nil || r.GetCluster() != "c1" ||
 		at.asked != (query.ClusterRecruit{ID: "n3", Address: "a:1", RaftAddress: "b:2", Incarnation: "12"}) {
 		t.Errorf("a join: %v, %v, %+v", r, err, at.asked)
 	}
+}
+
+// follower asks a member that was heard of 3 s ago and does not lead.
+func (m *askedMember) follower() {
+	m.t.Helper()
+	ctx, linearizable := m.t.Context(), pb.Consistency_CONSISTENCY_LINEARIZABLE
+	if err := m.count(&pb.Question{MaxStaleness: durationpb.New(3 * time.Second)}); err != nil {
+		m.t.Errorf("a question that may be as stale as it is: %v", err)
+	}
+	m.fails("one that may not", m.count(&pb.Question{MaxStaleness: durationpb.New(3*time.Second - 1)}), query.CodeUnavailable, true, "")
+	m.fails("a linearizable one", m.count(&pb.Question{Consistency: linearizable}), query.CodeNotLeader, true, "other:7700")
+	m.fails("one of a later version", m.count(&pb.Question{Consistency: 3}), query.CodeInvalid, false, "")
+	_, err := m.rpc.Quarantine(ctx, &pb.QuarantineRequest{Question: &pb.Question{Consistency: linearizable}})
+	m.fails("what is asked of the store", err, query.CodeNotLeader, true, "other:7700")
+	_, err = m.rpc.OpenSnapshot(ctx, &pb.OpenSnapshotRequest{Consistency: linearizable})
+	m.fails("a snapshot", err, query.CodeNotLeader, true, "other:7700")
+	_, err = m.rpc.Apply(ctx, &pb.ApplyRequest{Batch: increment(m.t, "a", 0)})
+	m.fails("a batch", err, query.CodeNotLeader, true, "other:7700")
+	stream, err := m.rpc.Ingest(ctx)
+	if err == nil {
+		_, err = stream.Receive()
+	}
+	m.fails("an ingest", err, query.CodeNotLeader, true, "other:7700")
+	_, err = m.rpc.ClusterTransfer(ctx, &pb.ClusterTransferRequest{})
+	m.fails("a transfer", err, query.CodeNotLeader, true, "other:1")
 }
 
 // TestReplace puts another store in the place of one that somebody asks: his snapshot ends, his key is that of

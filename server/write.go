@@ -106,7 +106,7 @@ func (i *intake) submit(ctx context.Context, b batch.Batch, turn *admission.Turn
 		turn.Leave()
 		return false
 	}
-	err := i.v.mayApply(ctx, b)
+	err := cmp.Or(i.v.s.leads(), i.v.mayApply(ctx, b))
 	var wait func() (batch.Result, error)
 	if err == nil {
 		wait, err = i.v.db(ctx).Submit(ctx, b)

@@ -30,6 +30,11 @@ type Options struct {
 	Timeout time.Duration
 	// Attempts is how often a call is tried that may be tried again, 1 to 10. 0: 4.
 	Attempts int
+	// Consistency is how much answers must have seen. 0: [Local].
+	Consistency Consistency
+	// MaxStaleness refuses members of a cluster that may not have had, at an instant no longer ago than
+	// this, all that was acknowledged then. 0: how old an answer is does not matter.
+	MaxStaleness time.Duration
 	// TLS is how connections are encrypted, version 1.3 at least; it is copied. Its RootCAs say whom
 	// to believe, its Certificates who this is. nil: the system's authorities and no certificate,
 	// but plain text where the address is one of loopback or localhost.
@@ -42,11 +47,25 @@ type Options struct {
 	Transport connect.Transport
 }
 
-// Client is a connection to a server. Its methods are safe for concurrent use.
+// Consistency is how much an answer of a member of a cluster must have seen.
+type Consistency uint8
+
+// The consistencies. A server that is in no cluster always has all.
+const (
+	Local        Consistency = iota // all that this client has written, and maybe not yet what others have
+	Linearizable                    // all that was acknowledged to anybody before the question: the leader is asked, which makes sure that it leads
+)
+
+// recent is how recent answers must be.
+func (o *Options) recent() message.Consistency {
+	return message.Consistency{Linearizable: o.Consistency == Linearizable, MaxStaleness: o.MaxStaleness}
+}
+
+// Client is a connection to a server, or to the members of a cluster. Its methods are safe for concurrent use.
 type Client struct {
 	opt     Options
 	rpc     kantav1connect.KantaServiceClient
-	pool    *pool // nil: the transport is the caller's
+	nodes   *nodes // nil: the transport is the caller's
 	retries budget
 	ingest  ingest
 
@@ -58,8 +77,9 @@ type Client struct {
 	closed bool
 }
 
-// Open connects to the server at an address, kanta://HOST:PORT, and asks whether it is one.
-// ctx bounds only that.
+// Open connects to the server at an address, kanta://HOST:PORT, and asks whether it is one. Members of a cluster
+// are named all in one address, kanta://HOST:PORT,HOST:PORT,HOST:PORT; one that is there is enough. ctx bounds
+// only that.
 func Open(ctx context.Context, address string, o *Options) (*Client, error) {
 	c := &Client{}
 	if o != nil {
@@ -71,6 +91,9 @@ func Open(ctx context.Context, address string, o *Options) (*Client, error) {
 	case c.opt.Attempts == 0:
 		c.opt.Attempts = defaultAttempts
 	}
+	if c.opt.Consistency > Linearizable || c.opt.MaxStaleness < 0 {
+		return nil, query.Errorf(query.CodeInvalid, "Options.Consistency is %d and MaxStaleness %v: that is none", c.opt.Consistency, c.opt.MaxStaleness)
+	}
 	if c.opt.Timeout == 0 {
 		c.opt.Timeout = time.Minute
 	}
@@ -80,12 +103,12 @@ func Open(ctx context.Context, address string, o *Options) (*Client, error) {
 	shown := []connect.ClientInterceptor{refusedEarly}
 	transport := c.opt.Transport
 	if transport == nil {
-		host, err := parseAddress(address)
+		hosts, err := parseAddresses(address)
 		if err != nil {
 			return nil, err
 		}
-		c.pool = &pool{address: host, tls: c.opt.secure(host), key: c.opt.Key}
-		transport = c.pool
+		c.nodes = newNodes(hosts, &c.opt)
+		transport = c.nodes
 	} else if c.opt.Key != "" {
 		shown = append(shown, bearer(c.opt.Key))
 	}
@@ -101,7 +124,7 @@ func Open(ctx context.Context, address string, o *Options) (*Client, error) {
 
 // parseAddress returns the host and port of kanta://HOST:PORT.
 func parseAddress(address string) (string, error) {
-	wrong := &query.Error{Code: query.CodeInvalid, Message: "the address is not that of a server", Hint: "write kanta://HOST:PORT"}
+	wrong := &query.Error{Code: query.CodeInvalid, Message: "the address is not that of a server", Hint: "write kanta://HOST:PORT, or kanta://HOST:PORT,HOST:PORT for the members of a cluster"}
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "kanta" || u.Hostname() == "" || u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
 		return "", wrong // and not the address itself: there may be a secret in it
@@ -124,8 +147,8 @@ func (c *Client) Close() error {
 	}
 	c.close()
 	c.ingest.wait()
-	if c.pool != nil {
-		c.pool.close()
+	if c.nodes != nil {
+		c.nodes.close()
 	}
 	return nil
 }
@@ -151,7 +174,7 @@ func (c *Client) question(o *query.Options, snapshot string) *pb.Question {
 	if snapshot != "" {
 		return message.OfQuestion(o, query.Position{}, snapshot)
 	}
-	return message.OfQuestion(o, c.Written(), "")
+	return c.opt.consistent(message.OfQuestion(o, c.Written(), ""))
 }
 
 // Written returns the last position that this client has written, which each of its answers has
@@ -206,6 +229,13 @@ func (c *Client) told(ctx context.Context, err error) (out error, undone bool) {
 		return o.err, false
 	}
 	out, undone = message.FromTransport(ctx, err)
+	var u *unreached
+	if errors.As(err, &u) && ctx.Err() == nil {
+		undone = true
+		if !errors.As(out, new(*query.Error)) { // it took too long for one of many to be waited for
+			out = query.Errorf(query.CodeUnavailable, "no member of the cluster can be reached: %w", u.err)
+		}
+	}
 	if c.closing.Err() != nil && errors.Is(out, context.Canceled) {
 		return query.Errorf(query.CodeClosed, "the client is closed"), undone
 	}

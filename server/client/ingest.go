@@ -45,6 +45,7 @@ func (c *Client) Submit(ctx context.Context, b batch.Batch) (wait func() (batch.
 
 // pending is a batch that is under way.
 type pending struct {
+	undone bool // certainly, though it was under way
 	batch  batch.Batch
 	again  func() (batch.Result, error) // applies it by a call of its own
 	done   chan struct{}                // closed when the rest is set
@@ -106,7 +107,7 @@ func (i *ingest) stream(ctx context.Context) (*batchStream, error) {
 			return i.open, nil
 		}
 	}
-	s, err := try(ctx, i.c, false, func(error, bool) bool { return true }, func(context.Context, *message.Reader) (*batchStream, error) { return i.begin() })
+	s, err := try(ctx, i.c, false, func(error, bool) bool { return true }, func(ctx context.Context, _ *message.Reader) (*batchStream, error) { return i.begin(ctx) })
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +117,8 @@ func (i *ingest) stream(ctx context.Context) (*batchStream, error) {
 }
 
 // begin opens a stream, which lives until it breaks or the client is closed.
-func (i *ingest) begin() (*batchStream, error) {
-	ctx, end := context.WithCancel(i.c.closing)
+func (i *ingest) begin(try context.Context) (*batchStream, error) {
+	ctx, end := context.WithCancel(within(i.c.closing, try))
 	stream, err := i.c.rpc.Ingest(ctx)
 	if err != nil {
 		end()
@@ -152,6 +153,7 @@ type batchStream struct {
 
 	mu     sync.Mutex
 	under  []*pending // under way, in their order
+	failed []*pending // that were before them and are to be tried again: the server leads no more
 	broken bool
 }
 
@@ -192,10 +194,40 @@ func (s *batchStream) run() {
 			err = query.Errorf(query.CodeInvalid, "the server sends an outcome of no batch")
 			break
 		}
-		s.settle(p, m)
+		if !s.retries(p, m.GetError()) {
+			s.settle(p, m)
+		}
 		<-s.slots
+		if s.spent() {
+			err = io.EOF
+			break
+		}
 	}
 	s.rescue(err)
+}
+
+// retries reports whether a batch is tried again in spite of its outcome, because the server does not lead any
+// more, or may not. It will have the outcome of that, and the stream takes nothing more.
+func (s *batchStream) retries(p *pending, e *pb.Error) bool {
+	if e == nil {
+		return false
+	}
+	err := message.Error(e)
+	p.undone = e.GetNothingDone()
+	if !errors.Is(err, &query.Error{Code: query.CodeNotLeader}) && !errors.Is(err, &query.Error{Code: query.CodeUnavailable}) || !p.undone && !identified(p.batch) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed, s.broken = append(s.failed, p), true
+	return true
+}
+
+// spent reports whether a stream that takes nothing more has told all outcomes.
+func (s *batchStream) spent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken && len(s.under) == 0
 }
 
 func (s *batchStream) settle(p *pending, m *pb.IngestResponse) {
@@ -214,8 +246,8 @@ func (s *batchStream) settle(p *pending, m *pb.IngestResponse) {
 func (s *batchStream) rescue(cause error) {
 	s.mu.Lock()
 	s.broken = true
-	left := s.under
-	s.under = nil
+	failed, left := s.failed, s.under
+	s.failed, s.under = nil, nil
 	s.mu.Unlock()
 	undone := false
 	if errors.Is(cause, io.EOF) {
@@ -223,13 +255,26 @@ func (s *batchStream) rescue(cause error) {
 	} else {
 		cause, undone = s.told(cause)
 	}
+	for _, p := range failed {
+		p.result, p.err = p.again()
+		close(p.done)
+	}
 	for _, p := range left {
-		again := errors.Is(cause, &query.Error{Code: query.CodeUnavailable}) || errors.Is(cause, &query.Error{Code: query.CodeLimit})
-		if again && (undone || identified(p.batch)) {
+		if isPassing(cause) && (undone || identified(p.batch)) {
 			p.result, p.err = p.again()
 		} else {
 			p.err = cause
 		}
 		close(p.done)
 	}
+}
+
+// isPassing reports whether another try may go better than one that ended a stream so.
+func isPassing(err error) bool {
+	for _, code := range [...]query.Code{query.CodeUnavailable, query.CodeNotLeader, query.CodeLimit} {
+		if errors.Is(err, &query.Error{Code: code}) {
+			return true
+		}
+	}
+	return false
 }

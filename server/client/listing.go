@@ -23,7 +23,7 @@ const maxBitmap = 1<<29 + 1<<20
 const listingAge = time.Hour
 
 func (a asker) bitmap(ctx context.Context, expr string, o *query.Options) (query.Bitmap, error) {
-	return read(ctx, a.c, func(ctx context.Context, r *message.Reader) (out query.Bitmap, err error) {
+	return read(a.on(ctx), a.c, func(ctx context.Context, r *message.Reader) (out query.Bitmap, err error) {
 		stream, err := a.c.rpc.Bitmap(ctx, &pb.BitmapRequest{Expression: expr, Question: a.question(o)})
 		if err != nil {
 			return out, err
@@ -97,13 +97,13 @@ func (a asker) listing(ctx context.Context, o *query.MembersOptions, open func(c
 	}
 	q := a.question(&o.Options)
 	wanted := &pb.ListingOptions{Attributes: o.Attributes, OrderBy: o.OrderBy, Desc: o.Desc, Limit: uint64(o.Limit), After: o.After, AfterKey: o.AfterKey}
-	return try(ctx, a.c, false, func(error, bool) bool { return true }, func(_ context.Context, r *message.Reader) (query.Members, error) {
-		ctx, end := a.c.begin(ctx, false) // it goes on after this call
+	return try(a.on(ctx), a.c, false, func(error, bool) bool { return true }, func(once context.Context, r *message.Reader) (query.Members, error) {
+		ctx, end := a.c.begin(within(ctx, once), false) // it goes on after this call
 		l := &listing{desc: o.Desc, after: o.After, gone: ctx.Err, told: func(err error) error {
 			err, _ = a.c.told(ctx, err)
 			return err
 		}}
-		var once sync.Once
+		var ended sync.Once
 		s, err := open(ctx, q, wanted)
 		if err != nil {
 			end()
@@ -112,7 +112,7 @@ func (a asker) listing(ctx context.Context, o *query.MembersOptions, open func(c
 		l.parts = s
 		timer := time.AfterFunc(listingAge, end)
 		l.end = func() {
-			once.Do(func() {
+			ended.Do(func() {
 				timer.Stop()
 				_ = s.close() // whatever it says, it is over
 				end()

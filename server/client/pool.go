@@ -23,6 +23,7 @@ type pool struct {
 	address string
 	tls     *tls.Config // nil: plain text, on loopback
 	key     string
+	alone   func() bool // there is no other server to be asked
 
 	mu      sync.Mutex
 	open    []*wire.Transport
@@ -96,7 +97,11 @@ func (p *pool) best() (best *wire.Transport, calls int) {
 
 // dial opens a connection.
 func (p *pool) dial(ctx context.Context, done chan struct{}) (*wire.Transport, error) {
-	inner, cancel := context.WithTimeout(ctx, dialTimeout)
+	limit := dialMember
+	if p.alone() {
+		limit = dialTimeout
+	}
+	inner, cancel := context.WithTimeout(ctx, limit)
 	t, err := p.connect(inner)
 	cancel()
 	if err != nil && ctx.Err() != nil {

@@ -53,12 +53,19 @@ func (b *budget) retry() bool {
 // that clients who were turned away together do not come back together. It reports whether
 // ctx has not ended.
 func pause(ctx context.Context, n int, err error) bool {
-	d := min(firstPause<<(n-1), longestPause)
-	d = d/2 + rand.N(d/2)
+	d := shaken(min(firstPause<<(n-1), longestPause))
 	var e *query.Error
 	if errors.As(err, &e) && e.RetryAfter > 0 {
 		d = max(d, min(e.RetryAfter, longestPause))
 	}
+	return sleep(ctx, d)
+}
+
+// shaken returns a time of which half is random.
+func shaken(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
+
+// sleep reports whether ctx has not ended meanwhile.
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -73,10 +80,15 @@ func pause(ctx context.Context, n int, err error) bool {
 func try[T any](ctx context.Context, c *Client, bounded bool, may func(err error, undone bool) bool, call func(ctx context.Context, r *message.Reader) (T, error)) (out T, err error) {
 	ctx, end := c.begin(ctx, bounded)
 	defer end()
+	ctx, a := begin(ctx)
 	c.retries.call()
-	for n := 1; ; n++ {
+	again := retries{c: c, attempt: a}
+	for {
 		var r message.Reader
 		out, err = call(ctx, &r)
+		if err == nil {
+			again.done()
+		}
 		if err == nil && r.Err() == nil {
 			return out, nil
 		}
@@ -84,11 +96,93 @@ func try[T any](ctx context.Context, c *Client, bounded bool, may func(err error
 		if err == nil {
 			return none, r.Err()
 		}
+		answered := message.Answered(err)
 		err, undone := c.told(ctx, err)
-		if n >= c.opt.Attempts || !errors.Is(err, &query.Error{Code: query.CodeUnavailable}) || !may(err, undone) || !c.retries.retry() || !pause(ctx, n, err) {
+		if !again.wait(ctx, err, answered, func() bool { return may(err, undone) }) {
 			return none, err
 		}
 	}
+}
+
+// retries decide whether and when a call is tried again.
+type retries struct {
+	c       *Client
+	attempt *attempt
+
+	tries int       // that failed, and were answered or had nobody else to be asked
+	moves int       // tries that failed because a member was gone, or did not lead
+	hops  int       // of these, one after another without a pause
+	since time.Time // the first of these
+}
+
+// maxHops is how often a call follows members that name another leader, before it gives them time to agree.
+const maxHops = 3
+
+// longestMove bounds how long a call without a deadline waits for a cluster to have a leader again.
+const longestMove = time.Minute
+
+// longestMovePause is between two tries of a call that waits for a leader: an election takes a second or
+// two, and whoever wins it is asked soon after. Nobody is knocked over by it: one try is a refusal that
+// costs nothing.
+const longestMovePause = 250 * time.Millisecond
+
+// done takes note that a call was answered.
+func (r *retries) done() {
+	if n := r.c.nodes; n != nil && r.attempt.used != nil {
+		n.answered(r.attempt.used, r.attempt.route == leaderNode)
+	}
+}
+
+// wait reports whether a call is to be tried again after an error, when it is time for that. A call that has
+// met a member that is gone or does not lead goes on until its deadline, as long as there may be another one.
+func (r *retries) wait(ctx context.Context, err error, answered bool, may func() bool) bool {
+	unavailable, notLeader := errors.Is(err, &query.Error{Code: query.CodeUnavailable}), errors.Is(err, &query.Error{Code: query.CodeNotLeader})
+	to, n := r.attempt.used, r.c.nodes
+	named := false
+	if n != nil && to != nil {
+		switch {
+		case notLeader:
+			named = n.follow(to, leaderOf(err))
+		case answered:
+			n.answered(to, false)
+			r.attempt.avoid = to
+		case unavailable:
+			n.lost(to)
+		}
+	}
+	if !unavailable && !notLeader || !may() {
+		return false
+	}
+	if n != nil && r.attempt.pinned == nil && (notLeader || !answered && n.count() > 1) {
+		return r.move(ctx, named)
+	}
+	r.tries++
+	return r.tries < r.c.opt.Attempts && r.c.retries.retry() && pause(ctx, r.tries, err)
+}
+
+// move waits until another member is worth asking.
+func (r *retries) move(ctx context.Context, named bool) bool {
+	if r.moves++; r.moves == 1 {
+		r.since = time.Now()
+	}
+	if named && r.hops < maxHops {
+		r.hops++
+		return ctx.Err() == nil
+	}
+	r.hops = 0
+	if _, ok := ctx.Deadline(); !ok && time.Since(r.since) > longestMove {
+		return false
+	}
+	return sleep(ctx, shaken(min(firstPause<<min(r.moves-1, 8), longestMovePause)))
+}
+
+// leaderOf returns the address of the leader that an error names.
+func leaderOf(err error) string {
+	var e *query.Error
+	if errors.As(err, &e) {
+		return e.Leader
+	}
+	return ""
 }
 
 // read makes a call that changes nothing.

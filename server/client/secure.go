@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 
 	"connectrpc.com/connect/v2"
 
@@ -45,9 +46,19 @@ func (o *Options) secure(address string) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS13} // the system's authorities
 }
 
+// How long a member of a cluster may say nothing before it is asked whether it is there, and then until it is
+// given up, and another one asked. A machine that is busy answers within a second.
+const (
+	memberQuiet  = 3 * time.Second
+	memberSilent = 5 * time.Second
+)
+
 // connect opens one connection and says hello.
 func (p *pool) connect(ctx context.Context) (*wire.Transport, error) {
 	o := &wire.Options{Agent: "kanta go client", Credentials: []byte(p.key)}
+	if !p.alone() { // one that hangs is to be noticed before its callers' time is up
+		o.Limits.KeepAlive, o.Limits.PongTime = memberQuiet, memberSilent
+	}
 	if p.tls != nil {
 		return wire.Dial(ctx, "tcp", p.address, p.tls, o)
 	}

@@ -33,12 +33,14 @@ var _ query.Snapshot = (*snapshot)(nil)
 func (c *Client) Snapshot(ctx context.Context) (query.Snapshot, error) {
 	var lasts time.Duration
 	n, err := read(ctx, c, func(ctx context.Context, r *message.Reader) (*snapshot, error) {
-		m, err := c.rpc.OpenSnapshot(ctx, &pb.OpenSnapshotRequest{AtLeast: message.OfPosition(c.Written())})
+		req := &pb.OpenSnapshotRequest{AtLeast: message.OfPosition(c.Written())}
+		c.opt.recent().AskSnapshot(req)
+		m, err := c.rpc.OpenSnapshot(ctx, req)
 		if err != nil {
 			return nil, err
 		}
 		lasts = r.Duration(m.GetLease())
-		return &snapshot{asker: asker{c, m.GetSnapshot()}, position: r.Position(m.GetPosition())}, nil
+		return &snapshot{asker: asker{c, m.GetSnapshot(), attemptOf(ctx).used}, position: r.Position(m.GetPosition())}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -59,7 +61,7 @@ func (n *snapshot) renew(ctx context.Context, lasts time.Duration) {
 			return
 		case <-t.C:
 		}
-		next, err := read(ctx, n.c, func(ctx context.Context, r *message.Reader) (time.Duration, error) {
+		next, err := read(n.on(ctx), n.c, func(ctx context.Context, r *message.Reader) (time.Duration, error) {
 			m, err := n.c.rpc.RenewSnapshot(ctx, &pb.RenewSnapshotRequest{Snapshot: n.asker.snapshot})
 			return r.Duration(m.GetLease()), err
 		})
@@ -78,7 +80,7 @@ func (n *snapshot) Close() error {
 		n.renewing.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 		defer cancel()
-		_, _ = n.c.rpc.CloseSnapshot(ctx, &pb.CloseSnapshotRequest{Snapshot: n.asker.snapshot}) // without it the lease ends
+		_, _ = n.c.rpc.CloseSnapshot(n.on(ctx), &pb.CloseSnapshotRequest{Snapshot: n.asker.snapshot}) // without it the lease ends
 	})
 	return nil
 }

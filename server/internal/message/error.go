@@ -201,6 +201,22 @@ func FromTransport(ctx context.Context, err error) (out error, undone bool) {
 	return fromCode(c), undone
 }
 
+// Answered reports whether an error is one that a server of Kanta has sent as the outcome of a call.
+func Answered(err error) bool {
+	var c *connect.Error
+	if !errors.As(err, &c) {
+		return false
+	}
+	for _, d := range c.Details() {
+		if m, err := connectproto.UnmarshalErrorDetail(d); err == nil {
+			if _, ok := m.(*pb.Error); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // ofTLS makes an error of a handshake of TLS that will not go better the next time. nil: it is none.
 func ofTLS(err error) *query.Error {
 	var op *net.OpError
