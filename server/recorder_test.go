@@ -381,7 +381,7 @@ func fill(m protoreflect.Message, depth int) {
 // namesOnly are requests whose texts are names that an administrator gives, which are recorded as they are.
 //
 //tidy:constant
-var namesOnly = map[string]bool{"CreateKey": true, "RevokeKey": true, "SaveRole": true, "DropRole": true}
+var namesOnly = map[string]bool{"CreateKey": true, "RevokeKey": true, "SaveRole": true, "DropRole": true, "ClusterJoin": true, "ClusterRemove": true, "ClusterTransfer": true}
 
 // TestTainted makes every call with a marker in keys, values, expressions and all texts of requests: it is in no byte of
 // the audit's directory.
