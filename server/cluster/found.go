@@ -1,0 +1,59 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/client"
+	"github.com/kantadb/kanta/server/internal/replica"
+)
+
+// InitOptions say what cluster is begun.
+type InitOptions struct {
+	Cluster     string // its name: lower case letters, digits and hyphens, as in the certificates of its members
+	ID          string // the name of its first member, alike
+	Address     string // HOST:PORT where clients will reach it
+	RaftAddress string // HOST:PORT where the other members will
+	From        string // the directory of a store that becomes the cluster's, and is moved; "": an empty one
+	// Engine opens that store. nil: as engine.Open does.
+	Engine *engine.Options
+}
+
+// Init makes the directory of the first member of a cluster, which must not be there or be empty. What else is to be
+// a member joins it. Errors have the codes Invalid, Conflict (there is something already), InUse (From is open) and IO.
+func Init(dir string, o *InitOptions) error {
+	return replica.Init(config(dir, o.Engine), replica.InitOptions{Cluster: o.Cluster, ID: o.ID, RaftAddress: o.RaftAddress, ClientAddress: o.Address, From: o.From})
+}
+
+func config(dir string, o *engine.Options) replica.Config {
+	c := replica.Config{Dir: dir}
+	if o != nil {
+		c.Engine = *o
+	}
+	return c
+}
+
+// Join has the leader of a cluster take a member in, and makes its directory, which must not be there or be
+// empty. Opened, the member is sent the store. at asks any member, whoever leads is found. The name may be one that was
+// a member's before, who is not there any more: this one comes in its place, and has its vote when it has caught up.
+// It fails with [query.CodeConflict] if there is such a member and answers.
+func Join(ctx context.Context, dir string, at *client.Client, id, address, raftAddress string) (Identity, error) {
+	incarnation, err := replica.NewIncarnation()
+	if err != nil {
+		return Identity{}, query.Errorf(query.CodeIO, "join a cluster: %w", err)
+	}
+	info, err := at.Ping(ctx)
+	if err != nil {
+		return Identity{}, err
+	}
+	name, err := at.ClusterJoin(ctx, query.ClusterRecruit{ID: id, Address: address, RaftAddress: raftAddress, Incarnation: incarnation})
+	if err != nil {
+		return Identity{}, err
+	}
+	out := replica.Identity{Cluster: name, Store: info.Store, ID: id, Incarnation: incarnation, Raft: raftAddress, Client: address}
+	if err := replica.InitJoin(replica.Config{Dir: dir}, out); err != nil {
+		return Identity{}, err
+	}
+	return identityOf(out), nil
+}
