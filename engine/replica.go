@@ -94,7 +94,7 @@ func (db *DB) ApplyEntries(ctx context.Context, entries []Entry) ([]Outcome, err
 	}
 	a := &applier{db: db, ctx: ctx, entries: entries, out: make([]Outcome, 0, len(entries))}
 	err := a.run()
-	if err != nil && !errors.Is(err, ctx.Err()) && !errors.Is(err, &query.Error{Code: query.CodeIO}) && !errors.Is(err, &query.Error{Code: query.CodeClosed}) {
+	if err != nil && (a.failed != nil || !a.passing) {
 		r.failed = err
 	}
 	return a.out, err
@@ -108,6 +108,7 @@ type applier struct {
 	out     []Outcome
 	waiting []*request // nil: an entry that is skipped
 	failed  error
+	passing bool // what has failed was no entry, and may pass
 }
 
 func (a *applier) run() error {
@@ -225,6 +226,7 @@ func (a *applier) hand(e *Entry, p *prepared) error {
 	if p.r != nil {
 		if !p.r.entry.empty {
 			if err := a.room(); err != nil {
+				a.passing = true
 				return err
 			}
 		}

@@ -1,14 +1,17 @@
 package engine_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/enginetest"
 	"github.com/kantadb/kanta/query"
 )
@@ -132,4 +135,105 @@ func (f *follower) disturb(r *rand.Rand) {
 		f.close()
 		f.open()
 	}
+}
+
+// TestReplicaAlone opens the store of a replica without its log: it can be asked, backed up and
+// repaired, but nothing is written to it. What is restored from its backup is no replica.
+func TestReplicaAlone(t *testing.T) {
+	files, log := vfs.NewMem(), enginetest.NewLog()
+	m := log.Member()
+	db := replicaOn(t, files, m, "store", nil)
+	peopleSchema(t, db)
+	upserts(t, db, 0, 20)
+	want, err := db.Digests(t.Context())
+	must(t, err)
+	stopReplica(t, db, m)
+
+	o := engine.Options{FS: files, Clock: fixedClock}
+	alone, err := engine.Open("store", &o)
+	must(t, err)
+	one := encoded(t, func(b *batch.Builder) { b.Upsert("new") })
+	if _, err := alone.Apply(t.Context(), one); !errors.Is(err, &query.Error{Code: query.CodeReadOnly}) || !strings.Contains(err.Error(), "cluster") {
+		t.Errorf("a write: %v", err)
+	}
+	if _, err := alone.Erase(t.Context(), "ticket", "k1"); !errors.Is(err, &query.Error{Code: query.CodeReadOnly}) {
+		t.Errorf("an erasure: %v", err)
+	}
+	if _, err := alone.ApplyEntries(t.Context(), nil); !errors.Is(err, &query.Error{Code: query.CodeInvalid}) {
+		t.Errorf("entries: %v", err)
+	}
+	if r, err := alone.DryRun(t.Context(), one); err != nil || r.Created != 1 {
+		t.Errorf("a dry run: %+v %v", r, err)
+	}
+	if got, err := alone.Digests(t.Context()); err != nil || got != want {
+		t.Errorf("digests %+v, want %+v: %v", got, want, err)
+	}
+	target, err := engine.OpenBackupDir(t.TempDir())
+	must(t, err)
+	defer target.Close()
+	_, err = alone.Backup(t.Context(), target, nil)
+	must(t, err)
+	must(t, alone.Close())
+	if _, err := engine.AcceptLoss("store", &o); !errors.Is(err, &query.Error{Code: query.CodeConflict}) {
+		t.Errorf("accepting a loss: %v", err)
+	}
+
+	_, err = engine.Restore(t.Context(), "restored", target, &engine.RestoreOptions{FS: files})
+	must(t, err)
+	restored, err := engine.Open("restored", &o)
+	must(t, err)
+	if r, err := restored.Apply(t.Context(), one); err != nil || r.Created != 1 {
+		t.Errorf("a write to what was restored: %+v %v", r, err)
+	}
+	must(t, restored.Close())
+	at, err := engine.ReadCheckpoint("restored", &o)
+	if err != nil || at.Index != 0 || at.Position.Applied != want.Position.Applied+1 {
+		t.Errorf("restored %+v: %v", at, err)
+	}
+
+	again := log.Member()
+	db = replicaOn(t, files, again, "restored", nil) // the store of another cluster, which begins with it
+	if index, term := db.AppliedEntry(); index != 0 || term != 0 {
+		t.Errorf("a store that was never a replica is at entry %d.%d", term, index)
+	}
+	stopReplica(t, db, again)
+}
+
+// TestNewReplicaSaysSo: a store is a replica's from its opening on, before anything is applied.
+func TestNewReplicaSaysSo(t *testing.T) {
+	files := vfs.NewMem()
+	o := engine.Options{FS: files}
+	db, err := engine.Open("store", &o)
+	must(t, err)
+	written(t, db, func(b *batch.Builder) { b.Upsert("ann") })
+	must(t, db.Close())
+	replica := engine.Options{FS: files, Replica: enginetest.NewLog().Member().Options()}
+	db, err = engine.Open("store", &replica)
+	must(t, err)
+	must(t, db.Close())
+	db, err = engine.Open("store", &o)
+	must(t, err)
+	if _, err := db.Apply(t.Context(), encoded(t, func(b *batch.Builder) { b.Upsert("bob") })); !errors.Is(err, &query.Error{Code: query.CodeReadOnly}) {
+		t.Errorf("a write: %v", err)
+	}
+	must(t, db.Close())
+	if _, err := engine.Open("store", &engine.Options{FS: files, Replica: &engine.ReplicaOptions{}}); !errors.Is(err, &query.Error{Code: query.CodeInvalid}) {
+		t.Errorf("without Propose: %v", err)
+	}
+}
+
+// TestUnknownIsNotProposed: what this version does not know comes into no log, where a replica
+// would take it for the work of a newer version and stop.
+func TestUnknownIsNotProposed(t *testing.T) {
+	log := enginetest.NewLog()
+	m := log.Member()
+	db := replicaOn(t, vfs.NewMem(), m, "store", nil)
+	last := log.Last()
+	_, err := db.Apply(t.Context(), encoded(t, func(b *batch.Builder) {
+		b.SaveDefinition(&batch.Definition{Analysis: "horoscope", Name: "all"})
+	}))
+	if err == nil || log.Last() != last {
+		t.Errorf("an analysis that nobody knows: %v, and the log is at %d", err, log.Last())
+	}
+	stopReplica(t, db, m)
 }

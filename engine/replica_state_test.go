@@ -1,0 +1,67 @@
+package engine
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kantadb/kanta/engine/internal/kv"
+	"github.com/kantadb/kanta/query"
+)
+
+// TestLogPlace is the format of how far a store has the replicated log.
+func TestLogPlace(t *testing.T) {
+	id := strings.Repeat("0f", 16)
+	b := appendLogPlace(nil, id, logPlace{300, 2})
+	want := append(append([]byte{1}, []byte(strings.Repeat("\x0f", 16))...), 0xac, 2, 2)
+	if !reflect.DeepEqual(b, want) {
+		t.Fatalf("%x, want %x", b, want)
+	}
+	if at, ok, err := readLogPlace(b, id); err != nil || !ok || at != (logPlace{300, 2}) {
+		t.Errorf("%+v %v %v", at, ok, err)
+	}
+	if at, ok, err := readLogPlace(b, strings.Repeat("0e", 16)); err != nil || ok || at != (logPlace{}) {
+		t.Errorf("of another store: %+v %v %v", at, ok, err)
+	}
+	for n := range b {
+		if _, _, err := readLogPlace(b[:n], id); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+			t.Errorf("cut at %d: %v", n, err)
+		}
+	}
+	if _, _, err := readLogPlace(append(b, 0), id); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+		t.Errorf("with a byte more: %v", err)
+	}
+	b[0]++
+	if _, _, err := readLogPlace(b, id); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
+		t.Errorf("version 2: %v", err)
+	}
+}
+
+const errSystem = syscall.EIO
+
+// TestIsDecision tells what every replica comes to from what is of one machine.
+func TestIsDecision(t *testing.T) {
+	io := kv.Coded(errSystem, "the disk")
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{query.Errorf(query.CodeRefused, "rows fail"), true},
+		{query.Errorf(query.CodeConflict, "in use"), true},
+		{&query.Error{Code: query.CodeConflict, Message: "would not compile", Err: query.Errorf(query.CodeSyntax, "here")}, true},
+		{query.Errorf(query.CodeIO, "no room"), false},
+		{query.Errorf(query.CodeBudget, "no memory"), false},
+		{query.Errorf(query.CodeCorrupt, "bits"), false},
+		{query.Errorf(query.CodeNewerFormat, "what is this"), false},
+		{query.Errorf(query.CodeConflict, "would not compile: %w", io), false},
+		{query.Errorf(query.CodeConflict, "would not compile: %w", errSystem), false},
+		{errSystem, false},
+		{errors.New("something"), false},
+	} {
+		if got := isDecision(c.err); got != c.want {
+			t.Errorf("%v: %v", c.err, got)
+		}
+	}
+}
