@@ -118,7 +118,7 @@ crash crash-short:
 
 # Each planted bug (see engine/internal/canary) and the test that must turn red.
 CANARIES = position=TestCrashPoints export=TestExportModel import=TestExportActs backup=TestBackupUnderWrites restore=TestCrashInRestore \
-	ledger=TestErasedStayErased repair=TestRepair check=TestRepair erase=TestErasedCanaries purge=TestErasedCanaries
+	ledger=TestErasedStayErased repair=TestRepair check=TestRepair erase=TestErasedCanaries purge=TestErasedCanaries replica=TestReplicas
 
 crash-canary:
 	@mkdir -p $(BUILD)
