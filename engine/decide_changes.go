@@ -25,7 +25,7 @@ func (d *decider) remembered(a *schema.Attribute, at cell, v schema.Value) {
 // deleted has none.
 func (d *decider) emitChanges() error {
 	var changed []cell
-	for at, after := range d.pending {
+	for at, after := range d.pending { //tidy:same what it finds is sorted
 		a := d.w.schema.ByID(at.attr)
 		if a == nil || !a.History || d.gone[at.ord] {
 			continue

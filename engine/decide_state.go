@@ -54,7 +54,7 @@ func (d *decider) track(a *schema.Attribute) error {
 	}
 	d.tracked[a.ID] = true
 	before, err := d.written(a)
-	for ord, v := range before {
+	for ord, v := range before { //tidy:same each has a place of its own
 		d.pending[cell{a.ID, ord}] = v
 	}
 	return err

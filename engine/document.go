@@ -47,7 +47,7 @@ func (s *documents) set(name string, x *document) {
 
 // sum is what documents are in the replica digest. When they were saved is not in it.
 func (s *documents) sum() (sum digest.Sum) {
-	for name, x := range s.all {
+	for name, x := range s.all { //tidy:same a sum of all
 		sum.Add(digest.Fact(digest.String(name), digest.Text(x.value)))
 	}
 	return sum
@@ -68,7 +68,7 @@ func (db *DB) Document(ctx context.Context, name string) (query.SavedDocument, e
 // Documents returns the documents whose names begin with a prefix, by name.
 func (db *DB) Documents(ctx context.Context, prefix string) ([]query.SavedDocument, error) {
 	return read(ctx, db, func(n *snapshot) (out []query.SavedDocument, err error) {
-		for name, x := range n.s.documents.all {
+		for name, x := range n.s.documents.all { //tidy:same a question
 			if strings.HasPrefix(name, prefix) {
 				out = append(out, x.named(name))
 			}

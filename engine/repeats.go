@@ -98,7 +98,7 @@ func (r *repeats) add(b *batch.Decoded, result batch.Result, received int64, kb 
 // forgetRejected forgets the details of rows that were not applied, as an opening does:
 // they may be of somebody who is erased.
 func (r *repeats) forgetRejected() {
-	for _, s := range r.sources {
+	for _, s := range r.sources { //tidy:same all of them
 		for i := range s.batches {
 			s.batches[i].result.Rejected = nil
 		}
@@ -118,7 +118,7 @@ func (r *repeats) full(name string, received int64) error {
 }
 
 func (r *repeats) oldest(except string) (name string, s *source) {
-	for n, c := range r.sources {
+	for n, c := range r.sources { //tidy:same the oldest, and of two the first by name
 		if n != except && (s == nil || c.received < s.received || c.received == s.received && n < name) {
 			name, s = n, c
 		}
@@ -167,7 +167,7 @@ func (r *repeats) load(hash, run, sequence uint64, b []byte) error {
 
 // order puts the loaded outcomes of each source into the order of their positions.
 func (r *repeats) order() {
-	for _, s := range r.sources {
+	for _, s := range r.sources { //tidy:same each by itself
 		slices.SortFunc(s.batches, func(a, b remembered) int {
 			if a.result.Position.Applied < b.result.Position.Applied {
 				return -1

@@ -106,7 +106,7 @@ func (r *recovery) member() error {
 		return &query.Error{Code: query.CodeConflict, Message: "the store is a replica: what it lacks the others have", Hint: "have the node join its cluster anew, which brings it the store of another one"}
 	}
 	w.entry, r.s.entry, db.replica.given = at, at, at.index
-	if db.replica.member = is || db.opt.Replica != nil; is || !db.replica.member || db.opt.ReadOnly {
+	if db.replica.member = is || db.opt.Replica != nil; is || !db.replica.member || db.opt.ReadOnly { //tidy:same it is opened, nothing is decided
 		return nil
 	}
 	kb := db.kv.NewBatch()

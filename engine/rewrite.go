@@ -32,7 +32,7 @@ func (d *decider) reserve(bytes int64, what string) (release func(), err error) 
 	if d.w.db.opt.Replica != nil {
 		return cache.SetAside(bytes), nil
 	}
-	return cache.Reserve(bytes, what)
+	return cache.Reserve(bytes, what) //tidy:same of a store without replicas
 }
 
 // restore writes the values of a string attribute, as the batch found them, under the id
@@ -176,7 +176,7 @@ func (d *decider) sharing(a *schema.Attribute) (n uint64, err error) {
 			}
 			values[v.String()]++
 		}
-		for _, same := range values {
+		for _, same := range values { //tidy:same they are counted
 			if same > 1 {
 				n += same
 			}

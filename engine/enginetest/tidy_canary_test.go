@@ -23,6 +23,8 @@ func goodProject() map[string]string {
 		"index/schema/doc.go":          "// Package schema is the vocabulary.\npackage schema\n\nimport \"fmt\"\n\nvar names = [...]string{\"a\"}\n\nvar _ = fmt.Sprint()\n",
 		"index/bitmap/a.go":            "// Package bitmap is.\npackage bitmap\n\nimport \"" + module + "/index/schema\"\n\nfunc A() { panic(1) } //tidy:invariant\n",
 		"query/a.go":                   "// Package query asks.\npackage query\n\nimport \"" + module + "/index/schema\"\n\nvar ErrX = New()\n\nvar (\n\t//tidy:constant\n\ta = map[int]int{}\n\tb = f() //tidy:constant never written\n)\n",
+		"engine/decide_a.go":           deciding("type a struct{ all map[int]int }\n\nfunc (x a) f(list []int) {\n\tfor k := range x.all { //tidy:same it is sorted\n\t}\n\tfor i := range list {\n\t}\n}\n"),
+		"engine/clock.go":              deciding("func b() { _ = time.Now() }\n"),
 		"query/syntax/a.go":            "// Package syntax parses.\npackage syntax\n\nimport \"" + module + "/query\"\n",
 		"query/rfm/a.go":               "// Package rfm is one.\npackage rfm\n\nimport (\n\t\"" + module + "/query/rfm/cells\"\n\t\"" + module + "/query/syntax\"\n)\n",
 		"query/rfm/cells/a.go":         "// Package cells is a part.\npackage cells\n",
@@ -56,6 +58,9 @@ func longTable(name string, n int) string {
 func importing(pkg, path string) string {
 	return "// Package " + pkg + " is.\npackage " + pkg + "\n\nimport \"" + path + "\"\n"
 }
+
+// deciding returns a file of the package engine.
+func deciding(text string) string { return "package engine\n\n" + text }
 
 // code returns a file of the package query.
 func code(text string) string { return "package query\n\n" + text }
@@ -142,6 +147,16 @@ func canaries() map[string][]canary {
 			one("server/x.go", "package server\n\nfunc a() { slog.Info(\"\") }\n", "server/x.go:3"),
 			one("bench/x.go", "package bench\n\nfunc a() { fmt.Println() }\n", "bench/x.go:3"),
 			one("query/x.go", code("func a() { println() }\n"), "query/x.go:3"),
+		},
+		"replicas decide alike": {
+			one("engine/decide_x.go", deciding("func a() { _ = time.Now() }\n"), "engine/decide_x.go:3: replicas decide alike: not by the clock"),
+			one("engine/decide_x.go", deciding("func (d *D) a() { f := d.w.db.opt.Clock; f() }\n"), "the option Clock"),
+			one("engine/rewrite.go", deciding("func (d *D) a() { d.cache.Reserve(1) }\n"), "the memory that is free"),
+			one("engine/decide.go", deciding("type d struct { all map[int]int }\n\nfunc (x d) a() {\n\tfor range x.all {\n\t}\n\tfor k := range x.all {\n\t}\n}\n"), "engine/decide.go:8: replicas decide alike: not by the order of a map"),
+			one("engine/document.go", deciding("func a() {\n\tx := map[int]bool{}\n\tfor k := range x {\n\t}\n}\n"), "the order of a map"),
+			one("engine/document.go", deciding("func all() (map[int]bool, error)\n\nfunc a() {\n\tx, err := all()\n\tfor k := range x {\n\t}\n}\n"), "the order of a map"),
+			one("engine/decide.go", deciding("func a() { go b() }\n"), "which goroutine is first"),
+			one("engine/internal/effect/x.go", "// Package effect is.\npackage effect\n\nimport \"math/rand/v2\"\n", "math/rand/v2"),
 		},
 	}
 }

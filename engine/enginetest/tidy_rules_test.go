@@ -40,6 +40,7 @@ func rules() []rule {
 		{"nothing unfinished", checkUnfinished},
 		{"tests do not sleep", checkSleep},
 		{"libraries do not exit, log or panic", checkLibraries},
+		{"replicas decide alike", checkReplicas},
 	}
 }
 
