@@ -3,6 +3,7 @@ package raftlog
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -84,18 +85,19 @@ func (h *halt) guard(do func() error) error {
 // haltFS is the file system that Pebble gets.
 type haltFS struct {
 	vfs.FS
-	halt  *halt
-	armed atomic.Bool // not while the log is being opened: there errors are returned
-	anew  atomic.Bool // files are not used again, but new ones are made: see Log.Purge
+	halt *halt
+	kept sync.Map    // paths of files that Pebble could not delete: it does not try again
+	anew atomic.Bool // files are not used again, but new ones are made: see Log.Purge
 }
 
 // Unwrap returns the file system below.
 func (f *haltFS) Unwrap() vfs.FS { return f.FS }
 
-// check returns err, or does not return.
+// check returns if there is no error. That holds while Pebble opens, too: what it has begun in
+// the background panics when it cleans up behind an error.
 func (f *haltFS) check(what string, err error) error {
-	if err == nil || !f.armed.Load() {
-		return err
+	if err == nil {
+		return nil
 	}
 	f.halt.giveUp(what+": "+err.Error(), err)
 	select {}
@@ -108,8 +110,11 @@ func (f *haltFS) file(name string, file vfs.File, err error) (vfs.File, error) {
 	return &haltFile{File: file, fs: f, name: name}, nil
 }
 
-// Create creates a file.
+// Create creates a file. After the end it does not return: Pebble would try to flush for ever.
 func (f *haltFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if f.halt.err() != nil {
+		select {}
+	}
 	file, err := f.FS.Create(name, c)
 	return f.file(name, file, err)
 }
@@ -128,6 +133,26 @@ func (f *haltFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.F
 	return file, err
 }
 
+// Remove deletes a file.
+func (f *haltFS) Remove(name string) error {
+	err := f.FS.Remove(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.kept.Store(name, true)
+	}
+	return err
+}
+
+// removeKept deletes a file if Pebble could not.
+func (f *haltFS) removeKept(name string) error {
+	if _, kept := f.kept.LoadAndDelete(name); !kept {
+		return nil
+	}
+	if err := f.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return failed("delete "+name, err)
+	}
+	return nil
+}
+
 // Rename renames a file.
 func (f *haltFS) Rename(old, name string) error {
 	return f.check("rename "+old, f.FS.Rename(old, name))
@@ -136,13 +161,13 @@ func (f *haltFS) Rename(old, name string) error {
 // OpenDir opens a directory.
 func (f *haltFS) OpenDir(name string) (vfs.File, error) {
 	file, err := f.FS.OpenDir(name)
-	if err != nil {
-		return nil, f.check("open "+name, err)
+	if f.check("open "+name, err) != nil {
+		return nil, err
 	}
 	return &haltDir{File: file, fs: f, name: name}, nil
 }
 
-// haltDir is a directory. That it cannot be synced Pebble takes for the end also while it opens.
+// haltDir is a directory.
 type haltDir struct {
 	vfs.File
 	fs   *haltFS
@@ -150,14 +175,7 @@ type haltDir struct {
 }
 
 // Sync syncs, or does not return.
-func (d *haltDir) Sync() error {
-	err := d.File.Sync()
-	if err != nil {
-		d.fs.halt.giveUp("sync "+d.name+": "+err.Error(), err)
-		select {}
-	}
-	return nil
-}
+func (d *haltDir) Sync() error { return d.fs.check("sync "+d.name, d.File.Sync()) }
 
 // haltFile is a file that is being written.
 type haltFile struct {
@@ -199,8 +217,8 @@ func (f *haltFile) SyncTo(length int64) (bool, error) {
 func (f *haltFile) Close() error { return f.fs.check("close "+f.name, f.File.Close()) }
 
 // syncDir makes the names in a directory durable.
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
+func syncDir(files vfs.FS, dir string) error {
+	d, err := files.OpenDir(dir)
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Log, error) {
 	}
 	l := &Log{dir: path, lock: lock, halt: newHalt()}
 	if err := l.open(ctx, opt.FS, dir); err != nil {
-		return nil, errors.Join(err, l.abandon())
+		return nil, errors.Join(err, l.release())
 	}
 	return l, nil
 }
@@ -96,7 +96,6 @@ func (l *Log) open(ctx context.Context, files vfs.FS, dir string) error {
 	if err := l.halt.guard(func() (err error) { l.db, err = pebble.Open(l.dir, opts); return err }); err != nil {
 		return openError(l.dir, err)
 	}
-	l.fs.armed.Store(true)
 	if err := l.load(ctx); err != nil {
 		return err
 	}
@@ -113,17 +112,18 @@ func (l *Log) open(ctx context.Context, files vfs.FS, dir string) error {
 	return l.note(true)
 }
 
-// abandon lets go of what opening has got.
-func (l *Log) abandon() error {
-	if l.halt.err() != nil {
-		return nil // Pebble is stuck, and keeps the lock
-	}
+// release lets go of what opening has got. If Pebble is stuck it cannot be closed, and the lock
+// is kept while this process lives.
+func (l *Log) release() error {
 	var err error
 	if l.marks != nil {
 		err = l.marks.close()
 	}
 	if l.db != nil {
-		err = errors.Join(err, l.db.Close())
+		err = errors.Join(err, l.halt.guard(l.db.Close))
+	}
+	if l.halt.err() != nil {
+		return err
 	}
 	if l.cache != nil {
 		l.cache.Unref()
@@ -146,16 +146,7 @@ func (l *Log) Close() error {
 	if err == nil {
 		err = l.note(false)
 	}
-	err = errors.Join(err, l.marks.close())
-	if l.halt.err() != nil {
-		return err // Pebble cannot be closed then; the lock is kept while this process lives
-	}
-	err = errors.Join(err, l.halt.guard(l.db.Close))
-	if l.halt.err() != nil {
-		return err
-	}
-	l.cache.Unref()
-	return errors.Join(err, l.lock.Close())
+	return errors.Join(err, l.release())
 }
 
 // Failed returns why the log takes nothing any more, nil while it does.

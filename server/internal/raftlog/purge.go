@@ -53,7 +53,7 @@ func (l *Log) rotate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return await(ctx, before, func() ([]string, error) {
+	return l.await(ctx, before, func() ([]string, error) {
 		if err := l.guard("flush", l.db.Flush); err != nil {
 			return nil, err
 		}
@@ -67,11 +67,11 @@ func (l *Log) awaitTables(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return await(ctx, before, l.unused)
+	return l.await(ctx, before, l.unused)
 }
 
 // await asks for names of files until none is left of those there were.
-func await(ctx context.Context, before []string, ask func() ([]string, error)) error {
+func (l *Log) await(ctx context.Context, before []string, ask func() ([]string, error)) error {
 	patience := time.NewTimer(purgePatience)
 	defer patience.Stop()
 	poll := time.NewTicker(purgePoll)
@@ -84,6 +84,9 @@ func await(ctx context.Context, before []string, ask func() ([]string, error)) e
 		i := slices.IndexFunc(names, func(n string) bool { return slices.Contains(before, n) })
 		if i < 0 {
 			return nil
+		}
+		if err := l.fs.removeKept(l.fs.PathJoin(l.dir, names[i])); err != nil {
+			return err
 		}
 		select {
 		case <-poll.C:
