@@ -355,8 +355,6 @@ func FuzzStream(f *testing.F) {
 	good := exampleStream(f)
 	f.Add(good, 7)
 	f.Add(good[:len(good)-1], 1)
-	_, s, id := one(f, 1)
-	f.Add(stream(f, s, id)[:2*PieceSize], 40_000)
 	f.Fuzz(func(t *testing.T, stream []byte, part int) {
 		files, err := decode(stream, part)
 		if err != nil {
