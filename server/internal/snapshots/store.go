@@ -304,11 +304,18 @@ func (s *Store) remove(id string) error {
 	return errors.Join(s.fs.RemoveAll(s.fs.PathJoin(s.dir, id)), syncDir(s.fs, s.dir))
 }
 
-// Oldest returns the least index that a snapshot on the disk stands for, 0 if there is none.
-// One that is being read, or could not be deleted (which is tried again), counts: whoever has
-// erased something by a log entry, and then had a snapshot made, calls it until it is not
-// below that entry any more.
+// Oldest deletes what is not needed and returns the least index that a snapshot on the disk
+// stands for, 0 if there is none. An older one that is being read, or could not be deleted
+// (which is tried again), counts: whoever has erased something by a log entry, and then had a
+// snapshot made, calls it until it is not below that entry any more.
 func (s *Store) Oldest() (index uint64) {
+	s.mu.Lock()
+	for i, k := range s.sorted() {
+		if i > 0 { // one that came when there was a newer one
+			s.doom(k)
+		}
+	}
+	s.mu.Unlock()
 	s.sweep()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -110,9 +110,15 @@ func TestOneIsKept(t *testing.T) {
 	must(t, err)
 	must(t, reader(t, s, older).Close())
 	clean(t, files, "snapshots", third, older)
+	if s.Oldest() != 600 {
+		t.Fatalf("oldest is %d", s.Oldest())
+	}
+	clean(t, files, "snapshots", third)
+	_, err = takeOf(s, "live", 550)
+	must(t, err)
 	s = open(t, files, "snapshots")
 	clean(t, files, "snapshots", third)
-	if id, err := takeOf(s, "live", 700); err != nil || id != "3-700-8" { // the number goes on behind the highest there was
+	if id, err := takeOf(s, "live", 700); err != nil || id != "3-700-10" { // the number goes on behind the highest there was
 		t.Fatal(id, err)
 	}
 }
@@ -130,12 +136,12 @@ func TestAdoptedTables(t *testing.T) {
 		}
 		return nil
 	})
-	id, err := takeOf(s, "live", 600)
+	_, err := takeOf(s, "live", 600)
 	must(t, err)
 	files.Before(nil)
-	for name, n := range map[string]int{"000010.sst": 0, "000011.sst": 0, "000200.sst": 1, "MARK": 1, "KANTA": 1} {
-		if got := opened[name]; got != n && (n > 0 || got > 0) && !(n == 1 && got >= 1) {
-			t.Errorf("%s was read %d times, want %d", name, got, n)
+	for name, is := range map[string]bool{"000010.sst": false, "000011.sst": false, "000200.sst": true, "MARK": true, "KANTA": true} {
+		if n := opened[name]; is != (n > 0) {
+			t.Errorf("%s was read %d times", name, n)
 		}
 	}
 	must(t, files.Flip("live/db/000011.sst", 8*PieceSize+3))
@@ -146,9 +152,6 @@ func TestAdoptedTables(t *testing.T) {
 	_, err = io.Copy(io.Discard, source)
 	want(t, err, query.CodeCorrupt, "000011.sst: it is damaged")
 	must(t, source.Close())
-	if id == third {
-		t.Fatal("one id")
-	}
 }
 
 func TestSinkEnds(t *testing.T) {
