@@ -75,7 +75,7 @@
 //	4  magic "KNTS"
 //	1  version: 1
 //	3  zero
-//	4  length of META, at most 48 MiB
+//	4  length of META, at most 24 MiB
 //	   META
 //
 // then of each file, in the order of META, pieces of 262,144 bytes, the last one shorter; a file

@@ -17,10 +17,10 @@ import (
 
 // The limits of a snapshot. What is above them is refused where it is made and where it is received.
 const (
-	MaxFiles     = 1 << 18  // a store of 10 TB has so many of 40 MB
+	MaxFiles     = 1 << 17  // a store of 5 TB has so many of 40 MB
 	MaxFileBytes = 1 << 40  // Pebble's are some MB; a blob file may be larger
 	MaxBytes     = 1 << 44  // so that no sum overflows
-	MaxMeta      = 48 << 20 // bytes of the file META: what is held in memory of a snapshot
+	MaxMeta      = 24 << 20 // bytes of the file META, of which some times as much is held in memory
 	MaxName      = 120      // bytes of a file's name with its directories; the store's have 60 at most
 	MaxDepth     = 4        // of a name; the store's have 2
 	MaxServers   = 256      // of a configuration
