@@ -111,6 +111,9 @@ func (x *life) verify(files vfs.FS) error {
 	if err != nil {
 		return err
 	}
+	if left, err := files.List("node/snapshots/tmp"); len(left) > 0 || err != nil {
+		return fmt.Errorf("unfinished: %v (%v)", left, err)
+	}
 	m, id := s.Newest()
 	if m == nil {
 		if len(x.finished) > 0 {
