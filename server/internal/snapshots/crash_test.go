@@ -361,3 +361,30 @@ func TestInstallChecked(t *testing.T) {
 	must(t, r.Close())
 	want(t, Install(context.Background(), r, "store", nil), query.CodeClosed, "closed")
 }
+
+// TestRecover has what a crash can leave, and what becomes of it.
+func TestRecover(t *testing.T) {
+	for _, c := range []struct {
+		there []string
+		want  string // whose files the store has in the end
+	}{
+		{nil, ""}, {[]string{"store"}, "store"}, {[]string{"store.making"}, ""}, {[]string{"store", "store.making"}, "store"},
+		{[]string{"store", "store.new"}, "store"}, {[]string{"store.new"}, "store.new"}, {[]string{"store.new", "store.old"}, "store.new"},
+		{[]string{"store", "store.old"}, "store"}, {[]string{"store.old"}, "store.old"}, {[]string{"store.old", "store.making"}, "store.old"},
+	} {
+		dir := t.TempDir() // a rename in memory puts a directory in place of another one, which no system does
+		for _, name := range c.there {
+			must(t, put(vfs.Default, dir+"/"+name+"/db/000001.sst", name))
+		}
+		for range 2 {
+			must(t, Recover(vfs.Default, dir+"/store"))
+		}
+		names, err := vfs.Default.List(dir)
+		must(t, err)
+		switch is := look(t, vfs.Default, dir+"/store"); {
+		case c.want == "" && len(names) == 0:
+		case len(names) != 1 || is["db/000001.sst"] != c.want:
+			t.Errorf("%v: became %v, the store has %v", c.there, names, is)
+		}
+	}
+}
