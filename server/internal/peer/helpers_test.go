@@ -74,7 +74,7 @@ func (tr *trust) node(name, cluster string) *certs.Mutual {
 func (tr *trust) options(name string) Options {
 	tr.t.Helper()
 	l := defaultLimits()
-	l.handshake = time.Hour
+	l.handshake, l.idle = time.Hour, time.Hour
 	return Options{Node: name, Cluster: "shop", ID: [16]byte{7}, TLS: tr.node(name, "shop"), limits: l}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -304,6 +305,36 @@ func TestFlood(t *testing.T) {
 	commit(t, "without the leader", 10, rest...)
 }
 
+// caller asks for votes one after the other.
+type caller struct {
+	calls  atomic.Int64
+	failed chan error
+	stop   func()
+}
+
+func callers(t *testing.T, n *raft.NetworkTransport, address net.Addr) *caller {
+	c := &caller{failed: make(chan error, 1)}
+	stop, done := make(chan struct{}), make(chan struct{})
+	c.stop = sync.OnceFunc(func() { close(stop); <-done })
+	t.Cleanup(c.stop)
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := vote(n, address); err != nil {
+				c.failed <- err
+				return
+			}
+			c.calls.Add(1)
+		}
+	}()
+	return c
+}
+
 // TestRotation replaces certificates and then the authority, while each call shakes hands anew: none fails.
 func TestRotation(t *testing.T) {
 	tr, next := newTrust(t), newTrust(t)
@@ -314,29 +345,10 @@ func TestRotation(t *testing.T) {
 	a := over(y)
 	defer a.Close()
 	answering(t, over(b))
-	var calls atomic.Int64
-	stop, failed := make(chan struct{}), make(chan error, 1)
-	var calling sync.WaitGroup
-	calling.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if err := vote(a, b.Addr()); err != nil {
-				failed <- err
-				return
-			}
-			calls.Add(1)
-		}
-	})
+	c := callers(t, a, b.Addr())
 	ca, err := certs.Load(tr.dir, "ca")
-	if err != nil {
-		t.Fatal(err)
-	}
-	newCA, err := certs.Load(next.dir, "ca")
-	if err != nil {
+	newCA, err2 := certs.Load(next.dir, "ca")
+	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
 	write := func(name string, b []byte) {
@@ -351,8 +363,8 @@ func TestRotation(t *testing.T) {
 		for _, m := range []*certs.Mutual{o.TLS, second.TLS} {
 			eventually(t, what, func() bool { return holds(m) })
 		}
-		before := calls.Load()
-		eventually(t, what+": calls", func() bool { return calls.Load() > before+10 || len(failed) > 0 })
+		before := c.calls.Load()
+		eventually(t, what+": calls", func() bool { return c.calls.Load() > before+10 || len(c.failed) > 0 })
 	}
 	trusts := func(all ...[]byte) func(m *certs.Mutual) bool {
 		pool := x509.NewCertPool()
@@ -378,11 +390,10 @@ func TestRotation(t *testing.T) {
 	settled("new certificates", trusts(ca.Cert, newCA.Cert))
 	write(authority, newCA.Cert)
 	settled("the old authority is believed no more", trusts(newCA.Cert))
-	close(stop)
-	calling.Wait()
+	c.stop()
 	select {
-	case err := <-failed:
-		t.Errorf("after %d calls: %v", calls.Load(), err)
+	case err := <-c.failed:
+		t.Errorf("after %d calls: %v", c.calls.Load(), err)
 	default:
 	}
 }
