@@ -186,7 +186,7 @@ func (h *hall) all() (all []*inbound) {
 func shaken(t *testing.T, told *refusals) (near *tls.Conn, far *inbound) {
 	t.Helper()
 	m := newTrust(t).node("n1", "shop")
-	y := &Layer{limits: defaultLimits()}
+	y := &Layer{limits: defaultLimits(), called: map[*outbound]struct{}{}, ctx: t.Context()}
 	y.o.Refused, y.hall = told.add, newHall(y.limits)
 	a, b := net.Pipe()
 	near = tls.Client(a, m.Calling("127.0.0.1"))
@@ -282,4 +282,21 @@ func TestDeaf(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
 	})
+}
+
+// TestStall sends to who takes nothing, with a deadline far away, as Raft has for a large snapshot.
+func TestStall(t *testing.T) {
+	for deadline, want := range map[time.Duration]time.Duration{time.Hour: defaultLimits().stall, time.Second: time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := shaken(t, &refusals{})
+			c := newOutbound(far.layer, "n1")
+			c.conn, c.used = near, time.Now()
+			defer c.Close()
+			begun := time.Now()
+			_ = c.SetDeadline(begun.Add(deadline))
+			if _, err := c.Write(bytes.Repeat([]byte{1}, 1<<20)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begun) != want {
+				t.Errorf("%v after %v, want after %v", err, time.Since(begun), want)
+			}
+		})
+	}
 }

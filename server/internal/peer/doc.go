@@ -51,5 +51,5 @@
 // deadline before each call, for both directions before one that it waits for, for writing only from
 // the first of a pipeline on. This holds for raft v1.8.0 with a timeout; TestRenewed sees when it does
 // not any more. Who was called closes what has been silent for 60 s between two messages, so nobody
-// calls on it, and what has not brought a message it began to, with 10 s and 16 KiB/s for its length.
+// calls on it, and what has not brought a message it began to, with 10 s and 16 KiB/s for its length. A caller whose words are not taken for 30 s gives up.
 package peer

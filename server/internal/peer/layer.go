@@ -29,6 +29,7 @@ type limits struct {
 	frame       time.Duration // for a message, beside what its bytes earn
 	rate        int           // bytes per second that a message must come with, at least
 	rest        time.Duration // after which a caller takes a new connection
+	stall       time.Duration // for which the other side may take nothing of what is written
 }
 
 func defaultLimits() *limits {
@@ -48,6 +49,9 @@ func defaultLimits() *limits {
 		// A message is written at once, a snapshot as fast as it is read: who does not bring 16 KiB a
 		// second is stopped or ill, and Raft waits for him with the goroutine that does all its work.
 		frame: 10 * time.Second, rate: 16 << 10,
+		// A disk may be busy for some seconds. Raft's own deadline for a snapshot grows with it, to hours
+		// for one of some GiB, and the system gives up who has lost his power after a quarter of an hour.
+		stall: 30 * time.Second,
 		// Half of idle, so that a call is never under way on what is being closed.
 		rest: 30 * time.Second,
 	}

@@ -67,9 +67,21 @@ func (c *outbound) Write(b []byte) (int, error) {
 		}
 		conn = c.now()
 	}
+	_ = conn.SetWriteDeadline(c.patience()) // if it fails, so does the write
 	n, err := conn.Write(b)
 	c.touch(n)
 	return n, err
+}
+
+// patience returns until when the other side may take nothing of what is written.
+func (c *outbound) patience() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	until := time.Now().Add(c.layer.limits.stall)
+	if !c.writing.IsZero() && c.writing.Before(until) {
+		return c.writing
+	}
+	return until
 }
 
 // renew takes a new connection.
