@@ -164,12 +164,12 @@ func (l *listing) byOrdinal(ctx context.Context, r *rowReader, yield func(Member
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			r.begin()
 			part := rest[:min(len(rest), r.batch)]
 			if l.limit > 0 {
 				part = part[:min(len(part), left)]
 			}
 			rest = rest[len(part):]
-			r.begin()
 			if err := r.read(ctx, chunk, part); err != nil {
 				return err
 			}
@@ -192,6 +192,15 @@ func (l *listing) byOrdinal(ctx context.Context, r *rowReader, yield func(Member
 	return nil
 }
 
+// A batch of a listing is what its reader holds while whoever takes the rows is slow: about
+// batchBytes, but at least leastTexts texts, for of the longest a batch reads its whole block
+// anew where there is no room to keep that. Of the longest texts, of 16 KiB, these are 512 KiB.
+const (
+	batchBytes = 64 << 10
+	leastTexts = 32
+	batchGrows = 4 // times, at most, from one batch to the next: those to come may be longer
+)
+
 // rowReader reads keys and values for a listing.
 type rowReader struct {
 	l        *listing
@@ -199,7 +208,11 @@ type rowReader struct {
 	key      valueReader
 	readers  []*fieldReader
 	formulas bool  // there are some among them
-	batch    int   // of how many members it is used at once
+	least    int   // members of a batch
+	most     int
+	batch    int   // how many members the next batch has
+	rows     int   // of the batch that was read
+	bytes    int64 // that these hold
 	taken    int64 // of the store's budget, for the texts of the batch
 	keys     []schema.Value
 	values   []schema.Value // len(readers) for each profile of the batch
@@ -207,7 +220,11 @@ type rowReader struct {
 
 // begin begins a batch: of the one before, the caller has what it wants.
 func (r *rowReader) begin() {
-	r.keys, r.values = r.keys[:0], nil
+	if r.rows > 0 {
+		fit := int64(r.rows) * batchBytes / max(r.bytes, 1)
+		r.batch = int(min(max(fit, int64(r.least)), int64(r.most), int64(r.batch)*batchGrows))
+	}
+	r.keys, r.values, r.rows, r.bytes = r.keys[:0], nil, 0, 0
 	_ = take(r.work.cur, -r.taken) // giving back does not fail
 	r.taken = 0
 }
@@ -218,7 +235,11 @@ func (r *rowReader) open(ctx context.Context) error {
 	for i := range r.l.fields {
 		attrs[i] = r.l.fields[i].Attribute
 	}
-	r.batch = batchOf(attrs)
+	r.least, r.most = 1, batchOf(attrs)
+	if r.most < batchSize { // there are texts
+		r.least = max(r.most*leastTexts/textBatch, 1)
+	}
+	r.batch = max(min(leastTexts, batchBytes/((len(attrs)+2)*valueBytes)), r.least)
 	for i := range r.l.fields {
 		c, err := newFieldReader(ctx, r.l.view, &r.l.fields[i])
 		if err != nil {
@@ -243,6 +264,8 @@ func (r *rowReader) read(ctx context.Context, chunk int, ords []uint16) error {
 	}
 	n := len(r.readers)
 	r.values = make([]schema.Value, n*len(ords))
+	r.rows += len(ords)
+	r.bytes += int64(len(ords)*(n+2))*valueBytes + r.key.texts // a key, and a member
 	for i := range r.readers {
 		if err := r.readers[i].read(ctx, r.work, ords, r.values[i:], n); err != nil {
 			return err
@@ -252,6 +275,13 @@ func (r *rowReader) read(ctx context.Context, chunk int, ords []uint16) error {
 			return err
 		}
 		r.taken += texts
+		r.bytes += texts
+		if f := &r.l.fields[i]; f.Kind == schema.Set || f.Formula != nil { // what is in a dictionary is shared
+			for k := range ords {
+				v := &r.values[i+k*n]
+				r.bytes += int64(textBytes(*v) + 16*len(v.Elements()))
+			}
+		}
 	}
 	return nil
 }

@@ -77,16 +77,16 @@ func (l *listing) byValue(ctx context.Context, r *rowReader, yield func(Member, 
 // yieldPlaces yields members that stand in any order of ordinal. A batch is read chunk
 // by chunk and put back in order.
 func (l *listing) yieldPlaces(ctx context.Context, r *rowReader, places []place, more bool, yield func(Member, error) bool) (bool, error) {
-	members := make([]Member, 0, r.batch)
-	byOrdinal := make([]int, 0, r.batch) // indexes into the batch
+	var members []Member
+	var byOrdinal []int // indexes into the batch
 	for len(places) > 0 {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		batch := places[:min(len(places), r.batch)]
 		r.begin()
+		batch := places[:min(len(places), r.batch)]
 		places = places[len(batch):]
-		members, byOrdinal = members[:len(batch)], byOrdinal[:0]
+		members, byOrdinal = grow(members, len(batch)), byOrdinal[:0]
 		for i := range batch {
 			byOrdinal = append(byOrdinal, i)
 		}
