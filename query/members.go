@@ -207,8 +207,8 @@ type rowReader struct {
 	work     *worker
 	key      valueReader
 	readers  []*fieldReader
-	formulas bool  // there are some among them
-	least    int   // members of a batch
+	formulas bool // there are some among them
+	least    int  // members of a batch
 	most     int
 	batch    int   // how many members the next batch has
 	rows     int   // of the batch that was read
