@@ -315,11 +315,10 @@ func (f *analysisFlags) run(ctx context.Context, a *app, s store, an *query.Anal
 	if err != nil {
 		return err
 	}
-	if err := f.save(ctx, s, an, who); err != nil {
-		return err
-	}
 	return a.toOutput(f.output, func(w io.Writer, terminal bool) error {
-		switch {
+		switch err := f.save(ctx, s, an, who); {
+		case err != nil:
+			return err
 		case a.json:
 			return writeReportJSON(&r, w)
 		case f.format == "csv":
@@ -335,12 +334,17 @@ func (f *analysisFlags) people(ctx context.Context, a *app, s store, an *query.A
 	if err != nil {
 		return err
 	}
-	if err := f.save(ctx, s, an, who); err != nil {
-		return err
-	}
 	if f.saveAs == "" {
 		list := membersFlags{format: f.format, output: f.output}
-		return a.toOutput(f.output, func(w io.Writer, terminal bool) error { return list.write(ctx, a, &m, w, terminal) })
+		return a.toOutput(f.output, func(w io.Writer, terminal bool) error {
+			if err := f.save(ctx, s, an, who); err != nil {
+				return err
+			}
+			return list.write(ctx, a, &m, w, terminal)
+		})
+	}
+	if err := f.save(ctx, s, an, who); err != nil {
+		return err
 	}
 	put := func(b *batch.Builder, name string, keys []string, first bool) {
 		if !first {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -44,4 +46,25 @@ func TestCompleteDefinitions(t *testing.T) {
 		contains(t, c.must(append([]string{"__complete"}, args...)...), want)
 	}
 	contains(t, c.must("plan", `rfm("orders").r > 3`), "rfm(\"orders\")\t0\t0\t")
+}
+
+// TestDefineNowhere: an analysis is not saved when what it says cannot be written where it is to.
+func TestDefineNowhere(t *testing.T) {
+	c := newCLI(t)
+	c.people()
+	c.must("schema", "apply", c.file("more.toml", "[[event]]\nname = \"buy\"\n"))
+	nowhere := filepath.Join("no", "such", "dir")
+	for _, more := range [][]string{nil, {"--cell", "champions"}, {"--json"}} {
+		for _, to := range []string{c.path(filepath.Join(nowhere, "out")), t.TempDir()} {
+			_, stderr, code := c.run(append([]string{"rfm", "--event", "buy", "--define", "orders", "-o", to}, more...)...)
+			if code != exitUsage || !strings.Contains(stderr, filepath.Base(to)) {
+				t.Errorf("%v: exit %d, %s", more, code, stderr)
+			}
+			if got := c.must("definition", "list"); strings.Contains(got, "orders") {
+				t.Fatalf("%v: it was saved: %s", more, got)
+			}
+		}
+	}
+	c.must("rfm", "--event", "buy", "--define", "orders", "-o", c.path("out"))
+	contains(t, c.must("definition", "list"), "orders")
 }

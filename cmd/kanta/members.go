@@ -110,11 +110,15 @@ func (f *membersFlags) write(ctx context.Context, a *app, m *query.Members, w io
 }
 
 // toOutput calls write with a buffered writer for a file, or standard output if there is
-// no name. A file takes its name when it is complete.
+// no name. A file takes its name when it is complete; one that cannot be written is refused
+// before write is called.
 func (a *app) toOutput(name string, write func(w io.Writer, terminal bool) error) error {
 	if name == "" {
 		w := bufio.NewWriterSize(a.out, 1<<16)
 		return errors.Join(write(w, a.outTerminal), w.Flush())
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return usagef("%s is a directory; name a file to write to", name)
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
