@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"github.com/kantadb/kanta/engine"
+	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/internal/raftlog"
 	"github.com/kantadb/kanta/server/internal/snapshots"
@@ -32,11 +35,8 @@ func Init(cfg Config, o InitOptions) error {
 	if err != nil {
 		return err
 	}
-	id := &Identity{Cluster: o.Cluster, ID: o.ID, Raft: o.RaftAddress, Client: o.ClientAddress, Store: noStore}
-	if id.Incarnation, err = newIncarnation(); err == nil {
-		err = id.check()
-	}
-	if err == nil {
+	id := &Identity{Cluster: o.Cluster, ID: o.ID, Raft: o.RaftAddress, Client: o.ClientAddress, Store: noStore, Incarnation: noIncarnation}
+	if err = id.check(); err == nil {
 		err = prepare(cfg.FS, cfg.Dir, o.From != "")
 	}
 	if err != nil {
@@ -44,21 +44,40 @@ func Init(cfg Config, o InitOptions) error {
 	}
 	store := cfg.FS.PathJoin(cfg.Dir, storeName)
 	if o.From != "" {
-		if err := move(&cfg, o.From, store); err != nil {
+		if err := move(&cfg, id, o.From, store); err != nil {
 			return err
 		}
 	}
-	if id.Store, err = firstMember(&cfg, store, id); err != nil {
-		return fmt.Errorf("make the first member: %w", err)
+	return begun(&cfg, id)
+}
+
+// What stands for what is not known yet.
+const (
+	noStore       = "00000000000000000000000000000000"
+	noIncarnation = "0000000000000000"
+)
+
+// begun makes the directory of a first member, in which there is a store or none, and completes
+// its identity.
+func begun(cfg *Config, id *Identity) (err error) {
+	store := cfg.FS.PathJoin(cfg.Dir, storeName)
+	if id.Incarnation, err = newIncarnation(); err != nil {
+		return err
 	}
-	if err := bootstrap(&cfg, store, id); err != nil {
+	id.Store, err = firstMember(cfg, store, id)
+	if errors.Is(err, &query.Error{Code: query.CodeReadOnly}) { // an attempt that did not end has made it a replica
+		if _, err = engine.Fork(store, &engine.Options{FS: cfg.FS}); err == nil {
+			id.Store, err = firstMember(cfg, store, id)
+		}
+	}
+	if err == nil {
+		err = bootstrap(cfg, store, id)
+	}
+	if err != nil {
 		return fmt.Errorf("make the first member: %w", err)
 	}
 	return id.write(cfg.FS, cfg.Dir)
 }
-
-// noStore stands for a store's id that is not known yet.
-const noStore = "00000000000000000000000000000000"
 
 // NewIncarnation draws what tells a member's directory from every other one.
 func NewIncarnation() (string, error) { return newIncarnation() }
@@ -98,6 +117,8 @@ func prepare(files vfs.FS, dir string, noStore bool) error {
 		switch {
 		case name == raftName || name == snapshotsName || name == nodeFile+newSuffix:
 		case name == storeName && !noStore:
+		case name == storeName:
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%s has a store", dir), Hint: "if kanta cluster init has left it that did not end, it goes on without --from; else name a new directory"}
 		default:
 			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%s is not empty: it has %s", dir, name), Hint: "name a new directory"}
 		}
@@ -117,18 +138,16 @@ func prepare(files vfs.FS, dir string, noStore bool) error {
 	return nil
 }
 
-// move moves a store that nobody has open.
-func move(cfg *Config, from, to string) error {
-	o := cfg.Engine
-	o.FS, o.MustExist, o.Replica = cfg.FS, true, nil
-	db, err := engine.Open(from, &o) // which finishes what a crash has left there
-	if err == nil {
-		err = db.Close()
+// move moves a store that nobody has open, and that is no replica: who may write to it alone
+// may give it to a cluster.
+func move(cfg *Config, id *Identity, from, to string) error {
+	if _, err := cfg.FS.Stat(from); err != nil {
+		return diskError("open "+from, err)
 	}
-	if err != nil {
+	if _, err := firstMember(cfg, from, id); err != nil {
 		return err
 	}
-	err = cfg.FS.Rename(from, to)
+	err := cfg.FS.Rename(from, to)
 	if err == nil {
 		err = errors.Join(syncDir(cfg.FS, cfg.Dir), syncDir(cfg.FS, cfg.FS.PathDir(from)))
 	}
@@ -138,7 +157,8 @@ func move(cfg *Config, from, to string) error {
 	return nil
 }
 
-// firstMember writes who the member is, while its store is nobody's but its own.
+// firstMember writes who the member is, and that nobody else is, while its store is nobody's
+// but its own.
 func firstMember(cfg *Config, store string, id *Identity) (storeID string, err error) {
 	o := cfg.Engine
 	o.FS, o.Replica = cfg.FS, nil
@@ -146,7 +166,12 @@ func firstMember(cfg *Config, store string, id *Identity) (storeID string, err e
 	if err != nil {
 		return "", err
 	}
-	b, err := putMember(id)
+	others, err := documents(context.Background(), db)
+	delete(others, id.ID)
+	var b batch.Batch
+	if err == nil {
+		b, err = putMember(id, slices.Sorted(maps.Keys(others))...)
+	}
 	if err == nil {
 		_, err = db.Apply(context.Background(), b)
 	}
@@ -158,10 +183,7 @@ func firstMember(cfg *Config, store string, id *Identity) (storeID string, err e
 // snapshot.
 func bootstrap(cfg *Config, store string, id *Identity) (err error) {
 	files := cfg.FS
-	o := cfg.Engine
-	o.FS, o.MustExist = files, true
-	o.Replica = &engine.ReplicaOptions{Propose: func(context.Context, []byte) (func() (engine.Outcome, error), error) { return nil, errClosed() }}
-	db, err := engine.Open(store, &o)
+	db, err := openAlone(cfg, store)
 	if err != nil {
 		return err
 	}

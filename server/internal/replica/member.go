@@ -25,14 +25,17 @@ type memberDocument struct {
 	Incarnation string `json:"incarnation"`
 }
 
-// putMember makes the batch that says who a member is.
-func putMember(id *Identity) (batch.Batch, error) {
+// putMember makes the batch that says who a member is, and that others are no members.
+func putMember(id *Identity, gone ...string) (batch.Batch, error) {
 	value, err := json.Marshal(memberDocument{Raft: id.Raft, Client: id.Client, Incarnation: id.Incarnation})
 	if err != nil {
 		return nil, err
 	}
 	b := batch.New()
 	b.PutDocument(memberPrefix+id.ID, value)
+	for _, name := range gone {
+		b.DropDocument(memberPrefix + name)
+	}
 	return b.Encode()
 }
 
