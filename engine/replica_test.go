@@ -6,7 +6,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -78,6 +80,7 @@ func TestReplicas(t *testing.T) {
 	leads := func(i int) engine.Options {
 		mine := o
 		mine.FS = vfs.NewMem()
+		mine.Memory = []int64{scenarioMemory, scenarioMemory, 1}[i] // the least there is: too little to change a storage
 		engine.LowerLimits(&mine, []int{12, 1000, 3}[i], []int{200, 100_000, 40}[i], []int{40, 1000, 5}[i])
 		return mine
 	}
@@ -120,6 +123,64 @@ func TestReplicas(t *testing.T) {
 	p.checkEverything()
 	must(t, p.member.Stop())
 	must(t, p.db.Close())
+}
+
+// TestReplicasOfScenarios has replicas come to the same of whatever a store does (see scenario):
+// events with ids, retention, definitions, documents, erasures, changes of the schema.
+func TestReplicasOfScenarios(t *testing.T) {
+	for _, s := range scenarios() {
+		if s.name == "a log of several files" {
+			continue // it is about files
+		}
+		t.Run(s.name, func(t *testing.T) {
+			sent, err := s.batches()
+			must(t, err)
+			r := rand.New(rand.NewPCG(1, 1))
+			log := enginetest.NewLog()
+			var clock atomic.Int64
+			clock.Store(scenarioStart().UnixMilli())
+			var all []*follower
+			for i := range 3 {
+				f := &follower{t: t, member: log.Member(), options: engine.Options{FS: vfs.NewMem(), FirstOrdinal: s.first, PurgeAfter: -1}}
+				f.options.Memory, f.options.Replica = []int64{scenarioMemory, 2 * scenarioMemory, 1}[i], f.member.Options()
+				f.options.Clock = func() time.Time { return time.UnixMilli(clock.Load()).UTC().AddDate(0, 0, -40*i) } // who is behind decides alike
+				engine.LowerLimits(&f.options, []int{8, 1000, 3}[i], []int{60, 100_000, 40}[i], []int{12, 1000, 5}[i])
+				if i > 0 {
+					copyStore(t, all[0].options.FS, f.options.FS)
+				}
+				if f.open(); i == 0 {
+					f.close()
+				}
+				all = append(all, f)
+			}
+			all[0].open()
+			for n := range sent {
+				clock.Store(sent[n].at.UnixMilli())
+				_, err := all[0].db.Apply(t.Context(), sent[n].raw)
+				must(t, err)
+				want := digestsAt(t, all[0].db, all[0].member, log.Last())
+				for k, f := range all {
+					f.disturb(r)
+					if got := digestsAt(t, f.db, f.member, log.Last()); got != want {
+						t.Fatalf("batch %d: replica %d has %+v, the one that leads %+v", n, k, got, want)
+					}
+				}
+			}
+			want, err := looks(all[0].db)
+			must(t, err)
+			for k, f := range all {
+				f.options.Clock = all[0].options.Clock
+				f.close()
+				f.open()
+				got, err := looks(f.db)
+				must(t, err)
+				if got != want {
+					t.Errorf("replica %d looks\n%s\nthe one that leads\n%s", k, got, want)
+				}
+				f.close()
+			}
+		})
+	}
 }
 
 // disturb does what changes no answer, or nothing.
