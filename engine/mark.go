@@ -63,7 +63,11 @@ func (r *recovery) complete() error {
 	switch {
 	case mark.Above(is):
 		r.loss.From, r.loss.To = query.Position{Epoch: at.Epoch, Applied: at.Applied + 1}, must
-		err = lost(r.db, at, must, "the file MARK says so", kv.WayOut)
+		hint := kv.WayOut
+		if r.db.replica.member {
+			hint = wayOutOfReplica
+		}
+		err = lost(r.db, at, must, "the file MARK says so", hint)
 	case !is.Above(mark) && is.Chain != mark.Chain:
 		r.loss.Unknown = true
 		err = &query.Error{Code: query.CodeCorrupt, Message: fmt.Sprintf("the log at %s is another one than the file MARK says: one of the two is of another store, or of an earlier copy of this one", at), Hint: kv.WayOut}

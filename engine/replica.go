@@ -1,11 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"syscall"
 
 	"github.com/kantadb/kanta/engine/batch"
@@ -111,58 +111,44 @@ type applier struct {
 	passing bool // what has failed was no entry, and may pass
 }
 
-func (a *applier) run() error {
-	ready := make([]prepared, len(a.entries))
-	for from := 0; from < len(a.entries); {
-		to := a.prepare(ready, from)
-		for i := from; i < to; i++ {
-			if err := a.hand(&a.entries[i], &ready[i]); err != nil {
-				for j := i; j < to; j++ {
-					a.db.putBench(ready[j].r)
-				}
-				if err := a.wait(0); err != nil {
-					return err
-				}
-				return fmt.Errorf("entry %d of the replicated log: %w", a.entries[i].Index, err)
-			}
-		}
-		if err := a.wait(replayAhead); err != nil {
-			return err
-		}
-		from = to
-	}
-	return a.wait(0)
-}
-
 // prepared is an entry that is made ready for the writer.
 type prepared struct {
-	r   *request // nil: it is skipped
-	err error
+	done chan struct{} // nil: it is skipped
+	r    *request
+	err  error
 }
 
-// aheadBytes bounds what is decoded at a time, beside replayAhead.
-const aheadBytes = 8 << 20
-
-// prepare decodes the entries from one on, some at a time on all processors, and returns up to where.
-func (a *applier) prepare(ready []prepared, from int) (to int) {
-	bytes := 0
-	for to = from; to < len(a.entries) && to-from < replayAhead && (bytes < aheadBytes || to == from); to++ {
-		bytes += len(a.entries[to].Data)
-	}
-	var wg sync.WaitGroup
-	turns := make(chan struct{}, max(1, min(runtime.GOMAXPROCS(0), to-from)))
-	for i := from; i < to; i++ {
-		if a.entries[i].Index <= a.db.replica.given {
-			continue
+func (a *applier) run() error {
+	ready := make([]prepared, len(a.entries))
+	begun, ahead := 0, runtime.GOMAXPROCS(0)+1
+	err := error(nil)
+	for i := 0; i < len(a.entries) && err == nil; i++ {
+		for ; begun < min(i+ahead, len(a.entries)); begun++ {
+			a.prepare(&a.entries[begun], &ready[begun])
 		}
-		turns <- struct{}{}
-		wg.Go(func() {
-			ready[i].r, ready[i].err = a.db.requestOf(&a.entries[i])
-			<-turns
-		})
+		if err = a.hand(&a.entries[i], &ready[i]); err == nil {
+			err = a.wait(replayAhead)
+		}
 	}
-	wg.Wait()
-	return to
+	for i := range begun {
+		if p := &ready[i]; p.done != nil {
+			<-p.done
+			a.db.putBench(p.r) // nobody has it: another one has failed
+		}
+	}
+	return cmp.Or(a.wait(0), err)
+}
+
+// prepare begins to make an entry ready, beside the writer.
+func (a *applier) prepare(e *Entry, p *prepared) {
+	if e.Index <= a.db.replica.given {
+		return
+	}
+	p.done = make(chan struct{})
+	go func() {
+		p.r, p.err = a.db.requestOf(e)
+		close(p.done)
+	}()
 }
 
 // requestOf makes the request that an entry is.
@@ -217,24 +203,26 @@ func (r *request) readVerdicts() error {
 
 // hand hands an entry to the writer, when there is room.
 func (a *applier) hand(e *Entry, p *prepared) error {
-	if p.err != nil {
-		return p.err
+	if p.done == nil {
+		a.waiting = append(a.waiting, nil)
+		return nil
 	}
-	if p.r != nil && e.Index <= a.db.replica.given {
-		return query.Errorf(query.CodeInternal, "it comes behind entry %d", a.db.replica.given)
+	<-p.done
+	err := p.err
+	if err == nil && e.Index <= a.db.replica.given {
+		err = query.Errorf(query.CodeInternal, "it comes behind entry %d", a.db.replica.given)
 	}
-	if p.r != nil {
-		if !p.r.entry.empty {
-			if err := a.room(); err != nil {
-				a.passing = true
-				return err
-			}
-		}
-		if err := a.db.enqueue(p.r); err != nil {
-			return err
-		}
-		a.db.replica.given = e.Index
+	if err == nil && !p.r.entry.empty {
+		err = a.room()
+		a.passing = err != nil
 	}
+	if err == nil {
+		err = a.db.enqueue(p.r)
+	}
+	if err != nil {
+		return fmt.Errorf("entry %d of the replicated log: %w", e.Index, err)
+	}
+	a.db.replica.given = e.Index
 	a.waiting = append(a.waiting, p.r)
 	p.r = nil
 	return nil

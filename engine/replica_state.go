@@ -103,7 +103,7 @@ func (r *recovery) member() error {
 		return err
 	}
 	if is && db.opt.acceptLoss != nil {
-		return &query.Error{Code: query.CodeConflict, Message: "the store is a replica: what it lacks the others have", Hint: "have the node join its cluster anew, which brings it the store of another one"}
+		return &query.Error{Code: query.CodeConflict, Message: "the store is a replica: it must not go on without what it lacks", Hint: wayOutOfReplica}
 	}
 	w.entry, r.s.entry, db.replica.given = at, at, at.index
 	if db.replica.member = is || db.opt.Replica != nil; is || !db.replica.member || db.opt.ReadOnly { //tidy:same it is opened, nothing is decided
@@ -114,6 +114,9 @@ func (r *recovery) member() error {
 	w.writeEntry(kb)
 	return kv.Coded(kb.Commit(true), "the disk")
 }
+
+// wayOutOfReplica is what to do with the store of a replica that cannot be opened.
+const wayOutOfReplica = "the other replicas have it: have the node join its cluster anew, which brings it the store of one of them"
 
 // errMember is what writers get of a replica's store that is opened alone.
 func errMember() error {
