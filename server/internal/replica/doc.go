@@ -70,6 +70,9 @@
 //   - When anything fails that the next entry depends on (the log, the vote, the store), the
 //     member stops: nothing more is applied or acknowledged, and Raft is shut down. Raft panics
 //     there, which would end the program that embeds it: its goroutine is ended instead.
+//   - Only what a leader's message brings, or shows to be the same, is committed by it. Raft (1.8.0)
+//     would commit all of its own log up to the leader's commit index, also a tail that the
+//     leader has not compared yet, if the leader has committed more while it made the message.
 //   - A member that knows of no configuration does not vote. A snapshot that is older than what
 //     the member has is refused where it comes in.
 //   - A linearizable read: the leader has committed something in its own term; the commit index

@@ -79,6 +79,7 @@ func (w *wire) handOn(rpc raft.RPC) {
 	}
 	if r, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
 		w.note(r)
+		rpc.Command = certain(r)
 		if len(r.Entries) > 0 {
 			w.room(w.stop)
 		}
@@ -88,6 +89,20 @@ func (w *wire) handOn(rpc raft.RPC) {
 	case <-w.stop:
 		rpc.Respond(nil, raft.ErrRaftShutdown)
 	}
+}
+
+// certain is a message that says of nothing that it is committed but of what it brings, or what
+// it shows that the member has. A leader may have committed more since it looked where its log
+// ends. Raft would take that for the end of its own log, though it compares nothing behind the
+// message with the leader's: it would apply the tail of a leader that was deposed.
+func certain(r *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
+	known := r.PrevLogEntry + uint64(len(r.Entries))
+	if r.LeaderCommitIndex <= known {
+		return r
+	}
+	less := *r // in a process the sender's own may come here
+	less.LeaderCommitIndex = known
+	return &less
 }
 
 // note keeps what a leader says is committed. Heartbeats say nothing of it.
