@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"time"
 
@@ -267,12 +266,13 @@ func isHeartbeat(command any) bool {
 	return ok && r.Term != 0 && r.PrevLogEntry == 0 && r.PrevLogTerm == 0 && len(r.Entries) == 0 && r.LeaderCommitIndex == 0
 }
 
-// request copies a request.
+// request copies a request, but for what Raft has given up (Leader, Candidate, Peers), which
+// nobody writes to.
 func request(args any) any {
 	switch r := args.(type) {
 	case *raft.AppendEntriesRequest:
 		out := *r
-		out.RPCHeader, out.Leader = header(r.RPCHeader), bytes.Clone(r.Leader)
+		out.RPCHeader = header(r.RPCHeader)
 		out.Entries = make([]*raft.Log, len(r.Entries))
 		for i, e := range r.Entries {
 			entry := *e
@@ -282,7 +282,7 @@ func request(args any) any {
 		return &out
 	case *raft.RequestVoteRequest:
 		out := *r
-		out.RPCHeader, out.Candidate = header(r.RPCHeader), bytes.Clone(r.Candidate)
+		out.RPCHeader = header(r.RPCHeader)
 		return &out
 	case *raft.RequestPreVoteRequest:
 		out := *r
@@ -290,8 +290,7 @@ func request(args any) any {
 		return &out
 	case *raft.InstallSnapshotRequest:
 		out := *r
-		out.RPCHeader, out.Leader = header(r.RPCHeader), bytes.Clone(r.Leader)
-		out.Peers, out.Configuration = bytes.Clone(r.Peers), bytes.Clone(r.Configuration)
+		out.RPCHeader, out.Configuration = header(r.RPCHeader), bytes.Clone(r.Configuration)
 		return &out
 	case *raft.TimeoutNowRequest:
 		return &raft.TimeoutNowRequest{RPCHeader: header(r.RPCHeader)}
@@ -303,7 +302,7 @@ func header(h raft.RPCHeader) raft.RPCHeader {
 	return raft.RPCHeader{ProtocolVersion: h.ProtocolVersion, ID: bytes.Clone(h.ID), Addr: bytes.Clone(h.Addr)}
 }
 
-// response copies an answer. Of those only the header, and what is old, share memory.
+// response copies an answer.
 func response(answer any) any {
 	switch r := answer.(type) {
 	case *raft.AppendEntriesResponse:
@@ -312,7 +311,7 @@ func response(answer any) any {
 		return &out
 	case *raft.RequestVoteResponse:
 		out := *r
-		out.RPCHeader, out.Peers = header(r.RPCHeader), slices.Clone(r.Peers)
+		out.RPCHeader = header(r.RPCHeader)
 		return &out
 	case *raft.RequestPreVoteResponse:
 		out := *r
