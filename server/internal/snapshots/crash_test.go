@@ -320,6 +320,14 @@ func TestMissingAtRest(t *testing.T) {
 		_, err := Open("snapshots", &Options{FS: files})
 		want(t, err, query.CodeCorrupt, "snapshot "+id)
 		want(t, err, query.CodeCorrupt, "remove the node from the cluster")
+		s, err := Open("snapshots", &Options{FS: files, AcceptDamaged: true})
+		must(t, err)
+		if list, err := s.List(); len(list) > 0 || err != nil || s.Oldest() != 0 {
+			t.Fatal(list, err)
+		}
+		if there, err := exists(files, "snapshots/"+id); !there || err != nil {
+			t.Fatal("it is gone", err)
+		}
 	}
 	files, s, id := one(t, 1)
 	must(t, put(files, "snapshots/"+id+"/data/KANTA", "shorter"))

@@ -32,6 +32,10 @@ type Options struct {
 	// is taken. Raft gives up a snapshot that takes longer than its transport's timeout for
 	// each 256 KiB, so less than some MiB a second is of no use.
 	SendRate int64
+	// AcceptDamaged has a newest snapshot that is damaged count as none, instead of failing
+	// the opening; it stays where it is. It is for who begins a new cluster of the store and
+	// the log beside it, and not for a node that is to go on.
+	AcceptDamaged bool
 	// Failed is told what has failed without consequence for the caller: an old snapshot that
 	// could not be deleted (it is tried again with the next one). From any goroutine. May be nil.
 	Failed func(err error)
@@ -130,10 +134,12 @@ func (s *Store) open() error {
 	}
 	newest := slices.MaxFunc(all, name.compare)
 	k, err := s.load(newest)
-	if err != nil {
+	switch {
+	case err == nil:
+		s.kept[newest.String()] = k
+	case !s.opt.AcceptDamaged || !errors.Is(err, &query.Error{Code: query.CodeCorrupt}):
 		return about(err, "snapshot %s", newest)
 	}
-	s.kept[newest.String()] = k
 	for _, n := range all {
 		if n != newest {
 			s.doomed = append(s.doomed, n.String())
@@ -144,7 +150,7 @@ func (s *Store) open() error {
 }
 
 // wayOut is what to do about a newest snapshot that is damaged.
-const wayOut = "what the node needs to start from is damaged: remove the node from the cluster, empty its directory and have it join again"
+const wayOut = "what the node needs to start from is damaged: remove the node from the cluster, empty its directory and have it join again; if there is no other, kanta cluster recover begins with its store"
 
 // load reads what a finished snapshot is, and whether its files are there.
 func (s *Store) load(n name) (*kept, error) {
