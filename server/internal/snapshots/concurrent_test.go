@@ -26,29 +26,6 @@ func TestConcurrent(t *testing.T) {
 	ended := make(chan struct{})
 	errs := make(chan error, readers+1)
 	var wg sync.WaitGroup
-	read := func(n int) error {
-		list, err := s.List()
-		if err != nil || len(list) == 0 {
-			return fmt.Errorf("no snapshot at all (%v)", err)
-		}
-		meta, source, err := s.Open(list[0].ID)
-		if errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
-			return nil // there is a newer one by now
-		} else if err != nil {
-			return err
-		}
-		r, _ := Of(source)
-		if n == 0 { // the state machine of this node
-			err = Install(context.Background(), r, "installed", nil)
-		} else {
-			k, e := to.Create(1, meta.Index, meta.Term, meta.Configuration, meta.ConfigurationIndex, nil)
-			if err = e; err == nil {
-				_, err = io.Copy(k, source)
-				err = errors.Join(err, k.Close())
-			}
-		}
-		return errors.Join(err, source.Close())
-	}
 	for n := range readers {
 		wg.Go(func() {
 			for {
@@ -57,7 +34,7 @@ func TestConcurrent(t *testing.T) {
 					return
 				default:
 				}
-				if err := read(n); err != nil {
+				if err := readNewest(s, to, n == 0); err != nil {
 					errs <- err
 					return
 				}
@@ -93,4 +70,30 @@ func TestConcurrent(t *testing.T) {
 	to.Oldest()
 	_, id = to.Newest()
 	clean(t, there, "to", id)
+}
+
+// readNewest opens what is the newest snapshot at the moment, and installs it or has another
+// store receive it.
+func readNewest(s, to *Store, install bool) error {
+	list, err := s.List()
+	if err != nil || len(list) == 0 {
+		return fmt.Errorf("no snapshot at all (%v)", err)
+	}
+	meta, source, err := s.Open(list[0].ID)
+	if errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
+		return nil // there is a newer one by now
+	} else if err != nil {
+		return err
+	}
+	r, _ := Of(source)
+	if install { // the state machine of this node
+		err = Install(context.Background(), r, "installed", nil)
+	} else {
+		k, e := to.Create(1, meta.Index, meta.Term, meta.Configuration, meta.ConfigurationIndex, nil)
+		if err = e; err == nil {
+			_, err = io.Copy(k, source)
+			err = errors.Join(err, k.Close())
+		}
+	}
+	return errors.Join(err, source.Close())
 }
