@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -150,6 +151,24 @@ func (x *life) verify(files vfs.FS) error {
 	return got.same(is)
 }
 
+// left says what a life that ended with an error has left before anything is opened again.
+func (x *life) left(files vfs.FS) error {
+	names, err := files.List("node/snapshots")
+	if err != nil && !isNotExist(err) {
+		return err
+	}
+	for _, name := range names {
+		if name != tmpDir && !slices.Contains(x.finished, name) {
+			return fmt.Errorf("%s is there, which was not finished", name)
+		}
+	}
+	unfinished, err := files.List("node/snapshots/tmp")
+	if len(unfinished) > 0 || err != nil && !isNotExist(err) {
+		return fmt.Errorf("unfinished: %v (%v)", unfinished, err)
+	}
+	return nil
+}
+
 // readTree is look, for what may be not there or damaged.
 func readTree(files vfs.FS, dir string) (tree, error) {
 	all, err := walk(files, dir)
@@ -260,6 +279,11 @@ func TestErrors(t *testing.T) {
 			if err != nil {
 				failed++
 				want(t, err, query.CodeIO, "input/output error")
+			}
+			if !forever && first.Kind != "remove" {
+				if err := x.left(files); err != nil {
+					t.Fatalf("%v failed, after %d steps: %v", first, x.did, err)
+				}
 			}
 			if err := x.verify(files); err != nil {
 				t.Fatalf("%v failed (forever: %v), after %d steps: %v", first, forever, x.did, err)
