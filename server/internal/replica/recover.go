@@ -88,7 +88,7 @@ type recovering struct {
 // make makes the store of the new cluster.
 func (r *recovering) make(ctx context.Context, withoutLog bool) (err error) {
 	files, dir := r.cfg.FS, r.cfg.Dir
-	snaps, err := snapshots.Open(files.PathJoin(dir, snapshotsName), &snapshots.Options{FS: files})
+	snaps, err := snapshots.Open(files.PathJoin(dir, snapshotsName), &snapshots.Options{FS: files, AcceptDamaged: true}) // the store has what it has, unless it is behind
 	if err != nil {
 		return err
 	}

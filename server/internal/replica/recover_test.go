@@ -11,7 +11,7 @@ import (
 // TestRecover loses two of three members for good, and begins anew with what the third has: the
 // entries too that it had in its log only.
 func TestRecover(t *testing.T) {
-	for _, snapshot := range []bool{false, true} {
+	for _, snapshot := range []string{"", "whole", "damaged"} {
 		inBubble(t, func(t *testing.T, c *cluster) {
 			c.change = func(x *Config) { x.TrailingBytes = 1 }
 			c.three()
@@ -19,9 +19,10 @@ func TestRecover(t *testing.T) {
 				c.must(c.apply(increment(t, "p0", i+1)))
 			}
 			c.agree()
-			m := c.members[1]
-			if snapshot {
+			m, name := c.members[1], ""
+			if snapshot != "" {
 				c.must(m.node.Snapshot())
+				_, name = m.node.snaps.Newest()
 			}
 			c.must(c.apply(increment(t, "p0", 21)))
 			before := c.agree()
@@ -30,12 +31,18 @@ func TestRecover(t *testing.T) {
 			}
 			c.members[0].files, c.members[2].files = nil, nil
 			cfg := m.config()
+			if snapshot == "damaged" {
+				meta, err := m.files.OpenReadWrite(memberDir+"/"+snapshotsName+"/"+name+"/META", "")
+				c.must(err)
+				_, err = meta.WriteAt([]byte("K"), 0)
+				c.must(errors.Join(err, meta.Close()))
+			}
 			report, err := Recover(t.Context(), cfg, RecoverOptions{Into: "new"})
 			c.must(err)
 			if report.Position.Applied != before.Position.Applied || report.Position.Epoch != before.Position.Epoch+1 {
 				t.Errorf("recovered at %s, and all were at %s", report.Position, before.Position)
 			}
-			if report.Entries == 0 && !snapshot {
+			if report.Entries == 0 && snapshot == "" {
 				t.Error("nothing was applied: the test does not test")
 			}
 			if _, err := ReadIdentity(m.files, memberDir); err != nil {
