@@ -167,6 +167,9 @@ func (r *Reader) Close() error {
 	}
 	if r.moving != nil {
 		r.store.end(r.moving)
+		if r.ended {
+			r.store.sent(time.Since(r.first))
+		}
 	}
 	r.store.give(r.k)
 	return about(err, "snapshot %s", r.k)

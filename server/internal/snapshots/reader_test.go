@@ -2,6 +2,7 @@ package snapshots
 
 import (
 	"io"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +29,18 @@ func TestSendRate(t *testing.T) {
 		if took < least-time.Millisecond || took > least+time.Millisecond {
 			t.Fatalf("%d bytes took %v, want %v", meta.Size, took, least)
 		}
+		if !s.LogNeeded() {
+			t.Fatal("the log is not needed while a snapshot is sent")
+		}
 		must(t, source.Close())
+		is := []bool{s.LogNeeded()}
+		for _, after := range []time.Duration{took / 2, took/2 - time.Second, 2 * time.Second} {
+			<-time.After(after)
+			is = append(is, s.LogNeeded())
+		}
+		if !slices.Equal(is, []bool{true, true, true, false}) {
+			t.Fatalf("the log was needed: %v", is)
+		}
 
 		_, source, err = s.Open(id)
 		must(t, err)
@@ -40,6 +52,9 @@ func TestSendRate(t *testing.T) {
 			t.Fatalf("it ended after %v", took)
 		}
 		must(t, source.Close())
+		if s.LogNeeded() {
+			t.Fatal("the log behind what was not sent is needed")
+		}
 	})
 	_, err := Open("snapshots", &Options{FS: enginetest.NewDisk(), SendRate: -1})
 	want(t, err, query.CodeInvalid, "-1 bytes")

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
@@ -52,6 +53,7 @@ type Store struct {
 	doomed []string // directories that could not be deleted
 	number uint64   // the highest that was given to a snapshot
 	moving map[*transfer]struct{}
+	needed time.Time // until then the log behind what was sent
 	closed bool
 	stop   chan struct{} // closed by Close
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // What a snapshot under way is.
@@ -51,4 +52,28 @@ func (s *Store) Progress() (all []Progress) {
 		return cmp.Or(cmp.Compare(a.What, b.What), cmp.Compare(a.Snapshot, b.Snapshot), cmp.Compare(a.Done, b.Done))
 	})
 	return all
+}
+
+// LogNeeded reports whether a node needs the log behind a snapshot that it is being sent, or
+// was sent lately: it has to install it and to read what came meanwhile, which is taken to
+// last as long as the sending did. Whoever makes the next snapshot then, and so cuts the log,
+// has the node begin from the start, and if that goes on it never ends.
+func (s *Store) LogNeeded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range s.moving {
+		if t.what == Sending {
+			return true
+		}
+	}
+	return time.Now().Before(s.needed)
+}
+
+// sent takes down that a whole snapshot was sent.
+func (s *Store) sent(took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if until := time.Now().Add(took); until.After(s.needed) {
+		s.needed = until
+	}
 }
