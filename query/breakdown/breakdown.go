@@ -141,7 +141,7 @@ func prepare(s *query.Study, args query.Arguments) (*breakdown, error) {
 			return nil, fmt.Errorf("--of: %w", err)
 		}
 		if f.Kind != schema.Int && f.Kind != schema.Float && f.Kind != schema.Decimal {
-			return nil, query.Errorf(query.CodeType, "--of: %s is a %s, not a number", text, f.Kind)
+			return nil, fmt.Errorf("--of: %w", &query.Error{Code: query.CodeType, Message: fmt.Sprintf("%s is a %s, not a number", text, f.Kind), Source: text, Span: query.Span{End: len(text)}})
 		}
 		b.measure = s.Field(f)
 	}

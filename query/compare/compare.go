@@ -192,7 +192,8 @@ func (c *comparison) prepareThings(s *query.Study, names []string, window query.
 
 func unknown(s *schema.Schema, name string) error {
 	if s.LookupComputed(name) != nil {
-		return &query.Error{Code: query.CodeType, Message: fmt.Sprintf("--of %s: a computed attribute is not compared", name), Hint: "compare people by the attributes that it is made of, or of a condition of it"}
+		return fmt.Errorf("--of: %w", &query.Error{Code: query.CodeType, Message: fmt.Sprintf("%s is a computed attribute, and these are not compared", name), Source: name, Span: query.Span{End: len(name)},
+			Hint: "compare people by the attributes that it is made of, or of a condition of it"})
 	}
 	var known []string
 	for i := range s.Attributes {
@@ -201,9 +202,9 @@ func unknown(s *schema.Schema, name string) error {
 	for i := range s.Events {
 		known = append(known, s.Events[i].Name)
 	}
-	e := &query.Error{Code: query.CodeUnknownName, Message: fmt.Sprintf("--of: there is no attribute and no type of event %q", name)}
+	e := &query.Error{Code: query.CodeUnknownName, Message: fmt.Sprintf("there is no attribute and no type of event %q", name), Source: name, Span: query.Span{End: len(name)}}
 	e.Hint = query.DidYouMean(name, known)
-	return e
+	return fmt.Errorf("--of: %w", e)
 }
 
 func (t *thing) prepareAttribute(s *query.Study, a *schema.Attribute, everybody bool) (err error) {

@@ -80,23 +80,41 @@ func (c *compilation) withoutAsked(err error, text string) error {
 }
 
 // Fold turns a list and what is added up of its events, such as e.price * e.quantity, into
-// their sum. Errors are those of [Compiler.Compile], in the text list.sum(e, of).
+// their sum. Errors are those of [Compiler.Compile], with the place in the text that is wrong.
 func (c *Compiler) Fold(list, of string, cat Catalog, env query.Env) (*query.Fold, error) {
 	e, err := c.environment(cat.Schema())
 	if err != nil {
 		return nil, query.Errorf(query.CodeInternal, "expression environment: %w", err)
 	}
-	text := list + ".sum(" + itemName + ", " + of + ")"
+	begins := list + ".sum(" + itemName + ", "
+	text := begins + of + ")"
 	v, err := c.compilation(e, cat, env).value(&schema.Computed{Name: text, Text: text})
 	if err != nil {
-		return nil, err
+		return nil, inPart(err, text, list, of, len(begins))
 	}
 	if v.Plan != nil {
 		if fold, ok := v.Plan.Of.(*query.Fold); ok && fold.Op == query.FoldSum {
 			return fold, nil
 		}
 	}
-	return nil, &query.Error{Code: query.CodeType, Message: "this is no sum of numbers over events that has a plan", Hint: "such as e.price * e.quantity", Source: text, Span: query.Span{Start: 0, End: len(text)}}
+	return nil, &query.Error{Code: query.CodeType, Message: "this is no sum of numbers over events that has a plan", Hint: "such as e.price * e.quantity", Source: of, Span: query.Span{Start: 0, End: len(of)}}
+}
+
+// inPart makes an error of a text that was made of a list, and of what is added up, which begins
+// at some place, one of that of the two where it is.
+func inPart(err error, text, list, of string, at int) error {
+	e, ok := err.(*query.Error)
+	if !ok || e == nil || e.Source != text {
+		return err
+	}
+	out := *e
+	if e.Span.End <= len(list) && e.Span.Start < len(list) {
+		out.Source = list
+		return &out
+	}
+	out.Source = of
+	out.Span.Start, out.Span.End = min(max(e.Span.Start-at, 0), len(of)), min(max(e.Span.End-at, 0), len(of))
+	return &out
 }
 
 // itemName is what the event is called in what is added up.

@@ -62,3 +62,35 @@ func TestFold(t *testing.T) {
 		}
 	}
 }
+
+// TestFoldPlace: an error of what is added up, or of the list, says where in the text that was
+// given.
+func TestFoldPlace(t *testing.T) {
+	w := testWorld()
+	for _, c := range []struct{ list, of, source, at string }{
+		{"purchase", "e.amout", "of", "e.amout"},
+		{"purchase", "1 + e.amout * 2", "of", "e.amout"},
+		{"purchase.in_last(days(30))", "\n e.amount + e.nothing", "of", "e.nothing"},
+		{"purchase", "e.amount *", "of", ""},
+		{"purchase", "(e.amount", "of", ""},
+		{"purchase", "e.amount) || e", "of", ""},
+		{"purchase", "", "of", ""},
+		{"purchase", `"text"`, "of", `"text"`},
+		{"purchase", "e.amount, 1", "of", "e.amount, 1"},
+		{"purchase", "e.amount) + purchase.sum(e, e.amount", "of", "e.amount) + purchase.sum(e, e.amount"},
+		{"purchse", "e.amount", "list", "purchse"},
+		{"purchase.filter(e, e.amout > 1.0)", "e.amount", "list", "e.amout"},
+	} {
+		source := c.of
+		if c.source == "list" {
+			source = c.list
+		}
+		var q *query.Error
+		_, err := testCompiler.Fold(c.list, c.of, w, testNow)
+		if !errors.As(err, &q) || q.Source != source || q.Span.Start < 0 || q.Span.End > len(source) || q.Span.Start > q.Span.End {
+			t.Errorf("%s of %s: %v, in %q at %v", c.of, c.list, err, q.Source, q.Span)
+		} else if at := source[q.Span.Start:q.Span.End]; at != c.at {
+			t.Errorf("%s of %s: %v at %q, not %q", c.of, c.list, err, at, c.at)
+		}
+	}
+}
