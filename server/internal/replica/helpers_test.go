@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -60,7 +61,9 @@ type cluster struct {
 	t       *testing.T
 	rng     *rand.Rand
 	members []*member
-	change  func(c *Config) // of each member that is opened; may be nil
+	mu      sync.Mutex         // guards node of the members, where others than the test itself look at it
+	cut     map[[2]string]bool // what the first sends does not reach the second
+	change  func(c *Config)    // of each member that is opened; may be nil
 	timing  Timing
 }
 
@@ -175,10 +178,16 @@ func (m *member) config() Config {
 func (m *member) open() {
 	m.c.t.Helper()
 	_, m.network = raft.NewInmemTransportWithTimeout(raft.ServerAddress(m.id+":1"), 500*time.Millisecond)
-	var err error
-	m.node, err = Open(m.config())
+	n, err := Open(m.config())
 	m.c.must(err)
+	m.set(n)
 	m.c.connect()
+}
+
+func (m *member) set(n *Node) {
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	m.node = n
 }
 
 // connect has everybody reach everybody who runs and is not alone.
@@ -187,7 +196,7 @@ func (c *cluster) connect() {
 		for _, b := range c.members {
 			switch {
 			case a == b || a.network == nil || b.network == nil:
-			case a.node != nil && b.node != nil && !a.alone && !b.alone:
+			case a.node != nil && b.node != nil && !a.alone && !b.alone && !c.cut[[2]string{a.id, b.id}]:
 				a.network.Connect(b.network.LocalAddr(), b.network)
 			default:
 				a.network.Disconnect(b.network.LocalAddr())
@@ -207,7 +216,7 @@ func (m *member) close() {
 	m.c.t.Helper()
 	if m.node != nil {
 		n := m.node
-		m.node = nil
+		m.set(nil)
 		m.c.connect()
 		m.c.must(n.Close())
 	}
@@ -217,7 +226,7 @@ func (m *member) close() {
 func (m *member) kill(unsynced int) {
 	m.c.t.Helper()
 	n := m.node
-	m.node = nil
+	m.set(nil)
 	m.c.connect()
 	left := m.files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: m.c.rng})
 	_ = n.Close() // what it still writes goes nowhere
@@ -290,8 +299,16 @@ func encode(t *testing.T, b *batch.Builder) batch.Batch {
 // increment is a batch that makes n of a person one more, exactly once.
 func increment(t *testing.T, key string, sequence uint64) batch.Batch {
 	t.Helper()
+	return incrementOf(t, key, "test", sequence)
+}
+
+// incrementOf is increment of one source of several.
+func incrementOf(t *testing.T, key, source string, sequence uint64) batch.Batch {
+	t.Helper()
 	b := batch.New()
-	b.Source("test", 1, sequence)
+	if sequence > 0 {
+		b.Source(source, 1, sequence)
+	}
 	b.Upsert(key).Increment("n", schema.IntValue(1))
 	return encode(t, b)
 }
@@ -299,19 +316,27 @@ func increment(t *testing.T, key string, sequence uint64) batch.Batch {
 // value returns n of a person, 0 without one.
 func value(t *testing.T, db *engine.DB, key string) int64 {
 	t.Helper()
-	p, err := db.Profile(context.Background(), key, nil)
-	if errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
-		return 0
-	}
+	n, err := valueIn(db, key)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n
+}
+
+func valueIn(db *engine.DB, key string) (int64, error) {
+	p, err := db.Profile(context.Background(), key, nil)
+	if errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
 	for _, v := range p.Values {
 		if v.Name == "n" {
-			return v.Value.Ordered()
+			return v.Value.Ordered(), nil
 		}
 	}
-	return 0
+	return 0, nil
 }
 
 // agree waits until all members that run have the same, and returns it.
