@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/kantadb/kanta/query"
 )
 
@@ -338,4 +340,45 @@ func TestBrokenDisk(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestOldStore gives a member a store that is older than its newest snapshot, whose log was cut,
+// and none at all: a process may be killed between the arrival of a snapshot and its installation.
+func TestOldStore(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.change = func(x *Config) { x.TrailingBytes = 1 }
+		c.three()
+		c.must(c.apply(increment(t, "p0", 1)))
+		c.agree()
+		m := c.members[2]
+		store := m.files.PathJoin(memberDir, storeName)
+		m.close()
+		_, err := vfs.Clone(m.files, m.files, store, "old", vfs.CloneSync)
+		c.must(err)
+		for n := uint64(2); ; n++ {
+			m.open()
+			for i := range uint64(5) {
+				c.must(c.apply(increment(t, "p0", 5*n+i)))
+			}
+			c.agree()
+			c.must(m.node.Snapshot())
+			m.close()
+			c.must(m.files.RemoveAll(store))
+			if n == 4 {
+				break
+			}
+			if n == 2 {
+				c.must(m.files.Rename("old", store))
+			}
+		}
+		m.open() // it has none, and nobody else runs
+		for _, x := range c.members {
+			if x != m {
+				x.close()
+			}
+		}
+		if n := value(t, m.node.DB(), "p0"); n != 16 {
+			t.Errorf("n is %d", n)
+		}
+	})
 }

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/kantadb/kanta/query"
 )
 
@@ -92,7 +94,12 @@ func oneHistory(t *testing.T, seed uint64) (h *trial) {
 		}()
 		synctest.Test(t, func(t *testing.T) {
 			h = &trial{cluster: &cluster{t: t, rng: rand.New(rand.NewPCG(seed, 0)), cut: map[[2]string]bool{}}, end: make(chan struct{})}
-			h.change = func(x *Config) { x.CheckEvery, x.SnapshotBytes, x.TrailingBytes = time.Second, 8<<10, 2<<10 }
+			h.change = func(x *Config) {
+				x.CheckEvery, x.SnapshotBytes, x.TrailingBytes = time.Second, 8<<10, 2<<10
+				if inner, ok := x.Transport.(*raft.InmemTransport); ok && inner != nil {
+					x.Transport = &unreliable{InmemTransport: inner, rng: rand.New(rand.NewPCG(h.rng.Uint64(), 1))}
+				}
+			}
 			defer h.close()
 			h.run()
 		})
