@@ -248,7 +248,7 @@ func (l *Log) DeleteRange(from, to uint64) error {
 		l.publish(func() { l.ghost = max(from, 1) - 1 })
 	}
 	switch first := s.base.index + 1; {
-	case from > to || to < first || from > s.last:
+	case from > to || to < first || from > s.last || first > s.last: // the last: there are none
 		return nil
 	case from > first && to < s.last:
 		return query.Errorf(query.CodeInvalid, "Raft log: to delete %d to %d would leave a gap between %d and %d", from, to, first, s.last)

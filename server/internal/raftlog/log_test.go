@@ -259,6 +259,25 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestDeleteOfNothing deletes from a log that has nothing, as raft does: it takes the first
+// index of an empty log, 0, for one that there is.
+func TestDeleteOfNothing(t *testing.T) {
+	l := open(t, vfs.NewMem(), Options{})
+	must(t, l.DeleteRange(0, 9))
+	must(t, l.StoreLogs(entries(1, 5, 1)))
+	must(t, l.DeleteRange(1, 2))
+	must(t, l.DeleteRange(3, 5))
+	for range 2 {
+		must(t, l.DeleteRange(0, 4))
+		must(t, l.DeleteRange(0, 5))
+		must(t, l.DeleteRange(3, 9))
+	}
+	must(t, l.StoreLogs(entries(6, 7, 1)))
+	if last, err := l.LastIndex(); last != 7 || err != nil {
+		t.Fatal(last, err)
+	}
+}
+
 // TestRefused appends what is nothing to append.
 func TestRefused(t *testing.T) {
 	l := open(t, enginetest.NewDisk(), Options{})
