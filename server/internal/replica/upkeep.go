@@ -13,6 +13,7 @@ import (
 const (
 	upkeepEvery   = time.Second      // how often a member looks after itself
 	snapshotPause = 10 * time.Second // after a snapshot that could not be made
+	neededLogs    = 8                // of what the log may grow to, while another member needs it: a snapshot of 10 GB takes minutes, and a member that never gets ready must not fill the disk
 )
 
 // upkeep cuts the log when it has grown, and notices when the member is one no more.
@@ -38,7 +39,7 @@ func (n *Node) upkeep(ctx context.Context) {
 				Hint: "delete its directory; kanta cluster join makes a new one"})
 			return
 		}
-		if n.logs.Bytes() < n.cfg.SnapshotBytes+n.cfg.TrailingBytes || time.Now().Before(not) {
+		if !n.snapshotDue() || time.Now().Before(not) {
 			continue
 		}
 		if err := n.Snapshot(); err != nil {
@@ -46,6 +47,17 @@ func (n *Node) upkeep(ctx context.Context) {
 			not = time.Now().Add(snapshotPause)
 		}
 	}
+}
+
+// snapshotDue reports whether the log has grown so much that it is to be cut. While a snapshot
+// is sent it may grow to more: cut, it would lack what the other member reads next, which would
+// have to begin with another snapshot.
+func (n *Node) snapshotDue() bool {
+	most := n.cfg.SnapshotBytes + n.cfg.TrailingBytes
+	if n.snaps.LogNeeded() {
+		most *= neededLogs
+	}
+	return n.logs.Bytes() >= most
 }
 
 // Snapshot makes a snapshot of the store and cuts the log behind it, but for what
