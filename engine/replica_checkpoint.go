@@ -53,7 +53,12 @@ func (db *DB) CheckpointTo(ctx context.Context, dir string) (c Checkpoint, err e
 		err = db.verifyCopy(making, &c)
 	}
 	if err == nil {
-		err = errors.Join(files.Rename(making, dir), kv.SyncDir(files, files.PathDir(dir)))
+		err = files.Rename(making, dir)
+	}
+	if err == nil {
+		if err = kv.SyncDir(files, files.PathDir(dir)); err != nil {
+			err = errors.Join(err, files.RemoveAll(dir))
+		}
 	}
 	if err != nil {
 		return Checkpoint{}, given(ctx, errors.Join(fmt.Errorf("make a checkpoint in %s: %w", dir, err), files.RemoveAll(making)))

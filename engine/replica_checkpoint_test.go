@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -189,4 +191,57 @@ func TestCrashInCheckpoint(t *testing.T) {
 		t.Fatalf("only %d crashes", len(pictures))
 	}
 	t.Logf("%d crashes, %d with the copy", len(pictures), whole)
+}
+
+// TestCheckpointFails has every operation of a copy fail, one in each run: the error has a code,
+// and there is no such directory. The store goes on and makes the copy the next time, or it has
+// failed and says so.
+func TestCheckpointFails(t *testing.T) {
+	failed := 0
+	for n := uint64(1); ; n++ {
+		files, log := faultfs.New(), enginetest.NewLog()
+		m := log.Member()
+		db := replicaOn(t, files, m, "store", nil)
+		peopleSchema(t, db)
+		upserts(t, db, 0, 10)
+		must(t, db.Compact(t.Context()))
+		upserts(t, db, 10, 12)
+		must(t, files.MkdirAll("copies", 0o755))
+		var ops atomic.Uint64
+		beforeChanges(files, func(op faultfs.Op) error {
+			if ops.Add(1) == n {
+				return syscall.EIO
+			}
+			return nil
+		})
+		_, err := db.CheckpointTo(t.Context(), "copies/one")
+		files.Before(nil)
+		switch {
+		case err == nil && ops.Load() < n:
+			stopReplica(t, db, m)
+			if n < 20 {
+				t.Fatalf("only %d operations", n)
+			}
+			t.Logf("%d operations, %d times the store has failed", n, failed)
+			return
+		case err == nil: // what has failed was something in the background
+			_ = m.Stop()
+			_ = db.Close()
+			continue
+		}
+		if !errors.Is(err, &query.Error{Code: query.CodeIO}) && !errors.Is(err, &query.Error{Code: query.CodeFailed}) {
+			t.Fatalf("operation %d: %v", n, err)
+		}
+		if _, err := engine.ReadCheckpoint("copies/one", &engine.Options{FS: files}); !errors.Is(err, &query.Error{Code: query.CodeNotAStore}) {
+			t.Fatalf("operation %d: what is there: %v", n, err)
+		}
+		if _, err = db.CheckpointTo(t.Context(), "copies/two"); err != nil {
+			failed++
+			if !errors.Is(err, &query.Error{Code: query.CodeFailed}) {
+				t.Fatalf("operation %d, again: %v", n, err)
+			}
+		}
+		_ = m.Stop()
+		_ = db.Close()
+	}
 }

@@ -65,3 +65,22 @@ func TestIsDecision(t *testing.T) {
 		}
 	}
 }
+
+// FuzzLogPlace reads what may be damaged: what is read is what is written of it again.
+func FuzzLogPlace(f *testing.F) {
+	id := strings.Repeat("0f", 16)
+	f.Add(appendLogPlace(nil, id, logPlace{300, 2}))
+	f.Add(appendLogPlace(nil, strings.Repeat("0e", 16), logPlace{1 << 63, 0}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		at, ok, err := readLogPlace(b, id)
+		if err != nil || !ok {
+			if at != (logPlace{}) && err == nil {
+				t.Fatalf("%x is of another store, at %+v", b, at)
+			}
+			return
+		}
+		if again, ok, err := readLogPlace(appendLogPlace(nil, id, at), id); again != at || !ok || err != nil {
+			t.Fatalf("%+v again %+v %v %v", at, again, ok, err)
+		}
+	})
+}
