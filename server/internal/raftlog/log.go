@@ -120,15 +120,15 @@ func (l *Log) StoreLogs(logs []*raft.Log) error {
 		s = l.state
 	}
 	b := l.db.NewBatch()
-	gap := first > s.last+1
-	if gap {
+	if first > s.last+1 { // behind a snapshot
 		if err := b.DeleteRange(entryKey(nil, 0), entryKey(nil, s.last+1), nil); err != nil {
 			return failed("append to the Raft log", err)
 		}
-		s.base = s.joint(first - 1)
+		s.base, s.last = s.joint(first-1), first-1
+		l.publish(func() { l.state, l.sizes, l.bytes = s, nil, 0 }) // nobody looks for what is gone
 	}
 	sum := l.sum
-	if s.empty() || gap {
+	if s.empty() {
 		sum = 0
 	}
 	sizes := make([]uint32, 0, len(logs))
@@ -149,9 +149,6 @@ func (l *Log) StoreLogs(logs []*raft.Log) error {
 	}
 	l.sum = sum
 	l.publish(func() {
-		if gap {
-			l.sizes, l.bytes = nil, 0
-		}
 		l.state, l.sizes = s, append(l.sizes, sizes...)
 		for _, n := range sizes {
 			l.bytes += int64(n)
@@ -248,7 +245,7 @@ func (l *Log) DeleteRange(from, to uint64) error {
 		l.publish(func() { l.ghost = max(from, 1) - 1 })
 	}
 	switch first := s.base.index + 1; {
-	case from > to || to < first || from > s.last || first > s.last: // the last: there are none
+	case s.empty() || from > to || to < first || from > s.last:
 		return nil
 	case from > first && to < s.last:
 		return query.Errorf(query.CodeInvalid, "Raft log: to delete %d to %d would leave a gap between %d and %d", from, to, first, s.last)

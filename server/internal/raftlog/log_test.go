@@ -230,6 +230,32 @@ func TestGap(t *testing.T) {
 	}
 }
 
+// TestEmpty deletes of a log that has nothing any more, as raft does with each further snapshot.
+func TestEmpty(t *testing.T) {
+	for name, empty := range map[string]func(l *Log) error{
+		"compacted": func(l *Log) error { return l.DeleteRange(1, 4) },
+		"installed": func(l *Log) error { return l.Installed(4, 3) },
+		"nothing":   func(l *Log) error { return l.Installed(1, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := open(t, enginetest.NewDisk(), Options{})
+			if name != "nothing" {
+				must(t, l.StoreLogs(entries(1, 4, 1)))
+			}
+			must(t, empty(l))
+			for _, to := range []uint64{0, 1, 3, 4, 5, 100} {
+				must(t, l.DeleteRange(0, to))
+				must(t, l.DeleteRange(to, 100))
+			}
+			l = again(t, l)
+			must(t, l.StoreLog(entry(5, 7)))
+			if got := text(t, l); !strings.HasSuffix(got, "[5/7]") {
+				t.Errorf("the log is %s", got)
+			}
+		})
+	}
+}
+
 // TestLimits has entries, extensions and stable values at their limits and above.
 func TestLimits(t *testing.T) {
 	l := open(t, enginetest.NewDisk(), Options{})
