@@ -94,6 +94,14 @@
 // snapshot only, and if that had one member it elects itself. Besides it gives what it restores to
 // a queue of 128 batches that nobody empties yet, so with more it waits for ever.
 //
+// # A vote that is not known of
+//
+// A member of Raft (1.8.0) refuses its vote to who has none by the configuration that it knows.
+// So if a member has got its vote, and the leader dies before another one has heard of that, these two
+// elect nobody until the leader is back. Members get their vote one at a time, when they have
+// caught up, and all hear of it within a message; who takes a member out for good waits until
+// the status shows the others' votes.
+//
 // # Time
 //
 // Raft's clocks decide when there is an election, and nothing else. When an entry was received

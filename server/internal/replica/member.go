@@ -248,13 +248,12 @@ func (n *Node) promote(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		c := n.raft.GetConfiguration()
-		servers := c.Configuration().Servers
+		servers := n.servers()
 		for _, s := range servers {
 			if isVoter(s) || !n.answers(s.ID) || n.wire.contact(s.ID).log+caughtUpBy < n.raft.CommitIndex() {
 				continue
 			}
-			if err := n.await(ctx, n.raft.AddVoter(s.ID, s.Address, c.Index(), enqueueTimeout)); err != nil {
+			if err := n.await(ctx, n.raft.AddVoter(s.ID, s.Address, 0, enqueueTimeout)); err != nil {
 				n.cfg.Log.Warn("a member that has caught up gets no vote yet", "member", s.ID, "error", err)
 			} else {
 				n.cfg.Log.Info("a member has caught up and votes", "member", s.ID)
