@@ -144,6 +144,8 @@ func canaries() map[string][]canary {
 			one("query/x.go", code("import \"log\"\n"), "query/x.go:3"),
 			one("query/x.go", code("import \"log/slog\"\n"), "query/x.go:3"),
 			one("server/x.go", "package server\n\nimport \"log\"\n", "server/x.go:3"),
+			one("server/client/x.go", "package client\n\nimport \"log/slog\"\n", "server/client/x.go:3"),
+			one("server/internal/replica/x.go", "package replica\n\nimport \"log\"\n", "server/internal/replica/x.go:3"),
 			one("server/x.go", "package server\n\nfunc a() { slog.Info(\"\") }\n", "server/x.go:3"),
 			one("bench/x.go", "package bench\n\nfunc a() { fmt.Println() }\n", "bench/x.go:3"),
 			one("query/x.go", code("func a() { println() }\n"), "query/x.go:3"),

@@ -23,7 +23,7 @@ type Config struct {
 	FS vfs.FS
 	// Engine opens the store; FS and Replica of it are the node's.
 	Engine engine.Options
-	// Transport reaches the other members. The node closes it.
+	// Transport reaches the other members. The node closes it, also if it cannot be opened.
 	Transport Transport
 	// Log is told what happens; it tells nothing of what is stored. nil: nobody.
 	Log *slog.Logger

@@ -8,7 +8,7 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+var castagnoli = crc32.MakeTable(crc32.Castagnoli) //tidy:constant
 
 // What a control entry begins with, and its kinds. The package comment specifies them.
 const (

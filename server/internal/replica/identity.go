@@ -35,7 +35,7 @@ const (
 	maxAddress = 260 // a host name of 253, a colon, a port
 )
 
-var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`) //tidy:constant
 
 // Identity is what the NODE file of a directory says: whose directory it is.
 type Identity struct {

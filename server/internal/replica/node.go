@@ -67,11 +67,14 @@ func Open(cfg Config) (*Node, error) {
 	if err == nil && cfg.Transport == nil {
 		err = query.Errorf(query.CodeInvalid, "Config.Transport is nil")
 	}
-	if err != nil {
-		return nil, err
+	var id *Identity
+	if err == nil {
+		id, err = ReadIdentity(cfg.FS, cfg.Dir)
 	}
-	id, err := ReadIdentity(cfg.FS, cfg.Dir)
 	if err != nil {
+		if cfg.Transport != nil {
+			err = errors.Join(err, cfg.Transport.Close())
+		}
 		return nil, err
 	}
 	n := &Node{cfg: cfg, id: id, proposals: newProposals(), stopped: make(chan struct{})}
