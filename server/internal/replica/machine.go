@@ -31,6 +31,9 @@ func (m machine) ApplyBatch(logs []*raft.Log) []any {
 	out := make([]any, len(logs))
 	first := 0 // of those not yet applied
 	for i, l := range logs {
+		if l.Type == raft.LogConfiguration {
+			m.n.committed(raft.DecodeConfiguration(l.Data))
+		}
 		if !isControl(l) {
 			continue
 		}
@@ -105,11 +108,16 @@ func (m machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err := m.n.failure(); err != nil || m.n.db.Load() == nil {
 		return nil, errors.Join(errors.New("there is no store to make a snapshot of"), err)
 	}
-	return checkpoint{m.n}, nil
+	index, _ := m.n.db.Load().AppliedEntry()
+	return checkpoint{n: m.n, restored: m.n.swap.restored.Load(), index: index}, nil
 }
 
 // checkpoint is one that is to become a snapshot.
-type checkpoint struct{ n *Node }
+type checkpoint struct {
+	n        *Node
+	restored uint64 // how many snapshots had come when it was asked for
+	index    uint64 // what the store had then
+}
 
 // Persist makes the copy and gives it to the snapshots. It closes the sink, as Raft does once
 // more: when another snapshot is installed meanwhile it has ended, one way or the other.
@@ -121,11 +129,17 @@ func (c checkpoint) Persist(sink raft.SnapshotSink) error {
 	defer c.n.swap.mu.Unlock()
 	s, ok := sink.(*snapshots.Sink)
 	db := c.n.db.Load()
+	if ctx.Err() != nil || c.n.swap.restored.Load() != c.restored {
+		return errors.New("a snapshot came meanwhile, which has more") // Raft would go back to this one's index
+	}
 	if !ok || db == nil {
 		return query.Errorf(query.CodeInternal, "a snapshot of the store %v goes to %T", db, sink)
 	}
 	dir := c.n.snaps.Scratch()
 	of, err := db.CheckpointTo(ctx, dir)
+	if err == nil && of.Index < c.index {
+		err = query.Errorf(query.CodeInternal, "a copy of the store has entry %d, and the store had %d", of.Index, c.index)
+	}
 	if err == nil {
 		err = s.Adopt(ctx, dir, snapshots.Checkpoint(of))
 	}
@@ -151,9 +165,10 @@ func (m machine) Restore(from io.ReadCloser) error {
 
 // swap guards replacing the store against copying it, and against closing the node.
 type swap struct {
-	giveUp atomic.Pointer[context.CancelFunc] // of the copy that is being made
-	mu     sync.Mutex
-	closed bool
+	giveUp   atomic.Pointer[context.CancelFunc] // of the copy that is being made
+	restored atomic.Uint64                      // how many snapshots have come
+	mu       sync.Mutex
+	closed   bool
 }
 
 // lock waits for nothing but the end of what is given up.
@@ -175,6 +190,7 @@ func (n *Node) restore(from io.ReadCloser) error {
 		return query.Errorf(query.CodeInternal, "a snapshot comes from %T", from)
 	}
 	m := r.Meta()
+	n.swap.restored.Add(1)
 	if !n.holds(m) {
 		if err := n.install(r); err != nil {
 			return err
@@ -186,6 +202,7 @@ func (n *Node) restore(from io.ReadCloser) error {
 		return err
 	}
 	n.applied.reached(m.Index)
+	n.committed(m.Configuration)
 	return nil
 }
 

@@ -80,11 +80,10 @@ func (n *Node) Join(ctx context.Context, r query.ClusterRecruit) error {
 	if err := id.check(); err != nil {
 		return err
 	}
-	n.members.Lock()
-	defer n.members.Unlock()
-	if _, err := n.leading(ctx); err != nil {
+	if err := n.change(ctx); err != nil {
 		return err
 	}
+	defer n.members.release()
 	servers := n.servers()
 	for _, s := range servers {
 		name, _ := memberOf(s.ID)
@@ -115,6 +114,46 @@ func (n *Node) Join(ctx context.Context, r query.ClusterRecruit) error {
 	return n.await(ctx, n.raft.AddNonvoter(id.server(), raft.ServerAddress(id.Raft), 0, enqueueTimeout))
 }
 
+// membership is held while the members are changed.
+type membership struct {
+	held chan struct{}   // full while it is
+	last <-chan struct{} // closed when the change before has been answered; nil: there is none
+}
+
+func (m *membership) release() { <-m.held }
+
+// change begins a change of the members, or a transfer: it returns with n.members held, unless with an error. Raft
+// may still have a change whose caller has gone: this one must not be decided by what was before that.
+func (n *Node) change(ctx context.Context) error {
+	select {
+	case n.members.held <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.stopped:
+		return stopped(n.failure())
+	}
+	err := n.undisturbed(ctx)
+	if err != nil {
+		n.members.release()
+	}
+	return err
+}
+
+// undisturbed waits until this member leads and Raft has answered the change before.
+func (n *Node) undisturbed(ctx context.Context) error {
+	if n.members.last != nil {
+		select {
+		case <-n.members.last:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.stopped:
+			return stopped(n.failure())
+		}
+	}
+	_, err := n.leading(ctx)
+	return err
+}
+
 // document writes who a member is.
 func (n *Node) document(ctx context.Context, id *Identity) error {
 	b, err := putMember(id)
@@ -133,11 +172,10 @@ func (n *Node) document(ctx context.Context, id *Identity) error {
 // fails with [query.CodeUnknownName] if there is no such member, and with
 // [query.CodeNotLeader] where another leads.
 func (n *Node) Remove(ctx context.Context, id string) error {
-	n.members.Lock()
-	defer n.members.Unlock()
-	if _, err := n.leading(ctx); err != nil {
+	if err := n.change(ctx); err != nil {
 		return err
 	}
+	defer n.members.release()
 	if id == n.id.ID {
 		return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s leads", id), Hint: "have another one lead first: kanta cluster transfer"}
 	}
@@ -145,9 +183,11 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 	for _, s := range n.servers() {
 		if name, _ := memberOf(s.ID); name == id {
 			found = true
-			if err := n.await(ctx, n.raft.RemoveServer(s.ID, 0, enqueueTimeout)); err != nil {
+			f := n.raft.RemoveServer(s.ID, 0, enqueueTimeout)
+			if err := n.await(ctx, f); err != nil {
 				return err
 			}
+			n.farewell(s, f.Index())
 		}
 	}
 	db := n.db.Load()
@@ -175,11 +215,10 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 // Transfer has another member lead, "" whichever has most of the log, and returns when this
 // one does no more. Whoever writes meanwhile is refused and asks the other.
 func (n *Node) Transfer(ctx context.Context, id string) error {
-	n.members.Lock()
-	defer n.members.Unlock()
-	if _, err := n.leading(ctx); err != nil {
+	if err := n.change(ctx); err != nil {
 		return err
 	}
+	defer n.members.release()
 	if id == "" {
 		return n.await(ctx, n.raft.LeadershipTransfer())
 	}
@@ -209,10 +248,14 @@ func (n *Node) answers(id raft.ServerID) bool {
 	return !at.IsZero() && time.Since(at) < 2*n.cfg.Timing.Heartbeat
 }
 
-// await waits for a change that Raft was asked for.
+// await waits for a change that Raft was asked for. n.members is held.
 func (n *Node) await(ctx context.Context, f raft.Future) error {
-	done := make(chan error, 1)
-	go func() { done <- f.Error() }()
+	done, answered := make(chan error, 1), make(chan struct{})
+	n.members.last = answered
+	go func() {
+		done <- f.Error()
+		close(answered)
+	}()
 	select {
 	case err := <-done:
 		return n.changed(err)
@@ -250,17 +293,35 @@ func (n *Node) promote(ctx context.Context) {
 		}
 		servers := n.servers()
 		for _, s := range servers {
-			if isVoter(s) || !n.answers(s.ID) || n.wire.contact(s.ID).log+caughtUpBy < n.raft.CommitIndex() {
-				continue
+			if n.mayVote(s) {
+				n.giveVote(ctx, s.ID)
 			}
-			if err := n.await(ctx, n.raft.AddVoter(s.ID, s.Address, 0, enqueueTimeout)); err != nil {
-				n.cfg.Log.Warn("a member that has caught up gets no vote yet", "member", s.ID, "error", err)
-			} else {
-				n.cfg.Log.Info("a member has caught up and votes", "member", s.ID)
-			}
-			break // the configuration is another one
 		}
 		n.wire.forget(func(id raft.ServerID) bool { return has(servers, id) })
+	}
+}
+
+// mayVote reports whether a member has no vote and has caught up.
+func (n *Node) mayVote(s raft.Server) bool {
+	return !isVoter(s) && n.answers(s.ID) && n.wire.contact(s.ID).log+caughtUpBy >= n.raft.CommitIndex()
+}
+
+// giveVote gives a member a vote, if it still is one when its turn comes: to Raft that is the same as taking in
+// who was just removed.
+func (n *Node) giveVote(ctx context.Context, id raft.ServerID) {
+	if n.change(ctx) != nil {
+		return // it leads no more
+	}
+	defer n.members.release()
+	for _, s := range n.servers() {
+		if s.ID != id || !n.mayVote(s) {
+			continue
+		}
+		if err := n.await(ctx, n.raft.AddVoter(s.ID, s.Address, 0, enqueueTimeout)); err != nil {
+			n.cfg.Log.Warn("a member that has caught up gets no vote yet", "member", s.ID, "error", err)
+		} else {
+			n.cfg.Log.Info("a member has caught up and votes", "member", s.ID)
+		}
 	}
 }
 

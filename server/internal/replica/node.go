@@ -42,7 +42,9 @@ type Node struct {
 	rounds    rounds
 	checks    checks
 	history   history
-	members   sync.Mutex // one change of the membership at a time
+	members   membership
+	belonged  atomic.Bool // to the members, once
+	removed   atomic.Bool // and does no more
 
 	failed  failure
 	stopped chan struct{} // closed when the member has stopped by itself
@@ -77,7 +79,7 @@ func Open(cfg Config) (*Node, error) {
 		}
 		return nil, err
 	}
-	n := &Node{cfg: cfg, id: id, proposals: newProposals(), stopped: make(chan struct{})}
+	n := &Node{cfg: cfg, id: id, proposals: newProposals(), members: membership{held: make(chan struct{}, 1)}, stopped: make(chan struct{})}
 	n.checks.n = n
 	if err := n.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", cfg.Dir, err), n.closeParts())
@@ -148,6 +150,7 @@ func (n *Node) holdsNewest() (bool, error) {
 		return false, nil
 	}
 	if m != nil {
+		n.committed(m.Configuration)
 		n.applied.reached(m.Index)
 		if err := n.logs.Installed(m.Index, m.Term); err != nil { // killed before it was told
 			return false, err
@@ -185,7 +188,13 @@ func (n *Node) refuse(command any) error {
 			return errors.New("the member knows nothing of the cluster yet, so it does not vote")
 		}
 	case *raft.InstallSnapshotRequest:
-		if have := n.applied.now(); r.LastLogIndex < have {
+		// What counts is what Raft has, and not the store, which may have more: else a member that was
+		// started anew could refuse the only snapshot there is, for ever.
+		have := n.raft.AppliedIndex()
+		if m, _ := n.snaps.Newest(); m != nil {
+			have = max(have, m.Index)
+		}
+		if r.LastLogIndex < have {
 			return fmt.Errorf("the member has %d entries, the snapshot stands for %d", have, r.LastLogIndex)
 		}
 	}

@@ -1,8 +1,10 @@
 package replica
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -32,6 +34,169 @@ func TestOpenNothing(t *testing.T) {
 		}
 		if !over.closed {
 			t.Error("the transport is open")
+		}
+	})
+}
+
+// others returns the members that do not lead.
+func (c *cluster) others(leader *member) (out []*member) {
+	for _, m := range c.members {
+		if m != leader {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// during waits for a while of the bubble's time.
+func during(d time.Duration) { <-time.After(d) }
+
+// TestRemovalNotCommitted has a member get the entry that removes it, which is never committed: it may be the only one
+// left with what was acknowledged before, so it goes on.
+func TestRemovalNotCommitted(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.three()
+		a := c.leader()
+		b, last := c.others(a)[0], c.others(a)[1]
+		b.isolate(true)
+		c.must(c.apply(increment(t, "p0", 1))) // a majority has it: a and last
+		ctx, cancel := context.WithCancel(t.Context())
+		removed := make(chan error, 1)
+		go func() { removed <- a.node.Remove(ctx, last.id) }()
+		c.eventually("it has the entry", func() bool { return !has(last.node.servers(), last.node.id.server()) })
+		a.kill(0)
+		cancel()
+		if err := <-removed; err == nil {
+			t.Error("it is removed by one of two")
+		}
+		during(10 * time.Second)
+		if err := last.node.Err(); err != nil {
+			t.Errorf("it has stopped: %v", err)
+		}
+		if n := value(t, last.node.DB(), "p0"); n != 1 {
+			t.Errorf("n is %d", n)
+		}
+	})
+}
+
+// TestAllows has a member be away while another joins: it hears that one, which may lead by now. The leader hears
+// members only.
+func TestAllows(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.three()
+		l := c.leader()
+		away := c.others(l)[0]
+		away.isolate(true)
+		c.join(c.add("n4"))
+		if !has(l.node.servers(), c.members[3].node.id.server()) || has(away.node.servers(), c.members[3].node.id.server()) {
+			t.Error("both know the same: the test does not test")
+		}
+		if !away.node.Allows("n4") {
+			t.Error("a member that it does not know yet is not heard")
+		}
+		if !l.node.Allows("n4") || !l.node.Allows(away.id) || l.node.Allows("n9") {
+			t.Error("the leader does not hear a member, or hears a stranger")
+		}
+		away.isolate(false)
+		c.agree()
+	})
+}
+
+// TestRemovedMeanwhile removes a member while it is about to get a vote: it does not come back.
+func TestRemovedMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.init()
+		c.must(c.apply(schemaBatch(t)))
+		n := c.leader().node
+		c.join(c.add("n2"))
+		n.members.held <- struct{}{}
+		recruit := raft.Server{Suffrage: raft.Nonvoter, ID: c.members[1].node.id.server()}
+		c.eventually("it may vote", func() bool { return n.mayVote(recruit) })
+		during(2 * promoteEvery) // and waits for its turn
+		c.must(n.raft.RemoveServer(recruit.ID, 0, 0).Error())
+		n.members.release()
+		for range 10 {
+			during(promoteEvery)
+			if has(n.servers(), recruit.ID) {
+				t.Fatal("it is a member again")
+			}
+		}
+	})
+}
+
+// TestChangeBehindAnother has a change whose caller has gone: the next one waits for it.
+func TestChangeBehindAnother(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		n := c.init().node
+		answered := make(chan struct{})
+		n.members.last = answered
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := n.Transfer(ctx, "n9"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("while another change is under way: %v", err)
+		}
+		close(answered)
+		if err := n.Transfer(t.Context(), "n9"); !errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
+			t.Errorf("after it: %v", err)
+		}
+	})
+}
+
+// TestSnapshotsTaken gives a member whose store has more than Raft knows, as after a start, a snapshot that Raft
+// needs, and one that it does not.
+func TestSnapshotsTaken(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.three()
+		n := c.others(c.leader())[0].node
+		c.agree()
+		has := n.raft.AppliedIndex()
+		n.applied.reached(has + 100)
+		if err := n.refuse(&raft.InstallSnapshotRequest{LastLogIndex: has + 50}); err != nil {
+			t.Errorf("a snapshot that Raft needs: %v", err)
+		}
+		if n.refuse(&raft.InstallSnapshotRequest{LastLogIndex: has - 1}) == nil {
+			t.Error("a snapshot of what Raft has is taken")
+		}
+	})
+}
+
+// TestSnapshotOvertaken installs a snapshot between the moment that Raft asks for one and that it is made.
+func TestSnapshotOvertaken(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.three()
+		n := c.others(c.leader())[0].node
+		c.agree()
+		c.must(n.Snapshot())
+		newest, id := n.snaps.Newest()
+		for _, overtaken := range []bool{true, false} {
+			asked, err := machine{n}.Snapshot()
+			c.must(err)
+			if overtaken {
+				_, from, err := n.snaps.Open(id)
+				c.must(err)
+				c.must(errors.Join(n.restore(from), from.Close()))
+			}
+			sink, err := n.snaps.Create(raft.SnapshotVersionMax, newest.Index, newest.Term, newest.Configuration, newest.ConfigurationIndex, nil)
+			c.must(err)
+			if err := asked.Persist(sink); (err == nil) == overtaken {
+				t.Errorf("overtaken %t: %v", overtaken, err)
+			}
+			_ = sink.Cancel() // which has ended, if it was made
+		}
+	})
+}
+
+// TestRecoveredIsAnother recovers a cluster: those left behind, who have the name and the certificates, say another id
+// in the preamble of package peer, and are not heard.
+func TestRecoveredIsAnother(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		m := c.init()
+		before := m.node.Identity()
+		m.kill(0)
+		report, err := Recover(t.Context(), m.config(), RecoverOptions{Into: "new"})
+		c.must(err)
+		if report.Member.Store == before.Store || report.Member.Incarnation == before.Incarnation {
+			t.Errorf("before %+v, recovered %+v", before, report.Member)
 		}
 	})
 }

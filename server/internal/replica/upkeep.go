@@ -20,7 +20,6 @@ const (
 func (n *Node) upkeep(ctx context.Context) {
 	t := time.NewTicker(upkeepEvery)
 	defer t.Stop()
-	was := false      // a member, as this one knew
 	var not time.Time // no snapshot before
 	for {
 		select {
@@ -30,11 +29,7 @@ func (n *Node) upkeep(ctx context.Context) {
 		case <-n.stopped:
 			return
 		}
-		servers := n.servers()
-		switch is := has(servers, n.id.server()); {
-		case is:
-			was = true
-		case was && len(servers) > 0:
+		if n.removed.Load() {
 			n.fail(&query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s was removed from the cluster %s", n.id.ID, n.id.Cluster),
 				Hint: "delete its directory; kanta cluster join makes a new one"})
 			return
@@ -58,6 +53,17 @@ func (n *Node) snapshotDue() bool {
 		most *= neededLogs
 	}
 	return n.logs.Bytes() >= most
+}
+
+// committed is told of each configuration that is committed, in their order. A member that was in one and is not
+// in the next has been removed. What Raft has in force does not say so: it may not be committed, and then the member
+// may have what was acknowledged and most others have not.
+func (n *Node) committed(c raft.Configuration) {
+	is := has(c.Servers, n.id.server())
+	if is {
+		n.belonged.Store(true)
+	}
+	n.removed.Store(!is && n.belonged.Load())
 }
 
 // Snapshot makes a snapshot of the store and cuts the log behind it, but for what

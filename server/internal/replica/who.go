@@ -23,19 +23,19 @@ func (n *Node) NodeAt(address string) string {
 	return ""
 }
 
-// Allows reports whether a node of some name may be heard: it is a member as far as this one knows, or this
-// one knows of none yet. It does not wait.
+// Allows reports whether a node of some name may be heard. Who leads knows who the members are, and hears
+// nobody else. Who does not lead may have been away while the members changed, and would never learn of it if it
+// did not hear the leader that they have now: it hears every node of the cluster. It does not wait.
 func (n *Node) Allows(name string) bool {
-	if !n.running.Load() {
+	if !n.running.Load() || !n.IsLeader() {
 		return true
 	}
-	servers := n.servers()
-	for _, s := range servers {
+	for _, s := range n.servers() {
 		if member, _ := memberOf(s.ID); member == name {
 			return true
 		}
 	}
-	return len(servers) == 0
+	return false
 }
 
 // IdentityAt is [ReadIdentity] on the machine's file system.
