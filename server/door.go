@@ -38,7 +38,7 @@ func (s *Server) MayServe(a net.Addr) error {
 	case s.tls == nil:
 		return &query.Error{Code: query.CodeInvalid, Message: "a server beyond this machine speaks TLS, and " + a.String() + " is not an address of loopback",
 			Hint: "give it a certificate (kanta serve --tls-cert FILE --tls-key FILE), or listen on 127.0.0.1"}
-	case s.asksCertificates():
+	case s.asksCertificates() || s.store.db() == nil: // who waits for a store knows nobody yet, and serves nobody
 		return nil
 	}
 	open, err := s.register.Open(context.Background())

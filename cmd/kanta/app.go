@@ -19,6 +19,7 @@ import (
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/cluster"
 )
 
 // defaultDir is the store of who names none.
@@ -83,6 +84,10 @@ func (a *app) openDir(dir string, create bool) (store, error) {
 	}
 	if a.caller != (callerFlags{}) {
 		return nil, usagef("--ca, --cert, --cert-key and --key-file are for servers, and --db %s is a directory", dir)
+	}
+	if id, err := cluster.IdentityOf(dir); dir != "" && err == nil {
+		return nil, &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("%s is the directory of the member %s of the cluster %s, and no store by itself", dir, id.ID, id.Cluster),
+			Hint: "ask its server: --db " + serverScheme + id.Address}
 	}
 	o, err := a.options(dir, create)
 	if err != nil {

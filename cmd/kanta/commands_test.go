@@ -21,7 +21,7 @@ func eachCommand(c *cobra.Command, do func(*cobra.Command)) {
 
 // TestHelp makes sure that every command says what it does and, if it prints data, what its JSON is.
 func TestHelp(t *testing.T) {
-	silent := " backup log load schema segment list definition quarantine erase demo drop export serve cert key role audit "
+	silent := " cluster backup log load schema segment list definition quarantine erase demo drop export serve cert key role audit "
 	eachCommand(newRoot(&app{env: func(string) string { return "" }}), func(c *cobra.Command) {
 		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
 			t.Errorf("%s: %q is no summary", c.CommandPath(), c.Short)

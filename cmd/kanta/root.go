@@ -58,7 +58,7 @@ func commands(a *app) []*cobra.Command {
 		newCount(a), newMembers(a), newPlan(a), newExplain(a), newProfile(a), newWhy(a), newTimeline(a), newValues(a),
 		newSegment(a), newList(a), newDefinition(a), newQuarantine(a), newErase(a),
 		newStats(a), newCheck(a), newBackup(a), newRestore(a), newExport(a), newImport(a),
-		newServe(a), newRunning(a), newCert(a), newKey(a), newRole(a), newWhoami(a), newAudit(a), newDemo(a), newBench(a), newLicenses(a), newVersion(a),
+		newServe(a), newCluster(a), newRunning(a), newCert(a), newKey(a), newRole(a), newWhoami(a), newAudit(a), newDemo(a), newBench(a), newLicenses(a), newVersion(a),
 	}
 	for _, an := range analysis.All {
 		all = append(all, newAnalysis(a, an))

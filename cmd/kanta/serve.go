@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server"
 	"github.com/kantadb/kanta/server/certs"
@@ -43,6 +42,10 @@ A backup is written only to a target that --backups names, by that name.
 
 With --audit every change and every read of personal data is recorded in a directory before it
 is done or told; what cannot be recorded is refused. kanta audit reads it.
+
+The directory of a member of a cluster (kanta cluster) is served too: --node-cert, --node-key and
+--node-ca are its certificate for the other members and their authority. It listens for clients where
+its cluster knows it, and, when it is stopped, has another one lead first.
 
 Each setting is a flag, a variable of the environment (KANTA_LISTEN), and a key of the file that
 --config names (listen = "127.0.0.1:7700"), of which the flag holds first and the file last.
@@ -73,6 +76,7 @@ func newServe(a *app) *cobra.Command {
 			if err := settle(c, table, a.env, config); err != nil {
 				return err
 			}
+			f.listenGiven = fromOf(table, "listen") != fromDefault
 			if err := errors.Join(a.onlyHere("kanta serve"), f.check()); err != nil {
 				return err
 			}
@@ -93,6 +97,7 @@ func newServe(a *app) *cobra.Command {
 // serveFlags are those of kanta serve.
 type serveFlags struct {
 	listen  string
+	member  memberFlags
 	admin   string
 	backups []string
 	tls     certs.Files
@@ -101,6 +106,7 @@ type serveFlags struct {
 	slow    time.Duration
 
 	questionMemory settingSize
+	listenGiven    bool // listen is not the default
 }
 
 // check refuses flags that cannot be, before a store is made or opened. Where a server may listen
@@ -148,15 +154,12 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		return err
 	}
 	a.served = f
-	opened, err := a.openDir(a.dir, true)
+	log := a.serverLog(f.log)
+	what, err := a.openServed(f, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, opened.Close()) }()
-	db, ok := opened.(*engine.DB)
-	if !ok {
-		return query.Errorf(query.CodeInternal, "a directory was opened as %T", opened)
-	}
+	defer func() { err = errors.Join(err, what.Close()) }()
 	recorded, err := f.record.open(a)
 	if err != nil {
 		return err
@@ -164,13 +167,18 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	if recorded != nil {
 		defer func() { err = errors.Join(err, recorded.Close()) }()
 	}
-	s, err := server.New(db, &server.Options{
-		Version: thisVersion().Version, TLS: secure, Target: a.allowedTarget(f.backups), Audit: recorded,
-		Log: a.serverLog(f.log), Slow: cmp.Or(f.slow, time.Nanosecond),
-	})
+	s, err := server.New(what.db, what.options(&server.Options{
+		Version: thisVersion().Version, TLS: secure, Target: a.allowedTarget(f.backups), Audit: recorded, Log: log, Slow: cmp.Or(f.slow, time.Nanosecond),
+	}))
 	if err != nil {
 		return err
 	}
+	what.serve(s)
+	return a.listenAndServe(ctx, f, s, what)
+}
+
+// listenAndServe listens, and serves until ctx ends.
+func (a *app) listenAndServe(ctx context.Context, f *serveFlags, s *server.Server, what *served) error {
 	l, err := net.Listen("tcp", f.listen)
 	if err != nil {
 		return &query.Error{Code: query.CodeIO, Message: err.Error(), Hint: "is another server there? --listen names another port", Err: err}
@@ -187,10 +195,14 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	if admin != nil {
 		a.say(f, "metrics and health at http://%s", admin.at)
 	}
-	if secure != nil {
+	if f.tls.Cert != "" {
 		a.say(f, "over TLS 1.3")
 	}
-	if open, err := s.Register().Open(ctx); err != nil {
+	if what.member != nil {
+		id := what.member.Identity()
+		a.say(f, "member %s of the cluster %s, for other members at %s", id.ID, id.Cluster, cmp.Or(f.member.listen, id.RaftAddress))
+	}
+	if open, err := s.Register().Open(ctx); err != nil && what.member == nil { // a member may have no store yet
 		return errors.Join(err, l.Close())
 	} else if open && f.tls.Authority == "" {
 		a.say(f, "there is no key yet, so whoever is on this machine may do everything: kanta key create --role admin makes the first")
@@ -201,11 +213,14 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	case err := <-served:
 		return err
 	case <-ctx.Done():
+	case <-what.stopped():
+		err = what.ended()
 	}
 	a.say(f, "stopping")
+	what.handOver()
 	drain, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	return errors.Join(s.Shutdown(drain), <-served)
+	return errors.Join(err, s.Shutdown(drain), <-served)
 }
 
 // allowedTarget opens targets of backups that the operator has named.

@@ -52,7 +52,7 @@ func serving(c *cli, args ...string) (address string, stop func() int) {
 // opened here.
 //
 //tidy:constant
-var notServed = map[string]string{"keys": "callers, who need one of them then", "backup": "targets", "backuplog": "targets", "repair": "files", "errors": "directories"}
+var notServed = map[string]string{"keys": "callers, who need one of them then", "backup": "targets", "backuplog": "targets", "repair": "files", "errors": "directories", "cluster": "directories"}
 
 // TestSessionsServed replays the sessions against a server: the same output, word for word.
 func TestSessionsServed(t *testing.T) {

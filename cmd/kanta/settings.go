@@ -45,6 +45,10 @@ func (f *serveFlags) settingsTable() []*setting {
 		{name: "tls-cert", value: newText(&f.tls.Cert, ""), help: "file of the certificate for TLS, and of those that lead to its authority"},
 		{name: "tls-key", value: newText(&f.tls.Key, ""), help: "file of the key of --tls-cert"},
 		{name: "client-ca", value: newText(&f.tls.Authority, ""), help: "file of the authorities of clients' certificates: who shows none then shows a key"},
+		{name: "node-cert", value: newText(&f.member.tls.Cert, ""), help: "of a member of a cluster: file of its certificate for the other members"},
+		{name: "node-key", value: newText(&f.member.tls.Key, ""), help: "file of the key of --node-cert"},
+		{name: "node-ca", value: newText(&f.member.tls.Authority, ""), help: "file of the authority of the members' certificates"},
+		{name: "raft-listen", value: newText(&f.member.listen, ""), help: "address and port for other members; by default that at which they reach this one"},
 		{name: "backups", value: (*texts)(&f.backups), help: "a target that clients may have backups written to, as --target of kanta backup; may be repeated"},
 		{name: "audit", value: newText(&f.record.dir, ""), help: "record changes and reads of personal data in this directory, which is made if it is not there"},
 		{name: "audit-days", value: (*settingCount)(&f.record.days), help: "keep the records for so many days, 0 for ever"},
@@ -156,6 +160,16 @@ func addSettings(c *cobra.Command, table []*setting) {
 			c.Flags().Var(s.value, s.name, s.help+" ("+s.variable()+")")
 		}
 	}
+}
+
+// fromOf says where the value of a setting comes from.
+func fromOf(table []*setting, name string) string {
+	for _, s := range table {
+		if s.name == name {
+			return s.from
+		}
+	}
+	return fromDefault
 }
 
 // settle gives each setting its value: the flag's, else the environment's, else the file's.

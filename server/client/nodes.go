@@ -41,6 +41,7 @@ type nodes struct {
 	named  int     // how many these are
 	leader *node   // as far as is known; nil: it is not
 	turn   int     // of whom was asked last
+	met    bool    // somebody has ever answered
 	closed bool
 }
 
@@ -89,6 +90,14 @@ func (n *nodes) count() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.all)
+}
+
+// others reports whether there may be another member to be asked: not if nobody has ever answered, for then the
+// addresses may be wrong.
+func (n *nodes) others() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.met && len(n.all) > 1
 }
 
 // attempt is one try of a call: whom it must ask, whom it should not, and whom it has asked.
@@ -260,7 +269,7 @@ func (n *nodes) lost(to *node) {
 func (n *nodes) answered(to *node, leads bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	to.down = time.Time{}
+	to.down, n.met = time.Time{}, true
 	if leads {
 		n.leader = to
 	}
@@ -271,7 +280,7 @@ func (n *nodes) answered(to *node, leads bool) {
 func (n *nodes) follow(from *node, leader string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	from.down = time.Time{}
+	from.down, n.met = time.Time{}, true
 	if n.leader == from {
 		n.leader = nil
 	}

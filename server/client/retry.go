@@ -153,7 +153,7 @@ func (r *retries) wait(ctx context.Context, err error, answered bool, may func()
 	if !unavailable && !notLeader || !may() {
 		return false
 	}
-	if n != nil && r.attempt.pinned == nil && (notLeader || !answered && n.count() > 1) {
+	if n != nil && r.attempt.pinned == nil && (notLeader || !answered && n.others()) {
 		return r.move(ctx, named)
 	}
 	r.tries++

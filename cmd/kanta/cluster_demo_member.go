@@ -1,0 +1,70 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// demoMember is a member of the demonstration, a process of its own.
+type demoMember struct {
+	id            string
+	dir, log      string
+	address, raft string // for clients, and for members
+
+	cmd   *exec.Cmd // nil: it does not run
+	ended chan error
+}
+
+// start starts it. What it says goes to its log.
+func (m *demoMember) start(d *clusterDemo) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(m.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close() // the process has its own
+	node := d.file(m.id)
+	m.cmd = exec.Command(self, "serve", "--db", m.dir, "--memory", "256MB", "--node-cert", node+".crt", "--node-key", node+".key", "--node-ca", d.file("ca.crt"),
+		"--tls-cert", d.file("server.crt"), "--tls-key", d.file("server.key"), "--client-ca", d.file("ca.crt"))
+	m.cmd.Stdout, m.cmd.Stderr = out, out
+	if err := m.cmd.Start(); err != nil {
+		m.cmd = nil
+		return err
+	}
+	m.ended = make(chan error, 1)
+	go func(cmd *exec.Cmd, ended chan<- error) { ended <- cmd.Wait() }(m.cmd, m.ended)
+	return nil
+}
+
+// kill ends it as a crash does.
+func (m *demoMember) kill() error {
+	err := m.cmd.Process.Kill()
+	<-m.ended // with that it was killed
+	m.cmd = nil
+	return err
+}
+
+// stopTime is how long a member may take to stop.
+const stopTime = 20 * time.Second
+
+// stop ends it in good order, if it runs.
+func (m *demoMember) stop() error {
+	if m.cmd == nil {
+		return nil
+	}
+	if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil { // where there is no such signal
+		return m.kill()
+	}
+	select {
+	case <-m.ended: // it says in its log what went wrong, if something did
+		m.cmd = nil
+		return nil
+	case <-time.After(stopTime):
+		return m.kill()
+	}
+}
