@@ -83,7 +83,7 @@ func (a *app) openDir(dir string, create bool) (store, error) {
 		return a.openServer(dir)
 	}
 	if a.caller != (callerFlags{}) {
-		return nil, usagef("--ca, --cert, --cert-key and --key-file are for servers, and --db %s is a directory", dir)
+		return nil, usagef("--ca, --cert, --cert-key, --key-file and --consistency are for servers, and --db %s is a directory", dir)
 	}
 	if id, err := cluster.IdentityOf(dir); dir != "" && err == nil {
 		return nil, &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("%s is the directory of the member %s of the cluster %s, and no store by itself", dir, id.ID, id.Cluster),

@@ -37,7 +37,7 @@ Clients name all of them: --db kanta://a.example.com:7700,b.example.com:7700,c.e
 
 func newCluster(a *app) *cobra.Command {
 	c := group(&cobra.Command{Use: "cluster", Short: "Several servers with one store, of which one may fail", Long: clusterHelp})
-	c.AddCommand(newClusterInit(a), newClusterJoin(a), newClusterStatus(a), newClusterRemove(a), newClusterTransfer(a), newClusterDemo(a))
+	c.AddCommand(newClusterInit(a), newClusterJoin(a), newClusterStatus(a), newClusterRemove(a), newClusterTransfer(a), newClusterRecover(a), newClusterDemo(a))
 	return c
 }
 
@@ -100,6 +100,9 @@ join it. The names are those of the members' certificates (kanta cert node).
 			}
 			if name == "" {
 				return usagef("--cluster is missing: the name of the cluster, as in the certificates of its members")
+			}
+			if _, err := os.Stat(string(from)); from != "" && err != nil {
+				return &query.Error{Code: query.CodeNotAStore, Message: fmt.Sprintf("there is no Kanta store in %s", from), Hint: "name the directory of one, or leave --from out", Err: err}
 			}
 			engineOptions, err := a.options(args[0], true)
 			if err != nil {

@@ -45,7 +45,7 @@ func (a *app) openServer(address string) (store, error) {
 }
 
 // callerFlags say who asks a server, and whom to believe that it is the server.
-type callerFlags struct{ ca, cert, certKey, keyFile string }
+type callerFlags struct{ ca, cert, certKey, keyFile, consistency string }
 
 func (f *callerFlags) add(c *cobra.Command) {
 	flags := c.PersistentFlags()
@@ -53,6 +53,7 @@ func (f *callerFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.cert, "cert", "", "file of the certificate to show to a server (or KANTA_CERT)")
 	flags.StringVar(&f.certKey, "cert-key", "", "file of the key of --cert (or KANTA_CERT_KEY)")
 	flags.StringVar(&f.keyFile, "key-file", "", "file of the API key to show to a server (or the key itself in KANTA_KEY)")
+	flags.StringVar(&f.consistency, "consistency", "", "how much a cluster's answers must have seen: local, linearizable, or all but the last, such as 5s (or KANTA_CONSISTENCY)")
 }
 
 // maxKeyFile bounds the file of a key, which is less than a hundred bytes.
@@ -76,6 +77,9 @@ func (f *callerFlags) options(a *app) (*client.Options, error) {
 		}
 		o.TLS = c
 	}
+	if err := setConsistency(&o, or(f.consistency, "KANTA_CONSISTENCY")); err != nil {
+		return nil, err
+	}
 	if f.keyFile == "" {
 		o.Key = strings.TrimSpace(a.env("KANTA_KEY"))
 		return &o, nil
@@ -93,6 +97,23 @@ func (f *callerFlags) options(a *app) (*client.Options, error) {
 		return nil, usagef("--key-file %s: that is no file of a key", f.keyFile)
 	}
 	return &o, nil
+}
+
+// setConsistency says how much answers must have seen.
+func setConsistency(o *client.Options, text string) error {
+	switch text {
+	case "", "local":
+		return nil
+	case "linearizable":
+		o.Consistency = client.Linearizable
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return usagef("--consistency %s: it is local, linearizable, or how far behind a member may be, such as 5s", text)
+	}
+	o.MaxStaleness = d
+	return nil
 }
 
 // onlyHere refuses a server where something is done to a directory.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"time"
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/query"
@@ -56,4 +57,33 @@ func Join(ctx context.Context, dir string, at *client.Client, id, address, raftA
 		return Identity{}, err
 	}
 	return identityOf(out), nil
+}
+
+// RecoverOptions say where a cluster begins anew.
+type RecoverOptions struct {
+	Into string // the directory of its first member, which must not be there or be empty
+	// WithoutLog takes the store as it is, where the log cannot be opened any more: what the store had not
+	// applied is lost.
+	WithoutLog           bool
+	Address, RaftAddress string // of the new member; "": those of the old one
+	// Engine opens the store. nil: as engine.Open does.
+	Engine *engine.Options
+}
+
+// Recovered says what a cluster that was recovered begins with.
+type Recovered struct {
+	Identity Identity
+	Position query.Position // of a new epoch: positions of the old cluster are refused
+	Received time.Time      // when the last record that it has was received
+	// Entries of the log were applied only now. Nobody knows whether a majority ever had them: some may never have
+	// been acknowledged.
+	Entries uint64
+}
+
+// Recover begins a cluster anew with what one member has, where a majority is lost for good. The member must not
+// run; its directory stays as it is. What others have acknowledged and never reached it is lost, so take the one
+// that has most, and run none of the old cluster again: they join with new directories.
+func Recover(ctx context.Context, dir string, o *RecoverOptions) (Recovered, error) {
+	r, err := replica.Recover(ctx, config(dir, o.Engine), replica.RecoverOptions{Into: o.Into, WithoutLog: o.WithoutLog, RaftAddress: o.RaftAddress, ClientAddress: o.Address})
+	return Recovered{Identity: identityOf(r.Member), Position: r.Position, Received: r.Received, Entries: r.Entries}, err
 }
