@@ -6,12 +6,13 @@ BUILD    := .build
 TOOLS    := $(CURDIR)/$(BUILD)/tools
 FUZZTIME ?= 30s
 CRASHES  ?= 20000
+HISTORIES ?= 10000
 export PATH := $(TOOLS):$(PATH)
 
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test test-s3 test-e2e race rot hostile lint tidy proto proto-check proto-breaking fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
+.PHONY: help build test cluster-test cluster-short test-s3 test-e2e race rot hostile lint tidy proto proto-check proto-breaking fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
@@ -27,6 +28,8 @@ help:
 	@echo 'make crash        power cuts at CRASHES ($(CRASHES)) moments, every operation of the disk failing; KANTA_SEED repeats a run'
 	@echo '                  (KANTA_SCENARIO=backups: of one scenario)'
 	@echo 'make crash-short  a sample of it, in some two minutes'
+	@echo 'make cluster-test HISTORIES ($(HISTORIES)) histories of a cluster in which things go wrong (some hours); KANTA_HISTORY repeats one'
+	@echo 'make cluster-short  some of them, in four minutes'
 	@echo 'make crash-canary bugs that are planted turn their tests red'
 	@echo 'make bench        all benchmarks'
 	@echo 'make bench-smoke  every benchmark once, and some seconds of the mixed load'
@@ -112,6 +115,9 @@ fuzz:
 			echo "$$package $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$$package" || exit 1; \
 		done
+
+cluster-test cluster-short:
+	$(if $(filter cluster-test,$@),KANTA_HISTORIES=$(HISTORIES),KANTA_HISTORY_FOR=4m) CGO_ENABLED=0 $(GO) test -count=1 -timeout 24h -v -run '^TestHistories$$' ./server/internal/replica
 
 crash crash-short:
 	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 180m -v -run '^Test(Crash|Error)Points$$' ./engine

@@ -66,6 +66,7 @@ type cluster struct {
 	cut     map[[2]string]bool // what the first sends does not reach the second
 	change  func(c *Config)    // of each member that is opened; may be nil
 	timing  Timing
+	quiet   bool // its log is not shown
 }
 
 // member is one of them, running or not.
@@ -175,7 +176,7 @@ func (m *member) config() Config {
 	c := Config{Dir: memberDir, FS: disk, Transport: m.network, CheckEvery: -1, Timing: m.c.timing,
 		Engine:  engine.Options{Memory: 64 << 20, PurgeAfter: -1, Parallelism: 1},
 		Stopped: func(err error) { m.stopped = err }}
-	if testing.Verbose() {
+	if testing.Verbose() && !m.c.quiet {
 		c.Log = slog.New(slog.NewTextHandler(m.c.t.Output(), nil)).With("on", m.id)
 	}
 	if m.c.change != nil {

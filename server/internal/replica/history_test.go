@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -22,6 +21,7 @@ import (
 const (
 	historySeed  = "KANTA_HISTORY"     // one history, by its seed
 	historiesFor = "KANTA_HISTORY_FOR" // how long histories are tried, such as 4m, in real time
+	historyCount = "KANTA_HISTORIES"   // how many are tried
 )
 
 // trial is what some clients do to a cluster in which things go wrong, and what they are told.
@@ -61,6 +61,12 @@ func TestHistories(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if s := os.Getenv(historyCount); s != "" {
+		var err error
+		if tries, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
 	first := uint64(1)
 	if lasts > 0 {
 		first = uint64(begin.UnixNano())
@@ -89,11 +95,11 @@ func oneHistory(t *testing.T, seed uint64) (h *trial) {
 	t.Run(fmt.Sprint(seed), func(t *testing.T) {
 		defer func() {
 			if t.Failed() {
-				t.Logf("again: %s=%d go test ./server/internal/replica -run TestHistories%s", historySeed, seed, verbosely())
+				t.Logf("again: %s=%d go test ./server/internal/replica -run TestHistories -v", historySeed, seed)
 			}
 		}()
 		synctest.Test(t, func(t *testing.T) {
-			h = &trial{cluster: &cluster{t: t, rng: rand.New(rand.NewPCG(seed, 0)), cut: map[[2]string]bool{}}, end: make(chan struct{})}
+			h = &trial{cluster: &cluster{t: t, rng: rand.New(rand.NewPCG(seed, 0)), cut: map[[2]string]bool{}, quiet: os.Getenv(historySeed) == ""}, end: make(chan struct{})}
 			h.change = func(x *Config) {
 				x.CheckEvery, x.SnapshotBytes, x.TrailingBytes = time.Second, 8<<10, 2<<10
 				if inner, ok := x.Transport.(*raft.InmemTransport); ok && inner != nil {
@@ -105,13 +111,6 @@ func oneHistory(t *testing.T, seed uint64) (h *trial) {
 		})
 	})
 	return h
-}
-
-func verbosely() string {
-	if f := flag.Lookup("test.v"); f != nil {
-		return " -v"
-	}
-	return ""
 }
 
 func (h *trial) run() {
