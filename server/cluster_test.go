@@ -119,6 +119,7 @@ func TestMember(t *testing.T) {
 	at.set("other:7700", false, 3*time.Second)
 	m.ready("with one", "true")
 	m.follower()
+	m.figures()
 	at.set("", false, longestStale+1)
 	m.ready("without a leader for long", "no leader")
 	at.set("", false, longestStale)
@@ -134,6 +135,19 @@ func TestMember(t *testing.T) {
 	if r, err := m.rpc.ClusterJoin(ctx, &pb.ClusterJoinRequest{Id: "n3", Address: "a:1", RaftAddress: "b:2", Incarnation: "12"}); err != nil || r.GetCluster() != "c1" ||
 		at.asked != (query.ClusterRecruit{ID: "n3", Address: "a:1", RaftAddress: "b:2", Incarnation: "12"}) {
 		t.Errorf("a join: %v, %v, %+v", r, err, at.asked)
+	}
+}
+
+// figures wants the metrics of a member.
+func (m *askedMember) figures() {
+	m.t.Helper()
+	w := httptest.NewRecorder()
+	m.s.Admin().ServeHTTP(w, httptest.NewRequestWithContext(m.t.Context(), "GET", "http://localhost/metrics", nil))
+	for _, line := range []string{"kanta_cluster_leader 0", "kanta_cluster_has_leader 1", "kanta_cluster_term 7", "kanta_cluster_leader_changes_total 3", "kanta_cluster_members 2",
+		"kanta_cluster_staleness_seconds 3", "kanta_cluster_voter 1", "kanta_cluster_lag_records 5", "kanta_cluster_snapshot_bytes 0"} {
+		if !strings.Contains(w.Body.String(), "\n"+line+"\n") {
+			m.t.Errorf("no %s in the metrics", line)
+		}
 	}
 }
 

@@ -47,6 +47,11 @@ func TestClusterDemo(t *testing.T) {
 	if len(before.Members) != demoMembers || before.Cluster != "demo" || before.Node != before.Leader {
 		t.Fatalf("%+v", before)
 	}
+	contains(t, c.must("count", "writes > 0", "--consistency", "linearizable"), "count\t4\n")
+	contains(t, c.must("count", "writes > 0", "--consistency", "1m"), "count\t4\n")
+	if _, stderr, code := c.run("count", "true", "--consistency", "strict"); code != exitUsage || !strings.Contains(stderr, "linearizable") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
 	next := before.Members[0].ID
 	if next == before.Leader {
 		next = before.Members[1].ID

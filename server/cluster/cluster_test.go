@@ -231,13 +231,22 @@ func (c *town) leader() (leader *member, others []*member) {
 	return leader, others
 }
 
-// is wants n of somebody to be so much, as the leader has it.
-func (c *town) is(key string, n int64) {
+// have returns n of somebody, as the leader has it.
+func (c *town) have(key string) int64 {
 	c.t.Helper()
 	strict := c.client(&client.Options{Consistency: client.Linearizable})
 	p, err := strict.Profile(c.t.Context(), key, nil)
-	if err != nil || len(p.Values) != 1 || p.Values[0].Value.Ordered() != n {
-		c.t.Errorf("n of %s is %v (%v), want %d", key, p.Values, err, n)
+	if err != nil || len(p.Values) != 1 {
+		c.t.Fatalf("n of %s is %v (%v)", key, p.Values, err)
+	}
+	return p.Values[0].Value.Ordered()
+}
+
+// is wants n of somebody to be so much.
+func (c *town) is(key string, n int64) {
+	c.t.Helper()
+	if have := c.have(key); have != n {
+		c.t.Errorf("n of %s is %d, want %d", key, have, n)
 	}
 }
 
@@ -296,6 +305,59 @@ func TestCluster(t *testing.T) {
 	leader.close()
 	write()
 	c.is("a", said)
+}
+
+// TestIngest submits batches while members are stopped and started one after another, and the leader is another one
+// without being stopped. Each is there once. Of those without a source it may be that some fail, of which nobody knows,
+// but none is there twice.
+func TestIngest(t *testing.T) {
+	c := found(t, 3)
+	all, ctx := c.client(nil), t.Context()
+	submit := func(round int, sources bool) {
+		t.Helper()
+		key := fmt.Sprint(sources, round)
+		var waits []func() (batch.Result, error)
+		const batches = 200
+		for i := range uint64(batches) {
+			b := c.more(key, uint64(round)*batches+i+1)
+			if !sources {
+				one := batch.New()
+				one.Upsert(key).Increment("n", schema.IntValue(1))
+				b = c.encode(one)
+			}
+			wait, err := all.Submit(ctx, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if waits = append(waits, wait); i != batches/2 {
+				continue
+			}
+			leader, _ := c.leader()
+			if round > 0 {
+				c.must(all.ClusterTransfer(ctx, ""))
+				continue
+			}
+			leader.close()
+			leader.open()
+		}
+		unknown := int64(0)
+		for i, wait := range waits {
+			_, err := wait()
+			if err != nil && (sources || !errors.Is(err, &query.Error{Code: query.CodeUnavailable})) {
+				t.Fatalf("%s, batch %d: %v", key, i, err)
+			}
+			if err != nil {
+				unknown++
+			}
+		}
+		if n := c.have(key); n < batches-unknown || n > batches {
+			t.Errorf("%s: %d are there of %d batches, of %d it is not known", key, n, batches, unknown)
+		}
+	}
+	for round := range 3 {
+		submit(round, true)
+		submit(round, false)
+	}
 }
 
 // TestWiped has a member lose its directory and join under its old name. It has everything by a snapshot.
