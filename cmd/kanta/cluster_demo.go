@@ -116,20 +116,17 @@ func (d *clusterDemo) certify() error {
 	if err := keep("client", p, err); err != nil {
 		return err
 	}
+	addresses, err := freeAddresses(2 * demoMembers)
+	if err != nil {
+		return err
+	}
 	for i := range demoMembers {
 		id := fmt.Sprintf("n%d", i+1)
 		p, err := ca.Node(id, "demo", hosts, 1, time.Now())
 		if err := keep(id, p, err); err != nil {
 			return err
 		}
-		m := &demoMember{id: id, dir: d.file(id), log: d.file(id + ".log")}
-		if m.address, err = freeAddress(); err == nil {
-			m.raft, err = freeAddress()
-		}
-		if err != nil {
-			return err
-		}
-		d.members = append(d.members, m)
+		d.members = append(d.members, &demoMember{id: id, dir: d.file(id), log: d.file(id + ".log"), address: addresses[2*i], raft: addresses[2*i+1]})
 	}
 	d.secure.TLS, err = certs.Client(certs.Files{Cert: d.file("client.crt"), Key: d.file("client.key"), Authority: d.file("ca.crt")})
 	return err
@@ -137,13 +134,18 @@ func (d *clusterDemo) certify() error {
 
 func (d *clusterDemo) file(name string) string { return filepath.Join(d.dir, name) }
 
-// freeAddress returns an address of loopback that nobody has just now.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freeAddresses returns addresses of loopback that nobody has just now, each another one: they are
+// held until all are there.
+func freeAddresses(n int) (all []string, err error) {
+	for range n {
+		l, failed := net.Listen("tcp", "127.0.0.1:0")
+		if failed != nil {
+			return nil, errors.Join(err, failed)
+		}
+		defer func() { err = errors.Join(err, l.Close()) }()
+		all = append(all, l.Addr().String())
 	}
-	return l.Addr().String(), l.Close()
+	return all, nil
 }
 
 // found makes the cluster: the first member, and the others, which join it.
