@@ -28,6 +28,8 @@ type checks struct {
 	ending bool
 	busy   sync.WaitGroup
 	cancel map[*finding]context.CancelFunc
+
+	disputed string // what members differ in, of whom nobody knows which are right
 }
 
 // finding is what this member has at a mark.
@@ -36,6 +38,11 @@ type finding struct {
 	done chan struct{} // closed when the rest is known
 	have query.Digests
 	err  error
+}
+
+// holding is what it has found, for others.
+func (f *finding) holding() *holding {
+	return &holding{mark: f.mark, position: f.have.Position, chain: f.have.Chain, replica: f.have.Replica}
 }
 
 // given takes a control entry that was committed. Raft's goroutine of the state machine calls
@@ -89,6 +96,9 @@ func (c *checks) look(mark uint64, db *engine.DB) {
 		delete(c.cancel, f)
 		c.mu.Unlock()
 		cancel()
+		if f.err == nil {
+			c.n.wire.report(f.holding())
+		}
 		close(f.done)
 	}()
 }
@@ -105,8 +115,18 @@ func (c *checks) at(mark uint64) *finding {
 	return nil
 }
 
-// compare compares what a leader has found with what this member has, when that is known.
+// compare compares what a majority has found with what this member has, when that is known.
 func (c *checks) compare(v *verdict) {
+	right, ok := v.majority()
+	switch {
+	case ok:
+		c.dispute("")
+	case v.differ():
+		c.dispute(fmt.Sprintf("members have different stores, and no majority has the same: %s", v))
+		return
+	default:
+		return // too few have answered
+	}
 	f := c.at(v.mark)
 	if f == nil {
 		return // it was not running then, or has got a snapshot since
@@ -121,10 +141,30 @@ func (c *checks) compare(v *verdict) {
 	go func() {
 		defer c.busy.Done()
 		<-f.done
-		if f.err == nil && (f.have.Position != v.position || f.have.Chain != v.chain || f.have.Replica != v.replica) {
-			c.n.diverged(f, v)
+		if f.err == nil && *f.holding() != right {
+			go c.n.diverged(f.holding(), &right)
 		}
 	}()
+}
+
+// dispute notes what members differ in, "" if a majority agrees.
+func (c *checks) dispute(what string) {
+	c.mu.Lock()
+	before := c.disputed
+	c.disputed = what
+	c.mu.Unlock()
+	if what != "" && before == "" {
+		c.n.cfg.Log.Error(what, "hint", disputeHint)
+	}
+}
+
+const disputeHint = "delete nothing; stop the members and compare what they have with a backup or with where it came from"
+
+// problem returns what members differ in, "" if they do not as far as is known.
+func (c *checks) problem() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.disputed
 }
 
 // ask has the members compare, as long as this one leads and something is written.
@@ -177,7 +217,36 @@ func (c *checks) once(ctx context.Context) error {
 	if f.err != nil {
 		return f.err
 	}
-	return c.n.control(ctx, control{kind: controlVerdict, verdict: &verdict{mark: f.mark, position: f.have.Position, chain: f.have.Chain, replica: f.have.Replica}})
+	return c.n.control(ctx, control{kind: controlVerdict, verdict: c.n.poll(ctx, f)})
+}
+
+// pollTime is for how long a leader waits for what others find: it is long enough for all who run, and one who does not
+// must not keep the others from comparing.
+const pollTime = 5 * time.Second
+
+// poll collects what those who vote have found at a mark.
+func (n *Node) poll(ctx context.Context, own *finding) *verdict {
+	ctx, cancel := context.WithTimeout(ctx, pollTime)
+	defer cancel()
+	v := &verdict{mark: own.mark}
+	_ = n.wire.acks.until(ctx, func(uint64) (bool, error) { // when the time is over it is what has come
+		v.voters, v.votes = 0, nil
+		for _, s := range n.servers() {
+			if !isVoter(s) {
+				continue
+			}
+			v.voters++
+			found := own.holding()
+			if s.ID != n.id.server() {
+				found = n.wire.contact(s.ID).found
+			}
+			if found != nil && found.mark == own.mark && len(v.votes) < maxHoldings {
+				v.votes = append(v.votes, vote{s.ID, *found})
+			}
+		}
+		return len(v.votes) == min(v.voters, maxHoldings), n.failure()
+	})
+	return v
 }
 
 // forget drops what was found, because the store is replaced: nobody reads it any more when
@@ -190,6 +259,9 @@ func (c *checks) forget() {
 	c.found = nil
 	c.mu.Unlock()
 	c.busy.Wait()
+	if c.n.wire != nil {
+		c.n.wire.report(nil)
+	}
 }
 
 // end is forget for good.
@@ -203,14 +275,17 @@ func (c *checks) end() {
 // divergedFile is a file in the directory of a member that has found that its store differs.
 const divergedFile = "DIVERGED"
 
-// diverged stops the member for good: nobody can tell since when its answers are wrong.
-func (n *Node) diverged(f *finding, v *verdict) {
-	what := fmt.Sprintf("at position %s the store has chain %x and digest %x; the leader has, at position %s, chain %x and digest %x",
-		f.have.Position, f.have.Chain, f.have.Replica, v.position, v.chain, v.replica)
+// diverged stops the member for good: nobody can tell since when its answers are wrong. If it leads, another one is
+// asked to before.
+func (n *Node) diverged(own, right *holding) {
+	what := fmt.Sprintf("a majority has %s, and this member %s", right, own)
 	err := errDiverged(what)
 	err = errors.Join(err, writeFile(n.cfg.FS, n.cfg.Dir, divergedFile, what+"\n"))
+	if n.IsLeader() {
+		_ = n.raft.LeadershipTransfer().Error() // else there is an election
+	}
 	n.fail(err)
-	go n.withdraw()
+	n.withdraw()
 }
 
 // withdraw closes the store, so that nobody is answered from it any more.

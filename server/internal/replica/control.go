@@ -4,6 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/kantadb/kanta/query"
 )
@@ -19,19 +24,119 @@ const (
 	controlTerm    = 3
 )
 
-// The sizes of control entries.
+// The sizes of control entries and of what they have.
 const (
 	markSize    = 2 + 4
-	verdictSize = 2 + 8 + 8 + 8 + 16 + 16 + 4
+	bodySize    = 8 + 8 + 16 + 16 // of a holding without its mark
+	holdingSize = 8 + bodySize    // with it
+	maxHoldings = 64              // in a verdict: more members do not vote
+	maxControl  = 64 + maxHoldings*(1+255+bodySize)
 )
 
-// verdict is what a leader has found at a mark. Every member that was given the mark must have
-// found the same.
-type verdict struct {
+// holding is what a member has found at a mark.
+type holding struct {
 	mark     uint64 // the log index of the mark
 	position query.Position
 	chain    [16]byte
 	replica  [16]byte
+}
+
+func (c *holding) String() string {
+	return fmt.Sprintf("at position %s the chain %x and the digest %x", c.position, c.chain, c.replica)
+}
+
+func (c *holding) append(b []byte) []byte {
+	return c.appendBody(binary.LittleEndian.AppendUint64(b, c.mark))
+}
+
+func (c *holding) appendBody(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(b, c.position.Epoch)
+	b = binary.LittleEndian.AppendUint64(b, c.position.Applied)
+	return append(append(b, c.chain[:]...), c.replica[:]...)
+}
+
+// decodeHolding reads holdingSize bytes.
+func decodeHolding(b []byte) holding {
+	c := holding{mark: binary.LittleEndian.Uint64(b)}
+	c.body(b[8:])
+	return c
+}
+
+func (c *holding) body(b []byte) {
+	c.position = query.Position{Epoch: binary.LittleEndian.Uint64(b), Applied: binary.LittleEndian.Uint64(b[8:])}
+	copy(c.chain[:], b[16:])
+	copy(c.replica[:], b[32:])
+}
+
+// vote is what one member has found.
+type vote struct {
+	member  raft.ServerID
+	holding holding
+}
+
+// verdict is what those who vote have found at a mark.
+type verdict struct {
+	mark   uint64
+	voters int // how many vote in the cluster
+	votes  []vote
+}
+
+// majority returns what more than half of those who vote have found.
+func (v *verdict) majority() (holding, bool) {
+	counts := map[holding]int{}
+	for _, x := range v.votes {
+		if counts[x.holding]++; counts[x.holding] > v.voters/2 {
+			return x.holding, true
+		}
+	}
+	return holding{}, false
+}
+
+// differ reports whether two have not found the same.
+func (v *verdict) differ() bool {
+	return slices.ContainsFunc(v.votes, func(x vote) bool { return x.holding != v.votes[0].holding })
+}
+
+func (v *verdict) String() string {
+	var all []string
+	for _, x := range v.votes {
+		id, _ := memberOf(x.member)
+		all = append(all, id+" has "+x.holding.String())
+	}
+	return strings.Join(all, ", ")
+}
+
+func (v *verdict) append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(b, v.mark)
+	b = append(b, byte(min(v.voters, math.MaxUint8)), byte(len(v.votes))) // of so many no maxHoldings are a majority
+	for _, x := range v.votes {
+		b = append(append(b, byte(len(x.member))), x.member...)
+		b = x.holding.appendBody(b)
+	}
+	return b
+}
+
+// decodeVerdict reads what append has made.
+func decodeVerdict(b []byte) (*verdict, bool) {
+	if len(b) < 10 {
+		return nil, false
+	}
+	v := &verdict{mark: binary.LittleEndian.Uint64(b), voters: int(b[8])}
+	count := int(b[9])
+	b = b[10:]
+	if count == 0 || count > min(v.voters, maxHoldings) {
+		return nil, false
+	}
+	for range count {
+		if len(b) < 1 || len(b) < 1+int(b[0])+bodySize {
+			return nil, false
+		}
+		name, rest := b[1:1+int(b[0])], b[1+int(b[0]):]
+		x := vote{raft.ServerID(name), holding{mark: v.mark}}
+		x.holding.body(rest)
+		v.votes, b = append(v.votes, x), rest[bodySize:]
+	}
+	return v, len(b) == 0
 }
 
 // control is a control entry.
@@ -42,12 +147,9 @@ type control struct {
 
 // encode returns the extensions of the entry.
 func (c control) encode() []byte {
-	b := append(make([]byte, 0, verdictSize), controlVersion, c.kind)
-	if v := c.verdict; v != nil {
-		b = binary.LittleEndian.AppendUint64(b, v.mark)
-		b = binary.LittleEndian.AppendUint64(b, v.position.Epoch)
-		b = binary.LittleEndian.AppendUint64(b, v.position.Applied)
-		b = append(append(b, v.chain[:]...), v.replica[:]...)
+	b := []byte{controlVersion, c.kind}
+	if c.verdict != nil {
+		b = c.verdict.append(b)
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
@@ -57,7 +159,7 @@ func decodeControl(b []byte) (c control, err error) {
 	damaged := func() error {
 		return query.Errorf(query.CodeCorrupt, "a control entry of %d bytes is damaged", len(b))
 	}
-	if len(b) < markSize || len(b) > verdictSize {
+	if len(b) < markSize || len(b) > maxControl {
 		return c, damaged()
 	}
 	if b[0] != controlVersion {
@@ -71,12 +173,10 @@ func decodeControl(b []byte) (c control, err error) {
 	switch {
 	case (b[1] == controlMark || b[1] == controlTerm) && len(b) == markSize:
 		return control{kind: b[1]}, nil
-	case b[1] == controlVerdict && len(b) == verdictSize:
-		v := &verdict{mark: binary.LittleEndian.Uint64(b[2:])}
-		v.position = query.Position{Epoch: binary.LittleEndian.Uint64(b[10:]), Applied: binary.LittleEndian.Uint64(b[18:])}
-		copy(v.chain[:], b[26:])
-		copy(v.replica[:], b[42:])
-		return control{kind: b[1], verdict: v}, nil
+	case b[1] == controlVerdict:
+		if v, ok := decodeVerdict(body[2:]); ok {
+			return control{kind: b[1], verdict: v}, nil
+		}
 	}
 	return c, damaged()
 }

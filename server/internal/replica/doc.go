@@ -9,7 +9,7 @@
 //	store/       the store
 //	raft/        the log, and what the member has promised: package raftlog
 //	snapshots/   the newest snapshot: package snapshots
-//	DIVERGED     if it is there: the store differs from the others', and is not opened
+//	DIVERGED     if it is there: the store differs from a majority's, and is not opened
 //
 // NODE is the last to be made, so a directory with one is whole. store/ is missing until the
 // first snapshot has come; the others never are, and a member that misses one must join anew.
@@ -43,18 +43,44 @@
 // control entry in its extensions. Numbers are little-endian, the last four bytes the CRC-32C
 // of all before:
 //
-//	version(1) kind(1) sum(4)                                      mark (1) and term (3)
-//	version(1) 2 mark(8) epoch(8) applied(8) chain(16) replica(16) sum(4)    verdict
+//	version(1) kind(1) sum(4)                             mark (1) and term (3)
+//	version(1) 2 mark(8) voters(1) n(1) n votes sum(4)    verdict
+//	length(1) member epoch(8) applied(8) chain(16) replica(16)    a vote: what a member has found
 //
 // Version is 1. A term entry is the first of each leader: once it is committed, so is all that
 // was before it, and every later entry is one that the state machine is given (Raft does not
 // give it what it adds itself). A mark has every member compute the digests of its store as it
-// is there, and the verdict is what the leader has found: whoever has found something else
-// stops, leaves DIVERGED in its directory, and has to join anew. A mark at index 258, with its
-// verdict at position 1.3, chain 00..0f, digest 10..1f:
+// is there, and say so to the leader. The verdict is what those who vote have found, in the five
+// seconds that the leader waits, and how many vote. If more than half of those have found the
+// same, whoever has found something else, be it the leader, stops, leaves DIVERGED in its
+// directory, and has to join anew. If they differ and no majority has the same, nobody knows who
+// is right: every member says so in its status, and goes on. A mark at index 258, and a verdict of
+// two of three that have position 1.3, chain 00..0f, digest 10..1f:
 //
 //	01 01 a66ca810
-//	01 02 0201000000000000 0100000000000000 0300000000000000 000102030405060708090a0b0c0d0e0f 101112131415161718191a1b1c1d1e1f 1084b77e
+//	01 02 0201000000000000 03 02 13 6e312e30313233343536373839616263646566 0100000000000000 0300000000000000 000102030405060708090a0b0c0d0e0f 101112131415161718191a1b1c1d1e1f 13 6e322e30313233343536373839616263646566 0100000000000000 0300000000000000 000102030405060708090a0b0c0d0e0f 101112131415161718191a1b1c1d1e1f 715d5238
+//
+// # What members say beside Raft's messages
+//
+// The leader's address stands twice in a request of Raft's to append entries, in a header and in
+// a field of an older version that nobody reads (Leader). What is not sent in a pipeline, as every
+// heartbeat, has 33 bytes there, a word; and where an answer's header would have an address (Addr) it has
+// 17 or 73. Who finds anything else there takes it for nothing. Numbers as above; version is 1.
+//
+//	version(1) boot(8) echo(8) commit(8) age(8)                                    word
+//	version(1) boot(8) at(8)                                                       answer
+//	version(1) boot(8) at(8) mark(8) epoch(8) applied(8) chain(16) replica(16)     answer of who has found something
+//
+// An answer has the instant of it by the clock of who answers, in nanoseconds since its start, which
+// has the random number boot. The next word to it echoes the latest. So the receiver of a word knows
+// since when it may have been on its way, however long it has waited in a buffer, and no clock is compared
+// with another. commit is up to where the leader's log is committed, and age how many nanoseconds before the
+// word it is certain to have known of everything that was acknowledged; commit 0: it does not know. A word that
+// echoes 2 of boot 1, with commit 3 and age 4; the answer at 2 of boot 1; and the same with the mark 258 as above:
+//
+//	01 0100000000000000 0200000000000000 0300000000000000 0400000000000000
+//	01 0100000000000000 0200000000000000
+//	01 0100000000000000 0200000000000000 0201000000000000 0100000000000000 0300000000000000 000102030405060708090a0b0c0d0e0f 101112131415161718191a1b1c1d1e1f
 //
 // # What must hold, and why it does
 //
@@ -76,8 +102,15 @@
 //   - A member that knows of no configuration does not vote. A snapshot that is older than what
 //     the member has is refused where it comes in.
 //   - A linearizable read: the leader has committed something in its own term; the commit index
-//     is read; a majority says, after that, that it leads, in the same term; everything up to
-//     the index is applied; only then the store is looked at. No clock is believed.
+//     is read; a majority of those who vote answers, with success and in the same term, a message
+//     that was sent after that; everything up to the index is applied; only then the store is looked
+//     at. What Raft verifies (VerifyLeader) is not enough: it counts members without a vote, and answers
+//     to what was sent before it was asked. No clock is believed.
+//   - A member that does not lead hears every node of its cluster: it may have been away while
+//     the members changed, and must hear the leader that they have now.
+//   - A member was removed when the entry that says so is committed, and not before: it may be
+//     the only one left that has what was acknowledged. Raft does not send who is removed more than that
+//     entry, so the leader tells it that it is committed.
 //
 // # Issue 697 of raft
 //
@@ -104,7 +137,8 @@
 //
 // # Time
 //
-// Raft's clocks decide when there is an election, and nothing else. When an entry was received
+// Raft's clocks decide when there is an election, and nothing else. How old what a member has may be is
+// found with clocks too, each compared with itself only. When an entry was received
 // is stamped by who proposed it. What a store shows without a write changes with one thing only:
 // the horizon behind which events are past their retention, which is a day of the last record.
 // So where a type of events has a retention the leader writes a tick in the first minute of a

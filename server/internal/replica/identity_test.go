@@ -60,12 +60,18 @@ func TestGoldenNode(t *testing.T) {
 	}
 }
 
+// exampleVerdict is that of the package comment.
+func exampleVerdict() *verdict {
+	c := holding{mark: 258, position: query.Position{Epoch: 1, Applied: 3}}
+	for i := range 16 {
+		c.chain[i], c.replica[i] = byte(i), byte(16+i)
+	}
+	return &verdict{mark: 258, voters: 3, votes: []vote{{"n1.0123456789abcdef", c}, {"n2.0123456789abcdef", c}}}
+}
+
 // TestGoldenControl encodes and decodes the examples of the package comment.
 func TestGoldenControl(t *testing.T) {
-	v := &verdict{mark: 258, position: query.Position{Epoch: 1, Applied: 3}}
-	for i := range 16 {
-		v.chain[i], v.replica[i] = byte(i), byte(16+i)
-	}
+	v := exampleVerdict()
 	lines := documented(t, "digest 10..1f:")
 	all := []control{{kind: controlMark}, {kind: controlVerdict, verdict: v}}
 	if len(lines) != len(all) {
@@ -79,6 +85,53 @@ func TestGoldenControl(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
+}
+
+// TestGoldenWords encodes and decodes the examples of the package comment.
+func TestGoldenWords(t *testing.T) {
+	lines := documented(t, "with the mark 258 as above:")
+	if len(lines) != 3 {
+		t.Fatalf("the package comment has %q", lines)
+	}
+	same := func(line string, b []byte) {
+		if got, want := hex.EncodeToString(b), strings.ReplaceAll(line, " ", ""); got != want {
+			t.Errorf("%s, and the package comment has %s", got, want)
+		}
+	}
+	w := word{echo: stamp{1, 2}, commit: 3, age: 4}
+	same(lines[0], w.encode())
+	if got, ok := decodeWord(w.encode()); !ok || got != w {
+		t.Errorf("%+v, %t", got, ok)
+	}
+	for i, found := range []*holding{nil, &exampleVerdict().votes[0].holding} {
+		a := answer{now: stamp{1, 2}, found: found}
+		same(lines[1+i], a.encode())
+		if got, ok := decodeAnswer(a.encode()); !ok || !reflect.DeepEqual(got, a) {
+			t.Errorf("%+v, %t", got, ok)
+		}
+	}
+	for _, address := range []string{"", "127.0.0.1:7701", strings.Repeat("a", wordSize), strings.Repeat("a", answerSize), strings.Repeat("a", foundSize)} {
+		_, isWord := decodeWord([]byte(address))
+		_, isAnswer := decodeAnswer([]byte(address))
+		if isWord || isAnswer {
+			t.Errorf("%q is taken for a word: %t, an answer: %t", address, isWord, isAnswer)
+		}
+	}
+}
+
+// FuzzWords reads anything as a word or an answer: what is read is what is written again.
+func FuzzWords(f *testing.F) {
+	f.Add((&word{echo: stamp{1, 2}, commit: 3, age: 4}).encode())
+	f.Add((&answer{now: stamp{1, 2}}).encode())
+	f.Add((&answer{now: stamp{1, 2}, found: &holding{mark: 1}}).encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if w, ok := decodeWord(b); ok && string(w.encode()) != string(b) {
+			t.Errorf("%x is read as %+v", b, w)
+		}
+		if a, ok := decodeAnswer(b); ok && string(a.encode()) != string(b) {
+			t.Errorf("%x is read as %+v", b, a)
+		}
+	})
 }
 
 // TestNodeRefused gives what is no NODE file, or says no member.
@@ -132,7 +185,7 @@ func FuzzNode(f *testing.F) {
 func FuzzControl(f *testing.F) {
 	f.Add(control{kind: controlMark}.encode())
 	f.Add(control{kind: controlTerm}.encode())
-	f.Add(control{kind: controlVerdict, verdict: &verdict{mark: 9}}.encode())
+	f.Add(control{kind: controlVerdict, verdict: exampleVerdict()}.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := decodeControl(b)
 		if q := (*query.Error)(nil); err != nil && !errors.As(err, &q) {

@@ -48,6 +48,7 @@ func (n *Node) watch(ctx context.Context) {
 				led.Go(func() { n.takeOver(during) })
 			}
 			n.applied.wake()
+			n.wire.acks.wake()
 		case <-ctx.Done():
 			return
 		}
@@ -183,7 +184,7 @@ func (r *rounds) run(n *Node) {
 		r.mu.Lock()
 		now := r.asking
 		r.mu.Unlock()
-		now.err = n.raft.VerifyLeader().Error()
+		now.err = n.confirm()
 		close(now.done)
 		r.mu.Lock()
 		r.asking, r.next = r.next, nil

@@ -108,7 +108,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	n.wire = newWire(n.cfg.Transport, n.refuse, n.room)
+	n.wire = newWire(n)
 	conf := n.cfg.raftConfig(n.id.server())
 	conf.NoSnapshotRestoreOnStart = held
 	if n.raft, err = n.newRaft(conf); err != nil {
@@ -201,14 +201,17 @@ func (n *Node) refuse(command any) error {
 	return nil
 }
 
+// full reports whether what is committed and not yet applied may be too much for the memory.
+func (n *Node) full() bool {
+	given := n.raft.AppliedIndex() // Raft counts when it hands them on
+	entries := given - min(n.applied.now(), given)
+	return entries > maxAppend && int64(entries)*n.entryBytes() > maxBacklog
+}
+
 // room waits while what is committed and not yet applied may be too much for the memory: Raft
 // holds up to 8,192 entries for the state machine, whatever their size. The leader then sends
 // no more than it has on its way; its heartbeats take another way.
 func (n *Node) room(stop <-chan struct{}) {
-	entries := n.raft.AppliedIndex() - min(n.applied.now(), n.raft.AppliedIndex()) // Raft counts when it hands them on
-	if entries <= maxAppend || int64(entries)*n.entryBytes() <= maxBacklog {
-		return
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -218,7 +221,7 @@ func (n *Node) room(stop <-chan struct{}) {
 		case <-ctx.Done():
 		}
 	}()
-	until := n.raft.AppliedIndex() - maxAppend
+	until := n.raft.AppliedIndex() - min(maxAppend, n.raft.AppliedIndex())
 	_ = n.applied.until(ctx, func(index uint64) (bool, error) { return index >= until, n.failure() }) // whatever ends it
 }
 
@@ -270,6 +273,7 @@ func (n *Node) fail(err error) {
 			n.shutdown()
 		}
 		n.applied.wake()
+		n.wire.acks.wake()
 		n.cfg.Stopped(err)
 	}()
 }

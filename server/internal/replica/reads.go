@@ -131,24 +131,54 @@ func (n *Node) verify(ctx context.Context, term uint64) error {
 	return nil
 }
 
-// Staleness returns how long ago this member had all that was acknowledged then: 0 at the
-// leader, negative if it cannot tell, because it has heard of no leader since it was started or
-// is behind what it has heard. It counts from when it was told how far its leader was. A leader
-// that a majority has left may not know it for [Timing.Lease], and its followers no sooner.
+// confirm asks a majority whether this member still leads, and waits until it has heard so. What Raft verifies is not
+// enough: it counts members without a vote, and answers to messages that were sent before it was asked. So it is only
+// asked to have messages sent.
+func (n *Node) confirm() error {
+	term, round := n.raft.CurrentTerm(), n.wire.ask()
+	if err := n.raft.VerifyLeader().Error(); err != nil {
+		return err
+	}
+	return n.wire.acks.until(context.Background(), func(uint64) (bool, error) {
+		if !n.IsLeader() || n.raft.CurrentTerm() != term {
+			return false, raft.ErrNotLeader
+		}
+		confirmed, _ := n.wire.confirmed(n.servers(), n.id.server(), term)
+		return confirmed >= round, n.failure()
+	})
+}
+
+// says is what this member, leading in a term, says to others beside a message.
+func (n *Node) says(term uint64) (w word) {
+	if lead := n.lead.Load(); lead != nil && lead.term == term {
+		if _, at := n.wire.confirmed(n.servers(), n.id.server(), term); !at.IsZero() {
+			w.age = max(0, time.Since(at))
+			w.commit = n.raft.CommitIndex()
+		}
+	}
+	return w
+}
+
+// Staleness returns how long ago this member had, certainly, all that was acknowledged then; negative if it cannot
+// tell. A leader knows it of the instant at which it sent what a majority has answered since: some hundred milliseconds
+// ago, and longer if it was stopped or is cut off. Another member knows it of the leader's word, and takes for the
+// instant of that the latest thing it had told the leader itself: so messages that have waited do not seem new.
 func (n *Node) Staleness() time.Duration {
 	const unknown = -1
 	if n.db.Load() == nil || n.failure() != nil {
 		return unknown
 	}
+	at, ok := n.wire.fresh(n.applied.now())
 	if n.IsLeader() {
-		if n.lead.Load() == nil {
+		lead := n.lead.Load()
+		if lead == nil {
 			return unknown
 		}
-		return 0
+		_, at = n.wire.confirmed(n.servers(), n.id.server(), lead.term)
+		ok = !at.IsZero()
 	}
-	h := n.wire.lastHeard()
-	if h.commit == 0 || n.applied.now() < h.commit {
+	if !ok {
 		return unknown
 	}
-	return max(0, time.Since(h.at))
+	return max(0, time.Since(at))
 }

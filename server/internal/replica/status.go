@@ -115,6 +115,8 @@ func (n *Node) statusOfSelf(m *query.ClusterMember) {
 		m.Problem = err.Error()
 	case n.db.Load() == nil:
 		m.Problem = "it has no store yet"
+	default:
+		m.Problem = n.checks.problem()
 	}
 }
 

@@ -1,8 +1,11 @@
 package replica
 
 import (
+	"errors"
 	"io"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -25,9 +28,19 @@ type wire struct {
 
 	refuse func(command any) error    // what Raft is not to be given
 	room   func(stop <-chan struct{}) // returns when it may be given more entries
+	full   func() bool                // it may not now
+	says   func(term uint64) word     // what this member says to others, as the leader of a term
+	acks   progress                   // wakes who waits for answers
+
+	waits atomic.Bool // a message waits for room
+	boot  uint64      // which start of the member this is
+	begun time.Time   // when it was
 
 	mu    sync.Mutex
 	heard heard
+	knows []known  // of the leader's words, the latest last
+	found *holding // what is said to others
+	round uint64   // see ask
 	peers map[raft.ServerID]*contact
 }
 
@@ -43,10 +56,16 @@ type contact struct {
 	at   time.Time
 	sent int64 // bytes of the snapshot that is being sent to it
 	size int64 // of all of it; 0: none is being sent
+
+	acked acked
+	said  stamp    // the latest of its stamps
+	found *holding // the latest that it has found
 }
 
-func newWire(t Transport, refuse func(command any) error, room func(stop <-chan struct{})) *wire {
-	w := &wire{Transport: t, refuse: refuse, room: room, in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}}
+// newWire returns the transport of a member.
+func newWire(n *Node) *wire {
+	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, room: n.room, full: n.full, says: n.says, boot: rand.Uint64(), begun: time.Now(),
+		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}}
 	go w.relay()
 	return w
 }
@@ -80,10 +99,32 @@ func (w *wire) handOn(rpc raft.RPC) {
 	if r, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
 		w.note(r)
 		rpc.Command = certain(r)
-		if len(r.Entries) > 0 {
-			w.room(w.stop)
+		if _, spoken := decodeWord(r.Leader); spoken {
+			rpc = w.listen(rpc, r)
+		}
+		if len(r.Entries) > 0 && w.full() {
+			w.later(rpc)
+			return
 		}
 	}
+	w.give(rpc)
+}
+
+// later gives Raft entries when there is room for them. Votes and heartbeats pass meanwhile. More entries are refused: a
+// leader sends them again, and they are not to be in memory until then.
+func (w *wire) later(rpc raft.RPC) {
+	if !w.waits.CompareAndSwap(false, true) {
+		rpc.Respond(nil, errors.New("the member has entries that it must apply first"))
+		return
+	}
+	go func() {
+		w.room(w.stop)
+		w.waits.Store(false)
+		w.give(rpc)
+	}()
+}
+
+func (w *wire) give(rpc raft.RPC) {
 	select {
 	case w.in <- rpc:
 	case <-w.stop:
@@ -123,6 +164,13 @@ func (w *wire) lastHeard() heard {
 	return w.heard
 }
 
+// report has others told what this member has found, nil: nothing.
+func (w *wire) report(c *holding) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.found = c
+}
+
 // of returns what is known of another member, for change under the lock.
 func (w *wire) of(id raft.ServerID, change func(c *contact)) {
 	w.mu.Lock()
@@ -153,16 +201,6 @@ func (w *wire) forget(keep func(id raft.ServerID) bool) {
 			delete(w.peers, id)
 		}
 	}
-}
-
-// AppendEntries sends entries, or a heartbeat: ten of these come in the time that an election
-// waits, so what is known of others is that fresh.
-func (w *wire) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	err := w.Transport.AppendEntries(id, target, args, resp)
-	if err == nil {
-		w.of(id, func(c *contact) { c.log, c.at = resp.LastLog, time.Now() })
-	}
-	return err
 }
 
 // InstallSnapshot sends a snapshot.
