@@ -10,8 +10,8 @@ type ClusterStatus struct {
 	Term          uint64
 	LeaderSince   time.Time // since when that one leads, as far as this one knows; zero: it does not
 	LeaderChanges uint64    // that this one has seen since it was started
-	// Staleness is how long ago this one had all that was acknowledged then: 0 at the leader.
-	// Negative: nobody knows.
+	// Staleness is how long ago this one had, certainly, all that was acknowledged then: at the leader
+	// some hundred milliseconds, and more if it was stopped or is cut off. Negative: nobody knows.
 	Staleness time.Duration
 	Members   []ClusterMember // by id
 }

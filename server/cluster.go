@@ -22,8 +22,8 @@ type Cluster interface {
 	// Linearizable waits until this member has applied all that was acknowledged before it was called,
 	// and returns where the store was then. It fails with [query.CodeNotLeader] where another leads.
 	Linearizable(ctx context.Context) (query.Position, error)
-	// Staleness returns how long ago this member had all that was acknowledged then: 0 at the leader.
-	// Negative: nobody knows.
+	// Staleness returns how long ago this member had, certainly, all that was acknowledged then: at the
+	// leader when it sent what a majority has answered since. Negative: nobody knows.
 	Staleness() time.Duration
 	// Status returns what this member knows of the cluster.
 	Status(ctx context.Context) (query.ClusterStatus, error)
@@ -85,6 +85,10 @@ func (s *Server) recent(ctx context.Context, w wanted) error {
 	have := s.opt.Cluster.Staleness()
 	if have >= 0 && have <= longest {
 		return nil
+	}
+	if _, self := s.opt.Cluster.Leader(); self { // it can ask
+		_, err := s.opt.Cluster.Linearizable(ctx)
+		return err
 	}
 	how := "nobody knows how old"
 	if have >= 0 {

@@ -125,6 +125,10 @@ func TestMember(t *testing.T) {
 	at.set("", false, longestStale)
 	m.ready("without a leader for a while", "true")
 
+	at.set("me:1", true, 3*time.Second)
+	if err := m.count(&pb.Question{MaxStaleness: durationpb.New(1)}); err != nil {
+		t.Errorf("a leader that does not know at once how fresh it is asks: %v", err)
+	}
 	at.set("me:1", true, 0)
 	if err := m.count(&pb.Question{Consistency: pb.Consistency_CONSISTENCY_LINEARIZABLE}); err != nil {
 		t.Errorf("a linearizable question at the leader: %v", err)

@@ -278,6 +278,15 @@ func TestCluster(t *testing.T) {
 	}
 	c.is("a", said)
 
+	c.eventually("everybody knows how fresh it is", func() bool {
+		for _, m := range c.members {
+			if m.node.Staleness() < 0 {
+				return false
+			}
+		}
+		return true
+	})
+
 	// A follower refuses what the leader does, by name.
 	leader, others := c.leader()
 	b := c.more("b", 1)

@@ -207,8 +207,8 @@ func (n *Node) Linearizable(ctx context.Context) (query.Position, error) {
 	return n.node.Linearizable(ctx)
 }
 
-// Staleness returns how long ago this member had all that was acknowledged then: 0 at the leader. Negative: nobody
-// knows.
+// Staleness returns how long ago this member had, certainly, all that was acknowledged then. Negative: nobody knows. At
+// the leader it is some hundred milliseconds, and more if it was stopped or is cut off.
 func (n *Node) Staleness() time.Duration { return n.node.Staleness() }
 
 // Status returns what this member knows of the cluster. How far others are the leader knows.

@@ -74,8 +74,7 @@ func TestConfirmed(t *testing.T) {
 		w := newWire(&Node{cfg: Config{Transport: s}})
 		w.says = func(uint64) word { return word{} }
 		defer w.Close()
-		servers := []raft.Server{{ID: "a"}, {ID: "b"}, {ID: "c"}}
-		begun := time.Now()
+		servers := []raft.Server{{ID: "a"}, {ID: "b"}, {ID: "c"}, {ID: "d", Suffrage: raft.Nonvoter}, {ID: "e", Suffrage: raft.Nonvoter}}
 		answers := func(answer *raft.AppendEntriesResponse, between func()) {
 			done := make(chan struct{})
 			go func() {
@@ -95,23 +94,76 @@ func TestConfirmed(t *testing.T) {
 			"it is of a newer term":          func() { answers(&raft.AppendEntriesResponse{Term: 8, Success: true}, func() {}) },
 			"it is refused":                  func() { answers(&raft.AppendEntriesResponse{Term: 7}, func() {}) },
 			"it is lost":                     func() { answers(nil, func() {}) },
-			"somebody without a vote has it": func() { w.of("d", func(c *contact) { c.acked = acked{7, round + 1, time.Now()} }) },
+			"those without a vote have it": func() {
+				for _, s := range servers[3:] {
+					w.of(s.ID, func(c *contact) { c.acked = acked{7, round + 1, time.Now()} })
+				}
+			},
 		} {
+			during(time.Millisecond)
 			round = w.ask()
 			f()
-			if got, _ := w.confirmed(append(servers, raft.Server{ID: "d", Suffrage: raft.Nonvoter}), "a", 7); got >= round {
+			if got, _ := w.confirmed(servers, "a", 7); got >= round {
 				t.Errorf("%s: round %d of %d", what, got, round)
 			}
 		}
 		during(time.Second)
 		round = w.ask()
+		asked := time.Now()
 		answers(good, func() { during(time.Minute) })
 		got, since := w.confirmed(servers, "a", 7)
-		if got < round || since.Sub(begun) != time.Second {
-			t.Errorf("round %d of %d, since %v", got, round, since.Sub(begun))
+		if got < round || since != asked {
+			t.Errorf("round %d of %d, since %v, not %v", got, round, since, asked)
 		}
 		if got, _ := w.confirmed(servers, "a", 8); got != 0 {
 			t.Errorf("in another term round %d", got)
+		}
+	})
+}
+
+// TestWords has a member hear words: only one that echoes what it has said itself, since it was started, and that is
+// about no more than it has applied, says how fresh it is.
+func TestWords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, network := raft.NewInmemTransport("a:1")
+		w := newWire(&Node{cfg: Config{Transport: network}})
+		defer w.Close()
+		hear := func(said word, success bool) stamp {
+			r := w.taken(&raft.AppendEntriesRequest{Term: 7, Leader: said.encode()}, raft.RPCResponse{Response: &raft.AppendEntriesResponse{Term: 7, Success: success}})
+			a, ok := decodeAnswer(r.Response.(*raft.AppendEntriesResponse).Addr)
+			if !ok {
+				t.Error("an answer without a stamp")
+			}
+			return a.now
+		}
+		during(time.Second)
+		first, at := hear(word{}, true), time.Now()
+		during(time.Minute)
+		other := first
+		other.boot++
+		hear(word{echo: other, commit: 5}, true)
+		hear(word{echo: first, commit: 5}, false)
+		hear(word{echo: first}, true)
+		if at, ok := w.fresh(9); ok {
+			t.Errorf("it is as fresh as %v", at)
+		}
+		hear(word{echo: first, commit: 5, age: time.Millisecond}, true)
+		hear(word{echo: hear(word{}, true), commit: 6}, true)
+		if _, ok := w.fresh(4); ok {
+			t.Error("it is fresh without what it must have")
+		}
+		if got, ok := w.fresh(5); !ok || !got.Equal(at.Add(-time.Millisecond)) {
+			t.Errorf("it is as fresh as %v, %t, and it should be %v", got, ok, at)
+		}
+		if got, ok := w.fresh(6); !ok || !got.Equal(time.Now()) {
+			t.Errorf("it is as fresh as %v, %t, and it should be now", got, ok)
+		}
+		for i := range uint64(3 * maxKnown) {
+			during(time.Second)
+			hear(word{echo: hear(word{}, true), commit: 10 + i}, true)
+		}
+		if _, ok := w.fresh(10); !ok || len(w.knows) > maxKnown {
+			t.Errorf("of %d words that it keeps it does not know the oldest", len(w.knows))
 		}
 	})
 }
