@@ -32,8 +32,7 @@ func TestCommitBehindEntries(t *testing.T) {
 
 		// What a new leader sends that has read where its log ends, then waited, and in the
 		// meantime has committed more with another member.
-		_, leader := raft.NewInmemTransport("n9:1")
-		leader.Connect(old.network.LocalAddr(), old.network)
+		leader := c.net.Join("n9:1")
 		said := &raft.AppendEntriesRequest{
 			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("n9"), Addr: []byte("n9:1")},
 			Term:      last.Term + 100, PrevLogEntry: last.Index, PrevLogTerm: last.Term, LeaderCommitIndex: last.Index + 4,

@@ -127,6 +127,13 @@
 // snapshot only, and if that had one member it elects itself. Besides it gives what it restores to
 // a queue of 128 batches that nobody empties yet, so with more it waits for ever.
 //
+// # A pipeline that is stuck
+//
+// Raft (1.8.0) sends entries into a pipeline by one goroutine and takes the answers by another,
+// which ends at the first refusal. If the pipeline is full then, the first waits for ever: the
+// member gets no entries any more, though it hears that there is a leader, and Raft cannot be
+// shut down. So a message that waits for 5 s closes the pipeline, and so does the end.
+//
 // # A vote that is not known of
 //
 // A member of Raft (1.8.0) refuses its vote to who has none by the configuration that it knows.

@@ -27,6 +27,7 @@ import (
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/internal/faultnet"
 )
 
 func TestMain(m *testing.M) {
@@ -51,18 +52,19 @@ func inChild(t *testing.T, f func(t *testing.T, c *cluster)) {
 		}
 		return
 	}
-	c := &cluster{t: t, rng: rand.New(rand.NewPCG(1, 2)), timing: Timing{Heartbeat: 200 * time.Millisecond, Election: 200 * time.Millisecond, Lease: 150 * time.Millisecond, Commit: 10 * time.Millisecond}}
+	c := &cluster{t: t, rng: rand.New(rand.NewPCG(1, 2)), net: faultnet.New(1, answerWithin), timing: Timing{Heartbeat: 200 * time.Millisecond, Election: 200 * time.Millisecond, Lease: 150 * time.Millisecond, Commit: 10 * time.Millisecond}}
 	defer c.close()
 	f(t, c)
 }
 
 // cluster is one in this process: its members have file systems in memory and a network of
-// channels, and in a synctest bubble a clock that only goes when all of them wait.
+// package faultnet, and in a synctest bubble a clock that only goes when all of them wait.
 type cluster struct {
 	t       *testing.T
 	rng     *rand.Rand
 	members []*member
-	mu      sync.Mutex         // guards node of the members, where others than the test itself look at it
+	mu      sync.Mutex // guards node of the members, where others than the test itself look at it
+	net     *faultnet.Network
 	cut     map[[2]string]bool // what the first sends does not reach the second
 	change  func(c *Config)    // of each member that is opened; may be nil
 	timing  Timing
@@ -75,7 +77,7 @@ type member struct {
 	id      string
 	files   *vfs.MemFS
 	node    *Node
-	network *raft.InmemTransport
+	network *faultnet.Transport
 	alone   bool                   // nobody reaches it
 	broken  atomic.Pointer[string] // writing to files whose path has this fails
 	stopped error
@@ -85,7 +87,7 @@ type member struct {
 func inBubble(t *testing.T, f func(t *testing.T, c *cluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c := &cluster{t: t, rng: rand.New(rand.NewPCG(1, 2))}
+		c := &cluster{t: t, rng: rand.New(rand.NewPCG(1, 2)), net: faultnet.New(1, answerWithin)}
 		defer c.close()
 		f(t, c)
 	})
@@ -98,7 +100,10 @@ func (c *cluster) must(err error) {
 	}
 }
 
-const memberDir = "node"
+const (
+	memberDir    = "node"
+	answerWithin = 500 * time.Millisecond // on the network
+)
 
 // init makes the first member.
 func (c *cluster) init() *member {
@@ -188,7 +193,7 @@ func (m *member) config() Config {
 // open starts a member and connects it with the others.
 func (m *member) open() {
 	m.c.t.Helper()
-	_, m.network = raft.NewInmemTransportWithTimeout(raft.ServerAddress(m.id+":1"), 500*time.Millisecond)
+	m.network = m.c.net.Join(raft.ServerAddress(m.id + ":1"))
 	n, err := Open(m.config())
 	m.c.must(err)
 	m.set(n)
@@ -203,14 +208,11 @@ func (m *member) set(n *Node) {
 
 // connect has everybody reach everybody who runs and is not alone.
 func (c *cluster) connect() {
+	c.net.Heal()
 	for _, a := range c.members {
 		for _, b := range c.members {
-			switch {
-			case a == b || a.network == nil || b.network == nil:
-			case a.node != nil && b.node != nil && !a.alone && !b.alone && !c.cut[[2]string{a.id, b.id}]:
-				a.network.Connect(b.network.LocalAddr(), b.network)
-			default:
-				a.network.Disconnect(b.network.LocalAddr())
+			if a != b && (a.node == nil || b.node == nil || a.alone || b.alone || c.cut[[2]string{a.id, b.id}]) {
+				c.net.Cut(raft.ServerAddress(a.id+":1"), raft.ServerAddress(b.id+":1"))
 			}
 		}
 	}
@@ -353,6 +355,17 @@ func valueIn(db *engine.DB, key string) (int64, error) {
 // agree waits until all members that run have the same, and returns it.
 func (c *cluster) agree() (all query.Digests) {
 	c.t.Helper()
+	defer func() {
+		if !c.t.Failed() {
+			return
+		}
+		for _, m := range c.members {
+			if m.node != nil {
+				p, err := m.node.Position(context.Background())
+				c.t.Logf("%s: at %s (%v), %v; applied %d, %v; members %v", m.id, p, err, m.node.Err(), m.node.applied.now(), m.node.raft.Stats(), m.node.servers())
+			}
+		}
+	}()
 	c.eventually("all have the same", func() bool {
 		l := c.leader()
 		if l == nil {

@@ -12,9 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/internal/faultnet"
 )
 
 // What is told to the test of histories by the environment.
@@ -100,12 +99,9 @@ func oneHistory(t *testing.T, seed uint64) (h *trial) {
 		}()
 		synctest.Test(t, func(t *testing.T) {
 			h = &trial{cluster: &cluster{t: t, rng: rand.New(rand.NewPCG(seed, 0)), cut: map[[2]string]bool{}, quiet: os.Getenv(historySeed) == ""}, end: make(chan struct{})}
-			h.change = func(x *Config) {
-				x.CheckEvery, x.SnapshotBytes, x.TrailingBytes = time.Second, 8<<10, 2<<10
-				if inner, ok := x.Transport.(*raft.InmemTransport); ok && inner != nil {
-					x.Transport = &unreliable{InmemTransport: inner, rng: rand.New(rand.NewPCG(h.rng.Uint64(), 1))}
-				}
-			}
+			h.change = func(x *Config) { x.CheckEvery, x.SnapshotBytes, x.TrailingBytes = time.Second, 8<<10, 2<<10 }
+			h.net = faultnet.New(seed, answerWithin)
+			h.net.Set(faultnet.Faults{Lose: 20, LoseReply: 20, Repeat: 20, Break: 200, Slow: 20, Delay: 10 * time.Millisecond, SlowDelay: 400 * time.Millisecond})
 			defer h.close()
 			h.run()
 		})

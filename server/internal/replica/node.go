@@ -114,7 +114,11 @@ func (n *Node) open() error {
 	if n.raft, err = n.newRaft(conf); err != nil {
 		return err
 	}
-	n.shutdown = sync.OnceValue(n.raft.Shutdown)
+	n.shutdown = sync.OnceValue(func() raft.Future {
+		ended := n.raft.Shutdown()
+		n.wire.hangUp()
+		return ended
+	})
 	go n.proposals.collect()
 	n.start()
 	return nil

@@ -13,8 +13,8 @@ import (
 
 // apart has two members not reach each other.
 func apart(a, b *member) {
-	a.network.Disconnect(b.network.LocalAddr())
-	b.network.Disconnect(a.network.LocalAddr())
+	a.c.net.Cut(a.network.LocalAddr(), b.network.LocalAddr())
+	a.c.net.Cut(b.network.LocalAddr(), a.network.LocalAddr())
 }
 
 // TestLinearizableWithoutMajority has a leader reach nobody but a member without a vote, whose word counts for nothing:

@@ -3,7 +3,9 @@ package replica
 import (
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,12 +38,14 @@ type wire struct {
 	boot  uint64      // which start of the member this is
 	begun time.Time   // when it was
 
-	mu    sync.Mutex
-	heard heard
-	knows []known  // of the leader's words, the latest last
-	found *holding // what is said to others
-	round uint64   // see ask
-	peers map[raft.ServerID]*contact
+	mu        sync.Mutex
+	heard     heard
+	knows     []known  // of the leader's words, the latest last
+	found     *holding // what is said to others
+	round     uint64   // see ask
+	peers     map[raft.ServerID]*contact
+	pipelines map[*pipeline]bool // that are open
+	hungUp    bool               // no pipeline is opened any more
 }
 
 // heard is the last word of a leader that said how much is committed.
@@ -65,7 +69,7 @@ type contact struct {
 // newWire returns the transport of a member.
 func newWire(n *Node) *wire {
 	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, room: n.room, full: n.full, says: n.says, boot: rand.Uint64(), begun: time.Now(),
-		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}}
+		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}, pipelines: map[*pipeline]bool{}}
 	go w.relay()
 	return w
 }
@@ -200,6 +204,60 @@ func (w *wire) forget(keep func(id raft.ServerID) bool) {
 		if !keep(id) {
 			delete(w.peers, id)
 		}
+	}
+}
+
+// stuckAfter is how long a message may wait for its place in a pipeline. When a member has
+// refused one, Raft (1.8.0) stops to take the answers, and may then wait for ever to send
+// another one: that member gets nothing any more though heartbeats go on, and Raft cannot be
+// shut down. With the pipeline closed it begins anew, from where the member is.
+const stuckAfter = 5 * time.Second
+
+// pipeline is one that is given up when it is stuck.
+type pipeline struct {
+	raft.AppendPipeline
+	w *wire
+}
+
+// AppendEntriesPipeline opens a pipeline.
+func (w *wire) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	inner, err := w.Transport.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	p := &pipeline{inner, w}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.hungUp {
+		return nil, errors.Join(raft.ErrPipelineShutdown, inner.Close())
+	}
+	w.pipelines[p] = true
+	return p, nil
+}
+
+// AppendEntries sends entries.
+func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	stuck := time.AfterFunc(stuckAfter, func() { _ = p.AppendPipeline.Close() }) // whoever waits is told
+	defer stuck.Stop()
+	return p.AppendPipeline.AppendEntries(args, resp)
+}
+
+// Close closes the pipeline.
+func (p *pipeline) Close() error {
+	p.w.mu.Lock()
+	delete(p.w.pipelines, p)
+	p.w.mu.Unlock()
+	return p.AppendPipeline.Close()
+}
+
+// hangUp closes what is open, so that nobody waits there while Raft ends.
+func (w *wire) hangUp() {
+	w.mu.Lock()
+	w.hungUp = true
+	open := slices.Collect(maps.Keys(w.pipelines))
+	w.mu.Unlock()
+	for _, p := range open {
+		_ = p.AppendPipeline.Close() // it ends anyway
 	}
 }
 
