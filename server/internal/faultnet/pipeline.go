@@ -82,9 +82,13 @@ func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.App
 		return nil, raft.ErrPipelineShutdown
 	default:
 	}
+	patience := time.NewTimer(p.t.net.timeout)
+	defer patience.Stop()
 	select {
 	case p.queue <- f:
 		return f, nil
+	case <-patience.C:
+		return nil, errNoAnswer
 	case <-p.closed:
 	case <-p.t.closed:
 	}

@@ -233,9 +233,12 @@ func (t *Transport) hand(s stream, f *fate, rpc raft.RPC) <-chan raft.RPCRespons
 		heartbeat(rpc)
 		return replies
 	}
+	patience := time.NewTimer(t.net.lasting(rpc.Command))
+	defer patience.Stop()
 	select {
 	case to.in <- rpc:
 		return replies
+	case <-patience.C: // whoever is there does not listen
 	case <-to.closed:
 	case <-t.closed:
 	}
