@@ -33,7 +33,17 @@ func TestClusterDemo(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	contains(t, out.String(), "three members", "n3 counts", "leader", "is killed", "leads now", "acknowledged writes 0 are lost and 0 were done twice", "all three have the same")
+	d.commands(c)
+	if err := d.all.Close(); err != nil {
+		t.Error(err)
+	}
+	d.all = nil
+}
 
+// commands runs the commands about the cluster.
+func (d *clusterDemo) commands(c *cli) {
+	t := c.t
+	t.Helper()
 	c.env["KANTA_DB"] = d.addresses()
 	c.env["KANTA_CA"], c.env["KANTA_CERT"], c.env["KANTA_CERT_KEY"] = c.path("ca.crt"), c.path("client.crt"), c.path("client.key")
 	status := func() (s clusterJSON) {
@@ -81,8 +91,4 @@ func TestClusterDemo(t *testing.T) {
 			t.Errorf("%s, which was removed, says %s (%v)", m.id, text, err)
 		}
 	}
-	if err := d.all.Close(); err != nil {
-		t.Error(err)
-	}
-	d.all = nil
 }

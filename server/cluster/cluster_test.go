@@ -46,15 +46,18 @@ type member struct {
 	served chan error
 }
 
-// freeAddress returns an address of loopback that nobody has.
-func freeAddress(t *testing.T) string {
+// freeAddresses returns two addresses of loopback that nobody has.
+func freeAddresses(t *testing.T) (out [2]string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for i := range out {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // when the other is there
+		out[i] = l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return out
 }
 
 func (c *town) must(err error) {
@@ -83,7 +86,8 @@ func newTown(t *testing.T) *town {
 func (c *town) move() *member {
 	c.t.Helper()
 	id := fmt.Sprintf("n%d", len(c.members)+1)
-	m := &member{town: c, id: id, dir: filepath.Join(c.dir, id), address: freeAddress(c.t), raft: freeAddress(c.t)}
+	free := freeAddresses(c.t)
+	m := &member{town: c, id: id, dir: filepath.Join(c.dir, id), address: free[0], raft: free[1]}
 	p, err := c.ca.Node(id, "town", []string{"127.0.0.1"}, 1, time.Now())
 	c.must(err)
 	c.must(errors.Join(os.WriteFile(m.dir+".crt", p.Cert, 0o600), os.WriteFile(m.dir+".key", p.Key, 0o600)))
