@@ -34,7 +34,7 @@ func newRoot(a *app) *cobra.Command {
 		},
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.dir, "db", "", "directory of the store, or kanta://HOST:PORT of a server (default "+defaultDir+", or the environment variable KANTA_DB)")
+	flags.StringVar(&a.dir, "db", "", "directory of the store, or kanta://HOST:PORT of a server, with commas of a cluster (default "+defaultDir+", or the environment variable KANTA_DB)")
 	flags.BoolVar(&a.json, "json", false, "print JSON")
 	flags.StringVar(&a.memory, "memory", "", "memory budget of the store, such as 512MB (default a quarter of the machine's)")
 	a.caller.add(root)
