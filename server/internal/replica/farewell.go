@@ -21,7 +21,7 @@ func (n *Node) farewell(s raft.Server, index uint64) {
 		return // it is in a snapshot only
 	}
 	self := n.wire.EncodePeer(n.id.server(), raft.ServerAddress(n.id.Raft))
-	r := raft.AppendEntriesRequest{Term: lead.term, Leader: self, PrevLogEntry: last.Index, PrevLogTerm: last.Term, LeaderCommitIndex: index,
+	r := raft.AppendEntriesRequest{Term: lead.term, PrevLogEntry: last.Index, PrevLogTerm: last.Term, LeaderCommitIndex: index,
 		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(n.id.server()), Addr: self}}
 	for i := from + 1; i <= index; i++ {
 		l := new(raft.Log)

@@ -43,8 +43,7 @@ type Node struct {
 	checks    checks
 	history   history
 	members   membership
-	belonged  atomic.Bool // to the members, once
-	removed   atomic.Bool // and does no more
+	belongs   belonging
 
 	failed  failure
 	stopped chan struct{} // closed when the member has stopped by itself
@@ -275,9 +274,9 @@ func (n *Node) fail(err error) {
 	go func() {
 		if n.running.Load() {
 			n.shutdown()
+			n.wire.acks.wake()
 		}
 		n.applied.wake()
-		n.wire.acks.wake()
 		n.cfg.Stopped(err)
 	}()
 }

@@ -89,11 +89,11 @@ func TestConfirmed(t *testing.T) {
 		good := &raft.AppendEntriesResponse{Term: 7, Success: true}
 		var round uint64
 		for what, f := range map[string]func(){
-			"nobody was asked":               func() {},
-			"it was sent before":             func() { answers(good, func() { round = w.ask() }) },
-			"it is of a newer term":          func() { answers(&raft.AppendEntriesResponse{Term: 8, Success: true}, func() {}) },
-			"it is refused":                  func() { answers(&raft.AppendEntriesResponse{Term: 7}, func() {}) },
-			"it is lost":                     func() { answers(nil, func() {}) },
+			"nobody was asked":      func() {},
+			"it was sent before":    func() { answers(good, func() { round = w.ask() }) },
+			"it is of a newer term": func() { answers(&raft.AppendEntriesResponse{Term: 8, Success: true}, func() {}) },
+			"it is refused":         func() { answers(&raft.AppendEntriesResponse{Term: 7}, func() {}) },
+			"it is lost":            func() { answers(nil, func() {}) },
 			"those without a vote have it": func() {
 				for _, s := range servers[3:] {
 					w.of(s.ID, func(c *contact) { c.acked = acked{7, round + 1, time.Now()} })
@@ -129,7 +129,9 @@ func TestWords(t *testing.T) {
 		w := newWire(&Node{cfg: Config{Transport: network}})
 		defer w.Close()
 		hear := func(said word, success bool) stamp {
-			r := w.taken(&raft.AppendEntriesRequest{Term: 7, Leader: said.encode()}, raft.RPCResponse{Response: &raft.AppendEntriesResponse{Term: 7, Success: success}})
+			m := &raft.AppendEntriesRequest{Term: 7}
+			*aside(m) = said.encode()
+			r := w.taken(m, raft.RPCResponse{Response: &raft.AppendEntriesResponse{Term: 7, Success: success}})
 			a, ok := decodeAnswer(r.Response.(*raft.AppendEntriesResponse).Addr)
 			if !ok {
 				t.Error("an answer without a stamp")

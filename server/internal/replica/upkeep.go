@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -29,7 +30,7 @@ func (n *Node) upkeep(ctx context.Context) {
 		case <-n.stopped:
 			return
 		}
-		if n.removed.Load() {
+		if n.belongs.removed.Load() {
 			n.fail(&query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s was removed from the cluster %s", n.id.ID, n.id.Cluster),
 				Hint: "delete its directory; kanta cluster join makes a new one"})
 			return
@@ -55,15 +56,21 @@ func (n *Node) snapshotDue() bool {
 	return n.logs.Bytes() >= most
 }
 
+// belonging is whether a member is one, by what is committed.
+type belonging struct {
+	once    atomic.Bool // it was
+	removed atomic.Bool // and is no more
+}
+
 // committed is told of each configuration that is committed, in their order. A member that was in one and is not
 // in the next has been removed. What Raft has in force does not say so: it may not be committed, and then the member
 // may have what was acknowledged and most others have not.
 func (n *Node) committed(c raft.Configuration) {
 	is := has(c.Servers, n.id.server())
 	if is {
-		n.belonged.Store(true)
+		n.belongs.once.Store(true)
 	}
-	n.removed.Store(!is && n.belonged.Load())
+	n.belongs.removed.Store(!is && n.belongs.once.Load())
 }
 
 // Snapshot makes a snapshot of the store and cuts the log behind it, but for what

@@ -103,7 +103,7 @@ func (w *wire) handOn(rpc raft.RPC) {
 	if r, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
 		w.note(r)
 		rpc.Command = certain(r)
-		if _, spoken := decodeWord(r.Leader); spoken {
+		if _, spoken := decodeWord(*aside(r)); spoken {
 			rpc = w.listen(rpc, r)
 		}
 		if len(r.Entries) > 0 && w.full() {

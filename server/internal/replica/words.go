@@ -33,6 +33,12 @@ type word struct {
 	age    time.Duration // how long before the message it had certainly all that had been acknowledged
 }
 
+// aside is where a message has a word.
+func aside(r *raft.AppendEntriesRequest) *[]byte {
+	//lint:ignore SA1019 that nobody reads it any more is why words are there
+	return &r.Leader
+}
+
 func (w *word) encode() []byte {
 	b := append(make([]byte, 0, wordSize), wordVersion)
 	b = binary.LittleEndian.AppendUint64(b, w.echo.boot)
@@ -144,7 +150,7 @@ func (w *wire) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *
 	}
 	w.mu.Unlock()
 	with := *args // it is Raft's, which sends it again
-	with.Leader = said.encode()
+	*aside(&with) = said.encode()
 	err := w.Transport.AppendEntries(id, target, &with, resp)
 	if err == nil {
 		w.of(id, func(c *contact) { c.answered(args, resp, round, sent) })
@@ -202,7 +208,7 @@ type known struct {
 // whose stamp it echoes.
 func (w *wire) taken(r *raft.AppendEntriesRequest, answered raft.RPCResponse) raft.RPCResponse {
 	resp, ok := answered.Response.(*raft.AppendEntriesResponse)
-	said, spoken := decodeWord(r.Leader)
+	said, spoken := decodeWord(*aside(r))
 	if !ok || !spoken || answered.Error != nil {
 		return answered
 	}
