@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/internal/faultnet"
 )
 
 // apart has two members not reach each other.
@@ -186,13 +187,13 @@ func TestStaleLeader(t *testing.T) {
 
 // gated is a transport whose messages wait while its member is stopped, as in the buffers of a socket.
 type gated struct {
-	*raft.InmemTransport
+	Transport
 	in   chan raft.RPC
 	gate chan struct{} // full while it is stopped
 	end  chan struct{}
 }
 
-func gate(t *raft.InmemTransport) *gated {
+func gate(t Transport) *gated {
 	g := &gated{t, make(chan raft.RPC), make(chan struct{}, 1), make(chan struct{})}
 	go func() {
 		for {
@@ -221,8 +222,11 @@ func (g *gated) Consumer() <-chan raft.RPC { return g.in }
 
 func (g *gated) Close() error {
 	close(g.end)
-	return g.InmemTransport.Close()
+	return g.Transport.Close()
 }
+
+// SetHeartbeatHandler has heartbeats wait with everything else.
+func (g *gated) SetHeartbeatHandler(func(raft.RPC)) {}
 
 // TestStaleFollower stops a member with messages on their way to it, and has it go on when the leader is gone: what it
 // finds then is not taken for new.
@@ -230,9 +234,9 @@ func TestStaleFollower(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		gates := map[string]*gated{}
 		c.change = func(x *Config) {
-			if n, ok := x.Transport.(*raft.InmemTransport); ok && n != nil {
-				g := gate(n)
-				gates[string(n.LocalAddr())] = g
+			if network := x.Transport.(*faultnet.Transport); network != nil {
+				g := gate(network)
+				gates[string(network.LocalAddr())] = g
 				x.Transport = g
 			}
 		}
