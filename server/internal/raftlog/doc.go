@@ -61,7 +61,10 @@
 // and zeros. The one with the highest sequence holds, of those whose sum is right and whose
 // slot number is their place. The log must have a base and a last entry that are at least as
 // high; if it has the entry that is last in the mark, that one has the sum of the mark; the stable
-// values are at least of that sequence, and have that sum if they are of it.
+// values are at least of that sequence, and have that sum if they are of it. Slot 1 with sequence
+// 7, the id 000102...0f, base 1, last 2 with the sum 3, stable sequence 4 with the sum 5:
+//
+//	4b4e544c 01 01 0000 0700000000000000 000102030405060708090a0b0c0d0e0f 0100000000000000 0200000000000000 03000000 0400000000000000 05000000 ffb388ef
 //
 // The mark is written after each append, when Pebble has synced it, and not synced itself:
 // whoever is killed loses none. In the background it is synced at most ten times a second, so
