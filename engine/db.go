@@ -165,6 +165,9 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (*request, er
 	r := &request{ctx: ctx, raw: b, dry: dry, received: db.opt.Clock().UnixMilli(), done: make(chan struct{}), bench: db.takeBench()}
 	var err error
 	if r.decoded, err = r.bench.decoder.Decode(b); err == nil {
+		r.author, err = authorOf(ctx, r.decoded)
+	}
+	if err == nil {
 		err = r.check(db.current.Load().Schema)
 	}
 	if err == nil && !dry {

@@ -9,6 +9,7 @@ import (
 	"github.com/kantadb/kanta/engine/internal/erasure"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
 )
 
 // decision is what Apply makes of one batch. It is a pure function of the writer's state
@@ -35,7 +36,8 @@ type decider struct {
 	out      *decision
 	verdicts map[int]verdict
 	found    []keyed // of the ops, if they were looked up before the batch's turn
-	source   string  // of the batch
+	author   query.Author
+	source   string // of the batch
 	strict   bool
 	received int64     // of the record
 	origin   *batch.Op // of the rows of the op at hand, or nil

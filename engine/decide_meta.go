@@ -237,8 +237,9 @@ func (d *decider) ownBatch(c schema.Change) error {
 func (d *decider) saveSegment(op *batch.Op) error {
 	segments := cloned(d.w.segments)
 	cat := &catalog{d.w.schema, segments, d.w.lists}
-	s := &segment{text: op.Text, saved: d.w.nextPosition()}
-	segments[op.Name] = s // it stands there while it is compiled, so that a circle is seen
+	s := &segment{text: op.Text, saved: d.w.nextPosition(), owner: d.author}
+	s.owner.SharesAll = false // that is of the moment
+	segments[op.Name] = s     // it stands there while it is compiled, so that a circle is seen
 	expr, err := d.w.db.compiler.Compile(op.Text, cat, d.env())
 	if err != nil {
 		return fmt.Errorf("segment %q: %w", op.Name, err)
@@ -276,6 +277,9 @@ func (d *decider) shareSegment(op *batch.Op) error {
 	s := d.w.segments[op.Name]
 	if s == nil {
 		return query.Errorf(query.CodeUnknownName, "there is no segment %q", op.Name)
+	}
+	if err := d.mayShare(op.Name, s); err != nil {
+		return err
 	}
 	shared := *s
 	shared.shared = true

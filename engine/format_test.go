@@ -94,7 +94,18 @@ func TestNamesFormat(t *testing.T) {
 	if again, err := readSegment(b); err != nil || !reflect.DeepEqual(again, s) {
 		t.Errorf("%+v %v", again, err)
 	}
-	b[1] = 2
+	s.owner = query.Author{ID: "key 1", Name: "a", Role: "maker"}
+	if b = appendSegment(nil, s); !strings.HasPrefix(hex.EncodeToString(b), "0003"+"056b65792031"+"0161"+"056d616b6572"+"01ac02"+"02") {
+		t.Errorf("shared segment with an owner %x", b)
+	}
+	if again, err := readSegment(b); err != nil || !reflect.DeepEqual(again, s) {
+		t.Errorf("%+v %v", again, err)
+	}
+	s.shared = false
+	if again, err := readSegment(appendSegment(nil, s)); err != nil || !reflect.DeepEqual(again, s) {
+		t.Errorf("%+v %v", again, err)
+	}
+	b[1] = 4
 	if _, err := readSegment(b); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
 		t.Errorf("another flag: %v", err)
 	}
@@ -182,6 +193,7 @@ func FuzzStored(f *testing.F) {
 	f.Add([]byte{1, 1, 0xac, 2, 0, 0, 0, 0})
 	f.Add(appendSegment(nil, &segment{text: "x", saved: query.Position{Epoch: 1}, uses: []string{"y"}}))
 	f.Add(appendSegment(nil, &segment{text: "x", saved: query.Position{Epoch: 2}, shared: true}))
+	f.Add(appendSegment(nil, &segment{text: "x", saved: query.Position{Epoch: 2}, owner: query.Author{ID: "key 1"}}))
 	f.Add(appendRemembered("crm", &batch.Result{}, 5))
 	f.Add(appendDefinition(nil, &definition{Definition: batch.Definition{Who: "vip", Arguments: query.Arguments{"event": {"buy"}, "bins": {"3"}}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {

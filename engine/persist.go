@@ -99,11 +99,27 @@ func appendPosition(dst []byte, p query.Position) []byte {
 }
 
 // The flags of a saved segment. One that has any begins with 0, which no epoch is, and them.
-const segmentShared = 1
+// Behind them stands its owner, if it has one: strings id, name and role.
+const (
+	segmentShared = 1
+	segmentOwned  = 2
+)
 
 func appendSegment(dst []byte, s *segment) []byte {
+	flags := byte(0)
 	if s.shared {
-		dst = append(dst, 0, segmentShared)
+		flags |= segmentShared
+	}
+	if s.owner.ID != "" {
+		flags |= segmentOwned
+	}
+	if flags != 0 {
+		dst = append(dst, 0, flags)
+	}
+	if s.owner.ID != "" {
+		for _, text := range [...]string{s.owner.ID, s.owner.Name, s.owner.Role} {
+			dst = append(binary.AppendUvarint(dst, uint64(len(text))), text...)
+		}
 	}
 	dst = appendPosition(dst, s.saved)
 	dst = binary.AppendUvarint(dst, uint64(len(s.uses)))
@@ -129,10 +145,14 @@ func readSegment(b []byte) (*segment, error) {
 	r := kv.Reader{B: b}
 	s := &segment{}
 	if len(b) > 1 && b[0] == 0 {
-		if r.B = b[2:]; b[1] != segmentShared {
+		if r.B = b[2:]; b[1]&^(segmentShared|segmentOwned) != 0 || b[1] == 0 {
 			return nil, query.Errorf(query.CodeNewerFormat, "a saved segment has the flags %#x, which this version does not know", b[1])
 		}
-		s.shared = true
+		s.shared = b[1]&segmentShared != 0
+		if b[1]&segmentOwned != 0 {
+			s.owner = query.Author{ID: r.Text(), Name: r.Text(), Role: r.Text()}
+			r.Bad = r.Bad || s.owner.ID == ""
+		}
 	}
 	s.saved = takePosition(&r)
 	for n := r.Uvarint(); n > 0 && !r.Bad; n-- {

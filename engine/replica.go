@@ -174,10 +174,7 @@ func (db *DB) requestOf(e *Entry) (*request, error) {
 // again makes the request that a record was: to be decided with the time and the verdicts that
 // it has.
 func (db *DB) again(ctx context.Context, d *record.Record) (*request, error) {
-	if d.Origin != 0 {
-		return nil, &query.Error{Code: query.CodeNewerFormat, Message: fmt.Sprintf("it is of origin %d", d.Origin), Hint: "use a newer version of Kanta"}
-	}
-	r := &request{ctx: ctx, raw: d.Batch, received: d.Received, encoded: d.Verdicts, again: true, done: make(chan struct{}), bench: db.takeBench()}
+	r := &request{ctx: ctx, raw: d.Batch, author: d.Author, received: d.Received, encoded: d.Verdicts, again: true, done: make(chan struct{}), bench: db.takeBench()}
 	var err error
 	if r.decoded, err = r.bench.decoder.Decode(r.raw); err == nil {
 		err = r.readVerdicts()
@@ -268,7 +265,8 @@ func isDecision(err error) bool {
 		return false
 	}
 	switch e.Code {
-	case query.CodeSyntax, query.CodeUnknownName, query.CodeType, query.CodeLimit, query.CodeConflict, query.CodeInvalid, query.CodeRefused, query.CodeStaleSequence:
+	case query.CodeSyntax, query.CodeUnknownName, query.CodeType, query.CodeLimit, query.CodeConflict, query.CodeInvalid, query.CodeRefused, query.CodeStaleSequence,
+		query.CodeDenied: // of a segment of somebody else: who writes stands in the entry
 	default:
 		return false
 	}

@@ -152,7 +152,7 @@ func (db *DB) place(r *request, s *schema.Schema) error {
 	}
 	var wait func() (Outcome, error)
 	if err == nil {
-		e := entry.Entry{Schema: s.Version, Record: record.Record{Received: r.received, Verdicts: r.encoded, Batch: r.raw}}
+		e := entry.Entry{Schema: s.Version, Record: record.Record{Received: r.received, Author: r.author, Verdicts: r.encoded, Batch: r.raw}}
 		wait, err = db.opt.Replica.Propose(r.ctx, entry.Append(nil, &e))
 	}
 	if err != nil {

@@ -50,6 +50,7 @@ func TestIsDecision(t *testing.T) {
 	}{
 		{query.Errorf(query.CodeRefused, "rows fail"), true},
 		{query.Errorf(query.CodeConflict, "in use"), true},
+		{query.Errorf(query.CodeDenied, "it is of somebody else"), true},
 		{&query.Error{Code: query.CodeConflict, Message: "would not compile", Err: query.Errorf(query.CodeSyntax, "here")}, true},
 		{query.Errorf(query.CodeIO, "no room"), false},
 		{query.Errorf(query.CodeBudget, "no memory"), false},

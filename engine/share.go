@@ -30,7 +30,7 @@ const (
 
 // hide returns a shared segment as those see it who may not name what it reads.
 func (s *segment) hide(name string) *segment {
-	return &segment{text: schema.LentSegment + "(" + strconv.Quote(name) + ")", saved: s.saved, shared: true, opaque: true}
+	return &segment{text: schema.LentSegment + "(" + strconv.Quote(name) + ")", saved: s.saved, owner: s.owner, shared: true, opaque: true}
 }
 
 // lentSegments returns the columns of the opaque ones among segments.
@@ -222,7 +222,7 @@ func (n *snapshot) Segments(ctx context.Context) ([]query.SavedSegment, error) {
 	var out []query.SavedSegment
 	for _, name := range names {
 		s := n.s.segments[name]
-		e := query.SavedSegment{Name: name, Text: s.text, Saved: s.saved, Uses: s.uses, Shared: s.shared, Withheld: s.opaque}
+		e := query.SavedSegment{Name: name, Text: s.text, Saved: s.saved, Uses: s.uses, Shared: s.shared, Withheld: s.opaque, Owner: s.owner}
 		if s.opaque {
 			e.Text = ""
 		}

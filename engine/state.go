@@ -38,6 +38,7 @@ type segment struct {
 	text  string
 	saved query.Position
 	uses  []string // segments its text names
+	owner query.Author
 
 	shared bool // it may be used by those who may not name what it reads
 	opaque bool // under a policy: it is such a one, and text names nothing but itself

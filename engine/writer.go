@@ -86,6 +86,7 @@ type ahead struct {
 type request struct {
 	ctx      context.Context
 	raw      batch.Batch
+	author   query.Author // zero: unknown, or of no account
 	decoded  *batch.Decoded
 	bench    *workbench     // whose memory decoded is
 	checked  *schema.Schema // by which the verdicts are
@@ -150,7 +151,7 @@ func (w *writer) apply(r *request, kb *kv.Batch) bool {
 		return first != nil && first.Position.Applied > w.held.pos.Applied // of this group: its fate is ours
 	}
 	before := w.save()
-	d := &decider{w: w, ctx: r.ctx, found: r.bench.keyed, out: &decision{}, source: r.decoded.Source, strict: r.decoded.Strict, received: max(w.received, r.received), verdicts: r.verdicts}
+	d := &decider{w: w, ctx: r.ctx, found: r.bench.keyed, out: &decision{}, author: r.author, source: r.decoded.Source, strict: r.decoded.Strict, received: max(w.received, r.received), verdicts: r.verdicts}
 	w.reading.Received = d.received // what is past its retention is so as of the record
 	err := d.decide(r.decoded)
 	if err == nil && r.decoded.Strict && d.out.result.Accepted+d.out.result.Duplicates != uint64(r.decoded.Rows) {
@@ -480,7 +481,7 @@ func (w *writer) value(a *schema.Attribute, ord uint32) (schema.Value, error) {
 
 // persist writes what a batch changed, beside its record and outcome.
 func (w *writer) persist(d *decider, r *request, kb *kv.Batch) {
-	rec := record.Append(w.buf[:0], &record.Record{Received: w.received, Verdicts: r.encoded, Batch: r.raw})
+	rec := record.Append(w.buf[:0], &record.Record{Received: w.received, Author: r.author, Verdicts: r.encoded, Batch: r.raw})
 	if w.keep.on {
 		w.keepRecord(rec, w.chain, kb)
 	}

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/kantadb/kanta/index/schema"
@@ -82,8 +83,32 @@ type SavedSegment struct {
 	// is hidden or masked; then it is Withheld: Text is "", and Uses are not told.
 	Shared, Withheld bool
 
+	// Owner is who saved it last, through a server; zero: nobody, as of what an embedding
+	// program saved. He alone may share it, and who may share all.
+	Owner Author
+
 	Classes []schema.DataClass // of what it reads, be it through other segments, computed attributes and definitions, ascending; without ClassNone
 	PII     bool               // it reads what is marked as personal
+}
+
+// Author is who writes a batch, as a server knows him.
+type Author struct {
+	ID   string // what he is known by for good, such as "key 7f3a"; "": nobody is known
+	Name string // of the key or the certificate
+	Role string
+
+	SharesAll bool // he may share segments that others have saved
+}
+
+// String says who it is: the name, and what it is the name of.
+func (a *Author) String() string {
+	switch {
+	case a.ID == "":
+		return "nobody who is known"
+	case a.Name == "" || strings.HasSuffix(a.ID, " "+a.Name):
+		return a.ID
+	}
+	return a.Name + " (" + a.ID + ")"
 }
 
 // SavedDefinition is an analysis with its arguments under a name that expressions may use.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -299,6 +300,94 @@ func TestDefining(t *testing.T) {
 	if err != nil || slices.ContainsFunc(lists, func(l query.SavedList) bool { return l.Name == "friends" }) || len(lists) != 2 {
 		t.Errorf("%+v, %v", lists, err)
 	}
+}
+
+// TestOwners: a segment is of who saved it last, whatever door he came through, and is shared by
+// him, or by who may say who may do what. Without keys nobody is known.
+func TestOwners(t *testing.T) {
+	db, s, _ := callersStore(t)
+	address := "kanta://" + listen(t, s).Addr().String()
+	open := dial(t, address, nil)
+	if _, err := open.Apply(t.Context(), segmentOp(t, "free", true, false)); err != nil { // as long as there is no key
+		t.Fatal(err)
+	}
+	if _, err := s.register.SaveRole(t.Context(), "maker", `rights = ["numbers", "define"]`); err != nil {
+		t.Fatal(err)
+	}
+	as := map[string]*client.Client{}
+	for _, who := range []string{"anna", "bert", "root"} {
+		role := map[string]string{"root": "admin"}[who]
+		_, text, err := s.register.CreateKey(t.Context(), who, cmp.Or(role, "maker"), time.Time{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		as[who] = dial(t, address, &client.Options{Key: text})
+	}
+	process := inProcess(t, s)
+	for i, c := range []struct {
+		by          *client.Client
+		segment     string
+		save, share bool
+		ingest      bool
+		code        query.Code
+	}{
+		{by: as["anna"], segment: "hers", save: true},
+		{by: as["bert"], segment: "hers", share: true, code: query.CodeDenied},
+		{by: as["bert"], segment: "free", share: true, code: query.CodeDenied},
+		{by: as["bert"], segment: "hers", share: true, ingest: true, code: query.CodeDenied},
+		{by: as["anna"], segment: "hers", share: true, ingest: true},
+		{by: as["bert"], segment: "his", save: true, share: true, ingest: true},
+		{by: as["root"], segment: "free", share: true},
+		{by: as["bert"], segment: "other", save: true},
+		{by: process, segment: "other", share: true},
+		{by: process, segment: "own", save: true},
+	} {
+		b := segmentOp(t, c.segment, c.save, c.share)
+		_, err := c.by.DryRun(t.Context(), b)
+		if c.code == 0 && err != nil || c.code != 0 && !isCode(err, c.code) {
+			t.Errorf("%d, dry: %v", i, err)
+		}
+		if !c.ingest {
+			_, err = c.by.Apply(t.Context(), b)
+		} else if wait, failed := c.by.Submit(t.Context(), b); failed != nil {
+			err = failed
+		} else {
+			_, err = wait()
+		}
+		if c.code == 0 && err != nil || c.code != 0 && !isCode(err, c.code) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	for name, of := range map[string]query.Asker{"the store": db, "a client": as["anna"]} {
+		all, err := of.Segments(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, x := range all {
+			who, _, _ := strings.Cut(x.Owner.String(), " (key ")
+			got[x.Name] = fmt.Sprint(who, " ", x.Owner.Role, " ", x.Shared)
+		}
+		for segment, want := range map[string]string{"hers": "anna maker true", "his": "bert maker true", "other": "bert maker true",
+			"free": "nobody who is known  true", "own": "nobody who is known  false", "plain": "nobody who is known  false"} {
+			if got[segment] != want {
+				t.Errorf("%s: %s is of %s, not of %s", name, segment, got[segment], want)
+			}
+		}
+	}
+}
+
+// segmentOp is a batch that saves or shares a segment, or both.
+func segmentOp(t *testing.T, name string, save, share bool) batch.Batch {
+	t.Helper()
+	b := batch.New()
+	if save {
+		b.SaveSegment(name, "n > 3")
+	}
+	if share {
+		b.ShareSegment(name)
+	}
+	return encode(t, b)
 }
 
 // TestMayServe: beyond loopback callers are told apart, or nobody is served.

@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect/v2"
 
+	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/access"
@@ -67,6 +68,11 @@ func (c *call) still(ctx context.Context) error {
 		return nil // of a call that tells nothing
 	}
 	return c.s.register.Still(ctx, c.caller)
+}
+
+// writing returns the context in which the caller writes: what he saves is his.
+func (c *call) writing(ctx context.Context) context.Context {
+	return engine.WithAuthor(ctx, c.caller.Author())
 }
 
 // policy is what the caller may see; nil is everything.

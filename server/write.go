@@ -21,7 +21,7 @@ func (v *service) Apply(ctx context.Context, req *pb.ApplyRequest) (*pb.ApplyRes
 	if err := cmp.Or(v.s.leads(), v.mayApply(ctx, b)); err != nil {
 		return nil, err
 	}
-	r, err := v.db(ctx).Apply(ctx, b)
+	r, err := v.db(ctx).Apply(callOf(ctx).writing(ctx), b)
 	err = blurred(ctx, err)
 	return &pb.ApplyResponse{Result: message.OfResult(&r)}, err
 }
@@ -32,7 +32,7 @@ func (v *service) DryRun(ctx context.Context, req *pb.DryRunRequest) (*pb.DryRun
 	if err := v.mayApply(ctx, b); err != nil {
 		return nil, err
 	}
-	r, err := v.db(ctx).DryRun(ctx, b)
+	r, err := v.db(ctx).DryRun(callOf(ctx).writing(ctx), b)
 	err = blurred(ctx, err)
 	return &pb.DryRunResponse{Result: message.OfResult(&r)}, err
 }
@@ -109,7 +109,7 @@ func (i *intake) submit(ctx context.Context, b batch.Batch, turn *admission.Turn
 	err := cmp.Or(i.v.s.leads(), i.v.mayApply(ctx, b))
 	var wait func() (batch.Result, error)
 	if err == nil {
-		wait, err = i.v.db(ctx).Submit(ctx, b)
+		wait, err = i.v.db(ctx).Submit(callOf(ctx).writing(ctx), b)
 	}
 	if err != nil {
 		err = callOf(ctx).audit.denied(ctx, &pb.IngestRequest{Batch: b}, err)

@@ -31,13 +31,14 @@ type segmentJSON struct {
 
 	Shared   bool     `json:"shared"`
 	Withheld bool     `json:"withheld"`
+	Owner    string   `json:"owner"`
 	Classes  []string `json:"classes"`
 	PII      bool     `json:"pii"`
 }
 
 func segmentOf(s *query.SavedSegment) segmentJSON {
 	return segmentJSON{s.Name, s.Text, s.Saved.String(), append([]string{}, s.Uses...), append([]string{}, s.UsedBy...),
-		s.Shared, s.Withheld, classesOf(s), s.PII}
+		s.Shared, s.Withheld, ownerOf(s), classesOf(s), s.PII}
 }
 
 // classesOf names the data classes of what a segment reads.
@@ -47,6 +48,14 @@ func classesOf(s *query.SavedSegment) []string {
 		names = append(names, c.String())
 	}
 	return names
+}
+
+// ownerOf says who saved a segment; "" is nobody who is known.
+func ownerOf(s *query.SavedSegment) string {
+	if s.Owner.ID == "" {
+		return ""
+	}
+	return s.Owner.String() + ", " + s.Owner.Role
 }
 
 func yesNo(is bool) string {
@@ -75,7 +84,8 @@ held before. Segments that use it change with it.
 
 Under a policy nobody can use a segment that reads what the policy hides from them, unless it
 is saved with --shared: then they can, and see neither its expression nor what it reads. Saving
-it again without --shared ends that.
+it again without --shared ends that. On a server with keys a segment is of who saved it last, and only
+he, or who may say who may do what, may share it.
 
 --json: {"name":"...","dry_run":B,"people":N,"unknown":N,"people_before":N or null,"used_by":["..."]}`,
 		Args: exactArgs(2),
@@ -173,7 +183,8 @@ func newSegmentList(a *app) *cobra.Command {
 		Short: "All saved segments",
 		Long: `All saved segments, and which of them are shared.
 
---json: {"segments":[{"name","text","saved","uses","used_by","shared","withheld","classes","pii"}]}; see segment show`,
+--json: {"segments":[{"name","text","saved","uses","used_by","shared","withheld","owner","classes",
+"pii"}]}; see segment show`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
@@ -202,11 +213,12 @@ func newSegmentShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show NAME",
 		Short: "The expression of a segment, and who uses it",
-		Long: `The expression of a segment, who uses it, whether it is shared, and the data classes of what it
+		Long: `The expression of a segment, who saved it, who uses it, whether it is shared, and the data classes of what it
 reads, be it through other segments, computed attributes and definitions; "personal" is what is marked so.
 
---json: {"name","text","saved","uses","used_by","shared","withheld","classes","pii"}; of one that is
-withheld text is "", for it names what the caller may not see`,
+--json: {"name","text","saved","uses","used_by","shared","withheld","owner","classes","pii"}; of one
+that is withheld text is "", for it names what the caller may not see; owner is who saved it, "" if
+nobody who is known: he, and who may say who may do what, may share it`,
 		Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStore(func(s store) error {
@@ -224,6 +236,9 @@ withheld text is "", for it names what the caller may not see`,
 				t.add("name", seg.Name)
 				t.add("expression", segmentText(seg))
 				t.add("saved", seg.Saved.String())
+				if by := ownerOf(seg); by != "" {
+					t.add("saved by", by)
+				}
 				t.add("shared", yesNo(seg.Shared))
 				reads := classesOf(seg)
 				if seg.PII {

@@ -69,7 +69,8 @@
 //	                      batch is applied
 //	27    document drop   string name
 //	28    segment share   string name: under a policy the segment may be used by those too who may
-//	                      not name what it reads. A segment save takes that away
+//	                      not name what it reads. A segment save takes that away.
+//	                      Through a server only who saved the segment may, or who may share all
 //
 //	string list: the n lengths as uvarints, then the bytes of all
 //

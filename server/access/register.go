@@ -137,6 +137,15 @@ func (c *Caller) Same(other *Caller) bool {
 // Owner returns who has the store in his hands: the embedding program. He may do everything.
 func (r *Register) Owner() *Caller { return &Caller{ID: processID, Role: r.builtIn["admin"]} }
 
+// Author is the caller as who has written something; zero: nobody, as whoever has the store in
+// his hands, or is on the machine where nobody is asked.
+func (c *Caller) Author() query.Author {
+	if c.ID == processID {
+		return query.Author{}
+	}
+	return query.Author{ID: c.ID, Name: c.Name, Role: c.Role.Name, SharesAll: c.Role.Rights&Access != 0}
+}
+
 // unknown is what everybody is told who is not known, whatever the reason: it would tell which
 // keys there are.
 func unknown() error {

@@ -88,7 +88,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		again, err := Decode(Append(nil, &e))
-		if err != nil || again.Schema != e.Schema || again.Record.Received != e.Record.Received || again.Record.Origin != e.Record.Origin ||
+		if err != nil || again.Schema != e.Schema || again.Record.Received != e.Record.Received || again.Record.Author != e.Record.Author ||
 			!bytes.Equal(again.Record.Verdicts, e.Record.Verdicts) || !bytes.Equal(again.Record.Batch, e.Record.Batch) {
 			t.Fatalf("%v %+v %+v", err, e, again)
 		}

@@ -17,13 +17,22 @@ func example() *Record {
 	return &Record{Received: 1_780_000_000_000, Verdicts: []byte("V!"), Batch: []byte("KNTB")}
 }
 
-func TestGolden(t *testing.T) {
+// authored is the second worked example.
+func authored() *Record {
+	r := example()
+	r.Author = query.Author{ID: "key 7", Name: "k", Role: "r"}
+	return r
+}
+
+// worked returns the bytes of a worked example of the package comment.
+func worked(t *testing.T, from, to string) (want []byte) {
+	t.Helper()
 	text, err := os.ReadFile("record.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(text), "# Worked example")
-	var want []byte
+	_, rest, _ := strings.Cut(string(text), from)
+	rest, _, _ = strings.Cut(rest, to)
 	for line := range strings.Lines(rest) {
 		for _, field := range strings.Fields(strings.TrimPrefix(line, "//\t")) {
 			b, err := hex.DecodeString(field)
@@ -33,15 +42,58 @@ func TestGolden(t *testing.T) {
 			want = append(want, b...)
 		}
 	}
+	return want
+}
+
+func TestGolden(t *testing.T) {
+	want := worked(t, "# Worked example", "The same of")
 	if got := Append(nil, example()); !bytes.Equal(got, want) {
 		t.Fatalf("encoded\n%x\nthe package comment has\n%x", got, want)
 	}
 	r, err := Decode(want)
-	if err != nil || r.Received != example().Received || string(r.Verdicts) != "V!" || string(r.Batch) != "KNTB" || r.Origin != 0 {
+	if err != nil || r.Received != example().Received || string(r.Verdicts) != "V!" || string(r.Batch) != "KNTB" || r.Author.ID != "" {
 		t.Fatalf("%+v %v", r, err)
 	}
 	if h := Chain([16]byte{}, want); hex.EncodeToString(h[:]) != "046e5a4ba6cab1b3fba9bbca3dba5085" {
 		t.Fatalf("the chain hash is %x", h)
+	}
+}
+
+// TestGoldenAuthor: a record of which it is known who wrote it.
+func TestGoldenAuthor(t *testing.T) {
+	want := worked(t, "The same of", "The chain hash")
+	if got := Append(nil, authored()); !bytes.Equal(got, want) {
+		t.Fatalf("encoded\n%x\nthe package comment has\n%x", got, want)
+	}
+	for _, may := range []bool{false, true} {
+		r := authored()
+		r.Author.SharesAll = may
+		again, err := Decode(Append(nil, r))
+		if err != nil || again.Author != r.Author || string(again.Verdicts) != "V!" || string(again.Batch) != "KNTB" {
+			t.Errorf("%+v, %v", again, err)
+		}
+	}
+	corrupt := &query.Error{Code: query.CodeCorrupt}
+	for name, r := range map[string]struct {
+		author query.Author
+		want   error
+	}{
+		"the longest":   {query.Author{ID: strings.Repeat("i", MaxAuthor-5), Name: "nm", Role: "rol"}, nil},
+		"a byte longer": {query.Author{ID: strings.Repeat("i", MaxAuthor-5), Name: "nma", Role: "rol"}, corrupt},
+	} {
+		if _, err := Decode(Append(nil, &Record{Author: r.author})); !errors.Is(err, r.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	origin := bytes.Clone(want)
+	origin[7] = 2
+	if _, err := Decode(reseal(origin)); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
+		t.Errorf("origin 2: %v", err)
+	}
+	may := bytes.Clone(want)
+	may[18] = 2
+	if _, err := Decode(reseal(may)); !errors.Is(err, corrupt) {
+		t.Errorf("who may something else: %v", err)
 	}
 }
 
@@ -69,6 +121,7 @@ func TestNewerAndDamaged(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(Append(nil, example()))
 	f.Add(Append(nil, &Record{}))
+	f.Add(Append(nil, authored()))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < 5 {
 			return
@@ -78,7 +131,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		again, err := Decode(Append(nil, r))
-		if err != nil || again.Received != r.Received || again.Origin != r.Origin || !bytes.Equal(again.Verdicts, r.Verdicts) || !bytes.Equal(again.Batch, r.Batch) {
+		if err != nil || again.Received != r.Received || again.Author != r.Author || !bytes.Equal(again.Verdicts, r.Verdicts) || !bytes.Equal(again.Batch, r.Batch) {
 			t.Fatalf("%v %+v %+v", err, r, again)
 		}
 	})

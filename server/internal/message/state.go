@@ -16,8 +16,12 @@ import (
 // OfSegments writes the saved segments.
 func OfSegments(list []query.SavedSegment) []*pb.Segment {
 	return each(list, func(s *query.SavedSegment) *pb.Segment {
-		return &pb.Segment{Name: s.Name, Text: s.Text, Saved: OfPosition(s.Saved), Uses: s.Uses, UsedBy: s.UsedBy,
+		out := &pb.Segment{Name: s.Name, Text: s.Text, Saved: OfPosition(s.Saved), Uses: s.Uses, UsedBy: s.UsedBy,
 			Shared: s.Shared, Withheld: s.Withheld, Pii: s.PII, Classes: each(s.Classes, func(c *schema.DataClass) pb.DataClass { return pb.DataClass(*c) })}
+		if o := s.Owner; o.ID != "" {
+			out.Owner = &pb.Author{Id: o.ID, Name: OfText(o.Name), Role: o.Role}
+		}
+		return out
 	})
 }
 
@@ -25,7 +29,7 @@ func OfSegments(list []query.SavedSegment) []*pb.Segment {
 func (r *Reader) Segments(list []*pb.Segment) []query.SavedSegment {
 	return every(list, func(s *pb.Segment) query.SavedSegment {
 		out := query.SavedSegment{Name: s.GetName(), Text: s.GetText(), Saved: r.Position(s.GetSaved()), Uses: s.GetUses(), UsedBy: s.GetUsedBy(),
-			Shared: s.GetShared(), Withheld: s.GetWithheld(), PII: s.GetPii()}
+			Shared: s.GetShared(), Withheld: s.GetWithheld(), PII: s.GetPii(), Owner: query.Author{ID: s.GetOwner().GetId(), Name: s.GetOwner().GetName(), Role: s.GetOwner().GetRole()}}
 		for _, c := range s.GetClasses() {
 			if !known(c) {
 				r.fail("the data class %d", c)

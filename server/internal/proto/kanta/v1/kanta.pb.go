@@ -2305,6 +2305,70 @@ func (x *SegmentsRequest) GetQuestion() *Question {
 	return nil
 }
 
+// Author is who has written something.
+type Author struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "key ID" or "certificate NAME".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Of the key or the certificate.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Then.
+	Role          string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Author) Reset() {
+	*x = Author{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Author) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Author) ProtoMessage() {}
+
+func (x *Author) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Author.ProtoReflect.Descriptor instead.
+func (*Author) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Author) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Author) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Author) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
 type Segment struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2318,6 +2382,8 @@ type Segment struct {
 	Classes []DataClass `protobuf:"varint,7,rep,packed,name=classes,proto3,enum=kanta.v1.DataClass" json:"classes,omitempty"`
 	// It reads what is personal.
 	Pii bool `protobuf:"varint,8,opt,name=pii,proto3" json:"pii,omitempty"`
+	// Who saved it last, and may share it; not there: nobody who is known.
+	Owner *Author `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`
 	// The text is not told, because it names what is hidden from the caller.
 	Withheld      bool `protobuf:"varint,10,opt,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2326,7 +2392,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[34]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2404,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[34]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2417,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{34}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Segment) GetName() string {
@@ -2410,6 +2476,13 @@ func (x *Segment) GetPii() bool {
 	return false
 }
 
+func (x *Segment) GetOwner() *Author {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
 func (x *Segment) GetWithheld() bool {
 	if x != nil {
 		return x.Withheld
@@ -2426,7 +2499,7 @@ type SegmentsResponse struct {
 
 func (x *SegmentsResponse) Reset() {
 	*x = SegmentsResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[35]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2511,7 @@ func (x *SegmentsResponse) String() string {
 func (*SegmentsResponse) ProtoMessage() {}
 
 func (x *SegmentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[35]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2524,7 @@ func (x *SegmentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentsResponse.ProtoReflect.Descriptor instead.
 func (*SegmentsResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{35}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SegmentsResponse) GetSegments() []*Segment {
@@ -2470,7 +2543,7 @@ type ListsRequest struct {
 
 func (x *ListsRequest) Reset() {
 	*x = ListsRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[36]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2482,7 +2555,7 @@ func (x *ListsRequest) String() string {
 func (*ListsRequest) ProtoMessage() {}
 
 func (x *ListsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[36]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2495,7 +2568,7 @@ func (x *ListsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListsRequest.ProtoReflect.Descriptor instead.
 func (*ListsRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{36}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListsRequest) GetQuestion() *Question {
@@ -2520,7 +2593,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[37]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +2605,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[37]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +2618,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{37}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *List) GetName() string {
@@ -2599,7 +2672,7 @@ type ListsResponse struct {
 
 func (x *ListsResponse) Reset() {
 	*x = ListsResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[38]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2611,7 +2684,7 @@ func (x *ListsResponse) String() string {
 func (*ListsResponse) ProtoMessage() {}
 
 func (x *ListsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[38]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2624,7 +2697,7 @@ func (x *ListsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListsResponse.ProtoReflect.Descriptor instead.
 func (*ListsResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{38}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListsResponse) GetLists() []*List {
@@ -2643,7 +2716,7 @@ type DefinitionsRequest struct {
 
 func (x *DefinitionsRequest) Reset() {
 	*x = DefinitionsRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[39]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +2728,7 @@ func (x *DefinitionsRequest) String() string {
 func (*DefinitionsRequest) ProtoMessage() {}
 
 func (x *DefinitionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[39]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +2741,7 @@ func (x *DefinitionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefinitionsRequest.ProtoReflect.Descriptor instead.
 func (*DefinitionsRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{39}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DefinitionsRequest) GetQuestion() *Question {
@@ -2693,7 +2766,7 @@ type Definition struct {
 
 func (x *Definition) Reset() {
 	*x = Definition{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[40]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2705,7 +2778,7 @@ func (x *Definition) String() string {
 func (*Definition) ProtoMessage() {}
 
 func (x *Definition) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[40]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +2791,7 @@ func (x *Definition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Definition.ProtoReflect.Descriptor instead.
 func (*Definition) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{40}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Definition) GetAnalysis() string {
@@ -2779,7 +2852,7 @@ type DefinitionsResponse struct {
 
 func (x *DefinitionsResponse) Reset() {
 	*x = DefinitionsResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[41]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2791,7 +2864,7 @@ func (x *DefinitionsResponse) String() string {
 func (*DefinitionsResponse) ProtoMessage() {}
 
 func (x *DefinitionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[41]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2804,7 +2877,7 @@ func (x *DefinitionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefinitionsResponse.ProtoReflect.Descriptor instead.
 func (*DefinitionsResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{41}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DefinitionsResponse) GetDefinitions() []*Definition {
@@ -2826,7 +2899,7 @@ type QuarantineRequest struct {
 
 func (x *QuarantineRequest) Reset() {
 	*x = QuarantineRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[42]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +2911,7 @@ func (x *QuarantineRequest) String() string {
 func (*QuarantineRequest) ProtoMessage() {}
 
 func (x *QuarantineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[42]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +2924,7 @@ func (x *QuarantineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantineRequest.ProtoReflect.Descriptor instead.
 func (*QuarantineRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{42}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *QuarantineRequest) GetAfter() uint64 {
@@ -2892,7 +2965,7 @@ type QuarantinedRow struct {
 
 func (x *QuarantinedRow) Reset() {
 	*x = QuarantinedRow{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[43]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2904,7 +2977,7 @@ func (x *QuarantinedRow) String() string {
 func (*QuarantinedRow) ProtoMessage() {}
 
 func (x *QuarantinedRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[43]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2917,7 +2990,7 @@ func (x *QuarantinedRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantinedRow.ProtoReflect.Descriptor instead.
 func (*QuarantinedRow) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{43}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *QuarantinedRow) GetSeq() uint64 {
@@ -2985,7 +3058,7 @@ type QuarantineResponse struct {
 
 func (x *QuarantineResponse) Reset() {
 	*x = QuarantineResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[44]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3070,7 @@ func (x *QuarantineResponse) String() string {
 func (*QuarantineResponse) ProtoMessage() {}
 
 func (x *QuarantineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[44]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3083,7 @@ func (x *QuarantineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantineResponse.ProtoReflect.Descriptor instead.
 func (*QuarantineResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{44}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *QuarantineResponse) GetRows() []*QuarantinedRow {
@@ -3029,7 +3102,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[45]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3041,7 +3114,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[45]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3054,7 +3127,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{45}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StatsRequest) GetQuestion() *Question {
@@ -3098,7 +3171,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[46]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3110,7 +3183,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[46]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3123,7 +3196,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{46}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StatsResponse) GetPosition() string {
@@ -3326,7 +3399,7 @@ type KeptLog struct {
 
 func (x *KeptLog) Reset() {
 	*x = KeptLog{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[47]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3338,7 +3411,7 @@ func (x *KeptLog) String() string {
 func (*KeptLog) ProtoMessage() {}
 
 func (x *KeptLog) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[47]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3351,7 +3424,7 @@ func (x *KeptLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeptLog.ProtoReflect.Descriptor instead.
 func (*KeptLog) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{47}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *KeptLog) GetOn() bool {
@@ -3405,7 +3478,7 @@ type DigestsRequest struct {
 
 func (x *DigestsRequest) Reset() {
 	*x = DigestsRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[48]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3417,7 +3490,7 @@ func (x *DigestsRequest) String() string {
 func (*DigestsRequest) ProtoMessage() {}
 
 func (x *DigestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[48]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3430,7 +3503,7 @@ func (x *DigestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestsRequest.ProtoReflect.Descriptor instead.
 func (*DigestsRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{48}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *DigestsRequest) GetQuestion() *Question {
@@ -3453,7 +3526,7 @@ type DigestsResponse struct {
 
 func (x *DigestsResponse) Reset() {
 	*x = DigestsResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[49]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3465,7 +3538,7 @@ func (x *DigestsResponse) String() string {
 func (*DigestsResponse) ProtoMessage() {}
 
 func (x *DigestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[49]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3478,7 +3551,7 @@ func (x *DigestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestsResponse.ProtoReflect.Descriptor instead.
 func (*DigestsResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{49}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DigestsResponse) GetPosition() string {
@@ -3524,7 +3597,7 @@ type OpenSnapshotRequest struct {
 
 func (x *OpenSnapshotRequest) Reset() {
 	*x = OpenSnapshotRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[50]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3536,7 +3609,7 @@ func (x *OpenSnapshotRequest) String() string {
 func (*OpenSnapshotRequest) ProtoMessage() {}
 
 func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[50]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3549,7 +3622,7 @@ func (x *OpenSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{50}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *OpenSnapshotRequest) GetLease() *durationpb.Duration {
@@ -3592,7 +3665,7 @@ type OpenSnapshotResponse struct {
 
 func (x *OpenSnapshotResponse) Reset() {
 	*x = OpenSnapshotResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[51]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3604,7 +3677,7 @@ func (x *OpenSnapshotResponse) String() string {
 func (*OpenSnapshotResponse) ProtoMessage() {}
 
 func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[51]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3617,7 +3690,7 @@ func (x *OpenSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*OpenSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{51}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *OpenSnapshotResponse) GetSnapshot() string {
@@ -3650,7 +3723,7 @@ type RenewSnapshotRequest struct {
 
 func (x *RenewSnapshotRequest) Reset() {
 	*x = RenewSnapshotRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[52]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3662,7 +3735,7 @@ func (x *RenewSnapshotRequest) String() string {
 func (*RenewSnapshotRequest) ProtoMessage() {}
 
 func (x *RenewSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[52]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3675,7 +3748,7 @@ func (x *RenewSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*RenewSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{52}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RenewSnapshotRequest) GetSnapshot() string {
@@ -3694,7 +3767,7 @@ type RenewSnapshotResponse struct {
 
 func (x *RenewSnapshotResponse) Reset() {
 	*x = RenewSnapshotResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[53]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3706,7 +3779,7 @@ func (x *RenewSnapshotResponse) String() string {
 func (*RenewSnapshotResponse) ProtoMessage() {}
 
 func (x *RenewSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[53]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3719,7 +3792,7 @@ func (x *RenewSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*RenewSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{53}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RenewSnapshotResponse) GetLease() *durationpb.Duration {
@@ -3738,7 +3811,7 @@ type CloseSnapshotRequest struct {
 
 func (x *CloseSnapshotRequest) Reset() {
 	*x = CloseSnapshotRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[54]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3750,7 +3823,7 @@ func (x *CloseSnapshotRequest) String() string {
 func (*CloseSnapshotRequest) ProtoMessage() {}
 
 func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[54]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3763,7 +3836,7 @@ func (x *CloseSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{54}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CloseSnapshotRequest) GetSnapshot() string {
@@ -3781,7 +3854,7 @@ type CloseSnapshotResponse struct {
 
 func (x *CloseSnapshotResponse) Reset() {
 	*x = CloseSnapshotResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[55]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3793,7 +3866,7 @@ func (x *CloseSnapshotResponse) String() string {
 func (*CloseSnapshotResponse) ProtoMessage() {}
 
 func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[55]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3806,7 +3879,7 @@ func (x *CloseSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*CloseSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{55}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{56}
 }
 
 type ApplyRequest struct {
@@ -3818,7 +3891,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[56]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3830,7 +3903,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[56]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3843,7 +3916,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{56}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ApplyRequest) GetBatch() []byte {
@@ -3862,7 +3935,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[57]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3874,7 +3947,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[57]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3887,7 +3960,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{57}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ApplyResponse) GetResult() *Result {
@@ -3906,7 +3979,7 @@ type DryRunRequest struct {
 
 func (x *DryRunRequest) Reset() {
 	*x = DryRunRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[58]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3918,7 +3991,7 @@ func (x *DryRunRequest) String() string {
 func (*DryRunRequest) ProtoMessage() {}
 
 func (x *DryRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[58]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3931,7 +4004,7 @@ func (x *DryRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DryRunRequest.ProtoReflect.Descriptor instead.
 func (*DryRunRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{58}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *DryRunRequest) GetBatch() []byte {
@@ -3950,7 +4023,7 @@ type DryRunResponse struct {
 
 func (x *DryRunResponse) Reset() {
 	*x = DryRunResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[59]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3962,7 +4035,7 @@ func (x *DryRunResponse) String() string {
 func (*DryRunResponse) ProtoMessage() {}
 
 func (x *DryRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[59]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3975,7 +4048,7 @@ func (x *DryRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DryRunResponse.ProtoReflect.Descriptor instead.
 func (*DryRunResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{59}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *DryRunResponse) GetResult() *Result {
@@ -3994,7 +4067,7 @@ type IngestRequest struct {
 
 func (x *IngestRequest) Reset() {
 	*x = IngestRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[60]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4006,7 +4079,7 @@ func (x *IngestRequest) String() string {
 func (*IngestRequest) ProtoMessage() {}
 
 func (x *IngestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[60]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4019,7 +4092,7 @@ func (x *IngestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestRequest.ProtoReflect.Descriptor instead.
 func (*IngestRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{60}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *IngestRequest) GetBatch() []byte {
@@ -4046,7 +4119,7 @@ type IngestResponse struct {
 
 func (x *IngestResponse) Reset() {
 	*x = IngestResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[61]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4058,7 +4131,7 @@ func (x *IngestResponse) String() string {
 func (*IngestResponse) ProtoMessage() {}
 
 func (x *IngestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[61]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4071,7 +4144,7 @@ func (x *IngestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestResponse.ProtoReflect.Descriptor instead.
 func (*IngestResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{61}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *IngestResponse) GetOutcome() isIngestResponse_Outcome {
@@ -4141,7 +4214,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[62]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4153,7 +4226,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[62]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4166,7 +4239,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{62}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *EraseRequest) GetReference() string {
@@ -4194,7 +4267,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[63]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4206,7 +4279,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[63]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4219,7 +4292,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{63}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *EraseResponse) GetPosition() string {
@@ -4252,7 +4325,7 @@ type ReadmitRequest struct {
 
 func (x *ReadmitRequest) Reset() {
 	*x = ReadmitRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[64]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4264,7 +4337,7 @@ func (x *ReadmitRequest) String() string {
 func (*ReadmitRequest) ProtoMessage() {}
 
 func (x *ReadmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[64]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4277,7 +4350,7 @@ func (x *ReadmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadmitRequest.ProtoReflect.Descriptor instead.
 func (*ReadmitRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{64}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ReadmitRequest) GetKeys() []string {
@@ -4296,7 +4369,7 @@ type ReadmitResponse struct {
 
 func (x *ReadmitResponse) Reset() {
 	*x = ReadmitResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[65]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4308,7 +4381,7 @@ func (x *ReadmitResponse) String() string {
 func (*ReadmitResponse) ProtoMessage() {}
 
 func (x *ReadmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[65]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4321,7 +4394,7 @@ func (x *ReadmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadmitResponse.ProtoReflect.Descriptor instead.
 func (*ReadmitResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{65}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ReadmitResponse) GetResult() *Result {
@@ -4340,7 +4413,7 @@ type ErasedRequest struct {
 
 func (x *ErasedRequest) Reset() {
 	*x = ErasedRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[66]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4352,7 +4425,7 @@ func (x *ErasedRequest) String() string {
 func (*ErasedRequest) ProtoMessage() {}
 
 func (x *ErasedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[66]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4365,7 +4438,7 @@ func (x *ErasedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasedRequest.ProtoReflect.Descriptor instead.
 func (*ErasedRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{66}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ErasedRequest) GetQuestion() *Question {
@@ -4388,7 +4461,7 @@ type ErasedPerson struct {
 
 func (x *ErasedPerson) Reset() {
 	*x = ErasedPerson{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[67]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4400,7 +4473,7 @@ func (x *ErasedPerson) String() string {
 func (*ErasedPerson) ProtoMessage() {}
 
 func (x *ErasedPerson) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[67]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4413,7 +4486,7 @@ func (x *ErasedPerson) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasedPerson.ProtoReflect.Descriptor instead.
 func (*ErasedPerson) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{67}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ErasedPerson) GetName() string {
@@ -4460,7 +4533,7 @@ type ErasedResponse struct {
 
 func (x *ErasedResponse) Reset() {
 	*x = ErasedResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[68]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4472,7 +4545,7 @@ func (x *ErasedResponse) String() string {
 func (*ErasedResponse) ProtoMessage() {}
 
 func (x *ErasedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[68]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4485,7 +4558,7 @@ func (x *ErasedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasedResponse.ProtoReflect.Descriptor instead.
 func (*ErasedResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{68}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ErasedResponse) GetPeople() []*ErasedPerson {
@@ -4503,7 +4576,7 @@ type PurgeRequest struct {
 
 func (x *PurgeRequest) Reset() {
 	*x = PurgeRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[69]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4515,7 +4588,7 @@ func (x *PurgeRequest) String() string {
 func (*PurgeRequest) ProtoMessage() {}
 
 func (x *PurgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[69]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4528,7 +4601,7 @@ func (x *PurgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeRequest.ProtoReflect.Descriptor instead.
 func (*PurgeRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{69}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{70}
 }
 
 type PurgeResponse struct {
@@ -4544,7 +4617,7 @@ type PurgeResponse struct {
 
 func (x *PurgeResponse) Reset() {
 	*x = PurgeResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[70]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4556,7 +4629,7 @@ func (x *PurgeResponse) String() string {
 func (*PurgeResponse) ProtoMessage() {}
 
 func (x *PurgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[70]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4569,7 +4642,7 @@ func (x *PurgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeResponse.ProtoReflect.Descriptor instead.
 func (*PurgeResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{70}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *PurgeResponse) GetPart() isPurgeResponse_Part {
@@ -4623,7 +4696,7 @@ type PurgeDone struct {
 
 func (x *PurgeDone) Reset() {
 	*x = PurgeDone{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[71]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4635,7 +4708,7 @@ func (x *PurgeDone) String() string {
 func (*PurgeDone) ProtoMessage() {}
 
 func (x *PurgeDone) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[71]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4648,7 +4721,7 @@ func (x *PurgeDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeDone.ProtoReflect.Descriptor instead.
 func (*PurgeDone) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{71}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *PurgeDone) GetReceipt() *Receipt {
@@ -4667,7 +4740,7 @@ type ReceiptsRequest struct {
 
 func (x *ReceiptsRequest) Reset() {
 	*x = ReceiptsRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[72]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4679,7 +4752,7 @@ func (x *ReceiptsRequest) String() string {
 func (*ReceiptsRequest) ProtoMessage() {}
 
 func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[72]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4692,7 +4765,7 @@ func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{72}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ReceiptsRequest) GetQuestion() *Question {
@@ -4711,7 +4784,7 @@ type ReceiptsResponse struct {
 
 func (x *ReceiptsResponse) Reset() {
 	*x = ReceiptsResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[73]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4723,7 +4796,7 @@ func (x *ReceiptsResponse) String() string {
 func (*ReceiptsResponse) ProtoMessage() {}
 
 func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[73]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4736,7 +4809,7 @@ func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{73}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ReceiptsResponse) GetReceipts() []*Receipt {
@@ -4754,7 +4827,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[74]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4766,7 +4839,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[74]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4779,7 +4852,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{74}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{75}
 }
 
 type CheckReport struct {
@@ -4793,7 +4866,7 @@ type CheckReport struct {
 
 func (x *CheckReport) Reset() {
 	*x = CheckReport{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[75]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4805,7 +4878,7 @@ func (x *CheckReport) String() string {
 func (*CheckReport) ProtoMessage() {}
 
 func (x *CheckReport) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[75]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4818,7 +4891,7 @@ func (x *CheckReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckReport.ProtoReflect.Descriptor instead.
 func (*CheckReport) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{75}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *CheckReport) GetValues() uint64 {
@@ -4855,7 +4928,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[76]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4867,7 +4940,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[76]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4880,7 +4953,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{76}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *CheckResponse) GetPart() isCheckResponse_Part {
@@ -4932,7 +5005,7 @@ type RepairRequest struct {
 
 func (x *RepairRequest) Reset() {
 	*x = RepairRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[77]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4944,7 +5017,7 @@ func (x *RepairRequest) String() string {
 func (*RepairRequest) ProtoMessage() {}
 
 func (x *RepairRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[77]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4957,7 +5030,7 @@ func (x *RepairRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairRequest.ProtoReflect.Descriptor instead.
 func (*RepairRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{77}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{78}
 }
 
 type RepairReport struct {
@@ -4970,7 +5043,7 @@ type RepairReport struct {
 
 func (x *RepairReport) Reset() {
 	*x = RepairReport{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[78]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4982,7 +5055,7 @@ func (x *RepairReport) String() string {
 func (*RepairReport) ProtoMessage() {}
 
 func (x *RepairReport) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[78]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4995,7 +5068,7 @@ func (x *RepairReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairReport.ProtoReflect.Descriptor instead.
 func (*RepairReport) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{78}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *RepairReport) GetMended() []string {
@@ -5025,7 +5098,7 @@ type RepairResponse struct {
 
 func (x *RepairResponse) Reset() {
 	*x = RepairResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[79]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5037,7 +5110,7 @@ func (x *RepairResponse) String() string {
 func (*RepairResponse) ProtoMessage() {}
 
 func (x *RepairResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[79]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5050,7 +5123,7 @@ func (x *RepairResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairResponse.ProtoReflect.Descriptor instead.
 func (*RepairResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{79}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *RepairResponse) GetPart() isRepairResponse_Part {
@@ -5102,7 +5175,7 @@ type CompactRequest struct {
 
 func (x *CompactRequest) Reset() {
 	*x = CompactRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[80]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5114,7 +5187,7 @@ func (x *CompactRequest) String() string {
 func (*CompactRequest) ProtoMessage() {}
 
 func (x *CompactRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[80]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5127,7 +5200,7 @@ func (x *CompactRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactRequest.ProtoReflect.Descriptor instead.
 func (*CompactRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{80}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{81}
 }
 
 type CompactResponse struct {
@@ -5139,7 +5212,7 @@ type CompactResponse struct {
 
 func (x *CompactResponse) Reset() {
 	*x = CompactResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[81]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5151,7 +5224,7 @@ func (x *CompactResponse) String() string {
 func (*CompactResponse) ProtoMessage() {}
 
 func (x *CompactResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[81]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5164,7 +5237,7 @@ func (x *CompactResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactResponse.ProtoReflect.Descriptor instead.
 func (*CompactResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{81}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *CompactResponse) GetProgress() *Progress {
@@ -5184,7 +5257,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[82]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5196,7 +5269,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[82]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5209,7 +5282,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{82}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ExportRequest) GetKey() string {
@@ -5235,7 +5308,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[83]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5247,7 +5320,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[83]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5260,7 +5333,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{83}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ExportResponse) GetJson() []byte {
@@ -5281,7 +5354,7 @@ type ExportAllRequest struct {
 
 func (x *ExportAllRequest) Reset() {
 	*x = ExportAllRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[84]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5293,7 +5366,7 @@ func (x *ExportAllRequest) String() string {
 func (*ExportAllRequest) ProtoMessage() {}
 
 func (x *ExportAllRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[84]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5306,7 +5379,7 @@ func (x *ExportAllRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAllRequest.ProtoReflect.Descriptor instead.
 func (*ExportAllRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{84}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ExportAllRequest) GetQuarantine() bool {
@@ -5339,7 +5412,7 @@ type ExportAllResponse struct {
 
 func (x *ExportAllResponse) Reset() {
 	*x = ExportAllResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[85]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5351,7 +5424,7 @@ func (x *ExportAllResponse) String() string {
 func (*ExportAllResponse) ProtoMessage() {}
 
 func (x *ExportAllResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[85]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5364,7 +5437,7 @@ func (x *ExportAllResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAllResponse.ProtoReflect.Descriptor instead.
 func (*ExportAllResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{85}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ExportAllResponse) GetPart() isExportAllResponse_Part {
@@ -5468,7 +5541,7 @@ type Exported struct {
 
 func (x *Exported) Reset() {
 	*x = Exported{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[86]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5480,7 +5553,7 @@ func (x *Exported) String() string {
 func (*Exported) ProtoMessage() {}
 
 func (x *Exported) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[86]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5493,7 +5566,7 @@ func (x *Exported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exported.ProtoReflect.Descriptor instead.
 func (*Exported) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{86}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Exported) GetPosition() string {
@@ -5527,7 +5600,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[87]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5539,7 +5612,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[87]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5552,7 +5625,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{87}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *BackupRequest) GetTarget() string {
@@ -5586,7 +5659,7 @@ type BackupReport struct {
 
 func (x *BackupReport) Reset() {
 	*x = BackupReport{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[88]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5598,7 +5671,7 @@ func (x *BackupReport) String() string {
 func (*BackupReport) ProtoMessage() {}
 
 func (x *BackupReport) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[88]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5611,7 +5684,7 @@ func (x *BackupReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupReport.ProtoReflect.Descriptor instead.
 func (*BackupReport) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{88}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *BackupReport) GetName() string {
@@ -5732,7 +5805,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[89]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5744,7 +5817,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[89]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5757,7 +5830,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{89}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *BackupResponse) GetPart() isBackupResponse_Part {
@@ -5810,7 +5883,7 @@ type BackupLedgerRequest struct {
 
 func (x *BackupLedgerRequest) Reset() {
 	*x = BackupLedgerRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[90]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5822,7 +5895,7 @@ func (x *BackupLedgerRequest) String() string {
 func (*BackupLedgerRequest) ProtoMessage() {}
 
 func (x *BackupLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[90]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5835,7 +5908,7 @@ func (x *BackupLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupLedgerRequest.ProtoReflect.Descriptor instead.
 func (*BackupLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{90}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *BackupLedgerRequest) GetTarget() string {
@@ -5853,7 +5926,7 @@ type BackupLedgerResponse struct {
 
 func (x *BackupLedgerResponse) Reset() {
 	*x = BackupLedgerResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[91]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5865,7 +5938,7 @@ func (x *BackupLedgerResponse) String() string {
 func (*BackupLedgerResponse) ProtoMessage() {}
 
 func (x *BackupLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[91]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5878,7 +5951,7 @@ func (x *BackupLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupLedgerResponse.ProtoReflect.Descriptor instead.
 func (*BackupLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{91}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{92}
 }
 
 type KeepLogRequest struct {
@@ -5890,7 +5963,7 @@ type KeepLogRequest struct {
 
 func (x *KeepLogRequest) Reset() {
 	*x = KeepLogRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[92]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5902,7 +5975,7 @@ func (x *KeepLogRequest) String() string {
 func (*KeepLogRequest) ProtoMessage() {}
 
 func (x *KeepLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[92]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5915,7 +5988,7 @@ func (x *KeepLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepLogRequest.ProtoReflect.Descriptor instead.
 func (*KeepLogRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{92}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *KeepLogRequest) GetOn() bool {
@@ -5933,7 +6006,7 @@ type KeepLogResponse struct {
 
 func (x *KeepLogResponse) Reset() {
 	*x = KeepLogResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[93]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5945,7 +6018,7 @@ func (x *KeepLogResponse) String() string {
 func (*KeepLogResponse) ProtoMessage() {}
 
 func (x *KeepLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[93]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5958,7 +6031,7 @@ func (x *KeepLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepLogResponse.ProtoReflect.Descriptor instead.
 func (*KeepLogResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{93}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{94}
 }
 
 type ShipLogRequest struct {
@@ -5972,7 +6045,7 @@ type ShipLogRequest struct {
 
 func (x *ShipLogRequest) Reset() {
 	*x = ShipLogRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[94]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5984,7 +6057,7 @@ func (x *ShipLogRequest) String() string {
 func (*ShipLogRequest) ProtoMessage() {}
 
 func (x *ShipLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[94]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5997,7 +6070,7 @@ func (x *ShipLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShipLogRequest.ProtoReflect.Descriptor instead.
 func (*ShipLogRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{94}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ShipLogRequest) GetTarget() string {
@@ -6030,7 +6103,7 @@ type ShipLogResponse struct {
 
 func (x *ShipLogResponse) Reset() {
 	*x = ShipLogResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[95]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6042,7 +6115,7 @@ func (x *ShipLogResponse) String() string {
 func (*ShipLogResponse) ProtoMessage() {}
 
 func (x *ShipLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[95]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6055,7 +6128,7 @@ func (x *ShipLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShipLogResponse.ProtoReflect.Descriptor instead.
 func (*ShipLogResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{95}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *ShipLogResponse) GetFrom() string {
@@ -6127,7 +6200,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[96]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6139,7 +6212,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[96]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6152,7 +6225,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{96}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *Key) GetId() string {
@@ -6212,7 +6285,7 @@ type KeysRequest struct {
 
 func (x *KeysRequest) Reset() {
 	*x = KeysRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[97]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6224,7 +6297,7 @@ func (x *KeysRequest) String() string {
 func (*KeysRequest) ProtoMessage() {}
 
 func (x *KeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[97]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6237,7 +6310,7 @@ func (x *KeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
 func (*KeysRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{97}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{98}
 }
 
 type KeysResponse struct {
@@ -6249,7 +6322,7 @@ type KeysResponse struct {
 
 func (x *KeysResponse) Reset() {
 	*x = KeysResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[98]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6261,7 +6334,7 @@ func (x *KeysResponse) String() string {
 func (*KeysResponse) ProtoMessage() {}
 
 func (x *KeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[98]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6274,7 +6347,7 @@ func (x *KeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
 func (*KeysResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{98}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *KeysResponse) GetKeys() []*Key {
@@ -6296,7 +6369,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[99]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6308,7 +6381,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[99]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6321,7 +6394,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{99}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *CreateKeyRequest) GetName() string {
@@ -6356,7 +6429,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[100]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6368,7 +6441,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[100]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6381,7 +6454,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{100}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *CreateKeyResponse) GetKey() *Key {
@@ -6407,7 +6480,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[101]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6419,7 +6492,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[101]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6432,7 +6505,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{101}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -6451,7 +6524,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[102]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6463,7 +6536,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[102]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6476,7 +6549,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{102}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *RevokeKeyResponse) GetKey() *Key {
@@ -6498,7 +6571,7 @@ type Role struct {
 
 func (x *Role) Reset() {
 	*x = Role{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[103]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6510,7 +6583,7 @@ func (x *Role) String() string {
 func (*Role) ProtoMessage() {}
 
 func (x *Role) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[103]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6523,7 +6596,7 @@ func (x *Role) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Role.ProtoReflect.Descriptor instead.
 func (*Role) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{103}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Role) GetName() string {
@@ -6555,7 +6628,7 @@ type RolesRequest struct {
 
 func (x *RolesRequest) Reset() {
 	*x = RolesRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[104]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6567,7 +6640,7 @@ func (x *RolesRequest) String() string {
 func (*RolesRequest) ProtoMessage() {}
 
 func (x *RolesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[104]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6580,7 +6653,7 @@ func (x *RolesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolesRequest.ProtoReflect.Descriptor instead.
 func (*RolesRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{104}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{105}
 }
 
 type RolesResponse struct {
@@ -6592,7 +6665,7 @@ type RolesResponse struct {
 
 func (x *RolesResponse) Reset() {
 	*x = RolesResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[105]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6604,7 +6677,7 @@ func (x *RolesResponse) String() string {
 func (*RolesResponse) ProtoMessage() {}
 
 func (x *RolesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[105]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6617,7 +6690,7 @@ func (x *RolesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolesResponse.ProtoReflect.Descriptor instead.
 func (*RolesResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{105}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *RolesResponse) GetRoles() []*Role {
@@ -6637,7 +6710,7 @@ type SaveRoleRequest struct {
 
 func (x *SaveRoleRequest) Reset() {
 	*x = SaveRoleRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[106]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6649,7 +6722,7 @@ func (x *SaveRoleRequest) String() string {
 func (*SaveRoleRequest) ProtoMessage() {}
 
 func (x *SaveRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[106]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6662,7 +6735,7 @@ func (x *SaveRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRoleRequest.ProtoReflect.Descriptor instead.
 func (*SaveRoleRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{106}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *SaveRoleRequest) GetName() string {
@@ -6688,7 +6761,7 @@ type SaveRoleResponse struct {
 
 func (x *SaveRoleResponse) Reset() {
 	*x = SaveRoleResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[107]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6700,7 +6773,7 @@ func (x *SaveRoleResponse) String() string {
 func (*SaveRoleResponse) ProtoMessage() {}
 
 func (x *SaveRoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[107]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6713,7 +6786,7 @@ func (x *SaveRoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRoleResponse.ProtoReflect.Descriptor instead.
 func (*SaveRoleResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{107}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *SaveRoleResponse) GetPosition() string {
@@ -6732,7 +6805,7 @@ type DropRoleRequest struct {
 
 func (x *DropRoleRequest) Reset() {
 	*x = DropRoleRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[108]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6744,7 +6817,7 @@ func (x *DropRoleRequest) String() string {
 func (*DropRoleRequest) ProtoMessage() {}
 
 func (x *DropRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[108]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6757,7 +6830,7 @@ func (x *DropRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropRoleRequest.ProtoReflect.Descriptor instead.
 func (*DropRoleRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{108}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *DropRoleRequest) GetName() string {
@@ -6776,7 +6849,7 @@ type DropRoleResponse struct {
 
 func (x *DropRoleResponse) Reset() {
 	*x = DropRoleResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[109]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6788,7 +6861,7 @@ func (x *DropRoleResponse) String() string {
 func (*DropRoleResponse) ProtoMessage() {}
 
 func (x *DropRoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[109]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6801,7 +6874,7 @@ func (x *DropRoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropRoleResponse.ProtoReflect.Descriptor instead.
 func (*DropRoleResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{109}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *DropRoleResponse) GetPosition() string {
@@ -6819,7 +6892,7 @@ type WhoamiRequest struct {
 
 func (x *WhoamiRequest) Reset() {
 	*x = WhoamiRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[110]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6831,7 +6904,7 @@ func (x *WhoamiRequest) String() string {
 func (*WhoamiRequest) ProtoMessage() {}
 
 func (x *WhoamiRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[110]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6844,7 +6917,7 @@ func (x *WhoamiRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoamiRequest.ProtoReflect.Descriptor instead.
 func (*WhoamiRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{110}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{111}
 }
 
 type WhoamiResponse struct {
@@ -6859,7 +6932,7 @@ type WhoamiResponse struct {
 
 func (x *WhoamiResponse) Reset() {
 	*x = WhoamiResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[111]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6871,7 +6944,7 @@ func (x *WhoamiResponse) String() string {
 func (*WhoamiResponse) ProtoMessage() {}
 
 func (x *WhoamiResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[111]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6884,7 +6957,7 @@ func (x *WhoamiResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoamiResponse.ProtoReflect.Descriptor instead.
 func (*WhoamiResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{111}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *WhoamiResponse) GetName() string {
@@ -6935,7 +7008,7 @@ type AuditRecord struct {
 
 func (x *AuditRecord) Reset() {
 	*x = AuditRecord{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[112]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6947,7 +7020,7 @@ func (x *AuditRecord) String() string {
 func (*AuditRecord) ProtoMessage() {}
 
 func (x *AuditRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[112]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6960,7 +7033,7 @@ func (x *AuditRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
 func (*AuditRecord) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{112}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *AuditRecord) GetNumber() uint64 {
@@ -7073,7 +7146,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[113]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7085,7 +7158,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[113]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7098,7 +7171,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{113}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *AuditRequest) GetFrom() *timestamppb.Timestamp {
@@ -7166,7 +7239,7 @@ type AuditResponse struct {
 
 func (x *AuditResponse) Reset() {
 	*x = AuditResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[114]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7178,7 +7251,7 @@ func (x *AuditResponse) String() string {
 func (*AuditResponse) ProtoMessage() {}
 
 func (x *AuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[114]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7191,7 +7264,7 @@ func (x *AuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
 func (*AuditResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{114}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *AuditResponse) GetRecords() []*AuditRecord {
@@ -7209,7 +7282,7 @@ type VerifyAuditRequest struct {
 
 func (x *VerifyAuditRequest) Reset() {
 	*x = VerifyAuditRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[115]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7221,7 +7294,7 @@ func (x *VerifyAuditRequest) String() string {
 func (*VerifyAuditRequest) ProtoMessage() {}
 
 func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[115]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7234,7 +7307,7 @@ func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
 func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{115}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{116}
 }
 
 type AuditHead struct {
@@ -7250,7 +7323,7 @@ type AuditHead struct {
 
 func (x *AuditHead) Reset() {
 	*x = AuditHead{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[116]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7262,7 +7335,7 @@ func (x *AuditHead) String() string {
 func (*AuditHead) ProtoMessage() {}
 
 func (x *AuditHead) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[116]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7275,7 +7348,7 @@ func (x *AuditHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditHead.ProtoReflect.Descriptor instead.
 func (*AuditHead) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{116}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *AuditHead) GetFirst() uint64 {
@@ -7312,7 +7385,7 @@ type VerifyAuditResponse struct {
 
 func (x *VerifyAuditResponse) Reset() {
 	*x = VerifyAuditResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[117]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7324,7 +7397,7 @@ func (x *VerifyAuditResponse) String() string {
 func (*VerifyAuditResponse) ProtoMessage() {}
 
 func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[117]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7337,7 +7410,7 @@ func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
 func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{117}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *VerifyAuditResponse) GetPart() isVerifyAuditResponse_Part {
@@ -7401,7 +7474,7 @@ type RunningCall struct {
 
 func (x *RunningCall) Reset() {
 	*x = RunningCall{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[118]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7413,7 +7486,7 @@ func (x *RunningCall) String() string {
 func (*RunningCall) ProtoMessage() {}
 
 func (x *RunningCall) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[118]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7426,7 +7499,7 @@ func (x *RunningCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunningCall.ProtoReflect.Descriptor instead.
 func (*RunningCall) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{118}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *RunningCall) GetId() string {
@@ -7500,7 +7573,7 @@ type RunningRequest struct {
 
 func (x *RunningRequest) Reset() {
 	*x = RunningRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[119]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7512,7 +7585,7 @@ func (x *RunningRequest) String() string {
 func (*RunningRequest) ProtoMessage() {}
 
 func (x *RunningRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[119]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7525,7 +7598,7 @@ func (x *RunningRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunningRequest.ProtoReflect.Descriptor instead.
 func (*RunningRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{119}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{120}
 }
 
 type RunningResponse struct {
@@ -7537,7 +7610,7 @@ type RunningResponse struct {
 
 func (x *RunningResponse) Reset() {
 	*x = RunningResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[120]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7549,7 +7622,7 @@ func (x *RunningResponse) String() string {
 func (*RunningResponse) ProtoMessage() {}
 
 func (x *RunningResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[120]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7562,7 +7635,7 @@ func (x *RunningResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunningResponse.ProtoReflect.Descriptor instead.
 func (*RunningResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{120}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *RunningResponse) GetCalls() []*RunningCall {
@@ -7581,7 +7654,7 @@ type CancelRunningRequest struct {
 
 func (x *CancelRunningRequest) Reset() {
 	*x = CancelRunningRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[121]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7593,7 +7666,7 @@ func (x *CancelRunningRequest) String() string {
 func (*CancelRunningRequest) ProtoMessage() {}
 
 func (x *CancelRunningRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[121]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7606,7 +7679,7 @@ func (x *CancelRunningRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunningRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunningRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{121}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *CancelRunningRequest) GetId() string {
@@ -7626,7 +7699,7 @@ type CancelRunningResponse struct {
 
 func (x *CancelRunningResponse) Reset() {
 	*x = CancelRunningResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[122]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7638,7 +7711,7 @@ func (x *CancelRunningResponse) String() string {
 func (*CancelRunningResponse) ProtoMessage() {}
 
 func (x *CancelRunningResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[122]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7651,7 +7724,7 @@ func (x *CancelRunningResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunningResponse.ProtoReflect.Descriptor instead.
 func (*CancelRunningResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{122}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *CancelRunningResponse) GetFound() bool {
@@ -7669,7 +7742,7 @@ type ClusterStatusRequest struct {
 
 func (x *ClusterStatusRequest) Reset() {
 	*x = ClusterStatusRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[123]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7681,7 +7754,7 @@ func (x *ClusterStatusRequest) String() string {
 func (*ClusterStatusRequest) ProtoMessage() {}
 
 func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[123]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7694,7 +7767,7 @@ func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusRequest.ProtoReflect.Descriptor instead.
 func (*ClusterStatusRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{123}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{124}
 }
 
 type ClusterStatusResponse struct {
@@ -7719,7 +7792,7 @@ type ClusterStatusResponse struct {
 
 func (x *ClusterStatusResponse) Reset() {
 	*x = ClusterStatusResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[124]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7731,7 +7804,7 @@ func (x *ClusterStatusResponse) String() string {
 func (*ClusterStatusResponse) ProtoMessage() {}
 
 func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[124]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7744,7 +7817,7 @@ func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusResponse.ProtoReflect.Descriptor instead.
 func (*ClusterStatusResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{124}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *ClusterStatusResponse) GetCluster() string {
@@ -7818,7 +7891,7 @@ type ClusterJoinRequest struct {
 
 func (x *ClusterJoinRequest) Reset() {
 	*x = ClusterJoinRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[125]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7830,7 +7903,7 @@ func (x *ClusterJoinRequest) String() string {
 func (*ClusterJoinRequest) ProtoMessage() {}
 
 func (x *ClusterJoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[125]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7843,7 +7916,7 @@ func (x *ClusterJoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterJoinRequest.ProtoReflect.Descriptor instead.
 func (*ClusterJoinRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{125}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *ClusterJoinRequest) GetId() string {
@@ -7884,7 +7957,7 @@ type ClusterJoinResponse struct {
 
 func (x *ClusterJoinResponse) Reset() {
 	*x = ClusterJoinResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[126]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7896,7 +7969,7 @@ func (x *ClusterJoinResponse) String() string {
 func (*ClusterJoinResponse) ProtoMessage() {}
 
 func (x *ClusterJoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[126]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7909,7 +7982,7 @@ func (x *ClusterJoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterJoinResponse.ProtoReflect.Descriptor instead.
 func (*ClusterJoinResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{126}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *ClusterJoinResponse) GetCluster() string {
@@ -7928,7 +8001,7 @@ type ClusterRemoveRequest struct {
 
 func (x *ClusterRemoveRequest) Reset() {
 	*x = ClusterRemoveRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[127]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7940,7 +8013,7 @@ func (x *ClusterRemoveRequest) String() string {
 func (*ClusterRemoveRequest) ProtoMessage() {}
 
 func (x *ClusterRemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[127]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7953,7 +8026,7 @@ func (x *ClusterRemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRemoveRequest.ProtoReflect.Descriptor instead.
 func (*ClusterRemoveRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{127}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *ClusterRemoveRequest) GetId() string {
@@ -7971,7 +8044,7 @@ type ClusterRemoveResponse struct {
 
 func (x *ClusterRemoveResponse) Reset() {
 	*x = ClusterRemoveResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[128]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7983,7 +8056,7 @@ func (x *ClusterRemoveResponse) String() string {
 func (*ClusterRemoveResponse) ProtoMessage() {}
 
 func (x *ClusterRemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[128]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7996,7 +8069,7 @@ func (x *ClusterRemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRemoveResponse.ProtoReflect.Descriptor instead.
 func (*ClusterRemoveResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{128}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{129}
 }
 
 type ClusterTransferRequest struct {
@@ -8009,7 +8082,7 @@ type ClusterTransferRequest struct {
 
 func (x *ClusterTransferRequest) Reset() {
 	*x = ClusterTransferRequest{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[129]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8021,7 +8094,7 @@ func (x *ClusterTransferRequest) String() string {
 func (*ClusterTransferRequest) ProtoMessage() {}
 
 func (x *ClusterTransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[129]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8034,7 +8107,7 @@ func (x *ClusterTransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterTransferRequest.ProtoReflect.Descriptor instead.
 func (*ClusterTransferRequest) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{129}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *ClusterTransferRequest) GetId() string {
@@ -8052,7 +8125,7 @@ type ClusterTransferResponse struct {
 
 func (x *ClusterTransferResponse) Reset() {
 	*x = ClusterTransferResponse{}
-	mi := &file_kanta_v1_kanta_proto_msgTypes[130]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8064,7 +8137,7 @@ func (x *ClusterTransferResponse) String() string {
 func (*ClusterTransferResponse) ProtoMessage() {}
 
 func (x *ClusterTransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_kanta_proto_msgTypes[130]
+	mi := &file_kanta_v1_kanta_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8077,7 +8150,7 @@ func (x *ClusterTransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterTransferResponse.ProtoReflect.Descriptor instead.
 func (*ClusterTransferResponse) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{130}
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{131}
 }
 
 var File_kanta_v1_kanta_proto protoreflect.FileDescriptor
@@ -8272,7 +8345,11 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\rforgotten_ids\x18\a \x01(\rR\fforgottenIds\x12\x1a\n" +
 	"\bposition\x18\b \x01(\tR\bposition\"A\n" +
 	"\x0fSegmentsRequest\x12.\n" +
-	"\bquestion\x18\x01 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"\xef\x01\n" +
+	"\bquestion\x18\x01 \x01(\v2\x12.kanta.v1.QuestionR\bquestion\"@\n" +
+	"\x06Author\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\"\x91\x02\n" +
 	"\aSegment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
@@ -8281,10 +8358,10 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\aused_by\x18\x05 \x03(\tR\x06usedBy\x12\x16\n" +
 	"\x06shared\x18\x06 \x01(\bR\x06shared\x12-\n" +
 	"\aclasses\x18\a \x03(\x0e2\x13.kanta.v1.DataClassR\aclasses\x12\x10\n" +
-	"\x03pii\x18\b \x01(\bR\x03pii\x12\x1a\n" +
+	"\x03pii\x18\b \x01(\bR\x03pii\x12&\n" +
+	"\x05owner\x18\t \x01(\v2\x10.kanta.v1.AuthorR\x05owner\x12\x1a\n" +
 	"\bwithheld\x18\n" +
-	" \x01(\bR\bwithheldJ\x04\b\t\x10\n" +
-	"\"A\n" +
+	" \x01(\bR\bwithheld\"A\n" +
 	"\x10SegmentsResponse\x12-\n" +
 	"\bsegments\x18\x01 \x03(\v2\x11.kanta.v1.SegmentR\bsegments\">\n" +
 	"\fListsRequest\x12.\n" +
@@ -8729,7 +8806,7 @@ func file_kanta_v1_kanta_proto_rawDescGZIP() []byte {
 	return file_kanta_v1_kanta_proto_rawDescData
 }
 
-var file_kanta_v1_kanta_proto_msgTypes = make([]protoimpl.MessageInfo, 137)
+var file_kanta_v1_kanta_proto_msgTypes = make([]protoimpl.MessageInfo, 138)
 var file_kanta_v1_kanta_proto_goTypes = []any{
 	(*PingRequest)(nil),             // 0: kanta.v1.PingRequest
 	(*PingResponse)(nil),            // 1: kanta.v1.PingResponse
@@ -8765,386 +8842,388 @@ var file_kanta_v1_kanta_proto_goTypes = []any{
 	(*SchemaRequest)(nil),           // 31: kanta.v1.SchemaRequest
 	(*SchemaResponse)(nil),          // 32: kanta.v1.SchemaResponse
 	(*SegmentsRequest)(nil),         // 33: kanta.v1.SegmentsRequest
-	(*Segment)(nil),                 // 34: kanta.v1.Segment
-	(*SegmentsResponse)(nil),        // 35: kanta.v1.SegmentsResponse
-	(*ListsRequest)(nil),            // 36: kanta.v1.ListsRequest
-	(*List)(nil),                    // 37: kanta.v1.List
-	(*ListsResponse)(nil),           // 38: kanta.v1.ListsResponse
-	(*DefinitionsRequest)(nil),      // 39: kanta.v1.DefinitionsRequest
-	(*Definition)(nil),              // 40: kanta.v1.Definition
-	(*DefinitionsResponse)(nil),     // 41: kanta.v1.DefinitionsResponse
-	(*QuarantineRequest)(nil),       // 42: kanta.v1.QuarantineRequest
-	(*QuarantinedRow)(nil),          // 43: kanta.v1.QuarantinedRow
-	(*QuarantineResponse)(nil),      // 44: kanta.v1.QuarantineResponse
-	(*StatsRequest)(nil),            // 45: kanta.v1.StatsRequest
-	(*StatsResponse)(nil),           // 46: kanta.v1.StatsResponse
-	(*KeptLog)(nil),                 // 47: kanta.v1.KeptLog
-	(*DigestsRequest)(nil),          // 48: kanta.v1.DigestsRequest
-	(*DigestsResponse)(nil),         // 49: kanta.v1.DigestsResponse
-	(*OpenSnapshotRequest)(nil),     // 50: kanta.v1.OpenSnapshotRequest
-	(*OpenSnapshotResponse)(nil),    // 51: kanta.v1.OpenSnapshotResponse
-	(*RenewSnapshotRequest)(nil),    // 52: kanta.v1.RenewSnapshotRequest
-	(*RenewSnapshotResponse)(nil),   // 53: kanta.v1.RenewSnapshotResponse
-	(*CloseSnapshotRequest)(nil),    // 54: kanta.v1.CloseSnapshotRequest
-	(*CloseSnapshotResponse)(nil),   // 55: kanta.v1.CloseSnapshotResponse
-	(*ApplyRequest)(nil),            // 56: kanta.v1.ApplyRequest
-	(*ApplyResponse)(nil),           // 57: kanta.v1.ApplyResponse
-	(*DryRunRequest)(nil),           // 58: kanta.v1.DryRunRequest
-	(*DryRunResponse)(nil),          // 59: kanta.v1.DryRunResponse
-	(*IngestRequest)(nil),           // 60: kanta.v1.IngestRequest
-	(*IngestResponse)(nil),          // 61: kanta.v1.IngestResponse
-	(*EraseRequest)(nil),            // 62: kanta.v1.EraseRequest
-	(*EraseResponse)(nil),           // 63: kanta.v1.EraseResponse
-	(*ReadmitRequest)(nil),          // 64: kanta.v1.ReadmitRequest
-	(*ReadmitResponse)(nil),         // 65: kanta.v1.ReadmitResponse
-	(*ErasedRequest)(nil),           // 66: kanta.v1.ErasedRequest
-	(*ErasedPerson)(nil),            // 67: kanta.v1.ErasedPerson
-	(*ErasedResponse)(nil),          // 68: kanta.v1.ErasedResponse
-	(*PurgeRequest)(nil),            // 69: kanta.v1.PurgeRequest
-	(*PurgeResponse)(nil),           // 70: kanta.v1.PurgeResponse
-	(*PurgeDone)(nil),               // 71: kanta.v1.PurgeDone
-	(*ReceiptsRequest)(nil),         // 72: kanta.v1.ReceiptsRequest
-	(*ReceiptsResponse)(nil),        // 73: kanta.v1.ReceiptsResponse
-	(*CheckRequest)(nil),            // 74: kanta.v1.CheckRequest
-	(*CheckReport)(nil),             // 75: kanta.v1.CheckReport
-	(*CheckResponse)(nil),           // 76: kanta.v1.CheckResponse
-	(*RepairRequest)(nil),           // 77: kanta.v1.RepairRequest
-	(*RepairReport)(nil),            // 78: kanta.v1.RepairReport
-	(*RepairResponse)(nil),          // 79: kanta.v1.RepairResponse
-	(*CompactRequest)(nil),          // 80: kanta.v1.CompactRequest
-	(*CompactResponse)(nil),         // 81: kanta.v1.CompactResponse
-	(*ExportRequest)(nil),           // 82: kanta.v1.ExportRequest
-	(*ExportResponse)(nil),          // 83: kanta.v1.ExportResponse
-	(*ExportAllRequest)(nil),        // 84: kanta.v1.ExportAllRequest
-	(*ExportAllResponse)(nil),       // 85: kanta.v1.ExportAllResponse
-	(*Exported)(nil),                // 86: kanta.v1.Exported
-	(*BackupRequest)(nil),           // 87: kanta.v1.BackupRequest
-	(*BackupReport)(nil),            // 88: kanta.v1.BackupReport
-	(*BackupResponse)(nil),          // 89: kanta.v1.BackupResponse
-	(*BackupLedgerRequest)(nil),     // 90: kanta.v1.BackupLedgerRequest
-	(*BackupLedgerResponse)(nil),    // 91: kanta.v1.BackupLedgerResponse
-	(*KeepLogRequest)(nil),          // 92: kanta.v1.KeepLogRequest
-	(*KeepLogResponse)(nil),         // 93: kanta.v1.KeepLogResponse
-	(*ShipLogRequest)(nil),          // 94: kanta.v1.ShipLogRequest
-	(*ShipLogResponse)(nil),         // 95: kanta.v1.ShipLogResponse
-	(*Key)(nil),                     // 96: kanta.v1.Key
-	(*KeysRequest)(nil),             // 97: kanta.v1.KeysRequest
-	(*KeysResponse)(nil),            // 98: kanta.v1.KeysResponse
-	(*CreateKeyRequest)(nil),        // 99: kanta.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),       // 100: kanta.v1.CreateKeyResponse
-	(*RevokeKeyRequest)(nil),        // 101: kanta.v1.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),       // 102: kanta.v1.RevokeKeyResponse
-	(*Role)(nil),                    // 103: kanta.v1.Role
-	(*RolesRequest)(nil),            // 104: kanta.v1.RolesRequest
-	(*RolesResponse)(nil),           // 105: kanta.v1.RolesResponse
-	(*SaveRoleRequest)(nil),         // 106: kanta.v1.SaveRoleRequest
-	(*SaveRoleResponse)(nil),        // 107: kanta.v1.SaveRoleResponse
-	(*DropRoleRequest)(nil),         // 108: kanta.v1.DropRoleRequest
-	(*DropRoleResponse)(nil),        // 109: kanta.v1.DropRoleResponse
-	(*WhoamiRequest)(nil),           // 110: kanta.v1.WhoamiRequest
-	(*WhoamiResponse)(nil),          // 111: kanta.v1.WhoamiResponse
-	(*AuditRecord)(nil),             // 112: kanta.v1.AuditRecord
-	(*AuditRequest)(nil),            // 113: kanta.v1.AuditRequest
-	(*AuditResponse)(nil),           // 114: kanta.v1.AuditResponse
-	(*VerifyAuditRequest)(nil),      // 115: kanta.v1.VerifyAuditRequest
-	(*AuditHead)(nil),               // 116: kanta.v1.AuditHead
-	(*VerifyAuditResponse)(nil),     // 117: kanta.v1.VerifyAuditResponse
-	(*RunningCall)(nil),             // 118: kanta.v1.RunningCall
-	(*RunningRequest)(nil),          // 119: kanta.v1.RunningRequest
-	(*RunningResponse)(nil),         // 120: kanta.v1.RunningResponse
-	(*CancelRunningRequest)(nil),    // 121: kanta.v1.CancelRunningRequest
-	(*CancelRunningResponse)(nil),   // 122: kanta.v1.CancelRunningResponse
-	(*ClusterStatusRequest)(nil),    // 123: kanta.v1.ClusterStatusRequest
-	(*ClusterStatusResponse)(nil),   // 124: kanta.v1.ClusterStatusResponse
-	(*ClusterJoinRequest)(nil),      // 125: kanta.v1.ClusterJoinRequest
-	(*ClusterJoinResponse)(nil),     // 126: kanta.v1.ClusterJoinResponse
-	(*ClusterRemoveRequest)(nil),    // 127: kanta.v1.ClusterRemoveRequest
-	(*ClusterRemoveResponse)(nil),   // 128: kanta.v1.ClusterRemoveResponse
-	(*ClusterTransferRequest)(nil),  // 129: kanta.v1.ClusterTransferRequest
-	(*ClusterTransferResponse)(nil), // 130: kanta.v1.ClusterTransferResponse
-	nil,                             // 131: kanta.v1.AnalyzeRequest.ArgumentsEntry
-	nil,                             // 132: kanta.v1.AnalysisMembersRequest.ArgumentsEntry
-	nil,                             // 133: kanta.v1.Definition.ArgumentsEntry
-	nil,                             // 134: kanta.v1.StatsResponse.BaseBytesEntry
-	nil,                             // 135: kanta.v1.StatsResponse.WrittenEntry
-	nil,                             // 136: kanta.v1.Exported.LinesEntry
-	(*Question)(nil),                // 137: kanta.v1.Question
-	(*Answer)(nil),                  // 138: kanta.v1.Answer
-	(*MemberSet)(nil),               // 139: kanta.v1.MemberSet
-	(*MemberHead)(nil),              // 140: kanta.v1.MemberHead
-	(*MemberBlock)(nil),             // 141: kanta.v1.MemberBlock
-	(*Value)(nil),                   // 142: kanta.v1.Value
-	(*Attribute)(nil),               // 143: kanta.v1.Attribute
-	(*timestamppb.Timestamp)(nil),   // 144: google.protobuf.Timestamp
-	(*NamedValue)(nil),              // 145: kanta.v1.NamedValue
-	(*TimelineEvent)(nil),           // 146: kanta.v1.TimelineEvent
-	(*PlanNode)(nil),                // 147: kanta.v1.PlanNode
-	(*LentCost)(nil),                // 148: kanta.v1.LentCost
-	(*WhyPart)(nil),                 // 149: kanta.v1.WhyPart
-	(*NextChange)(nil),              // 150: kanta.v1.NextChange
-	(*ReportTable)(nil),             // 151: kanta.v1.ReportTable
-	(*Event)(nil),                   // 152: kanta.v1.Event
-	(*ComputedAttribute)(nil),       // 153: kanta.v1.ComputedAttribute
-	(*Lent)(nil),                    // 154: kanta.v1.Lent
-	(DataClass)(0),                  // 155: kanta.v1.DataClass
-	(*durationpb.Duration)(nil),     // 156: google.protobuf.Duration
-	(Consistency)(0),                // 157: kanta.v1.Consistency
-	(*Result)(nil),                  // 158: kanta.v1.Result
-	(*Error)(nil),                   // 159: kanta.v1.Error
-	(*Progress)(nil),                // 160: kanta.v1.Progress
-	(*Receipt)(nil),                 // 161: kanta.v1.Receipt
-	(*ClusterMember)(nil),           // 162: kanta.v1.ClusterMember
-	(*Strings)(nil),                 // 163: kanta.v1.Strings
+	(*Author)(nil),                  // 34: kanta.v1.Author
+	(*Segment)(nil),                 // 35: kanta.v1.Segment
+	(*SegmentsResponse)(nil),        // 36: kanta.v1.SegmentsResponse
+	(*ListsRequest)(nil),            // 37: kanta.v1.ListsRequest
+	(*List)(nil),                    // 38: kanta.v1.List
+	(*ListsResponse)(nil),           // 39: kanta.v1.ListsResponse
+	(*DefinitionsRequest)(nil),      // 40: kanta.v1.DefinitionsRequest
+	(*Definition)(nil),              // 41: kanta.v1.Definition
+	(*DefinitionsResponse)(nil),     // 42: kanta.v1.DefinitionsResponse
+	(*QuarantineRequest)(nil),       // 43: kanta.v1.QuarantineRequest
+	(*QuarantinedRow)(nil),          // 44: kanta.v1.QuarantinedRow
+	(*QuarantineResponse)(nil),      // 45: kanta.v1.QuarantineResponse
+	(*StatsRequest)(nil),            // 46: kanta.v1.StatsRequest
+	(*StatsResponse)(nil),           // 47: kanta.v1.StatsResponse
+	(*KeptLog)(nil),                 // 48: kanta.v1.KeptLog
+	(*DigestsRequest)(nil),          // 49: kanta.v1.DigestsRequest
+	(*DigestsResponse)(nil),         // 50: kanta.v1.DigestsResponse
+	(*OpenSnapshotRequest)(nil),     // 51: kanta.v1.OpenSnapshotRequest
+	(*OpenSnapshotResponse)(nil),    // 52: kanta.v1.OpenSnapshotResponse
+	(*RenewSnapshotRequest)(nil),    // 53: kanta.v1.RenewSnapshotRequest
+	(*RenewSnapshotResponse)(nil),   // 54: kanta.v1.RenewSnapshotResponse
+	(*CloseSnapshotRequest)(nil),    // 55: kanta.v1.CloseSnapshotRequest
+	(*CloseSnapshotResponse)(nil),   // 56: kanta.v1.CloseSnapshotResponse
+	(*ApplyRequest)(nil),            // 57: kanta.v1.ApplyRequest
+	(*ApplyResponse)(nil),           // 58: kanta.v1.ApplyResponse
+	(*DryRunRequest)(nil),           // 59: kanta.v1.DryRunRequest
+	(*DryRunResponse)(nil),          // 60: kanta.v1.DryRunResponse
+	(*IngestRequest)(nil),           // 61: kanta.v1.IngestRequest
+	(*IngestResponse)(nil),          // 62: kanta.v1.IngestResponse
+	(*EraseRequest)(nil),            // 63: kanta.v1.EraseRequest
+	(*EraseResponse)(nil),           // 64: kanta.v1.EraseResponse
+	(*ReadmitRequest)(nil),          // 65: kanta.v1.ReadmitRequest
+	(*ReadmitResponse)(nil),         // 66: kanta.v1.ReadmitResponse
+	(*ErasedRequest)(nil),           // 67: kanta.v1.ErasedRequest
+	(*ErasedPerson)(nil),            // 68: kanta.v1.ErasedPerson
+	(*ErasedResponse)(nil),          // 69: kanta.v1.ErasedResponse
+	(*PurgeRequest)(nil),            // 70: kanta.v1.PurgeRequest
+	(*PurgeResponse)(nil),           // 71: kanta.v1.PurgeResponse
+	(*PurgeDone)(nil),               // 72: kanta.v1.PurgeDone
+	(*ReceiptsRequest)(nil),         // 73: kanta.v1.ReceiptsRequest
+	(*ReceiptsResponse)(nil),        // 74: kanta.v1.ReceiptsResponse
+	(*CheckRequest)(nil),            // 75: kanta.v1.CheckRequest
+	(*CheckReport)(nil),             // 76: kanta.v1.CheckReport
+	(*CheckResponse)(nil),           // 77: kanta.v1.CheckResponse
+	(*RepairRequest)(nil),           // 78: kanta.v1.RepairRequest
+	(*RepairReport)(nil),            // 79: kanta.v1.RepairReport
+	(*RepairResponse)(nil),          // 80: kanta.v1.RepairResponse
+	(*CompactRequest)(nil),          // 81: kanta.v1.CompactRequest
+	(*CompactResponse)(nil),         // 82: kanta.v1.CompactResponse
+	(*ExportRequest)(nil),           // 83: kanta.v1.ExportRequest
+	(*ExportResponse)(nil),          // 84: kanta.v1.ExportResponse
+	(*ExportAllRequest)(nil),        // 85: kanta.v1.ExportAllRequest
+	(*ExportAllResponse)(nil),       // 86: kanta.v1.ExportAllResponse
+	(*Exported)(nil),                // 87: kanta.v1.Exported
+	(*BackupRequest)(nil),           // 88: kanta.v1.BackupRequest
+	(*BackupReport)(nil),            // 89: kanta.v1.BackupReport
+	(*BackupResponse)(nil),          // 90: kanta.v1.BackupResponse
+	(*BackupLedgerRequest)(nil),     // 91: kanta.v1.BackupLedgerRequest
+	(*BackupLedgerResponse)(nil),    // 92: kanta.v1.BackupLedgerResponse
+	(*KeepLogRequest)(nil),          // 93: kanta.v1.KeepLogRequest
+	(*KeepLogResponse)(nil),         // 94: kanta.v1.KeepLogResponse
+	(*ShipLogRequest)(nil),          // 95: kanta.v1.ShipLogRequest
+	(*ShipLogResponse)(nil),         // 96: kanta.v1.ShipLogResponse
+	(*Key)(nil),                     // 97: kanta.v1.Key
+	(*KeysRequest)(nil),             // 98: kanta.v1.KeysRequest
+	(*KeysResponse)(nil),            // 99: kanta.v1.KeysResponse
+	(*CreateKeyRequest)(nil),        // 100: kanta.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),       // 101: kanta.v1.CreateKeyResponse
+	(*RevokeKeyRequest)(nil),        // 102: kanta.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),       // 103: kanta.v1.RevokeKeyResponse
+	(*Role)(nil),                    // 104: kanta.v1.Role
+	(*RolesRequest)(nil),            // 105: kanta.v1.RolesRequest
+	(*RolesResponse)(nil),           // 106: kanta.v1.RolesResponse
+	(*SaveRoleRequest)(nil),         // 107: kanta.v1.SaveRoleRequest
+	(*SaveRoleResponse)(nil),        // 108: kanta.v1.SaveRoleResponse
+	(*DropRoleRequest)(nil),         // 109: kanta.v1.DropRoleRequest
+	(*DropRoleResponse)(nil),        // 110: kanta.v1.DropRoleResponse
+	(*WhoamiRequest)(nil),           // 111: kanta.v1.WhoamiRequest
+	(*WhoamiResponse)(nil),          // 112: kanta.v1.WhoamiResponse
+	(*AuditRecord)(nil),             // 113: kanta.v1.AuditRecord
+	(*AuditRequest)(nil),            // 114: kanta.v1.AuditRequest
+	(*AuditResponse)(nil),           // 115: kanta.v1.AuditResponse
+	(*VerifyAuditRequest)(nil),      // 116: kanta.v1.VerifyAuditRequest
+	(*AuditHead)(nil),               // 117: kanta.v1.AuditHead
+	(*VerifyAuditResponse)(nil),     // 118: kanta.v1.VerifyAuditResponse
+	(*RunningCall)(nil),             // 119: kanta.v1.RunningCall
+	(*RunningRequest)(nil),          // 120: kanta.v1.RunningRequest
+	(*RunningResponse)(nil),         // 121: kanta.v1.RunningResponse
+	(*CancelRunningRequest)(nil),    // 122: kanta.v1.CancelRunningRequest
+	(*CancelRunningResponse)(nil),   // 123: kanta.v1.CancelRunningResponse
+	(*ClusterStatusRequest)(nil),    // 124: kanta.v1.ClusterStatusRequest
+	(*ClusterStatusResponse)(nil),   // 125: kanta.v1.ClusterStatusResponse
+	(*ClusterJoinRequest)(nil),      // 126: kanta.v1.ClusterJoinRequest
+	(*ClusterJoinResponse)(nil),     // 127: kanta.v1.ClusterJoinResponse
+	(*ClusterRemoveRequest)(nil),    // 128: kanta.v1.ClusterRemoveRequest
+	(*ClusterRemoveResponse)(nil),   // 129: kanta.v1.ClusterRemoveResponse
+	(*ClusterTransferRequest)(nil),  // 130: kanta.v1.ClusterTransferRequest
+	(*ClusterTransferResponse)(nil), // 131: kanta.v1.ClusterTransferResponse
+	nil,                             // 132: kanta.v1.AnalyzeRequest.ArgumentsEntry
+	nil,                             // 133: kanta.v1.AnalysisMembersRequest.ArgumentsEntry
+	nil,                             // 134: kanta.v1.Definition.ArgumentsEntry
+	nil,                             // 135: kanta.v1.StatsResponse.BaseBytesEntry
+	nil,                             // 136: kanta.v1.StatsResponse.WrittenEntry
+	nil,                             // 137: kanta.v1.Exported.LinesEntry
+	(*Question)(nil),                // 138: kanta.v1.Question
+	(*Answer)(nil),                  // 139: kanta.v1.Answer
+	(*MemberSet)(nil),               // 140: kanta.v1.MemberSet
+	(*MemberHead)(nil),              // 141: kanta.v1.MemberHead
+	(*MemberBlock)(nil),             // 142: kanta.v1.MemberBlock
+	(*Value)(nil),                   // 143: kanta.v1.Value
+	(*Attribute)(nil),               // 144: kanta.v1.Attribute
+	(*timestamppb.Timestamp)(nil),   // 145: google.protobuf.Timestamp
+	(*NamedValue)(nil),              // 146: kanta.v1.NamedValue
+	(*TimelineEvent)(nil),           // 147: kanta.v1.TimelineEvent
+	(*PlanNode)(nil),                // 148: kanta.v1.PlanNode
+	(*LentCost)(nil),                // 149: kanta.v1.LentCost
+	(*WhyPart)(nil),                 // 150: kanta.v1.WhyPart
+	(*NextChange)(nil),              // 151: kanta.v1.NextChange
+	(*ReportTable)(nil),             // 152: kanta.v1.ReportTable
+	(*Event)(nil),                   // 153: kanta.v1.Event
+	(*ComputedAttribute)(nil),       // 154: kanta.v1.ComputedAttribute
+	(*Lent)(nil),                    // 155: kanta.v1.Lent
+	(DataClass)(0),                  // 156: kanta.v1.DataClass
+	(*durationpb.Duration)(nil),     // 157: google.protobuf.Duration
+	(Consistency)(0),                // 158: kanta.v1.Consistency
+	(*Result)(nil),                  // 159: kanta.v1.Result
+	(*Error)(nil),                   // 160: kanta.v1.Error
+	(*Progress)(nil),                // 161: kanta.v1.Progress
+	(*Receipt)(nil),                 // 162: kanta.v1.Receipt
+	(*ClusterMember)(nil),           // 163: kanta.v1.ClusterMember
+	(*Strings)(nil),                 // 164: kanta.v1.Strings
 }
 var file_kanta_v1_kanta_proto_depIdxs = []int32{
-	137, // 0: kanta.v1.CountRequest.question:type_name -> kanta.v1.Question
-	138, // 1: kanta.v1.CountResponse.answer:type_name -> kanta.v1.Answer
-	137, // 2: kanta.v1.BitmapRequest.question:type_name -> kanta.v1.Question
-	139, // 3: kanta.v1.BitmapResponse.members:type_name -> kanta.v1.MemberSet
-	137, // 4: kanta.v1.MembersRequest.question:type_name -> kanta.v1.Question
+	138, // 0: kanta.v1.CountRequest.question:type_name -> kanta.v1.Question
+	139, // 1: kanta.v1.CountResponse.answer:type_name -> kanta.v1.Answer
+	138, // 2: kanta.v1.BitmapRequest.question:type_name -> kanta.v1.Question
+	140, // 3: kanta.v1.BitmapResponse.members:type_name -> kanta.v1.MemberSet
+	138, // 4: kanta.v1.MembersRequest.question:type_name -> kanta.v1.Question
 	6,   // 5: kanta.v1.MembersRequest.listing:type_name -> kanta.v1.ListingOptions
-	140, // 6: kanta.v1.MembersResponse.head:type_name -> kanta.v1.MemberHead
-	141, // 7: kanta.v1.MembersResponse.block:type_name -> kanta.v1.MemberBlock
-	137, // 8: kanta.v1.BreakdownRequest.question:type_name -> kanta.v1.Question
-	142, // 9: kanta.v1.BreakdownRow.value:type_name -> kanta.v1.Value
-	143, // 10: kanta.v1.BreakdownResponse.attribute:type_name -> kanta.v1.Attribute
+	141, // 6: kanta.v1.MembersResponse.head:type_name -> kanta.v1.MemberHead
+	142, // 7: kanta.v1.MembersResponse.block:type_name -> kanta.v1.MemberBlock
+	138, // 8: kanta.v1.BreakdownRequest.question:type_name -> kanta.v1.Question
+	143, // 9: kanta.v1.BreakdownRow.value:type_name -> kanta.v1.Value
+	144, // 10: kanta.v1.BreakdownResponse.attribute:type_name -> kanta.v1.Attribute
 	10,  // 11: kanta.v1.BreakdownResponse.rows:type_name -> kanta.v1.BreakdownRow
-	138, // 12: kanta.v1.BreakdownResponse.answer:type_name -> kanta.v1.Answer
-	137, // 13: kanta.v1.ProfileRequest.question:type_name -> kanta.v1.Question
-	144, // 14: kanta.v1.Lifetime.first:type_name -> google.protobuf.Timestamp
-	144, // 15: kanta.v1.Lifetime.last:type_name -> google.protobuf.Timestamp
+	139, // 12: kanta.v1.BreakdownResponse.answer:type_name -> kanta.v1.Answer
+	138, // 13: kanta.v1.ProfileRequest.question:type_name -> kanta.v1.Question
+	145, // 14: kanta.v1.Lifetime.first:type_name -> google.protobuf.Timestamp
+	145, // 15: kanta.v1.Lifetime.last:type_name -> google.protobuf.Timestamp
 	14,  // 16: kanta.v1.Lifetime.properties:type_name -> kanta.v1.LifetimeProperty
-	142, // 17: kanta.v1.LifetimeProperty.sum:type_name -> kanta.v1.Value
-	142, // 18: kanta.v1.LifetimeProperty.min:type_name -> kanta.v1.Value
-	142, // 19: kanta.v1.LifetimeProperty.max:type_name -> kanta.v1.Value
-	145, // 20: kanta.v1.ProfileResponse.values:type_name -> kanta.v1.NamedValue
-	145, // 21: kanta.v1.ProfileResponse.computed:type_name -> kanta.v1.NamedValue
-	145, // 22: kanta.v1.ProfileResponse.lent:type_name -> kanta.v1.NamedValue
-	146, // 23: kanta.v1.ProfileResponse.events:type_name -> kanta.v1.TimelineEvent
+	143, // 17: kanta.v1.LifetimeProperty.sum:type_name -> kanta.v1.Value
+	143, // 18: kanta.v1.LifetimeProperty.min:type_name -> kanta.v1.Value
+	143, // 19: kanta.v1.LifetimeProperty.max:type_name -> kanta.v1.Value
+	146, // 20: kanta.v1.ProfileResponse.values:type_name -> kanta.v1.NamedValue
+	146, // 21: kanta.v1.ProfileResponse.computed:type_name -> kanta.v1.NamedValue
+	146, // 22: kanta.v1.ProfileResponse.lent:type_name -> kanta.v1.NamedValue
+	147, // 23: kanta.v1.ProfileResponse.events:type_name -> kanta.v1.TimelineEvent
 	13,  // 24: kanta.v1.ProfileResponse.lifetime:type_name -> kanta.v1.Lifetime
-	138, // 25: kanta.v1.ProfileResponse.answer:type_name -> kanta.v1.Answer
-	144, // 26: kanta.v1.TimelineRequest.from:type_name -> google.protobuf.Timestamp
-	144, // 27: kanta.v1.TimelineRequest.to:type_name -> google.protobuf.Timestamp
-	137, // 28: kanta.v1.TimelineRequest.question:type_name -> kanta.v1.Question
-	146, // 29: kanta.v1.TimelineResponse.events:type_name -> kanta.v1.TimelineEvent
-	138, // 30: kanta.v1.TimelineResponse.answer:type_name -> kanta.v1.Answer
-	137, // 31: kanta.v1.ValuesRequest.question:type_name -> kanta.v1.Question
+	139, // 25: kanta.v1.ProfileResponse.answer:type_name -> kanta.v1.Answer
+	145, // 26: kanta.v1.TimelineRequest.from:type_name -> google.protobuf.Timestamp
+	145, // 27: kanta.v1.TimelineRequest.to:type_name -> google.protobuf.Timestamp
+	138, // 28: kanta.v1.TimelineRequest.question:type_name -> kanta.v1.Question
+	147, // 29: kanta.v1.TimelineResponse.events:type_name -> kanta.v1.TimelineEvent
+	139, // 30: kanta.v1.TimelineResponse.answer:type_name -> kanta.v1.Answer
+	138, // 31: kanta.v1.ValuesRequest.question:type_name -> kanta.v1.Question
 	19,  // 32: kanta.v1.ValuesResponse.values:type_name -> kanta.v1.ValueCount
-	137, // 33: kanta.v1.PlanRequest.question:type_name -> kanta.v1.Question
-	147, // 34: kanta.v1.PlanResponse.root:type_name -> kanta.v1.PlanNode
-	148, // 35: kanta.v1.PlanResponse.lent:type_name -> kanta.v1.LentCost
-	138, // 36: kanta.v1.PlanResponse.answer:type_name -> kanta.v1.Answer
-	137, // 37: kanta.v1.ExplainRequest.question:type_name -> kanta.v1.Question
-	147, // 38: kanta.v1.ExplainResponse.root:type_name -> kanta.v1.PlanNode
-	138, // 39: kanta.v1.ExplainResponse.answer:type_name -> kanta.v1.Answer
-	137, // 40: kanta.v1.WhyRequest.question:type_name -> kanta.v1.Question
-	149, // 41: kanta.v1.WhyResponse.root:type_name -> kanta.v1.WhyPart
-	150, // 42: kanta.v1.WhyResponse.next:type_name -> kanta.v1.NextChange
-	138, // 43: kanta.v1.WhyResponse.answer:type_name -> kanta.v1.Answer
-	131, // 44: kanta.v1.AnalyzeRequest.arguments:type_name -> kanta.v1.AnalyzeRequest.ArgumentsEntry
-	137, // 45: kanta.v1.AnalyzeRequest.question:type_name -> kanta.v1.Question
-	151, // 46: kanta.v1.AnalyzeResponse.tables:type_name -> kanta.v1.ReportTable
-	138, // 47: kanta.v1.AnalyzeResponse.answer:type_name -> kanta.v1.Answer
-	132, // 48: kanta.v1.AnalysisMembersRequest.arguments:type_name -> kanta.v1.AnalysisMembersRequest.ArgumentsEntry
-	137, // 49: kanta.v1.AnalysisMembersRequest.question:type_name -> kanta.v1.Question
+	138, // 33: kanta.v1.PlanRequest.question:type_name -> kanta.v1.Question
+	148, // 34: kanta.v1.PlanResponse.root:type_name -> kanta.v1.PlanNode
+	149, // 35: kanta.v1.PlanResponse.lent:type_name -> kanta.v1.LentCost
+	139, // 36: kanta.v1.PlanResponse.answer:type_name -> kanta.v1.Answer
+	138, // 37: kanta.v1.ExplainRequest.question:type_name -> kanta.v1.Question
+	148, // 38: kanta.v1.ExplainResponse.root:type_name -> kanta.v1.PlanNode
+	139, // 39: kanta.v1.ExplainResponse.answer:type_name -> kanta.v1.Answer
+	138, // 40: kanta.v1.WhyRequest.question:type_name -> kanta.v1.Question
+	150, // 41: kanta.v1.WhyResponse.root:type_name -> kanta.v1.WhyPart
+	151, // 42: kanta.v1.WhyResponse.next:type_name -> kanta.v1.NextChange
+	139, // 43: kanta.v1.WhyResponse.answer:type_name -> kanta.v1.Answer
+	132, // 44: kanta.v1.AnalyzeRequest.arguments:type_name -> kanta.v1.AnalyzeRequest.ArgumentsEntry
+	138, // 45: kanta.v1.AnalyzeRequest.question:type_name -> kanta.v1.Question
+	152, // 46: kanta.v1.AnalyzeResponse.tables:type_name -> kanta.v1.ReportTable
+	139, // 47: kanta.v1.AnalyzeResponse.answer:type_name -> kanta.v1.Answer
+	133, // 48: kanta.v1.AnalysisMembersRequest.arguments:type_name -> kanta.v1.AnalysisMembersRequest.ArgumentsEntry
+	138, // 49: kanta.v1.AnalysisMembersRequest.question:type_name -> kanta.v1.Question
 	6,   // 50: kanta.v1.AnalysisMembersRequest.listing:type_name -> kanta.v1.ListingOptions
-	140, // 51: kanta.v1.AnalysisMembersResponse.head:type_name -> kanta.v1.MemberHead
-	141, // 52: kanta.v1.AnalysisMembersResponse.block:type_name -> kanta.v1.MemberBlock
-	137, // 53: kanta.v1.SchemaRequest.question:type_name -> kanta.v1.Question
-	143, // 54: kanta.v1.SchemaResponse.attributes:type_name -> kanta.v1.Attribute
-	152, // 55: kanta.v1.SchemaResponse.events:type_name -> kanta.v1.Event
-	153, // 56: kanta.v1.SchemaResponse.computed:type_name -> kanta.v1.ComputedAttribute
-	154, // 57: kanta.v1.SchemaResponse.lent:type_name -> kanta.v1.Lent
-	137, // 58: kanta.v1.SegmentsRequest.question:type_name -> kanta.v1.Question
-	155, // 59: kanta.v1.Segment.classes:type_name -> kanta.v1.DataClass
-	34,  // 60: kanta.v1.SegmentsResponse.segments:type_name -> kanta.v1.Segment
-	137, // 61: kanta.v1.ListsRequest.question:type_name -> kanta.v1.Question
-	37,  // 62: kanta.v1.ListsResponse.lists:type_name -> kanta.v1.List
-	137, // 63: kanta.v1.DefinitionsRequest.question:type_name -> kanta.v1.Question
-	133, // 64: kanta.v1.Definition.arguments:type_name -> kanta.v1.Definition.ArgumentsEntry
-	40,  // 65: kanta.v1.DefinitionsResponse.definitions:type_name -> kanta.v1.Definition
-	137, // 66: kanta.v1.QuarantineRequest.question:type_name -> kanta.v1.Question
-	144, // 67: kanta.v1.QuarantinedRow.received:type_name -> google.protobuf.Timestamp
-	43,  // 68: kanta.v1.QuarantineResponse.rows:type_name -> kanta.v1.QuarantinedRow
-	137, // 69: kanta.v1.StatsRequest.question:type_name -> kanta.v1.Question
-	134, // 70: kanta.v1.StatsResponse.base_bytes:type_name -> kanta.v1.StatsResponse.BaseBytesEntry
-	135, // 71: kanta.v1.StatsResponse.written:type_name -> kanta.v1.StatsResponse.WrittenEntry
-	47,  // 72: kanta.v1.StatsResponse.kept_log:type_name -> kanta.v1.KeptLog
-	137, // 73: kanta.v1.DigestsRequest.question:type_name -> kanta.v1.Question
-	156, // 74: kanta.v1.OpenSnapshotRequest.lease:type_name -> google.protobuf.Duration
-	157, // 75: kanta.v1.OpenSnapshotRequest.consistency:type_name -> kanta.v1.Consistency
-	156, // 76: kanta.v1.OpenSnapshotRequest.max_staleness:type_name -> google.protobuf.Duration
-	156, // 77: kanta.v1.OpenSnapshotResponse.lease:type_name -> google.protobuf.Duration
-	156, // 78: kanta.v1.RenewSnapshotResponse.lease:type_name -> google.protobuf.Duration
-	158, // 79: kanta.v1.ApplyResponse.result:type_name -> kanta.v1.Result
-	158, // 80: kanta.v1.DryRunResponse.result:type_name -> kanta.v1.Result
-	158, // 81: kanta.v1.IngestResponse.result:type_name -> kanta.v1.Result
-	159, // 82: kanta.v1.IngestResponse.error:type_name -> kanta.v1.Error
-	158, // 83: kanta.v1.ReadmitResponse.result:type_name -> kanta.v1.Result
-	137, // 84: kanta.v1.ErasedRequest.question:type_name -> kanta.v1.Question
-	144, // 85: kanta.v1.ErasedPerson.erased:type_name -> google.protobuf.Timestamp
-	144, // 86: kanta.v1.ErasedPerson.readmitted:type_name -> google.protobuf.Timestamp
-	67,  // 87: kanta.v1.ErasedResponse.people:type_name -> kanta.v1.ErasedPerson
-	160, // 88: kanta.v1.PurgeResponse.progress:type_name -> kanta.v1.Progress
-	71,  // 89: kanta.v1.PurgeResponse.done:type_name -> kanta.v1.PurgeDone
-	161, // 90: kanta.v1.PurgeDone.receipt:type_name -> kanta.v1.Receipt
-	137, // 91: kanta.v1.ReceiptsRequest.question:type_name -> kanta.v1.Question
-	161, // 92: kanta.v1.ReceiptsResponse.receipts:type_name -> kanta.v1.Receipt
-	160, // 93: kanta.v1.CheckResponse.progress:type_name -> kanta.v1.Progress
-	75,  // 94: kanta.v1.CheckResponse.report:type_name -> kanta.v1.CheckReport
-	160, // 95: kanta.v1.RepairResponse.progress:type_name -> kanta.v1.Progress
-	78,  // 96: kanta.v1.RepairResponse.report:type_name -> kanta.v1.RepairReport
-	160, // 97: kanta.v1.CompactResponse.progress:type_name -> kanta.v1.Progress
-	137, // 98: kanta.v1.ExportRequest.question:type_name -> kanta.v1.Question
-	137, // 99: kanta.v1.ExportAllRequest.question:type_name -> kanta.v1.Question
-	160, // 100: kanta.v1.ExportAllResponse.progress:type_name -> kanta.v1.Progress
-	86,  // 101: kanta.v1.ExportAllResponse.exported:type_name -> kanta.v1.Exported
-	136, // 102: kanta.v1.Exported.lines:type_name -> kanta.v1.Exported.LinesEntry
-	144, // 103: kanta.v1.BackupReport.received:type_name -> google.protobuf.Timestamp
-	144, // 104: kanta.v1.BackupReport.created:type_name -> google.protobuf.Timestamp
-	156, // 105: kanta.v1.BackupReport.paused:type_name -> google.protobuf.Duration
-	160, // 106: kanta.v1.BackupResponse.progress:type_name -> kanta.v1.Progress
-	88,  // 107: kanta.v1.BackupResponse.report:type_name -> kanta.v1.BackupReport
-	47,  // 108: kanta.v1.ShipLogResponse.kept:type_name -> kanta.v1.KeptLog
-	144, // 109: kanta.v1.Key.created:type_name -> google.protobuf.Timestamp
-	144, // 110: kanta.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	144, // 111: kanta.v1.Key.revoked:type_name -> google.protobuf.Timestamp
-	96,  // 112: kanta.v1.KeysResponse.keys:type_name -> kanta.v1.Key
-	144, // 113: kanta.v1.CreateKeyRequest.expires:type_name -> google.protobuf.Timestamp
-	96,  // 114: kanta.v1.CreateKeyResponse.key:type_name -> kanta.v1.Key
-	96,  // 115: kanta.v1.RevokeKeyResponse.key:type_name -> kanta.v1.Key
-	103, // 116: kanta.v1.RolesResponse.roles:type_name -> kanta.v1.Role
-	103, // 117: kanta.v1.WhoamiResponse.role:type_name -> kanta.v1.Role
-	144, // 118: kanta.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
-	144, // 119: kanta.v1.AuditRequest.from:type_name -> google.protobuf.Timestamp
-	144, // 120: kanta.v1.AuditRequest.to:type_name -> google.protobuf.Timestamp
-	112, // 121: kanta.v1.AuditResponse.records:type_name -> kanta.v1.AuditRecord
-	160, // 122: kanta.v1.VerifyAuditResponse.progress:type_name -> kanta.v1.Progress
-	116, // 123: kanta.v1.VerifyAuditResponse.head:type_name -> kanta.v1.AuditHead
-	144, // 124: kanta.v1.RunningCall.began:type_name -> google.protobuf.Timestamp
-	156, // 125: kanta.v1.RunningCall.elapsed:type_name -> google.protobuf.Duration
-	118, // 126: kanta.v1.RunningResponse.calls:type_name -> kanta.v1.RunningCall
-	144, // 127: kanta.v1.ClusterStatusResponse.leader_since:type_name -> google.protobuf.Timestamp
-	162, // 128: kanta.v1.ClusterStatusResponse.members:type_name -> kanta.v1.ClusterMember
-	156, // 129: kanta.v1.ClusterStatusResponse.staleness:type_name -> google.protobuf.Duration
-	163, // 130: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	163, // 131: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	163, // 132: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	0,   // 133: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
-	2,   // 134: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
-	4,   // 135: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
-	7,   // 136: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
-	9,   // 137: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
-	12,  // 138: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
-	16,  // 139: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
-	18,  // 140: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
-	21,  // 141: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
-	23,  // 142: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
-	25,  // 143: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
-	27,  // 144: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
-	29,  // 145: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
-	31,  // 146: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
-	33,  // 147: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
-	36,  // 148: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
-	39,  // 149: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
-	42,  // 150: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
-	45,  // 151: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
-	48,  // 152: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
-	50,  // 153: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
-	52,  // 154: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
-	54,  // 155: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
-	56,  // 156: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
-	58,  // 157: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
-	60,  // 158: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
-	62,  // 159: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
-	64,  // 160: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
-	66,  // 161: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
-	69,  // 162: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
-	72,  // 163: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
-	74,  // 164: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
-	77,  // 165: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
-	80,  // 166: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
-	82,  // 167: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
-	84,  // 168: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
-	87,  // 169: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
-	90,  // 170: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
-	92,  // 171: kanta.v1.KantaService.KeepLog:input_type -> kanta.v1.KeepLogRequest
-	94,  // 172: kanta.v1.KantaService.ShipLog:input_type -> kanta.v1.ShipLogRequest
-	97,  // 173: kanta.v1.KantaService.Keys:input_type -> kanta.v1.KeysRequest
-	99,  // 174: kanta.v1.KantaService.CreateKey:input_type -> kanta.v1.CreateKeyRequest
-	101, // 175: kanta.v1.KantaService.RevokeKey:input_type -> kanta.v1.RevokeKeyRequest
-	104, // 176: kanta.v1.KantaService.Roles:input_type -> kanta.v1.RolesRequest
-	106, // 177: kanta.v1.KantaService.SaveRole:input_type -> kanta.v1.SaveRoleRequest
-	108, // 178: kanta.v1.KantaService.DropRole:input_type -> kanta.v1.DropRoleRequest
-	110, // 179: kanta.v1.KantaService.Whoami:input_type -> kanta.v1.WhoamiRequest
-	113, // 180: kanta.v1.KantaService.Audit:input_type -> kanta.v1.AuditRequest
-	115, // 181: kanta.v1.KantaService.VerifyAudit:input_type -> kanta.v1.VerifyAuditRequest
-	119, // 182: kanta.v1.KantaService.Running:input_type -> kanta.v1.RunningRequest
-	121, // 183: kanta.v1.KantaService.CancelRunning:input_type -> kanta.v1.CancelRunningRequest
-	123, // 184: kanta.v1.KantaService.ClusterStatus:input_type -> kanta.v1.ClusterStatusRequest
-	125, // 185: kanta.v1.KantaService.ClusterJoin:input_type -> kanta.v1.ClusterJoinRequest
-	127, // 186: kanta.v1.KantaService.ClusterRemove:input_type -> kanta.v1.ClusterRemoveRequest
-	129, // 187: kanta.v1.KantaService.ClusterTransfer:input_type -> kanta.v1.ClusterTransferRequest
-	1,   // 188: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
-	3,   // 189: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
-	5,   // 190: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
-	8,   // 191: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
-	11,  // 192: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
-	15,  // 193: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
-	17,  // 194: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
-	20,  // 195: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
-	22,  // 196: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
-	24,  // 197: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
-	26,  // 198: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
-	28,  // 199: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
-	30,  // 200: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
-	32,  // 201: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
-	35,  // 202: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
-	38,  // 203: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
-	41,  // 204: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
-	44,  // 205: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
-	46,  // 206: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
-	49,  // 207: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
-	51,  // 208: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
-	53,  // 209: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
-	55,  // 210: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
-	57,  // 211: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
-	59,  // 212: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
-	61,  // 213: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
-	63,  // 214: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
-	65,  // 215: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
-	68,  // 216: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
-	70,  // 217: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
-	73,  // 218: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
-	76,  // 219: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
-	79,  // 220: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
-	81,  // 221: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
-	83,  // 222: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
-	85,  // 223: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
-	89,  // 224: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
-	91,  // 225: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
-	93,  // 226: kanta.v1.KantaService.KeepLog:output_type -> kanta.v1.KeepLogResponse
-	95,  // 227: kanta.v1.KantaService.ShipLog:output_type -> kanta.v1.ShipLogResponse
-	98,  // 228: kanta.v1.KantaService.Keys:output_type -> kanta.v1.KeysResponse
-	100, // 229: kanta.v1.KantaService.CreateKey:output_type -> kanta.v1.CreateKeyResponse
-	102, // 230: kanta.v1.KantaService.RevokeKey:output_type -> kanta.v1.RevokeKeyResponse
-	105, // 231: kanta.v1.KantaService.Roles:output_type -> kanta.v1.RolesResponse
-	107, // 232: kanta.v1.KantaService.SaveRole:output_type -> kanta.v1.SaveRoleResponse
-	109, // 233: kanta.v1.KantaService.DropRole:output_type -> kanta.v1.DropRoleResponse
-	111, // 234: kanta.v1.KantaService.Whoami:output_type -> kanta.v1.WhoamiResponse
-	114, // 235: kanta.v1.KantaService.Audit:output_type -> kanta.v1.AuditResponse
-	117, // 236: kanta.v1.KantaService.VerifyAudit:output_type -> kanta.v1.VerifyAuditResponse
-	120, // 237: kanta.v1.KantaService.Running:output_type -> kanta.v1.RunningResponse
-	122, // 238: kanta.v1.KantaService.CancelRunning:output_type -> kanta.v1.CancelRunningResponse
-	124, // 239: kanta.v1.KantaService.ClusterStatus:output_type -> kanta.v1.ClusterStatusResponse
-	126, // 240: kanta.v1.KantaService.ClusterJoin:output_type -> kanta.v1.ClusterJoinResponse
-	128, // 241: kanta.v1.KantaService.ClusterRemove:output_type -> kanta.v1.ClusterRemoveResponse
-	130, // 242: kanta.v1.KantaService.ClusterTransfer:output_type -> kanta.v1.ClusterTransferResponse
-	188, // [188:243] is the sub-list for method output_type
-	133, // [133:188] is the sub-list for method input_type
-	133, // [133:133] is the sub-list for extension type_name
-	133, // [133:133] is the sub-list for extension extendee
-	0,   // [0:133] is the sub-list for field type_name
+	141, // 51: kanta.v1.AnalysisMembersResponse.head:type_name -> kanta.v1.MemberHead
+	142, // 52: kanta.v1.AnalysisMembersResponse.block:type_name -> kanta.v1.MemberBlock
+	138, // 53: kanta.v1.SchemaRequest.question:type_name -> kanta.v1.Question
+	144, // 54: kanta.v1.SchemaResponse.attributes:type_name -> kanta.v1.Attribute
+	153, // 55: kanta.v1.SchemaResponse.events:type_name -> kanta.v1.Event
+	154, // 56: kanta.v1.SchemaResponse.computed:type_name -> kanta.v1.ComputedAttribute
+	155, // 57: kanta.v1.SchemaResponse.lent:type_name -> kanta.v1.Lent
+	138, // 58: kanta.v1.SegmentsRequest.question:type_name -> kanta.v1.Question
+	156, // 59: kanta.v1.Segment.classes:type_name -> kanta.v1.DataClass
+	34,  // 60: kanta.v1.Segment.owner:type_name -> kanta.v1.Author
+	35,  // 61: kanta.v1.SegmentsResponse.segments:type_name -> kanta.v1.Segment
+	138, // 62: kanta.v1.ListsRequest.question:type_name -> kanta.v1.Question
+	38,  // 63: kanta.v1.ListsResponse.lists:type_name -> kanta.v1.List
+	138, // 64: kanta.v1.DefinitionsRequest.question:type_name -> kanta.v1.Question
+	134, // 65: kanta.v1.Definition.arguments:type_name -> kanta.v1.Definition.ArgumentsEntry
+	41,  // 66: kanta.v1.DefinitionsResponse.definitions:type_name -> kanta.v1.Definition
+	138, // 67: kanta.v1.QuarantineRequest.question:type_name -> kanta.v1.Question
+	145, // 68: kanta.v1.QuarantinedRow.received:type_name -> google.protobuf.Timestamp
+	44,  // 69: kanta.v1.QuarantineResponse.rows:type_name -> kanta.v1.QuarantinedRow
+	138, // 70: kanta.v1.StatsRequest.question:type_name -> kanta.v1.Question
+	135, // 71: kanta.v1.StatsResponse.base_bytes:type_name -> kanta.v1.StatsResponse.BaseBytesEntry
+	136, // 72: kanta.v1.StatsResponse.written:type_name -> kanta.v1.StatsResponse.WrittenEntry
+	48,  // 73: kanta.v1.StatsResponse.kept_log:type_name -> kanta.v1.KeptLog
+	138, // 74: kanta.v1.DigestsRequest.question:type_name -> kanta.v1.Question
+	157, // 75: kanta.v1.OpenSnapshotRequest.lease:type_name -> google.protobuf.Duration
+	158, // 76: kanta.v1.OpenSnapshotRequest.consistency:type_name -> kanta.v1.Consistency
+	157, // 77: kanta.v1.OpenSnapshotRequest.max_staleness:type_name -> google.protobuf.Duration
+	157, // 78: kanta.v1.OpenSnapshotResponse.lease:type_name -> google.protobuf.Duration
+	157, // 79: kanta.v1.RenewSnapshotResponse.lease:type_name -> google.protobuf.Duration
+	159, // 80: kanta.v1.ApplyResponse.result:type_name -> kanta.v1.Result
+	159, // 81: kanta.v1.DryRunResponse.result:type_name -> kanta.v1.Result
+	159, // 82: kanta.v1.IngestResponse.result:type_name -> kanta.v1.Result
+	160, // 83: kanta.v1.IngestResponse.error:type_name -> kanta.v1.Error
+	159, // 84: kanta.v1.ReadmitResponse.result:type_name -> kanta.v1.Result
+	138, // 85: kanta.v1.ErasedRequest.question:type_name -> kanta.v1.Question
+	145, // 86: kanta.v1.ErasedPerson.erased:type_name -> google.protobuf.Timestamp
+	145, // 87: kanta.v1.ErasedPerson.readmitted:type_name -> google.protobuf.Timestamp
+	68,  // 88: kanta.v1.ErasedResponse.people:type_name -> kanta.v1.ErasedPerson
+	161, // 89: kanta.v1.PurgeResponse.progress:type_name -> kanta.v1.Progress
+	72,  // 90: kanta.v1.PurgeResponse.done:type_name -> kanta.v1.PurgeDone
+	162, // 91: kanta.v1.PurgeDone.receipt:type_name -> kanta.v1.Receipt
+	138, // 92: kanta.v1.ReceiptsRequest.question:type_name -> kanta.v1.Question
+	162, // 93: kanta.v1.ReceiptsResponse.receipts:type_name -> kanta.v1.Receipt
+	161, // 94: kanta.v1.CheckResponse.progress:type_name -> kanta.v1.Progress
+	76,  // 95: kanta.v1.CheckResponse.report:type_name -> kanta.v1.CheckReport
+	161, // 96: kanta.v1.RepairResponse.progress:type_name -> kanta.v1.Progress
+	79,  // 97: kanta.v1.RepairResponse.report:type_name -> kanta.v1.RepairReport
+	161, // 98: kanta.v1.CompactResponse.progress:type_name -> kanta.v1.Progress
+	138, // 99: kanta.v1.ExportRequest.question:type_name -> kanta.v1.Question
+	138, // 100: kanta.v1.ExportAllRequest.question:type_name -> kanta.v1.Question
+	161, // 101: kanta.v1.ExportAllResponse.progress:type_name -> kanta.v1.Progress
+	87,  // 102: kanta.v1.ExportAllResponse.exported:type_name -> kanta.v1.Exported
+	137, // 103: kanta.v1.Exported.lines:type_name -> kanta.v1.Exported.LinesEntry
+	145, // 104: kanta.v1.BackupReport.received:type_name -> google.protobuf.Timestamp
+	145, // 105: kanta.v1.BackupReport.created:type_name -> google.protobuf.Timestamp
+	157, // 106: kanta.v1.BackupReport.paused:type_name -> google.protobuf.Duration
+	161, // 107: kanta.v1.BackupResponse.progress:type_name -> kanta.v1.Progress
+	89,  // 108: kanta.v1.BackupResponse.report:type_name -> kanta.v1.BackupReport
+	48,  // 109: kanta.v1.ShipLogResponse.kept:type_name -> kanta.v1.KeptLog
+	145, // 110: kanta.v1.Key.created:type_name -> google.protobuf.Timestamp
+	145, // 111: kanta.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	145, // 112: kanta.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	97,  // 113: kanta.v1.KeysResponse.keys:type_name -> kanta.v1.Key
+	145, // 114: kanta.v1.CreateKeyRequest.expires:type_name -> google.protobuf.Timestamp
+	97,  // 115: kanta.v1.CreateKeyResponse.key:type_name -> kanta.v1.Key
+	97,  // 116: kanta.v1.RevokeKeyResponse.key:type_name -> kanta.v1.Key
+	104, // 117: kanta.v1.RolesResponse.roles:type_name -> kanta.v1.Role
+	104, // 118: kanta.v1.WhoamiResponse.role:type_name -> kanta.v1.Role
+	145, // 119: kanta.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
+	145, // 120: kanta.v1.AuditRequest.from:type_name -> google.protobuf.Timestamp
+	145, // 121: kanta.v1.AuditRequest.to:type_name -> google.protobuf.Timestamp
+	113, // 122: kanta.v1.AuditResponse.records:type_name -> kanta.v1.AuditRecord
+	161, // 123: kanta.v1.VerifyAuditResponse.progress:type_name -> kanta.v1.Progress
+	117, // 124: kanta.v1.VerifyAuditResponse.head:type_name -> kanta.v1.AuditHead
+	145, // 125: kanta.v1.RunningCall.began:type_name -> google.protobuf.Timestamp
+	157, // 126: kanta.v1.RunningCall.elapsed:type_name -> google.protobuf.Duration
+	119, // 127: kanta.v1.RunningResponse.calls:type_name -> kanta.v1.RunningCall
+	145, // 128: kanta.v1.ClusterStatusResponse.leader_since:type_name -> google.protobuf.Timestamp
+	163, // 129: kanta.v1.ClusterStatusResponse.members:type_name -> kanta.v1.ClusterMember
+	157, // 130: kanta.v1.ClusterStatusResponse.staleness:type_name -> google.protobuf.Duration
+	164, // 131: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	164, // 132: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	164, // 133: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	0,   // 134: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
+	2,   // 135: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
+	4,   // 136: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
+	7,   // 137: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
+	9,   // 138: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
+	12,  // 139: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
+	16,  // 140: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
+	18,  // 141: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
+	21,  // 142: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
+	23,  // 143: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
+	25,  // 144: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
+	27,  // 145: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
+	29,  // 146: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
+	31,  // 147: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
+	33,  // 148: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
+	37,  // 149: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
+	40,  // 150: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
+	43,  // 151: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
+	46,  // 152: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
+	49,  // 153: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
+	51,  // 154: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
+	53,  // 155: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
+	55,  // 156: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
+	57,  // 157: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
+	59,  // 158: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
+	61,  // 159: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
+	63,  // 160: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
+	65,  // 161: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
+	67,  // 162: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
+	70,  // 163: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
+	73,  // 164: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
+	75,  // 165: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
+	78,  // 166: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
+	81,  // 167: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
+	83,  // 168: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
+	85,  // 169: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
+	88,  // 170: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
+	91,  // 171: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
+	93,  // 172: kanta.v1.KantaService.KeepLog:input_type -> kanta.v1.KeepLogRequest
+	95,  // 173: kanta.v1.KantaService.ShipLog:input_type -> kanta.v1.ShipLogRequest
+	98,  // 174: kanta.v1.KantaService.Keys:input_type -> kanta.v1.KeysRequest
+	100, // 175: kanta.v1.KantaService.CreateKey:input_type -> kanta.v1.CreateKeyRequest
+	102, // 176: kanta.v1.KantaService.RevokeKey:input_type -> kanta.v1.RevokeKeyRequest
+	105, // 177: kanta.v1.KantaService.Roles:input_type -> kanta.v1.RolesRequest
+	107, // 178: kanta.v1.KantaService.SaveRole:input_type -> kanta.v1.SaveRoleRequest
+	109, // 179: kanta.v1.KantaService.DropRole:input_type -> kanta.v1.DropRoleRequest
+	111, // 180: kanta.v1.KantaService.Whoami:input_type -> kanta.v1.WhoamiRequest
+	114, // 181: kanta.v1.KantaService.Audit:input_type -> kanta.v1.AuditRequest
+	116, // 182: kanta.v1.KantaService.VerifyAudit:input_type -> kanta.v1.VerifyAuditRequest
+	120, // 183: kanta.v1.KantaService.Running:input_type -> kanta.v1.RunningRequest
+	122, // 184: kanta.v1.KantaService.CancelRunning:input_type -> kanta.v1.CancelRunningRequest
+	124, // 185: kanta.v1.KantaService.ClusterStatus:input_type -> kanta.v1.ClusterStatusRequest
+	126, // 186: kanta.v1.KantaService.ClusterJoin:input_type -> kanta.v1.ClusterJoinRequest
+	128, // 187: kanta.v1.KantaService.ClusterRemove:input_type -> kanta.v1.ClusterRemoveRequest
+	130, // 188: kanta.v1.KantaService.ClusterTransfer:input_type -> kanta.v1.ClusterTransferRequest
+	1,   // 189: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
+	3,   // 190: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
+	5,   // 191: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
+	8,   // 192: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
+	11,  // 193: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
+	15,  // 194: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
+	17,  // 195: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
+	20,  // 196: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
+	22,  // 197: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
+	24,  // 198: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
+	26,  // 199: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
+	28,  // 200: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
+	30,  // 201: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
+	32,  // 202: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
+	36,  // 203: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
+	39,  // 204: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
+	42,  // 205: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
+	45,  // 206: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
+	47,  // 207: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
+	50,  // 208: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
+	52,  // 209: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
+	54,  // 210: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
+	56,  // 211: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
+	58,  // 212: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
+	60,  // 213: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
+	62,  // 214: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
+	64,  // 215: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
+	66,  // 216: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
+	69,  // 217: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
+	71,  // 218: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
+	74,  // 219: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
+	77,  // 220: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
+	80,  // 221: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
+	82,  // 222: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
+	84,  // 223: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
+	86,  // 224: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
+	90,  // 225: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
+	92,  // 226: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
+	94,  // 227: kanta.v1.KantaService.KeepLog:output_type -> kanta.v1.KeepLogResponse
+	96,  // 228: kanta.v1.KantaService.ShipLog:output_type -> kanta.v1.ShipLogResponse
+	99,  // 229: kanta.v1.KantaService.Keys:output_type -> kanta.v1.KeysResponse
+	101, // 230: kanta.v1.KantaService.CreateKey:output_type -> kanta.v1.CreateKeyResponse
+	103, // 231: kanta.v1.KantaService.RevokeKey:output_type -> kanta.v1.RevokeKeyResponse
+	106, // 232: kanta.v1.KantaService.Roles:output_type -> kanta.v1.RolesResponse
+	108, // 233: kanta.v1.KantaService.SaveRole:output_type -> kanta.v1.SaveRoleResponse
+	110, // 234: kanta.v1.KantaService.DropRole:output_type -> kanta.v1.DropRoleResponse
+	112, // 235: kanta.v1.KantaService.Whoami:output_type -> kanta.v1.WhoamiResponse
+	115, // 236: kanta.v1.KantaService.Audit:output_type -> kanta.v1.AuditResponse
+	118, // 237: kanta.v1.KantaService.VerifyAudit:output_type -> kanta.v1.VerifyAuditResponse
+	121, // 238: kanta.v1.KantaService.Running:output_type -> kanta.v1.RunningResponse
+	123, // 239: kanta.v1.KantaService.CancelRunning:output_type -> kanta.v1.CancelRunningResponse
+	125, // 240: kanta.v1.KantaService.ClusterStatus:output_type -> kanta.v1.ClusterStatusResponse
+	127, // 241: kanta.v1.KantaService.ClusterJoin:output_type -> kanta.v1.ClusterJoinResponse
+	129, // 242: kanta.v1.KantaService.ClusterRemove:output_type -> kanta.v1.ClusterRemoveResponse
+	131, // 243: kanta.v1.KantaService.ClusterTransfer:output_type -> kanta.v1.ClusterTransferResponse
+	189, // [189:244] is the sub-list for method output_type
+	134, // [134:189] is the sub-list for method input_type
+	134, // [134:134] is the sub-list for extension type_name
+	134, // [134:134] is the sub-list for extension extendee
+	0,   // [0:134] is the sub-list for field type_name
 }
 
 func init() { file_kanta_v1_kanta_proto_init() }
@@ -9161,35 +9240,35 @@ func file_kanta_v1_kanta_proto_init() {
 		(*AnalysisMembersResponse_Head)(nil),
 		(*AnalysisMembersResponse_Block)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[61].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[62].OneofWrappers = []any{
 		(*IngestResponse_Result)(nil),
 		(*IngestResponse_Error)(nil),
 		(*IngestResponse_Credit)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[70].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[71].OneofWrappers = []any{
 		(*PurgeResponse_Progress)(nil),
 		(*PurgeResponse_Done)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[76].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[77].OneofWrappers = []any{
 		(*CheckResponse_Progress)(nil),
 		(*CheckResponse_Report)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[79].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[80].OneofWrappers = []any{
 		(*RepairResponse_Progress)(nil),
 		(*RepairResponse_Report)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[85].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[86].OneofWrappers = []any{
 		(*ExportAllResponse_Section)(nil),
 		(*ExportAllResponse_Data)(nil),
 		(*ExportAllResponse_Progress)(nil),
 		(*ExportAllResponse_End)(nil),
 		(*ExportAllResponse_Exported)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[89].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[90].OneofWrappers = []any{
 		(*BackupResponse_Progress)(nil),
 		(*BackupResponse_Report)(nil),
 	}
-	file_kanta_v1_kanta_proto_msgTypes[117].OneofWrappers = []any{
+	file_kanta_v1_kanta_proto_msgTypes[118].OneofWrappers = []any{
 		(*VerifyAuditResponse_Progress)(nil),
 		(*VerifyAuditResponse_Head)(nil),
 	}
@@ -9199,7 +9278,7 @@ func file_kanta_v1_kanta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kanta_v1_kanta_proto_rawDesc), len(file_kanta_v1_kanta_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   137,
+			NumMessages:   138,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
