@@ -91,7 +91,7 @@
 //     has, and what comes before it is not in the log any more.
 //   - What the store has is skipped when it is given again, by the store, which keeps the index
 //     in the same write as what became of the entry.
-//   - The log begins behind a snapshot that stands for entry 1, which exists nowhere. So who
+//   - The log begins behind a snapshot that stands for entry 2, which exists nowhere. So who
 //     has nothing gets a snapshot and never begins at the beginning with another store.
 //   - When anything fails that the next entry depends on (the log, the vote, the store), the
 //     member stops: nothing more is applied or acknowledged, and Raft is shut down. Raft panics
@@ -100,7 +100,7 @@
 //     would commit all of its own log up to the leader's commit index, also a tail that the
 //     leader has not compared yet, if the leader has committed more while it made the message.
 //   - A member that knows of no configuration does not vote. A snapshot that is older than what
-//     the member has is refused where it comes in.
+//     the member has is not installed: the leader is told that the member has it.
 //   - A linearizable read: the leader has committed something in its own term; the commit index
 //     is read; a majority of those who vote answers, with success and in the same term, a message
 //     that was sent after that; everything up to the index is applied; only then the store is looked
@@ -126,6 +126,14 @@
 // that is not seen: of three members one that is started anew knows of the configuration of its
 // snapshot only, and if that had one member it elects itself. Besides it gives what it restores to
 // a queue of 128 batches that nobody empties yet, so with more it waits for ever.
+//
+// # What a snapshot has, sent again
+//
+// When an answer is lost a leader sends entries again that the member has cut off since, behind
+// a snapshot. Raft (1.8.0) looks for the entry before them, finds none and refuses, until the
+// leader sends a snapshot, which may be older than the member's: for ever. The entries that a
+// snapshot stands for are committed and so the same; they are left out before Raft sees the
+// message, and if nothing else is in it the member answers that it has them.
 //
 // # A pipeline that is stuck
 //

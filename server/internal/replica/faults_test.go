@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
 
 	"github.com/kantadb/kanta/query"
 )
@@ -246,7 +247,7 @@ func TestMembers(t *testing.T) {
 			}
 		}
 		c.must(to.node.Remove(t.Context(), old.id))
-		c.eventually("it has heard of it", func() bool { return old.node.Err() != nil })
+		c.eventually("it has heard of it", func() bool { return old.node.Err() != nil && old.stopped != nil })
 		if !errors.Is(old.stopped, &query.Error{Code: query.CodeConflict}) {
 			t.Errorf("who was removed stops with %v", old.stopped)
 		}
@@ -382,5 +383,58 @@ func TestOldStore(t *testing.T) {
 		if n := value(t, m.node.DB(), "p0"); n != 16 {
 			t.Errorf("n is %d", n)
 		}
+	})
+}
+
+// TestSentAgain sends a member once more what it has cut off its log, as a leader does that has
+// not heard its answers: it has to take what is new of it, and say that it has the rest.
+func TestSentAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.change = func(x *Config) { x.TrailingBytes = 1 }
+		c.three()
+		for i := range uint64(20) {
+			c.must(c.apply(increment(t, "p0", i+1)))
+		}
+		c.agree()
+		leader := c.leader()
+		m := c.members[0]
+		if m == leader {
+			m = c.members[1]
+		}
+		term, end := leader.node.raft.CurrentTerm(), leader.node.raft.LastIndex()
+		c.must(m.node.Snapshot())
+		for i := range uint64(5) {
+			c.must(c.apply(increment(t, "p0", i+21)))
+		}
+		c.agree()
+		base := m.node.base()
+		if base < end {
+			t.Fatalf("the log was cut at %d of %d: the test does not test", base, end)
+		}
+		other := c.net.Join("n9:1")
+		header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(leader.node.id.server()), Addr: []byte(leader.id + ":1")}
+		send := func(from, to uint64) bool {
+			said := &raft.AppendEntriesRequest{RPCHeader: header, Term: term, PrevLogEntry: from - 1, PrevLogTerm: term}
+			for i := from; i <= to; i++ {
+				l := new(raft.Log)
+				c.must(leader.node.logs.GetLog(i, l))
+				said.Entries = append(said.Entries, l)
+			}
+			var answer raft.AppendEntriesResponse
+			c.must(other.AppendEntries(m.node.id.server(), m.network.LocalAddr(), said, &answer))
+			return answer.Success
+		}
+		if !send(base-3, base-1) || !send(base-3, base) || !send(base-3, base+3) || !send(base-3, leader.node.raft.LastIndex()) {
+			t.Error("it refuses what it has")
+		}
+		var answer raft.InstallSnapshotResponse
+		old := &raft.InstallSnapshotRequest{RPCHeader: header, Term: term, SnapshotVersion: 1, LastLogIndex: base - 2, LastLogTerm: term}
+		c.must(other.InstallSnapshot(m.node.id.server(), m.network.LocalAddr(), old, &answer, strings.NewReader("")))
+		if !answer.Success {
+			t.Error("it does not say that it has what an older snapshot has")
+		}
+		c.must(other.Close())
+		c.must(c.apply(increment(t, "p0", 26)))
+		c.agree()
 	})
 }

@@ -178,9 +178,13 @@ func firstMember(cfg *Config, store string, id *Identity) (storeID string, err e
 	return db.ID(), errors.Join(err, db.Close())
 }
 
-// bootstrap makes log and snapshots: the log begins behind a snapshot that stands for entry 1,
-// which nobody ever sees. So a log from 1 on exists nowhere, and who has nothing is sent the
-// snapshot.
+// firstIndex is that of the entry which the first snapshot of a cluster stands for. Nobody has
+// it, or the one before it, so who has nothing is sent the snapshot. It is not 1, because a
+// leader begins at 1 without asking for what is before, and then who has the snapshot and more
+// could not show that it fits.
+const firstIndex = 2
+
+// bootstrap makes log and snapshots: the log begins behind the snapshot.
 func bootstrap(cfg *Config, store string, id *Identity) (err error) {
 	files := cfg.FS
 	db, err := openAlone(cfg, store)
@@ -199,7 +203,7 @@ func bootstrap(cfg *Config, store string, id *Identity) (err error) {
 	}
 	defer snaps.Close()
 	first := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: id.server(), Address: raft.ServerAddress(id.Raft)}}}
-	return begin(db, logs, snaps, first, 1, 1)
+	return begin(db, logs, snaps, first, firstIndex, 1)
 }
 
 // begin has a log begin behind a snapshot of a store, which stands for an entry of it, with the

@@ -179,8 +179,7 @@ func (n *Node) newRaft(conf *raft.Config) (r *raft.Raft, err error) {
 // refuse says what this member does not let Raft see.
 //
 // Raft lets a member that knows of no configuration of its cluster vote for anybody; but its
-// log is empty, so it would vote for who lacks what was acknowledged. And Raft takes a
-// snapshot that is older than what the member has, and looks for entries then that are gone.
+// log is empty, so it would vote for who lacks what was acknowledged.
 func (n *Node) refuse(command any) error {
 	if !n.running.Load() {
 		return errors.New("the member is starting")
@@ -191,17 +190,50 @@ func (n *Node) refuse(command any) error {
 			return errors.New("the member knows nothing of the cluster yet, so it does not vote")
 		}
 	case *raft.InstallSnapshotRequest:
-		// What counts is what Raft has, and not the store, which may have more: else a member that was
-		// started anew could refuse the only snapshot there is, for ever.
-		have := n.raft.AppliedIndex()
-		if m, _ := n.snaps.Newest(); m != nil {
-			have = max(have, m.Index)
-		}
-		if r.LastLogIndex < have {
+		// What the store has is known, and answered; this much is on its way to it.
+		if have := n.raft.AppliedIndex(); r.LastLogIndex < have {
 			return fmt.Errorf("the member has %d entries, the snapshot stands for %d", have, r.LastLogIndex)
 		}
 	}
 	return nil
+}
+
+// known answers what the member has already, and Raft must not be asked. A snapshot that is
+// older than what was applied Raft would take, and look for entries then that are gone; entries
+// that were all cut off behind a snapshot it would refuse. Both were committed, so whoever
+// leads has the same. What comes of an earlier term Raft answers.
+func (n *Node) known(command any) any {
+	if !n.running.Load() {
+		return nil
+	}
+	switch r := command.(type) {
+	case *raft.InstallSnapshotRequest:
+		// The store may be ahead of the log: then Raft must see it, and the store is left as it is.
+		if r.Term >= n.raft.CurrentTerm() && r.LastLogIndex <= min(n.applied.now(), n.raft.LastIndex()) {
+			return &raft.InstallSnapshotResponse{RPCHeader: header(), Term: r.Term, Success: true}
+		}
+	case *raft.AppendEntriesRequest:
+		if k := len(r.Entries); k > 0 && r.Term >= n.raft.CurrentTerm() && r.PrevLogEntry < n.base() && r.Entries[k-1].Index <= n.base() {
+			return &raft.AppendEntriesResponse{RPCHeader: header(), Term: r.Term, LastLog: n.raft.LastIndex(), Success: true}
+		}
+	}
+	return nil
+}
+
+func header() raft.RPCHeader { return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax} }
+
+// base is the last entry that was cut off the log.
+func (n *Node) base() uint64 {
+	if !n.running.Load() {
+		return 0
+	}
+	if first, err := n.logs.FirstIndex(); err == nil && first > 0 {
+		return first - 1
+	}
+	if m, _ := n.snaps.Newest(); m != nil {
+		return min(m.Index, n.applied.now())
+	}
+	return 0
 }
 
 // full reports whether what is committed and not yet applied may be too much for the memory.

@@ -29,6 +29,8 @@ type wire struct {
 	done chan struct{}
 
 	refuse func(command any) error    // what Raft is not to be given
+	known  func(command any) any      // the answer to what the member has already; nil: Raft is to see it
+	base   func() uint64              // the last entry that was cut off the log: it was committed, as all before it
 	room   func(stop <-chan struct{}) // returns when it may be given more entries
 	full   func() bool                // it may not now
 	says   func(term uint64) word     // what this member says to others, as the leader of a term
@@ -68,7 +70,7 @@ type contact struct {
 
 // newWire returns the transport of a member.
 func newWire(n *Node) *wire {
-	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, room: n.room, full: n.full, says: n.says, boot: rand.Uint64(), begun: time.Now(),
+	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, known: n.known, base: n.base, room: n.room, full: n.full, says: n.says, boot: rand.Uint64(), begun: time.Now(),
 		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}, pipelines: map[*pipeline]bool{}}
 	go w.relay()
 	return w
@@ -91,17 +93,22 @@ func (w *wire) relay() {
 }
 
 func (w *wire) handOn(rpc raft.RPC) {
-	if err := w.refuse(rpc.Command); err != nil {
+	answer, err := w.known(rpc.Command), error(nil)
+	if answer == nil {
+		err = w.refuse(rpc.Command)
+	}
+	if answer != nil || err != nil {
 		go func() { // it may be long
 			if rpc.Reader != nil {
 				_, _ = io.Copy(io.Discard, rpc.Reader) // what follows is read from behind it
 			}
-			rpc.Respond(nil, err)
+			rpc.Respond(answer, err)
 		}()
 		return
 	}
 	if r, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
 		w.note(r)
+		r = behindBase(r, w.base())
 		rpc.Command = certain(r)
 		if _, spoken := decodeWord(*aside(r)); spoken {
 			rpc = w.listen(rpc, r)
@@ -134,6 +141,18 @@ func (w *wire) give(rpc raft.RPC) {
 	case <-w.stop:
 		rpc.Respond(nil, raft.ErrRaftShutdown)
 	}
+}
+
+// behindBase is a message without the entries that were cut off here.
+func behindBase(r *raft.AppendEntriesRequest, base uint64) *raft.AppendEntriesRequest {
+	for i, e := range r.Entries {
+		if e.Index == base && r.PrevLogEntry < base {
+			less := *r
+			less.PrevLogEntry, less.PrevLogTerm, less.Entries = e.Index, e.Term, r.Entries[i+1:]
+			return &less
+		}
+	}
+	return r
 }
 
 // certain is a message that says of nothing that it is committed but of what it brings, or what
