@@ -84,7 +84,7 @@ at from memory. With --memory the store keeps to a budget.
 			return err
 		},
 	}
-	c.AddCommand(newBenchSoak(a))
+	c.AddCommand(newBenchSoak(a), newBenchCluster(a))
 	c.Flags().Uint64Var(&o.Data.Profiles, "profiles", 1_000_000, "how many people to make up")
 	c.Flags().Uint64Var(&o.Data.Events, "events", 0, "how many events to make up; 0: none (default 10 for each of the people)")
 	c.Flags().Uint64Var(&o.Data.Seed, "seed", 0, "another seed is other people")

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,17 +15,13 @@ import (
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
-	"github.com/kantadb/kanta/server/certs"
 	"github.com/kantadb/kanta/server/client"
-	"github.com/kantadb/kanta/server/cluster"
 )
 
 // What the demonstration does.
 const (
-	demoMembers = 3
 	demoWriters = 4
-	demoBefore  = 200              // writes that are acknowledged before the leader is killed, and after it
-	demoWait    = 60 * time.Second // for something that takes a second or two, on a machine with much else to do
+	demoBefore  = 200 // writes that are acknowledged before the leader is killed, and after it
 )
 
 func newClusterDemo(a *app) *cobra.Command {
@@ -49,7 +42,7 @@ same. The exit code is 1 if anything was lost, or was done twice.`,
 			if err != nil {
 				return err
 			}
-			d := &clusterDemo{app: a, dir: dir}
+			d := &clusterDemo{localCluster{app: a, dir: dir}}
 			defer func() { err = errors.Join(err, d.end(), os.RemoveAll(dir)) }()
 			return d.run(c.Context(), profiles)
 		},
@@ -59,13 +52,7 @@ same. The exit code is 1 if anything was lost, or was done twice.`,
 }
 
 // clusterDemo is one run of the demonstration.
-type clusterDemo struct {
-	*app
-	dir     string
-	secure  client.Options // of who asks
-	members []*demoMember
-	all     *client.Client // of all of them
-}
+type clusterDemo struct{ localCluster }
 
 func (d *clusterDemo) tell(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }
 
@@ -73,9 +60,11 @@ func (d *clusterDemo) run(ctx context.Context, profiles uint64) error {
 	if err := d.certify(); err != nil {
 		return err
 	}
+	start := time.Now()
 	if err := d.found(ctx); err != nil {
 		return err
 	}
+	d.tell("three members on loopback, over TLS, in %s: %s", shortDuration(time.Since(start)), d.addresses())
 	if err := d.load(ctx, profiles); err != nil {
 		return err
 	}
@@ -86,144 +75,6 @@ func (d *clusterDemo) run(ctx context.Context, profiles uint64) error {
 		return err
 	}
 	return d.status(ctx)
-}
-
-// certify makes an authority, and certificates of members, their servers, and one client.
-func (d *clusterDemo) certify() error {
-	pair, err := certs.NewAuthority("demo", 1, time.Now())
-	if err != nil {
-		return err
-	}
-	ca, err := certs.ReadAuthority(pair)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(d.file("ca.crt"), pair.Cert, 0o600); err != nil { // its key stays here
-		return err
-	}
-	keep := func(name string, p certs.Pair, err error) error {
-		if err != nil {
-			return err
-		}
-		return errors.Join(os.WriteFile(d.file(name+".crt"), p.Cert, 0o600), os.WriteFile(d.file(name+".key"), p.Key, 0o600))
-	}
-	hosts := []string{"127.0.0.1"}
-	p, err := ca.Server(hosts, 1, time.Now())
-	if err := keep("server", p, err); err != nil {
-		return err
-	}
-	p, err = ca.Client("demo", "admin", 1, time.Now())
-	if err := keep("client", p, err); err != nil {
-		return err
-	}
-	addresses, err := freeAddresses(2 * demoMembers)
-	if err != nil {
-		return err
-	}
-	for i := range demoMembers {
-		id := fmt.Sprintf("n%d", i+1)
-		p, err := ca.Node(id, "demo", hosts, 1, time.Now())
-		if err := keep(id, p, err); err != nil {
-			return err
-		}
-		d.members = append(d.members, &demoMember{id: id, dir: d.file(id), log: d.file(id + ".log"), address: addresses[2*i], raft: addresses[2*i+1]})
-	}
-	d.secure.TLS, err = certs.Client(certs.Files{Cert: d.file("client.crt"), Key: d.file("client.key"), Authority: d.file("ca.crt")})
-	return err
-}
-
-func (d *clusterDemo) file(name string) string { return filepath.Join(d.dir, name) }
-
-// freeAddresses returns addresses of loopback that nobody has just now, each another one: they are
-// held until all are there.
-func freeAddresses(n int) (all []string, err error) {
-	for range n {
-		l, failed := net.Listen("tcp", "127.0.0.1:0")
-		if failed != nil {
-			return nil, errors.Join(err, failed)
-		}
-		defer func() { err = errors.Join(err, l.Close()) }()
-		all = append(all, l.Addr().String())
-	}
-	return all, nil
-}
-
-// found makes the cluster: the first member, and the others, which join it.
-func (d *clusterDemo) found(ctx context.Context) error {
-	start := time.Now()
-	var all []string
-	for i, m := range d.members {
-		all = append(all, m.address)
-		if i == 0 {
-			if err := cluster.Init(m.dir, &cluster.InitOptions{Cluster: "demo", ID: m.id, Address: m.address, RaftAddress: m.raft}); err != nil {
-				return err
-			}
-		} else if _, err := cluster.Join(ctx, m.dir, d.all, m.id, m.address, m.raft); err != nil {
-			return err
-		}
-		if err := m.start(d); err != nil {
-			return err
-		}
-		if i > 0 {
-			continue
-		}
-		var err error
-		if d.all, err = d.open(ctx, m.address); err != nil {
-			return d.why(m, err)
-		}
-	}
-	// From here on by all of their addresses.
-	first := d.all
-	var err error
-	if d.all, err = d.open(ctx, strings.Join(all, ",")); err != nil {
-		return err
-	}
-	if err := first.Close(); err != nil {
-		return err
-	}
-	if err := d.until(ctx, "all members have a vote", func() (bool, error) {
-		s, err := d.all.ClusterStatus(ctx)
-		voters := 0
-		for i := range s.Members {
-			if s.Members[i].Voter {
-				voters++
-			}
-		}
-		return err == nil && voters == demoMembers, err
-	}); err != nil {
-		return err
-	}
-	d.tell("three members on loopback, over TLS, in %s: %s%s", shortDuration(time.Since(start)), serverScheme, strings.Join(all, ","))
-	return nil
-}
-
-// open asks a server that may not be there yet.
-func (d *clusterDemo) open(ctx context.Context, address string) (c *client.Client, err error) {
-	o := d.secure
-	waited := d.until(ctx, "a server at "+address, func() (bool, error) {
-		c, err = client.Open(ctx, serverScheme+address, &o)
-		return err == nil, err
-	})
-	return c, waited
-}
-
-// until waits for something.
-func (d *clusterDemo) until(ctx context.Context, what string, holds func() (bool, error)) error {
-	deadline := time.Now().Add(demoWait)
-	for {
-		ok, err := holds()
-		if ok {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return errors.Join(fmt.Errorf("%s: not within %v", what, demoWait), err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
 
 // load loads people of the generator through the cluster, and counts them at each member.
@@ -264,20 +115,6 @@ type discard struct{}
 
 // Write implements [io.Writer].
 func (discard) Write(b []byte) (int, error) { return len(b), nil }
-
-// leader returns the member that leads.
-func (d *clusterDemo) leader(ctx context.Context) (leader *demoMember, err error) {
-	err = d.until(ctx, "somebody leads", func() (bool, error) {
-		s, err := d.all.ClusterStatus(ctx)
-		for _, m := range d.members {
-			if m.id == s.Leader {
-				leader = m
-			}
-		}
-		return leader != nil, err
-	})
-	return leader, err
-}
 
 // failover kills the leader while writers write.
 func (d *clusterDemo) failover(ctx context.Context) error {
@@ -413,18 +250,10 @@ func (w *demoWork) check(ctx context.Context) error {
 	return nil
 }
 
-func (d *clusterDemo) addresses() string {
-	var all []string
-	for _, m := range d.members {
-		all = append(all, m.address)
-	}
-	return serverScheme + strings.Join(all, ",")
-}
-
 // comeBack starts the member that was killed, and compares what all have.
-func (d *clusterDemo) comeBack(ctx context.Context, victim *demoMember) error {
+func (d *clusterDemo) comeBack(ctx context.Context, victim *localMember) error {
 	start := time.Now()
-	if err := victim.start(d); err != nil {
+	if err := victim.start(&d.localCluster); err != nil {
 		return err
 	}
 	var same query.Digests
@@ -468,25 +297,4 @@ func (d *clusterDemo) status(ctx context.Context) error {
 func (d *clusterDemo) blank() error {
 	_, err := fmt.Fprintln(d.out)
 	return err
-}
-
-// why adds to an error the last words of a member.
-func (d *clusterDemo) why(m *demoMember, err error) error {
-	text, _ := os.ReadFile(m.log) // if there is none, there is nothing to say
-	if lines := strings.Split(strings.TrimSpace(string(text)), "\n"); len(lines) > 0 {
-		return fmt.Errorf("%w; %s says at last: %s", err, m.id, lines[len(lines)-1])
-	}
-	return err
-}
-
-// end stops whatever runs.
-func (d *clusterDemo) end() error {
-	var errs []error
-	if d.all != nil {
-		errs = append(errs, d.all.Close())
-	}
-	for _, m := range d.members {
-		errs = append(errs, m.stop())
-	}
-	return errors.Join(errs...)
 }

@@ -17,7 +17,7 @@ func TestClusterDemo(t *testing.T) {
 	c := newCLI(t)
 	var out bytes.Buffer
 	a := &app{in: strings.NewReader(""), out: &out, err: &out, env: func(string) string { return "" }}
-	d := &clusterDemo{app: a, dir: c.dir}
+	d := &clusterDemo{localCluster{app: a, dir: c.dir}}
 	defer func() {
 		if err := d.end(); err != nil {
 			t.Error(err)
@@ -54,7 +54,7 @@ func (d *clusterDemo) commands(c *cli) {
 		return s
 	}
 	before := status()
-	if len(before.Members) != demoMembers || before.Cluster != "demo" || before.Node != before.Leader {
+	if len(before.Members) != localMembers || before.Cluster != "demo" || before.Node != before.Leader {
 		t.Fatalf("%+v", before)
 	}
 	contains(t, c.must("count", "writes > 0", "--consistency", "linearizable"), "count\t4\n")

@@ -90,6 +90,8 @@ func newServe(a *app) *cobra.Command {
 	}
 	addSettings(c, table)
 	c.Flags().StringVar(&config, "config", "", "file of settings in TOML (KANTA_CONFIG)")
+	c.Flags().Var(&f.member.log, "member-log", "what kanta bench cluster gives: a member makes a snapshot when its log has grown by so much")
+	_ = c.Flags().MarkHidden("member-log") // fails only for a flag that does not exist
 	c.Flags().BoolVar(&show, "print-config", false, "print the settings and where each comes from, as such a file, and do nothing")
 	return c
 }

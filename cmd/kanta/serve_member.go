@@ -15,6 +15,7 @@ import (
 type memberFlags struct {
 	tls    certs.Files
 	listen string
+	log    settingSize // how much its log grows before a snapshot is made
 }
 
 // served is what a server answers from: a store, or a member of a cluster that has one.
@@ -59,7 +60,7 @@ func (a *app) openSeat(f *serveFlags, log *slog.Logger) (*served, error) {
 		return nil, err
 	}
 	o.MustExist = false
-	n, err := cluster.Open(a.dir, &cluster.Options{TLS: f.member.tls, Listen: f.member.listen, Engine: o, Log: log})
+	n, err := cluster.Open(a.dir, &cluster.Options{TLS: f.member.tls, Listen: f.member.listen, Engine: o, LogBytes: f.member.log.bytes, Log: log})
 	if err != nil {
 		return nil, err
 	}

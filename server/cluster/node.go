@@ -30,6 +30,10 @@ type Options struct {
 	Listen string
 	// Engine opens the store. FS, Replica and what says how it is synced are the member's. nil: as engine.Open does.
 	Engine *engine.Options
+	// LogBytes is how much the log grows before it is cut behind a new snapshot of the store, of which a
+	// quarter is kept then for members that were away shortly. 0: 256 MiB, and 64 MiB are kept. Less is a
+	// shorter start after a crash, and more snapshots.
+	LogBytes int64
 	// Log is told what happens: elections, members that come and go, strangers at the port. nothing of it is
 	// stored data. nil: nobody is.
 	Log *slog.Logger
@@ -94,7 +98,8 @@ func Open(dir string, o *Options) (*Node, error) {
 	}
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: layer, MaxPool: peer.MaxPool, Timeout: rpcTime,
 		Logger: replica.RaftLogger(o.logger()), MsgpackUseNewTimeFormat: true})
-	c := replica.Config{Dir: dir, Transport: transport, Log: o.logger(), Replaced: n.replaced, Stopped: n.hasStopped}
+	c := replica.Config{Dir: dir, Transport: transport, Log: o.logger(), Replaced: n.replaced, Stopped: n.hasStopped,
+		SnapshotBytes: o.LogBytes, TrailingBytes: o.LogBytes / 4}
 	if o.Engine != nil {
 		c.Engine = *o.Engine
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// demoMember is a member of the demonstration, a process of its own.
-type demoMember struct {
+// localMember is a member of a localCluster, a process of its own.
+type localMember struct {
 	id            string
 	dir, log      string
 	address, raft string // for clients, and for members
@@ -17,8 +17,8 @@ type demoMember struct {
 	ended chan error
 }
 
-// start starts it. What it says goes to its log.
-func (m *demoMember) start(d *clusterDemo) error {
+// start starts it, with more flags than it needs. What it says goes to its log.
+func (m *localMember) start(d *localCluster, more ...string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -29,8 +29,9 @@ func (m *demoMember) start(d *clusterDemo) error {
 	}
 	defer out.Close() // the process has its own
 	node := d.file(m.id)
-	m.cmd = exec.Command(self, "serve", "--db", m.dir, "--memory", "256MB", "--node-cert", node+".crt", "--node-key", node+".key", "--node-ca", d.file("ca.crt"),
-		"--tls-cert", d.file("server.crt"), "--tls-key", d.file("server.key"), "--client-ca", d.file("ca.crt"))
+	args := append([]string{"serve", "--db", m.dir, "--memory", localMemory, "--node-cert", node + ".crt", "--node-key", node + ".key", "--node-ca", d.file("ca.crt"),
+		"--tls-cert", d.file("server.crt"), "--tls-key", d.file("server.key"), "--client-ca", d.file("ca.crt")}, more...)
+	m.cmd = exec.Command(self, args...)
 	m.cmd.Stdout, m.cmd.Stderr = out, out
 	if err := m.cmd.Start(); err != nil {
 		m.cmd = nil
@@ -42,7 +43,7 @@ func (m *demoMember) start(d *clusterDemo) error {
 }
 
 // kill ends it as a crash does.
-func (m *demoMember) kill() error {
+func (m *localMember) kill() error {
 	err := m.cmd.Process.Kill()
 	<-m.ended // with that it was killed
 	m.cmd = nil
@@ -53,7 +54,7 @@ func (m *demoMember) kill() error {
 const stopTime = 20 * time.Second
 
 // stop ends it in good order, if it runs.
-func (m *demoMember) stop() error {
+func (m *localMember) stop() error {
 	if m.cmd == nil {
 		return nil
 	}
