@@ -78,7 +78,7 @@ func TestCrashOfReplica(t *testing.T) {
 		ops++
 		ingested := op.Kind == faultfs.Remove && strings.Contains(op.Path, "ingest-") // the moment when the base is newer than the log
 		if ops >= next || ingested && r.IntN(3) == 0 {
-			next = ops + 1 + r.IntN(40)
+			next = ops + 1 + r.IntN(20)
 			pictures = append(pictures, picture{crash(t, files, pick(r, []int{0, 0, 30, 100}), r.Uint64()), given.Load(), op.String()})
 		}
 		return nil

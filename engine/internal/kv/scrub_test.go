@@ -73,9 +73,11 @@ func TestScrub(t *testing.T) {
 	if !slices.ContainsFunc(tables, func(t pebble.SSTableInfo) bool { return t.Virtual }) {
 		t.Fatal("no table was cut")
 	}
-	before := fmt.Sprint(s.remains(t, "secret of a segment"), s.remains(t, "secret of unit 1"), s.remains(t, "secret of unit 3, row 2"))
-	if before != "[log sst sst row] [sst row] [sst row]" && before != "[log sst row] [sst row] [sst row]" {
-		t.Fatalf("before: %s", before)
+	// Whether a text can be read in a table as it stands there depends on how its block was compressed.
+	for text, kind := range map[string]string{"secret of a segment": "log", "secret of unit 1": "sst row", "secret of unit 3, row 2": "sst row"} {
+		if before := s.remains(t, text); !slices.Contains(before, kind) || !slices.Contains(before, "sst row") {
+			t.Fatalf("before: %q is in %q", text, before)
+		}
 	}
 	must(t, s.Scrub(t.Context(), func(string) {}))
 	if after := fmt.Sprint(s.remains(t, "secret of a segment"), s.remains(t, "secret of unit 1"), s.remains(t, "secret of unit 3")); after != "[] [] []" {
