@@ -88,12 +88,13 @@ func TestCrashOfReplica(t *testing.T) {
 	db, err := engine.Open("store", &o)
 	must(t, err)
 	entries, _ := h.log.Entries(0)
+	steps := rand.New(rand.NewPCG(seed, 6)) // the other one is the disk's
 	for i := 0; i < len(entries); {
-		n := min(1+r.IntN(4), len(entries)-i)
+		n := min(1+steps.IntN(4), len(entries)-i)
 		given.Store(entries[i+n-1].Index)
 		_, err := db.ApplyEntries(t.Context(), entries[i:i+n])
 		must(t, err)
-		if i += n; r.IntN(10) == 0 {
+		if i += n; steps.IntN(10) == 0 {
 			must(t, db.Compact(t.Context()))
 		}
 	}
