@@ -247,9 +247,9 @@ func TestMembers(t *testing.T) {
 			}
 		}
 		c.must(to.node.Remove(t.Context(), old.id))
-		c.eventually("it has heard of it", func() bool { return old.node.Err() != nil && old.stopped != nil })
-		if !errors.Is(old.stopped, &query.Error{Code: query.CodeConflict}) {
-			t.Errorf("who was removed stops with %v", old.stopped)
+		c.eventually("it has heard of it", func() bool { return old.node.Err() != nil && old.stopped.Load() != nil })
+		if err := *old.stopped.Load(); !errors.Is(err, &query.Error{Code: query.CodeConflict}) {
+			t.Errorf("who was removed stops with %v", err)
 		}
 		old.close()
 		c.must(c.apply(increment(t, "p0", 1)))
@@ -332,7 +332,7 @@ func TestBrokenDisk(t *testing.T) {
 							t.Fatal("the member has not noticed")
 						}
 					}
-					c.eventually("it has been told", func() bool { return m.stopped != nil })
+					c.eventually("it has been told", func() bool { return m.stopped.Load() != nil })
 					m.kill(0)
 					c.must(c.apply(increment(t, "p0", n+1)))
 					m.broken.Store(nil)

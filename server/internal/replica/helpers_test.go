@@ -80,7 +80,7 @@ type member struct {
 	network *faultnet.Transport
 	alone   bool                   // nobody reaches it
 	broken  atomic.Pointer[string] // writing to files whose path has this fails
-	stopped error
+	stopped atomic.Pointer[error]  // why it has stopped by itself; nil: it has not
 }
 
 // inBubble runs a test of a cluster in virtual time.
@@ -180,7 +180,7 @@ func (m *member) config() Config {
 	}))
 	c := Config{Dir: memberDir, FS: disk, Transport: m.network, CheckEvery: -1, Timing: m.c.timing,
 		Engine:  engine.Options{Memory: 64 << 20, PurgeAfter: -1, Parallelism: 1},
-		Stopped: func(err error) { m.stopped = err }}
+		Stopped: func(err error) { m.stopped.Store(&err) }}
 	if testing.Verbose() && !m.c.quiet {
 		c.Log = slog.New(slog.NewTextHandler(m.c.t.Output(), nil)).With("on", m.id)
 	}
