@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -59,13 +60,27 @@ func notShort(t *testing.T) {
 	}
 }
 
+// soaked runs a soak until it says something. Void is what a machine with other work on it makes of
+// one: once that may be, but who only ever gets such runs has tested nothing.
+func soaked(t *testing.T, run func() (SoakReport, error)) (SoakReport, error) {
+	t.Helper()
+	const tries = 3
+	for try := 1; ; try++ {
+		r, err := run()
+		if len(r.Void) == 0 {
+			return r, err
+		}
+		if try == tries {
+			t.Fatalf("void %d times, the machine is too busy: %q", tries, r.Void)
+		}
+		t.Logf("void: %q", r.Void)
+	}
+}
+
 // TestSoak lives some seconds of a day.
 func TestSoak(t *testing.T) {
 	notShort(t)
-	r, err := Soak(t.Context(), soakOptions(t))
-	if err != nil && len(r.Void) > 0 {
-		t.Skipf("void, the machine was too busy: %q", r.Void)
-	}
+	r, err := soaked(t, func() (SoakReport, error) { return Soak(t.Context(), soakOptions(t)) })
 	if err != nil {
 		t.Fatalf("%v: %q, %q", err, r.Void, broken(r.Verdicts))
 	}
@@ -94,32 +109,37 @@ func TestSoak(t *testing.T) {
 // TestSoakLeaks plants leaks, and each must be found.
 func TestSoakLeaks(t *testing.T) {
 	notShort(t)
-	o := soakOptions(t)
-	stop := make(chan struct{})
-	var kept [][]byte
-	var files []*os.File
-	o.leak = func() {
-		kept = append(kept, slices.Repeat([]byte{1}, 8<<20))
-		for range 4 {
-			go func() { <-stop }()
-			if f, err := os.Open(o.Dir); err == nil {
-				files = append(files, f)
+	planted := false
+	var dir string
+	r, err := soaked(t, func() (SoakReport, error) {
+		o := soakOptions(t)
+		dir = o.Dir
+		stop := make(chan struct{})
+		defer close(stop)
+		var kept [][]byte
+		var files []*os.File
+		defer func() {
+			for _, f := range files {
+				_ = f.Close()
+			}
+		}()
+		o.leak = func() {
+			kept, planted = append(kept, slices.Repeat([]byte{1}, 8<<20)), true
+			for range 4 {
+				go func() { <-stop }()
+				if f, err := os.Open(dir); err == nil {
+					files = append(files, f)
+				}
 			}
 		}
-	}
-	r, err := Soak(t.Context(), o)
-	close(stop)
-	for _, f := range files {
-		_ = f.Close()
-	}
-	if len(r.Void) > 0 {
-		t.Skipf("void, the machine was too busy: %q", r.Void)
-	}
+		defer runtime.KeepAlive(&kept)
+		return Soak(t.Context(), o)
+	})
 	if !errors.Is(err, ErrSoak) {
 		t.Fatal(err)
 	}
 	want := []string{"growth of live memory in the second half", "growth of goroutines in the second half", "goroutines after closing, beyond those before"}
-	if all, _ := descriptors(o.Dir); all > 0 {
+	if all, _ := descriptors(dir); all > 0 {
 		want = append(want, "growth of descriptors but of files of the store", "descriptors after closing, beyond those before")
 	}
 	got := broken(r.Verdicts)
@@ -128,7 +148,7 @@ func TestSoakLeaks(t *testing.T) {
 			t.Errorf("%q was not found: %+v", name, r.Verdicts)
 		}
 	}
-	if len(kept) == 0 {
+	if !planted {
 		t.Error("nothing was planted")
 	}
 }

@@ -8,7 +8,7 @@ import (
 // TestBenchCluster measures a small cluster of processes, and wants every figure.
 func TestBenchCluster(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it starts and kills processes")
+		t.Skip("-short: it starts and kills processes, and runs in make test")
 	}
 	c := newCLI(t)
 	var out struct {

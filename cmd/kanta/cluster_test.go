@@ -12,7 +12,7 @@ import (
 // it has made.
 func TestClusterDemo(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it starts and kills processes")
+		t.Skip("-short: it starts and kills processes, and runs in make test")
 	}
 	c := newCLI(t)
 	var out bytes.Buffer
