@@ -59,6 +59,23 @@ func (r *runner) append(from, to uint64) error {
 	return nil
 }
 
+// ahead appends entries one by one before they are durable, then waits for those up to one of them.
+func (r *runner) ahead(from, to, durable uint64) error {
+	for i := from; i <= to; i++ {
+		if err := r.l.StoreLogsAhead(entries(i, i, r.term)); err != nil {
+			return err
+		}
+	}
+	if err := r.l.AwaitDurable(durable); err != nil {
+		return err
+	}
+	for i := from; i <= durable; i++ {
+		r.now.terms[i] = r.term
+	}
+	r.ack()
+	return nil
+}
+
 func (r *runner) vote() error {
 	r.term++
 	err := r.l.SetUint64([]byte(keyVoteTerm), r.term)
@@ -132,6 +149,23 @@ func (r *runner) run() (err error) {
 		func() error { return r.l.Purge(context.Background(), 51) },
 		func() error { return r.append(53, 53) },
 		r.vote,
+		func() error { return r.ahead(54, 60, 57) },
+		func() error { return r.ahead(61, 64, 64) },
+		func() error { return r.ahead(65, 67, 65) },
+		r.vote, // everything before it is durable, too
+		func() error { r.now.terms[66], r.now.terms[67] = r.term-1, r.term-1; r.ack(); return nil },
+		func() error { return r.ahead(68, 70, 68) },
+		func() error { // and the tail was wrong
+			r.truncated(67)
+			return r.append(67, 69)
+		},
+		func() error { return r.ahead(70, 72, 70) },
+		func() error { // compaction meanwhile
+			r.now.first = 69
+			r.ack()
+			return r.l.DeleteRange(51, 68)
+		},
+		func() error { return r.ahead(73, 74, 73) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

@@ -97,7 +97,10 @@ func (l *Log) StoreLog(log *raft.Log) error { return l.StoreLogs([]*raft.Log{log
 // StoreLogs appends entries, all of them or none, and the commit index that was staged; they
 // are durable when it returns. Entries of these indexes and behind are deleted; if there is a
 // gap before the first one, so is all before the gap.
-func (l *Log) StoreLogs(logs []*raft.Log) error {
+func (l *Log) StoreLogs(logs []*raft.Log) error { return l.append(logs, false) }
+
+// append is StoreLogs, or StoreLogsAhead.
+func (l *Log) append(logs []*raft.Log, ahead bool) error {
 	if len(logs) == 0 {
 		return nil
 	}
@@ -106,7 +109,11 @@ func (l *Log) StoreLogs(logs []*raft.Log) error {
 	}
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	if err := l.usable(); err != nil {
+	may := l.settled
+	if ahead {
+		may = l.usable
+	}
+	if err := may(); err != nil {
 		return err
 	}
 	first, s := logs[0].Index, l.state
@@ -144,7 +151,13 @@ func (l *Log) StoreLogs(logs []*raft.Log) error {
 	}
 	s.last, s.edge = logs[len(logs)-1].Index, point{}
 	s.commit = min(l.staged, s.last)
-	if err := l.commit(b, &s, true); err != nil {
+	var err error
+	if ahead {
+		err = l.commitAhead(b, &s, sum)
+	} else {
+		err = l.commit(b, &s, true)
+	}
+	if err != nil {
 		return err
 	}
 	l.sum = sum
@@ -157,6 +170,9 @@ func (l *Log) StoreLogs(logs []*raft.Log) error {
 			l.ghost = 0
 		}
 	})
+	if ahead {
+		return nil
+	}
 	return l.note(false)
 }
 
@@ -276,6 +292,9 @@ func (l *Log) drop(index uint64) error {
 // truncate deletes the entries from an index on. If these are all, nobody says whether they
 // were wrong or a snapshot has them: the next append will tell.
 func (l *Log) truncate(from uint64) error {
+	if err := l.Settle(); err != nil {
+		return err
+	}
 	s := l.state
 	var sum uint32
 	if from > s.base.index+1 {
@@ -329,7 +348,7 @@ func (l *Log) remove(from, to []byte, s *state, change func()) error {
 func (l *Log) Installed(index, term uint64) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	if err := l.usable(); err != nil {
+	if err := l.settled(); err != nil {
 		return err
 	}
 	s := l.state

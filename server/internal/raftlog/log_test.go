@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -569,4 +571,53 @@ func contains(t *testing.T, files vfs.FS, dir string, what []byte) bool {
 		must(t, errors.Join(err, f.Close()))
 		return bytes.Contains(b, what)
 	})
+}
+
+// TestAhead appends on a disk that does not come to an end of its syncs: what is readable is not durable, and whoever
+// waits for that waits until the disk has it, or has failed.
+func TestAhead(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		disk := enginetest.NewDisk()
+		l, err := Open(t.Context(), "log", &Options{FS: disk})
+		must(t, err)
+		must(t, l.StoreLogs(entries(1, 2, 1)))
+		reached, on := make(chan struct{}), make(chan error)
+		var once sync.Once
+		disk.Before(func(op enginetest.DiskOp) error {
+			if op.Kind == "sync" && strings.HasSuffix(op.Path, ".log") {
+				once.Do(func() { close(reached) })
+				return <-on
+			}
+			return nil
+		})
+		must(t, l.StoreLogsAhead(entries(3, 4, 1)))
+		must(t, l.StoreLogsAhead(entries(5, 5, 1)))
+		<-reached
+		var e raft.Log
+		must(t, l.GetLog(5, &e))
+		if last, _ := l.LastIndex(); last != 5 || l.Durable() != 2 {
+			t.Errorf("the last entry is %d, durable are %d; want 5 and 2", last, l.Durable())
+		}
+		must(t, l.AwaitDurable(2))
+		waited := make(chan error, 1)
+		go func() { waited <- l.Settle() }()
+		select {
+		case err := <-waited:
+			t.Fatalf("settled before the disk has synced: %v", err)
+		default:
+		}
+		if fails {
+			on <- syscall.EIO
+		}
+		close(on)
+		if err := <-waited; (err != nil) != fails {
+			t.Errorf("the disk fails %t: %v", fails, err)
+		}
+		if want := map[bool]uint64{false: 5, true: 2}[fails]; l.Durable() != want {
+			t.Errorf("durable are %d, want %d", l.Durable(), want)
+		}
+		if err := l.Close(); (err != nil) != fails {
+			t.Errorf("closing: %v", err)
+		}
+	}
 }

@@ -43,6 +43,7 @@ type Log struct {
 	lock  *pebble.Lock
 	halt  *halt
 	marks *marks
+	ahead ahead
 
 	writing sync.Mutex // held while entries or stable values are written; taken before mu
 	staged  uint64     // commit index; under writing
@@ -109,6 +110,7 @@ func (l *Log) open(ctx context.Context, files vfs.FS, dir string) error {
 	if err = l.halt.guard(func() error { return l.db.LogData(nil, pebble.Sync) }); err != nil {
 		return failed("sync the Raft log", err)
 	}
+	l.ahead.start(l)
 	return l.note(true)
 }
 
@@ -116,6 +118,10 @@ func (l *Log) open(ctx context.Context, files vfs.FS, dir string) error {
 // is kept while this process lives.
 func (l *Log) release() error {
 	var err error
+	if l.ahead.queue != nil {
+		close(l.ahead.queue)
+		<-l.ahead.done
+	}
 	if l.marks != nil {
 		err = l.marks.close()
 	}
@@ -142,7 +148,10 @@ func (l *Log) Close() error {
 	if closed {
 		return nil
 	}
-	err := l.halt.guard(func() error { return l.db.LogData(nil, pebble.Sync) })
+	err := l.Settle()
+	if err == nil {
+		err = l.halt.guard(func() error { return l.db.LogData(nil, pebble.Sync) })
+	}
 	if err == nil {
 		err = l.note(false)
 	}

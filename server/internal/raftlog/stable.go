@@ -26,7 +26,7 @@ func (l *Log) Set(key, value []byte) error {
 	}
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	if err := l.usable(); err != nil {
+	if err := l.settled(); err != nil {
 		return err
 	}
 	if old, ok := l.stable.values[string(key)]; ok && bytes.Equal(old, value) {

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"runtime"
+	"slices"
 
 	"github.com/hashicorp/raft"
 
@@ -35,9 +36,14 @@ func (l log) GetLog(index uint64, to *raft.Log) error {
 // StoreLog appends an entry.
 func (l log) StoreLog(x *raft.Log) error { return l.StoreLogs([]*raft.Log{x}) }
 
-// StoreLogs appends entries, or stops the member: nobody knows what the disk has kept of them.
+// StoreLogs appends entries, or stops the member: nobody knows what the disk has kept of them. What a leader appends is
+// durable later; see "A leader's disk" in the comment of the package.
 func (l log) StoreLogs(all []*raft.Log) error {
-	err := l.Log.StoreLogs(all)
+	store := l.Log.StoreLogs
+	if l.n.running.Load() && l.n.IsLeader() && !slices.ContainsFunc(all, func(x *raft.Log) bool { return x.Type == raft.LogConfiguration }) {
+		store = l.StoreLogsAhead
+	}
+	err := store(all)
 	if err != nil {
 		l.n.fail(err)
 	}

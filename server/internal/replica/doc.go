@@ -112,6 +112,25 @@
 //     the only one left that has what was acknowledged. Raft does not send who is removed more than that
 //     entry, so the leader tells it that it is committed.
 //
+// # A leader's disk
+//
+// Raft (1.8.0) has a leader sync its own log before it sends anything, so a write waits for two disks one after the
+// other, and whatever else the leader does waits as well. Here the leader's log returns before it is durable, and
+// followers sync what they are sent meanwhile. Raft then counts the leader itself for what its disk may not have yet,
+// which is made good where it matters:
+//
+//   - The store is given nothing, and so nobody is answered, before the disk of this member has it. Then a majority
+//     has it that has synced it.
+//   - Others are told of nothing that it is committed before this member's disk has it: they would apply what a power
+//     cut here could still undo.
+//   - Who has led hears the entries of another leader when its disk has all there is: else it would answer that it
+//     has what its disk has not.
+//   - Who the members are is synced before it is sent. A change follows another one when that is committed, which
+//     Raft decides by itself.
+//
+// A power cut then takes from this member what nobody has applied and nobody was told of, as if it had never been
+// appended. A vote does not depend on it: a tail that is lost makes a member refuse fewer candidates, never more.
+//
 // # Issue 697 of raft
 //
 // A follower that installs a snapshot keeps entries of its log behind it that contradict it,

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,52 @@ func (c *cluster) sums(want uint64) {
 			c.t.Errorf("%s: the sum is %d, not %d", m.id, sum, want)
 		}
 	}
+}
+
+// TestLeadersDisk has a leader's disk not come to an end of its syncs. The others have what it sends, but it answers
+// nobody, and tells nobody that anything is committed; cut off from its power it may lose it all.
+func TestLeadersDisk(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.three()
+		c.must(c.apply(increment(t, "p0", 1)))
+		// begin has the leader take a batch that its disk does not sync, and the others have it.
+		begin := func(n uint64) (l *member, answered chan error) {
+			l, answered = c.leader(), make(chan error, 1)
+			l.hold()
+			wait, err := l.node.DB().Submit(t.Context(), increment(t, "p0", n))
+			c.must(err)
+			go func() {
+				_, err := wait()
+				answered <- err
+			}()
+			c.eventually("the others have it", func() bool {
+				return !slices.ContainsFunc(c.others(l), func(m *member) bool { return m.node.logs.Durable() < l.node.raft.LastIndex() })
+			})
+			<-time.After(time.Second)
+			for _, m := range c.members {
+				if have := value(t, m.node.DB(), "p0"); have != int64(n)-1 || m != l && m.node.raft.CommitIndex() >= l.node.raft.LastIndex() {
+					t.Errorf("%s has p0 = %d and takes %d of %d for committed", m.id, have, m.node.raft.CommitIndex(), l.node.raft.LastIndex())
+				}
+			}
+			select {
+			case err := <-answered:
+				t.Errorf("it is answered: %v", err)
+				answered <- err
+			default:
+			}
+			return l, answered
+		}
+		l, answered := begin(2)
+		close(*l.held.Swap(nil))
+		c.must(<-answered)
+		l, answered = begin(3)
+		l.kill(0)
+		<-answered // of a process that is dead
+		c.must(c.apply(increment(t, "p0", 3)))
+		l.open()
+		c.agree()
+		c.sums(3)
+	})
 }
 
 // TestDivergentTail has a leader that nobody reaches append what is never committed, be left

@@ -78,9 +78,10 @@ type member struct {
 	files   *vfs.MemFS
 	node    *Node
 	network *faultnet.Transport
-	alone   bool                   // nobody reaches it
-	broken  atomic.Pointer[string] // writing to files whose path has this fails
-	stopped atomic.Pointer[error]  // why it has stopped by itself; nil: it has not
+	alone   bool                          // nobody reaches it
+	broken  atomic.Pointer[string]        // writing to files whose path has this fails
+	held    atomic.Pointer[chan struct{}] // syncs of the log of Raft wait for its end; nil: they do not
+	stopped atomic.Pointer[error]         // why it has stopped by itself; nil: it has not
 }
 
 // inBubble runs a test of a cluster in virtual time.
@@ -176,6 +177,9 @@ func (m *member) config() Config {
 		if what := m.broken.Load(); what != nil && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, *what) {
 			return syscall.EIO
 		}
+		if held := m.held.Load(); held != nil && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) && strings.Contains(op.Path, "/"+raftName+"/") {
+			<-*held
+		}
 		return nil
 	}))
 	c := Config{Dir: memberDir, FS: disk, Transport: m.network, CheckEvery: -1, Timing: m.c.timing,
@@ -188,6 +192,12 @@ func (m *member) config() Config {
 		m.c.change(&c)
 	}
 	return c
+}
+
+// hold has the disk come to no end of the syncs of the log of Raft.
+func (m *member) hold() {
+	held := make(chan struct{})
+	m.held.Store(&held)
 }
 
 // open starts a member and connects it with the others.
@@ -242,6 +252,9 @@ func (m *member) kill(unsynced int) {
 	m.set(nil)
 	m.c.connect()
 	left := m.files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: m.c.rng})
+	if held := m.held.Swap(nil); held != nil {
+		close(*held)
+	}
 	_ = n.Close() // what it still writes goes nowhere
 	m.files = left
 }

@@ -79,6 +79,9 @@ func (m machine) decide(logs []*raft.Log) ([]engine.Outcome, error) {
 	if db == nil {
 		return nil, query.Errorf(query.CodeInternal, "entry %d of the log came before there was a store", logs[0].Index)
 	}
+	if err := m.n.logs.AwaitDurable(logs[len(logs)-1].Index); err != nil {
+		return nil, err
+	}
 	entries := make([]engine.Entry, len(logs))
 	for i, l := range logs {
 		entries[i] = engine.Entry{Index: l.Index, Term: l.Term}

@@ -6,10 +6,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/internal/faultnet"
+	"github.com/kantadb/kanta/server/internal/raftlog"
 )
 
 // apart has two members not reach each other.
@@ -66,13 +68,24 @@ func (s *slow) AppendEntries(_ raft.ServerID, _ raft.ServerAddress, _ *raft.Appe
 	return nil
 }
 
+// emptyLog returns a log without a member.
+func emptyLog(t *testing.T) *raftlog.Log {
+	t.Helper()
+	l, err := raftlog.Open(t.Context(), "log", &raftlog.Options{FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
 // TestConfirmed answers messages that were sent before it was asked, of other terms and without success: none of them
 // says that a leader leads.
 func TestConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, network := raft.NewInmemTransport("a:1")
 		s := &slow{network, make(chan *raft.AppendEntriesResponse)}
-		w := newWire(&Node{cfg: Config{Transport: s}})
+		w := newWire(&Node{cfg: Config{Transport: s}, logs: emptyLog(t)})
 		w.says = func(uint64) word { return word{} }
 		defer w.Close()
 		servers := []raft.Server{{ID: "a"}, {ID: "b"}, {ID: "c"}, {ID: "d", Suffrage: raft.Nonvoter}, {ID: "e", Suffrage: raft.Nonvoter}}
@@ -127,7 +140,7 @@ func TestConfirmed(t *testing.T) {
 func TestWords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, network := raft.NewInmemTransport("a:1")
-		w := newWire(&Node{cfg: Config{Transport: network}})
+		w := newWire(&Node{cfg: Config{Transport: network}, logs: emptyLog(t)})
 		defer w.Close()
 		hear := func(said word, success bool) stamp {
 			m := &raft.AppendEntriesRequest{Term: 7}
@@ -266,7 +279,7 @@ func TestVotesPass(t *testing.T) {
 		_, network := raft.NewInmemTransport("a:1")
 		_, other := raft.NewInmemTransport("b:1")
 		other.Connect("a:1", network)
-		w := newWire(&Node{cfg: Config{Transport: network}})
+		w := newWire(&Node{cfg: Config{Transport: network}, logs: emptyLog(t)})
 		defer w.Close()
 		room := make(chan struct{})
 		w.refuse, w.full, w.room = func(any) error { return nil }, func() bool { return true }, func(<-chan struct{}) { <-room }

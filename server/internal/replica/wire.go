@@ -31,6 +31,7 @@ type wire struct {
 	refuse func(command any) error    // what Raft is not to be given
 	known  func(command any) any      // the answer to what the member has already; nil: Raft is to see it
 	base   func() uint64              // the last entry that was cut off the log: it was committed, as all before it
+	disk   disk                       // of the member's log
 	room   func(stop <-chan struct{}) // returns when it may be given more entries
 	full   func() bool                // it may not now
 	says   func(term uint64) word     // what this member says to others, as the leader of a term
@@ -68,9 +69,15 @@ type contact struct {
 	found *holding // the latest that it has found
 }
 
+// disk says what of the log is durable.
+type disk interface {
+	Durable() uint64 // up to here
+	Settle() error   // waits until all of it is
+}
+
 // newWire returns the transport of a member.
 func newWire(n *Node) *wire {
-	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, known: n.known, base: n.base, room: n.room, full: n.full, says: n.says, boot: rand.Uint64(), begun: time.Now(),
+	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, known: n.known, base: n.base, disk: n.logs, room: n.room, full: n.full, says: n.says, boot: rand.Uint64(), begun: time.Now(),
 		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}, pipelines: map[*pipeline]bool{}}
 	go w.relay()
 	return w
@@ -113,9 +120,15 @@ func (w *wire) handOn(rpc raft.RPC) {
 		if _, spoken := decodeWord(*aside(r)); spoken {
 			rpc = w.listen(rpc, r)
 		}
-		if len(r.Entries) > 0 && w.full() {
-			w.later(rpc)
-			return
+		if len(r.Entries) > 0 {
+			if err := w.disk.Settle(); err != nil { // it has led, and Raft may answer that it has what the disk has not
+				rpc.Respond(nil, err)
+				return
+			}
+			if w.full() {
+				w.later(rpc)
+				return
+			}
 		}
 	}
 	w.give(rpc)
@@ -166,6 +179,13 @@ func certain(r *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
 	}
 	less := *r // in a process the sender's own may come here
 	less.LeaderCommitIndex = known
+	return &less
+}
+
+// ours is a message of this member that says of nothing that it is committed but of what its own disk has.
+func (w *wire) ours(r *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
+	less := *r // it is Raft's, which sends it again
+	less.LeaderCommitIndex = min(r.LeaderCommitIndex, w.disk.Durable())
 	return &less
 }
 
@@ -256,6 +276,7 @@ func (w *wire) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress
 
 // AppendEntries sends entries.
 func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	args = p.w.ours(args)
 	stuck := time.AfterFunc(stuckAfter, func() { _ = p.AppendPipeline.Close() }) // whoever waits is told
 	defer stuck.Stop()
 	return p.AppendPipeline.AppendEntries(args, resp)

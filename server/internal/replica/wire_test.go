@@ -36,7 +36,7 @@ func (p *fullPipeline) Close() error {
 // and at once when the member ends.
 func TestStuckPipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &wire{Transport: full{}, pipelines: map[*pipeline]bool{}}
+		w := &wire{Transport: full{}, disk: emptyLog(t), pipelines: map[*pipeline]bool{}}
 		send := func() chan error {
 			p, err := w.AppendEntriesPipeline("n2", "n2:1")
 			if err != nil {
@@ -44,7 +44,7 @@ func TestStuckPipeline(t *testing.T) {
 			}
 			done := make(chan error, 1)
 			go func() {
-				_, err := p.AppendEntries(nil, nil)
+				_, err := p.AppendEntries(new(raft.AppendEntriesRequest), nil)
 				done <- err
 			}()
 			synctest.Wait()

@@ -149,9 +149,9 @@ func (w *wire) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *
 		said.echo = c.said
 	}
 	w.mu.Unlock()
-	with := *args // it is Raft's, which sends it again
-	*aside(&with) = said.encode()
-	err := w.Transport.AppendEntries(id, target, &with, resp)
+	with := w.ours(args)
+	*aside(with) = said.encode()
+	err := w.Transport.AppendEntries(id, target, with, resp)
 	if err == nil {
 		w.of(id, func(c *contact) { c.answered(args, resp, round, sent) })
 		w.acks.wake()
