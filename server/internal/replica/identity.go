@@ -94,6 +94,9 @@ func CheckAddress(what, address string) error {
 func (id *Identity) check() error {
 	err := errors.Join(CheckName("the cluster", id.Cluster), CheckName("the member", id.ID),
 		CheckAddress("for members,", id.Raft), CheckAddress("for clients,", id.Client))
+	if err == nil && id.Raft == id.Client {
+		err = &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("clients and members would both come to %s", id.Raft), Hint: "these are two ports: give each its own"}
+	}
 	if err == nil && (!isHex(id.Store, 32) || !isHex(id.Incarnation, 16)) {
 		err = query.Errorf(query.CodeInvalid, "the store's id %q or the incarnation %q is none", id.Store, id.Incarnation)
 	}

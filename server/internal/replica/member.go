@@ -73,8 +73,9 @@ func documents(ctx context.Context, db *engine.DB) (map[string]memberDocument, e
 
 // Join takes a member in, which has no vote until it has caught up. It may be asked again. Who
 // has the name of a member comes in its place: a node that was wiped has another incarnation,
-// so nobody takes it for the one that has voted. As long as that one answers it is refused,
-// [query.CodeConflict]. It fails with [query.CodeNotLeader] where another leads.
+// so nobody takes it for the one that has voted. As long as that one answers it is refused, and
+// so is who has an address of another member: [query.CodeConflict]. It fails with
+// [query.CodeNotLeader] where another leads.
 func (n *Node) Join(ctx context.Context, r query.ClusterRecruit) error {
 	id := &Identity{Cluster: n.id.Cluster, Store: n.id.Store, ID: r.ID, Incarnation: r.Incarnation, Raft: r.RaftAddress, Client: r.Address}
 	if err := id.check(); err != nil {
@@ -85,15 +86,11 @@ func (n *Node) Join(ctx context.Context, r query.ClusterRecruit) error {
 	}
 	defer n.members.release()
 	servers := n.servers()
+	if err := n.admissible(ctx, id, servers); err != nil {
+		return err
+	}
 	for _, s := range servers {
-		name, _ := memberOf(s.ID)
-		switch {
-		case name != id.ID && s.Address == raft.ServerAddress(id.Raft):
-			return query.Errorf(query.CodeConflict, "the member %s has the address %s already", name, id.Raft)
-		case name != id.ID || s.ID == id.server():
-		case name == n.id.ID || n.answers(s.ID):
-			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("there is a member %s, and it answers", id.ID), Hint: "take another name, or stop and remove that one first"}
-		default:
+		if name, _ := memberOf(s.ID); name == id.ID && s.ID != id.server() {
 			if err := n.await(ctx, n.raft.RemoveServer(s.ID, 0, enqueueTimeout)); err != nil {
 				return err
 			}
@@ -112,6 +109,31 @@ func (n *Node) Join(ctx context.Context, r query.ClusterRecruit) error {
 		}
 	}
 	return n.await(ctx, n.raft.AddNonvoter(id.server(), raft.ServerAddress(id.Raft), 0, enqueueTimeout))
+}
+
+// admissible reports why a member cannot be taken in. Nothing has been changed then: who is in its
+// place is a member still.
+func (n *Node) admissible(ctx context.Context, id *Identity, servers []raft.Server) error {
+	known, err := documents(ctx, n.db.Load())
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		name, _ := memberOf(s.ID)
+		switch {
+		case name != id.ID:
+			for _, address := range []string{string(s.Address), known[name].Client} {
+				if address == id.Raft || address == id.Client {
+					return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s has the address %s already", name, address),
+						Hint: "give the new member an address of its own, or remove that one first"}
+				}
+			}
+		case s.ID == id.server():
+		case name == n.id.ID || n.answers(s.ID):
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("there is a member %s, and it answers", id.ID), Hint: "take another name, or stop and remove that one first"}
+		}
+	}
+	return nil
 }
 
 // membership is held while the members are changed.

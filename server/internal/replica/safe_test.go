@@ -3,6 +3,8 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -98,6 +100,47 @@ func TestAllows(t *testing.T) {
 			t.Error("the leader does not hear a member, or hears a stranger")
 		}
 		away.isolate(false)
+		c.agree()
+	})
+}
+
+// TestSameAddress has members join with an address that another one has: they are refused, and who was in their place
+// is a member still.
+func TestSameAddress(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.three()
+		l := c.leader()
+		gone, other := c.others(l)[0], c.others(l)[1]
+		gone.kill(0)
+		c.eventually("it does not answer", func() bool {
+			return !slices.ContainsFunc(l.node.servers(), func(s raft.Server) bool { name, _ := memberOf(s.ID); return name == gone.id && l.node.answers(s.ID) })
+		})
+		said := func() string {
+			all, err := documents(t.Context(), l.node.DB())
+			c.must(err)
+			return fmt.Sprint(l.node.servers(), all)
+		}
+		before := said()
+		for _, id := range []string{gone.id, "n9"} {
+			for what, r := range map[string]query.ClusterRecruit{
+				"the raft address of a member":     {Address: "n9:2", RaftAddress: other.id + ":1"},
+				"the raft address of the leader":   {Address: "n9:2", RaftAddress: l.id + ":1"},
+				"the client address of a member":   {Address: other.id + ":2", RaftAddress: "n9:1"},
+				"the client address of the leader": {Address: l.id + ":2", RaftAddress: "n9:1"},
+				"a client address for members":     {Address: "n9:2", RaftAddress: other.id + ":2"},
+				"a raft address for clients":       {Address: other.id + ":1", RaftAddress: "n9:1"},
+			} {
+				r.ID, r.Incarnation = id, "0123456789abcdef"
+				if err := l.node.Join(t.Context(), r); !errors.Is(err, &query.Error{Code: query.CodeConflict}) {
+					t.Errorf("%s joins with %s: %v", id, what, err)
+				}
+				if after := said(); after != before {
+					t.Fatalf("%s, with %s: the members were %s and are %s", id, what, before, after)
+				}
+			}
+		}
+		c.must(gone.files.RemoveAll(memberDir))
+		c.join(gone) // with its own addresses
 		c.agree()
 	})
 }
