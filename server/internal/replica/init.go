@@ -48,7 +48,8 @@ func Init(cfg Config, o InitOptions) error {
 			return err
 		}
 	}
-	return begun(&cfg, id)
+	_, err = begun(&cfg, id)
+	return err
 }
 
 // What stands for what is not known yet.
@@ -57,12 +58,12 @@ const (
 	noIncarnation = "0000000000000000"
 )
 
-// begun makes the directory of a first member, in which there is a store or none, and completes
-// its identity.
-func begun(cfg *Config, id *Identity) (err error) {
+// begun makes the directory of a first member, in which there is a store or none, completes its
+// identity, and returns where its store is.
+func begun(cfg *Config, id *Identity) (at query.Position, err error) {
 	store := cfg.FS.PathJoin(cfg.Dir, storeName)
 	if id.Incarnation, err = newIncarnation(); err != nil {
-		return err
+		return at, err
 	}
 	id.Store, err = firstMember(cfg, store, id)
 	if errors.Is(err, &query.Error{Code: query.CodeReadOnly}) { // an attempt that did not end has made it a replica
@@ -71,12 +72,12 @@ func begun(cfg *Config, id *Identity) (err error) {
 		}
 	}
 	if err == nil {
-		err = bootstrap(cfg, store, id)
+		at, err = bootstrap(cfg, store, id)
 	}
 	if err != nil {
-		return fmt.Errorf("make the first member: %w", err)
+		return at, fmt.Errorf("make the first member: %w", err)
 	}
-	return id.write(cfg.FS, cfg.Dir)
+	return at, id.write(cfg.FS, cfg.Dir)
 }
 
 // NewIncarnation draws what tells a member's directory from every other one.
@@ -184,22 +185,23 @@ func firstMember(cfg *Config, store string, id *Identity) (storeID string, err e
 // could not show that it fits.
 const firstIndex = 2
 
-// bootstrap makes log and snapshots: the log begins behind the snapshot.
-func bootstrap(cfg *Config, store string, id *Identity) (err error) {
+// bootstrap makes log and snapshots, and returns where the store is: the log begins behind the
+// snapshot.
+func bootstrap(cfg *Config, store string, id *Identity) (at query.Position, err error) {
 	files := cfg.FS
 	db, err := openAlone(cfg, store)
 	if err != nil {
-		return err
+		return at, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	logs, err := raftlog.Open(context.Background(), files.PathJoin(cfg.Dir, raftName), &raftlog.Options{FS: files})
 	if err != nil {
-		return err
+		return at, err
 	}
 	defer func() { err = errors.Join(err, logs.Close()) }()
 	snaps, err := snapshots.Open(files.PathJoin(cfg.Dir, snapshotsName), &snapshots.Options{FS: files})
 	if err != nil {
-		return err
+		return at, err
 	}
 	defer snaps.Close()
 	first := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: id.server(), Address: raft.ServerAddress(id.Raft)}}}
@@ -207,31 +209,31 @@ func bootstrap(cfg *Config, store string, id *Identity) (err error) {
 }
 
 // begin has a log begin behind a snapshot of a store, which stands for an entry of it, with the
-// members that there are then.
-func begin(db *engine.DB, logs *raftlog.Log, snaps *snapshots.Store, members raft.Configuration, index, term uint64) error {
+// members that there are then, and returns where the store is.
+func begin(db *engine.DB, logs *raftlog.Log, snaps *snapshots.Store, members raft.Configuration, index, term uint64) (at query.Position, err error) {
 	dir := snaps.Scratch()
 	c, err := db.CheckpointTo(context.Background(), dir)
 	if err != nil {
-		return errors.Join(err, snaps.Discard(dir))
+		return at, errors.Join(err, snaps.Discard(dir))
 	}
 	sink, err := snaps.Create(raft.SnapshotVersionMax, index, term, members, index, nil)
 	if err != nil {
-		return errors.Join(err, snaps.Discard(dir))
+		return at, errors.Join(err, snaps.Discard(dir))
 	}
 	s, ok := sink.(*snapshots.Sink)
 	if !ok {
-		return query.Errorf(query.CodeInternal, "a snapshot goes to %T", sink)
+		return at, query.Errorf(query.CodeInternal, "a snapshot goes to %T", sink)
 	}
 	if err := s.Adopt(context.Background(), dir, snapshots.Checkpoint(c)); err != nil {
-		return errors.Join(err, s.Cancel(), snaps.Discard(dir))
+		return at, errors.Join(err, s.Cancel(), snaps.Discard(dir))
 	}
 	if err := s.Close(); err != nil {
-		return err
+		return at, err
 	}
 	if err := logs.SetUint64([]byte(raftTermKey), term); err != nil {
-		return err
+		return at, err
 	}
-	return logs.Installed(index, term)
+	return c.Position, logs.Installed(index, term)
 }
 
 // raftTermKey is where Raft keeps its term.

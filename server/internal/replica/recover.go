@@ -28,7 +28,7 @@ type RecoverOptions struct {
 // RecoverReport says what a recovered cluster begins with.
 type RecoverReport struct {
 	Member   Identity
-	Position query.Position // of a new epoch: positions of the old cluster are refused
+	Position query.Position // of a new epoch: positions of the old cluster are refused. One more than what it took over: who its member is
 	Received time.Time      // when the last record that it has was received
 	// Entries is how many entries of the log were applied only now. The member does not know
 	// whether a majority ever had them: some may never have been acknowledged.
@@ -70,7 +70,7 @@ func Recover(ctx context.Context, cfg Config, o RecoverOptions) (report RecoverR
 	if o.ClientAddress != "" {
 		id.Client = o.ClientAddress
 	}
-	if err := begun(&into, id); err != nil {
+	if report.Position, err = begun(&into, id); err != nil {
 		return report, errors.Join(fmt.Errorf("recover: %w", err), cfg.FS.RemoveAll(o.Into))
 	}
 	report.Member = *id
@@ -108,7 +108,7 @@ func (r *recovering) make(ctx context.Context, withoutLog bool) (err error) {
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	r.report.Position, err = engine.Fork(r.to, &engine.Options{FS: files})
+	_, err = engine.Fork(r.to, &engine.Options{FS: files})
 	return err
 }
 

@@ -39,7 +39,7 @@ func TestRecover(t *testing.T) {
 			}
 			report, err := Recover(t.Context(), cfg, RecoverOptions{Into: "new"})
 			c.must(err)
-			if report.Position.Applied != before.Position.Applied || report.Position.Epoch != before.Position.Epoch+1 {
+			if report.Position.Applied != before.Position.Applied+1 || report.Position.Epoch != before.Position.Epoch+1 {
 				t.Errorf("recovered at %s, and all were at %s", report.Position, before.Position)
 			}
 			if report.Entries == 0 && snapshot == "" {
@@ -52,6 +52,9 @@ func TestRecover(t *testing.T) {
 			c.change = func(x *Config) { x.Dir = "new" }
 			m.open()
 			c.eventually("it leads", func() bool { return c.leader() == m })
+			if p, err := m.node.Position(t.Context()); err != nil || p != report.Position {
+				t.Errorf("it is at %s (%v), and %s was said", p, err, report.Position)
+			}
 			c.must(c.apply(increment(t, "p0", 21))) // it knows what was applied before
 			c.must(c.apply(increment(t, "p0", 22)))
 			if err := m.node.AtLeast(t.Context(), before.Position); !errors.Is(err, &query.Error{Code: query.CodeWrongEpoch}) {
