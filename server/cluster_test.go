@@ -29,6 +29,7 @@ type seat struct {
 	stale  time.Duration
 	asked  query.ClusterRecruit
 	db     *engine.DB
+	status func() query.ClusterStatus // nil: as Status does
 }
 
 func (s *seat) set(leader string, self bool, stale time.Duration) {
@@ -58,6 +59,9 @@ func (s *seat) Staleness() time.Duration {
 }
 
 func (s *seat) Status(context.Context) (query.ClusterStatus, error) {
+	if s.status != nil {
+		return s.status(), nil
+	}
 	return query.ClusterStatus{Cluster: "c1", Node: "n1", Leader: "n2", Term: 7, LeaderChanges: 3, Staleness: s.Staleness(),
 		Members: []query.ClusterMember{{ID: "n1", Self: true, Voter: true, Lag: 5, LastContact: -1}, {ID: "n2", LastContact: time.Second}}}, nil
 }

@@ -2,22 +2,62 @@ package client
 
 import (
 	"context"
+	"time"
 
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/internal/message"
 	pb "github.com/kantadb/kanta/server/internal/proto/kanta/v1"
 )
 
-// ClusterStatus asks a member what it knows of its cluster: the first that is there of those that were named. It
-// fails with [query.CodeInvalid] at a server that is in none.
+// statusTime bounds how long one member more is waited for that may know more of its cluster.
+const statusTime = 5 * time.Second
+
+// ClusterStatus asks for the state of the cluster: the leader, if it is known and can be reached, for only that one
+// knows how far the others are ([query.ClusterStatus.Node] says who has answered); else a member that knows who leads,
+// or any, those first that were named first. It fails with [query.CodeInvalid] at a server that is in none.
 func (c *Client) ClusterStatus(ctx context.Context) (query.ClusterStatus, error) {
-	return read(ctx, c, func(ctx context.Context, r *message.Reader) (query.ClusterStatus, error) {
+	best, from, err := c.clusterStatus(ctx)
+	if err != nil || c.nodes == nil {
+		return best, err
+	}
+	asked := []*node{from}
+	for best.Leader != best.Node { // or best knows of none: it may be cut off
+		to := c.nodes.knows(leaderAddress(&best), asked)
+		if to == nil {
+			break
+		}
+		asked = append(asked, to)
+		inner, cancel := context.WithTimeout(pinned(ctx, to), statusTime)
+		s, _, err := c.clusterStatus(inner)
+		cancel()
+		if err == nil && s.Cluster == best.Cluster && s.Leader != "" && (best.Leader == "" || s.Leader == s.Node) {
+			best = s
+		}
+	}
+	return best, nil
+}
+
+// leaderAddress returns where clients reach the member that leads, "" if that is not known.
+func leaderAddress(s *query.ClusterStatus) string {
+	for i := range s.Members {
+		if m := &s.Members[i]; m.ID == s.Leader {
+			return m.Address
+		}
+	}
+	return ""
+}
+
+// clusterStatus asks one member, which it returns.
+func (c *Client) clusterStatus(ctx context.Context) (s query.ClusterStatus, from *node, err error) {
+	s, err = read(ctx, c, func(ctx context.Context, r *message.Reader) (query.ClusterStatus, error) {
 		m, err := c.rpc.ClusterStatus(ctx, &pb.ClusterStatusRequest{})
+		from = attemptOf(ctx).used
 		if err != nil {
 			return query.ClusterStatus{}, err
 		}
 		return r.ClusterStatus(m), nil
 	})
+	return s, from, err
 }
 
 // ClusterJoin has the leader take a member in, which needs not be there yet, and returns the id of the cluster. The

@@ -28,6 +28,7 @@ type node struct {
 	address string
 	pool    *pool
 	down    time.Time // until then others are asked first; of who has nodes.mu
+	failed  error     // why it was lost; nil: it has answered since, or was never asked; of who has nodes.mu
 }
 
 // nodes is a transport to the members of a cluster, which sends each call to who answers it. One server by
@@ -38,7 +39,6 @@ type nodes struct {
 
 	mu     sync.Mutex
 	all    []*node // those that the caller has named first
-	named  int     // how many these are
 	leader *node   // as far as is known; nil: it is not
 	turn   int     // of whom was asked last
 	met    bool    // somebody has ever answered
@@ -47,7 +47,7 @@ type nodes struct {
 
 // newNodes returns the transport to the servers at some addresses.
 func newNodes(addresses []string, o *Options) *nodes {
-	n := &nodes{strict: o.Consistency == Linearizable, named: len(addresses)}
+	n := &nodes{strict: o.Consistency == Linearizable}
 	encrypted := slices.ContainsFunc(addresses, func(a string) bool { return o.secure(a) != nil })
 	n.open = func(address string) *pool {
 		p := &pool{address: address, tls: o.secure(address), key: o.Key, alone: func() bool { return n.count() == 1 }}
@@ -238,7 +238,7 @@ func (n *nodes) NewClientStream(ctx context.Context, spec connect.Spec) (connect
 		}
 		failed = err
 		tried = append(tried, to)
-		n.lost(to)
+		n.lost(to, err)
 	}
 }
 
@@ -255,11 +255,11 @@ func isVerdict(err error) bool {
 	return errors.As(err, &ours) || errors.As(err, &c) && (c.Code() == connect.CodeUnauthenticated || c.Code() == connect.CodePermissionDenied)
 }
 
-// lost takes note that a member is not there.
-func (n *nodes) lost(to *node) {
+// lost takes note that a member is not there, and why.
+func (n *nodes) lost(to *node, why error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	to.down = time.Now().Add(downTime)
+	to.down, to.failed = time.Now().Add(downTime), why
 	if n.leader == to {
 		n.leader = nil
 	}
@@ -269,39 +269,75 @@ func (n *nodes) lost(to *node) {
 func (n *nodes) answered(to *node, leads bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	to.down, n.met = time.Time{}, true
+	n.there(to)
 	if leads {
 		n.leader = to
 	}
 }
+
+// there takes note that a member is there; the caller has n.mu.
+func (n *nodes) there(to *node) { to.down, to.failed, n.met = time.Time{}, nil, true }
 
 // follow takes note that a member does not lead, but another one, "" is none. It reports whether there
 // is somebody else to be asked now.
 func (n *nodes) follow(from *node, leader string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	from.down, n.met = time.Time{}, true
+	n.there(from)
 	if n.leader == from {
 		n.leader = nil
 	}
-	host, err := parseAddress("kanta://" + leader)
-	if leader == "" || err != nil || host == from.address {
-		return false
-	}
-	i := slices.IndexFunc(n.all, func(o *node) bool { return o.address == host })
-	if i < 0 {
-		if len(n.all) >= maxNodes || n.closed {
-			return false
-		}
-		i = len(n.all)
-		n.all = append(n.all, &node{address: host, pool: n.open(host)})
-	}
-	to := n.all[i]
-	if time.Now().Before(to.down) { // it was lost just now, and who names it has not noticed yet
+	to := n.named(leader)
+	if to == nil || to == from || time.Now().Before(to.down) { // it was lost just now, and who names it has not noticed yet
 		return false
 	}
 	n.leader = to
 	return true
+}
+
+// named returns the member at an address that another one has named; nil: it is no address, or one too many. The
+// caller has n.mu.
+func (n *nodes) named(address string) *node {
+	host, err := parseAddress("kanta://" + address)
+	if address == "" || err != nil {
+		return nil
+	}
+	if i := slices.IndexFunc(n.all, func(o *node) bool { return o.address == host }); i >= 0 {
+		return n.all[i]
+	}
+	if len(n.all) >= maxNodes || n.closed {
+		return nil
+	}
+	to := &node{address: host, pool: n.open(host)}
+	n.all = append(n.all, to)
+	return to
+}
+
+// knows returns who is to be asked next what only the leader knows: the one that leads, if that is known, else the
+// next. nil: nobody who has not been asked.
+func (n *nodes) knows(leader string, asked []*node) *node {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := n.all
+	if leader != "" {
+		all = []*node{n.named(leader)}
+	}
+	for _, to := range all {
+		if to != nil && !slices.Contains(asked, to) {
+			return to
+		}
+	}
+	return nil
+}
+
+// whyLost returns why the member at an address that another one has named was lost; nil: it was not.
+func (n *nodes) whyLost(address string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if to := n.named(address); to != nil {
+		return to.failed
+	}
+	return nil
 }
 
 func (n *nodes) close() {

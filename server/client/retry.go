@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -99,7 +100,7 @@ func try[T any](ctx context.Context, c *Client, bounded bool, may func(err error
 		answered := message.Answered(err)
 		err, undone := c.told(ctx, err)
 		if !again.wait(ctx, err, answered, func() bool { return may(err, undone) }) {
-			return none, err
+			return none, again.why(err)
 		}
 	}
 }
@@ -113,6 +114,8 @@ type retries struct {
 	moves int       // tries that failed because a member was gone, or did not lead
 	hops  int       // of these, one after another without a pause
 	since time.Time // the first of these
+
+	refusals int // of these, tries that were sent to a leader which refuses to be connected to
 }
 
 // maxHops is how often a call follows members that name another leader, before it gives them time to agree.
@@ -147,11 +150,16 @@ func (r *retries) wait(ctx context.Context, err error, answered bool, may func()
 			n.answered(to, false)
 			r.attempt.avoid = to
 		case unavailable:
-			n.lost(to)
+			n.lost(to, err)
 		}
 	}
 	if !unavailable && !notLeader || !may() {
 		return false
+	}
+	if notLeader && r.refused(err) {
+		if r.refusals++; r.refusals >= r.c.opt.Attempts {
+			return false
+		}
 	}
 	if n != nil && r.attempt.pinned == nil && (notLeader || !answered && n.others()) {
 		return r.move(ctx, named)
@@ -183,6 +191,45 @@ func leaderOf(err error) string {
 		return e.Leader
 	}
 	return ""
+}
+
+// refused reports whether an error names a leader that refuses to be connected to for a reason that will not pass, such
+// as a certificate that is not believed.
+func (r *retries) refused(err error) bool {
+	_, passing := r.unreachable(err)
+	return !passing
+}
+
+// unreachable returns why the leader that an error names could not be reached, nil: it could, or was not tried, and
+// whether that may pass.
+func (r *retries) unreachable(err error) (why error, passing bool) {
+	leader := leaderOf(err)
+	if r.c.nodes == nil || leader == "" {
+		return nil, true
+	}
+	if why = r.c.nodes.whyLost(leader); why == nil {
+		return nil, true
+	}
+	told, _ := message.FromTransport(context.Background(), why)
+	if errors.Is(told, &query.Error{Code: query.CodeUnavailable}) || !errors.As(told, new(*query.Error)) {
+		return why, true
+	}
+	return told, false
+}
+
+// why adds to an error of a call that names the leader why that one could not be reached.
+func (r *retries) why(err error) error {
+	why, passing := r.unreachable(err)
+	if why == nil || !errors.Is(err, &query.Error{Code: query.CodeNotLeader}) {
+		return err
+	}
+	leader, said := leaderOf(err), &query.Error{}
+	hint := "does it run, and can this machine reach that address?"
+	text := why.Error()
+	if errors.As(why, &said) && !passing {
+		text, hint = said.Message, said.Hint
+	}
+	return &query.Error{Code: query.CodeNotLeader, Leader: leader, Message: fmt.Sprintf("the member of the cluster that leads, %s, cannot be reached: %s", leader, text), Hint: hint, Err: why}
 }
 
 // read makes a call that changes nothing.
