@@ -23,10 +23,11 @@ type ClusterMember struct {
 	RaftAddress string // for the other members
 	Voter       bool   // it counts in majorities
 	Self        bool   // it is the one that says so
-	// LastContact is how long ago the leader has heard of it. Negative: nobody who was asked knows.
+	// LastContact is how long ago the leader has heard of it, of a follower that says so itself, how long ago
+	// that has heard of the leader. Negative: it is not known, which of other members only the leader does.
 	LastContact time.Duration
 	Position    Position // what it has applied; zero: that is not known
-	Lag         uint64   // records of the log that the leader has and it has not, as far as is known
+	Lag         uint64   // entries of the log that the leader had then and it had not; if LastContact is negative it says nothing
 	// SnapshotBytes of SnapshotTotal have been sent to it of a snapshot; 0: it is sent none.
 	SnapshotBytes, SnapshotTotal uint64
 	Problem                      string // what is wrong with it; "": nothing that is known

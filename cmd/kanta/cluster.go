@@ -202,7 +202,7 @@ type memberJSON struct {
 	RaftAddress   string   `json:"raft_address"`
 	Contact       *float64 `json:"contact_seconds"` // null: not known
 	Position      string   `json:"position,omitempty"`
-	Lag           uint64   `json:"lag"`
+	Lag           *uint64  `json:"lag"` // null: not known
 	SnapshotBytes uint64   `json:"snapshot_bytes,omitempty"`
 	SnapshotTotal uint64   `json:"snapshot_total,omitempty"`
 	Problem       string   `json:"problem,omitempty"`
@@ -213,7 +213,7 @@ func clusterOf(s *query.ClusterStatus) clusterJSON {
 	out := clusterJSON{Cluster: s.Cluster, Node: s.Node, Leader: s.Leader, Term: s.Term, LeaderSince: someTime(s.LeaderSince), LeaderChanges: s.LeaderChanges, Members: []memberJSON{}}
 	for i := range s.Members {
 		m := &s.Members[i]
-		j := memberJSON{ID: m.ID, State: "learner", Address: m.Address, RaftAddress: m.RaftAddress, Lag: m.Lag, SnapshotBytes: m.SnapshotBytes, SnapshotTotal: m.SnapshotTotal, Problem: m.Problem}
+		j := memberJSON{ID: m.ID, State: "learner", Address: m.Address, RaftAddress: m.RaftAddress, SnapshotBytes: m.SnapshotBytes, SnapshotTotal: m.SnapshotTotal, Problem: m.Problem}
 		if m.Voter {
 			j.State = "voter"
 		}
@@ -222,7 +222,7 @@ func clusterOf(s *query.ClusterStatus) clusterJSON {
 		}
 		if m.LastContact >= 0 {
 			seconds := m.LastContact.Round(time.Millisecond).Seconds()
-			j.Contact = &seconds
+			j.Contact, j.Lag = &seconds, &m.Lag
 		}
 		if m.Position != (query.Position{}) {
 			j.Position = m.Position.String()
@@ -236,9 +236,10 @@ func newClusterStatus(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Who the members of a cluster are, who leads, and how far each is",
-		Long: `Who the members of a cluster are, who leads, and how far each is, as the leader knows it, or, if none can be
-asked, the member that answers. contact is how many seconds ago the leader has heard of a member, lag how many
-records of the log it is behind. A learner has no vote yet: it is being sent what it lacks.
+		Long: `Who the members of a cluster are, who leads, and how far each is. The leader is asked, if it can be reached; else a
+member that knows who leads, or any, and it is said who: how far others are, and when they were heard of, only the
+leader knows. contact is how many seconds ago the leader has heard of a member, lag how many entries of the log it
+is behind, both empty (null) where that is not known. A learner has no vote yet: it is being sent what it lacks.
 
 --json: {"cluster","node","leader","term","leader_since","leader_changes","members":[{"id","state","address",
 "raft_address","contact_seconds","position","lag","snapshot_bytes","snapshot_total","problem"}]}`,
@@ -246,7 +247,7 @@ records of the log it is behind. A learner has no vote yet: it is being sent wha
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withServer("kanta cluster status", func(s *client.Client) error {
-				status, err := a.clusterStatus(c.Context(), s)
+				status, err := s.ClusterStatus(c.Context())
 				if err != nil {
 					return err
 				}
@@ -254,29 +255,6 @@ records of the log it is behind. A learner has no vote yet: it is being sent wha
 			})
 		},
 	}
-}
-
-// clusterStatus asks the leader for the state of a cluster if somebody knows who that is: how far others are only it knows.
-func (a *app) clusterStatus(ctx context.Context, s *client.Client) (query.ClusterStatus, error) {
-	status, err := s.ClusterStatus(ctx)
-	if err != nil || status.Leader == status.Node {
-		return status, err
-	}
-	for i := range status.Members {
-		m := &status.Members[i]
-		if m.ID != status.Leader || m.Address == "" {
-			continue
-		}
-		at, err := a.openMember(serverScheme + m.Address)
-		if err != nil {
-			break
-		}
-		defer at.Close()
-		if better, err := at.ClusterStatus(ctx); err == nil {
-			return better, nil
-		}
-	}
-	return status, nil // as the member knows it
 }
 
 func (a *app) printCluster(s *query.ClusterStatus) error {
@@ -287,18 +265,24 @@ func (a *app) printCluster(s *query.ClusterStatus) error {
 	t := a.newTable("member", "state", "address", "for members", "#contact", "#lag", "position", "")
 	for i := range out.Members {
 		m := &out.Members[i]
-		contact := ""
+		contact, lag := "", ""
 		if m.Contact != nil {
-			contact = fmt.Sprintf("%.1f", *m.Contact)
+			contact, lag = fmt.Sprintf("%.1f", *m.Contact), fmt.Sprint(*m.Lag)
 		}
 		note := m.Problem
 		if m.SnapshotTotal > 0 {
 			note = cmp.Or(note, fmt.Sprintf("snapshot: %s of %s", shortBytes(int64(m.SnapshotBytes)), shortBytes(int64(m.SnapshotTotal))))
 		}
-		t.add(m.ID, m.State, m.Address, m.RaftAddress, contact, fmt.Sprint(m.Lag), m.Position, note)
+		t.add(m.ID, m.State, m.Address, m.RaftAddress, contact, lag, m.Position, note)
 	}
-	if err := t.write(a.out); err != nil || !a.outTerminal {
+	if err := t.write(a.out); err != nil {
 		return err
+	}
+	if s.Node != s.Leader {
+		fmt.Fprintf(a.err, "this is what %s knows, which does not lead: how far others are only the leader knows\n", s.Node)
+	}
+	if !a.outTerminal {
+		return nil
 	}
 	leader := "nobody leads, as far as " + s.Node + " knows"
 	if s.Leader != "" {

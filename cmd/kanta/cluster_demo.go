@@ -283,13 +283,12 @@ func (d *clusterDemo) status(ctx context.Context) error {
 	if _, err := d.leader(ctx); err != nil {
 		return err
 	}
-	shown := *d.app
-	shown.caller = callerFlags{ca: d.file("ca.crt"), cert: d.file("client.crt"), certKey: d.file("client.key")}
-	shown.outTerminal = true
-	s, err := shown.clusterStatus(ctx, d.all)
+	s, err := d.all.ClusterStatus(ctx)
 	if err != nil {
 		return err
 	}
+	shown := *d.app
+	shown.outTerminal = true
 	d.tell("")
 	return errors.Join(shown.printCluster(&s), d.blank())
 }
