@@ -221,15 +221,15 @@ func (c *compactor) round(ctx context.Context, all bool) error {
 	if err := c.settle(ctx); err != nil {
 		return err
 	}
-	if !all && c.db.room() != nil {
-		c.throttle.look()
-		return nil // writers are refused, so nothing piles up
-	}
 	target := uint64(0) // what is written meanwhile is for another round
 	if c.all = all; all {
 		target = settledUpTo(c.db.current.Load())
 	}
 	for {
+		if !all && c.db.room() != nil { // it may be somebody else who fills the disk
+			c.throttle.look()
+			return nil // writers are refused, so nothing piles up
+		}
 		id, due := c.next(target)
 		if !due {
 			break

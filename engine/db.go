@@ -170,7 +170,7 @@ func (db *DB) submit(ctx context.Context, b batch.Batch, dry bool) (*request, er
 	if err == nil {
 		err = r.check(db.current.Load().Schema)
 	}
-	if err == nil && !dry {
+	if err == nil && !dry && db.opt.Replica == nil { // else who has the log looks after the disks of all
 		err = db.room()
 	}
 	if err == nil {

@@ -18,7 +18,8 @@ import (
 // ReplicaOptions make a store a replica: it is written through a log that it shares with
 // others, and every one of them decides the entries of that log alike.
 type ReplicaOptions struct {
-	// Propose has the log take an entry, or certainly refuses it: then err says why. When it
+	// Propose has the log take an entry, or certainly refuses it: then err says why. It is asked
+	// also when the disk of this store is nearly full, see [Options.DiskReserve]. When it
 	// returns nil the entry has its place behind all for which it returned before, if it gets
 	// one at all. wait, which is called once, waits until the entry is committed and was given
 	// to [DB.ApplyEntries] of this store, and returns its outcome from there; an error says
@@ -80,7 +81,7 @@ func (db *DB) AppliedEntry() (index, term uint64) {
 // have fewer entries than were applied, see [DB.AppliedEntry], and is given them again.
 //
 // With an error, the outcomes are those of the entries before the one that failed. If ctx has
-// ended or the disk is full (CodeIO) it may be called again from there. Every other error is
+// ended or the disk is nearly full ([NoRoom]) it may be called again from there. Every other error is
 // for good: an entry is damaged or of a newer version, or what it takes to decide it could not
 // be read or written. A replica that went on behind such an entry would be another store than
 // the others, so every later call fails too. It is called by one goroutine at a time.

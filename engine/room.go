@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/kantadb/kanta/query"
@@ -16,6 +17,20 @@ const reserve = 8
 // memTable is the size of a memtable.
 func (o *Options) memTable() uint64 { return uint64(min(32<<20, o.Memory/16)) }
 
+// DiskReserve returns how many bytes the disk of a store that is opened with these options
+// must have left for anything to be written; nil is as good as the zero value.
+func (o *Options) DiskReserve() (uint64, error) {
+	opt, err := o.withDefaults()
+	return reserve * opt.memTable(), err
+}
+
+// errNoRoom is the cause of what is refused because the disk is nearly full.
+var errNoRoom = errors.New("there is no room on the disk") //tidy:constant
+
+// NoRoom reports whether an error of [DB.Apply] or [DB.ApplyEntries] says that the disk is nearly full
+// (its code is CodeIO). Nothing was changed, and when there is room the same may be done again.
+func NoRoom(err error) bool { return errors.Is(err, errNoRoom) }
+
 // room returns an error when the disk is nearly full. It costs a microsecond. Where the
 // file system cannot tell, there is room.
 func (db *DB) room() error {
@@ -27,6 +42,6 @@ func (db *DB) room() error {
 	if disk.AvailBytes >= least {
 		return nil
 	}
-	return &query.Error{Code: query.CodeIO, Hint: "make room on the disk, then go on: the store need not be opened again",
+	return &query.Error{Code: query.CodeIO, Hint: "make room on the disk, then go on: the store need not be opened again", Err: errNoRoom,
 		Message: fmt.Sprintf("the disk of %s has %d MiB left, and writing needs %d MiB; nothing was written", db.dir, disk.AvailBytes>>20, least>>20)}
 }

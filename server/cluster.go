@@ -25,6 +25,9 @@ type Cluster interface {
 	// Staleness returns how long ago this member had, certainly, all that was acknowledged then: at the
 	// leader when it sent what a majority has answered since. Negative: nobody knows.
 	Staleness() time.Duration
+	// Room returns why this member takes nothing that is written: its disk is nearly full. What it answers is
+	// getting old then, unless it leads. nil: it takes.
+	Room() error
 	// Status returns what this member knows of the cluster.
 	Status(ctx context.Context) (query.ClusterStatus, error)
 	// Join takes a member in, Remove ends a membership and Transfer has another one lead, "" whichever
@@ -149,6 +152,9 @@ func (v *service) ClusterTransfer(ctx context.Context, req *pb.ClusterTransferRe
 
 // unready says why a member is not ready, beside its store.
 func unreadyMember(c Cluster) (why []string) {
+	if err := c.Room(); err != nil {
+		why = append(why, err.Error())
+	}
 	if address, self := c.Leader(); address == "" && !self {
 		if stale := c.Staleness(); stale < 0 || stale > longestStale {
 			why = append(why, "the member knows no leader of the cluster")
@@ -173,6 +179,7 @@ func clusterFigures(ctx context.Context, c Cluster, send func(kind prometheus.Va
 	}
 	send(gauge, "kanta_cluster_leader", "Whether this member leads.", truth(self))
 	send(gauge, "kanta_cluster_has_leader", "Whether this member knows who leads.", truth(status.Leader != ""))
+	send(gauge, "kanta_cluster_disk_full", "Whether this member takes nothing that is written, because its disk is nearly full.", truth(c.Room() != nil))
 	send(gauge, "kanta_cluster_term", "The term of the cluster, as this member knows it.", float64(status.Term))
 	send(counter, "kanta_cluster_leader_changes_total", "Changes of the leader that this member has seen.", float64(status.LeaderChanges))
 	send(gauge, "kanta_cluster_members", "Members of the cluster.", float64(len(status.Members)))

@@ -27,6 +27,7 @@ type seat struct {
 	leader string
 	self   bool
 	stale  time.Duration
+	full   error
 	asked  query.ClusterRecruit
 	db     *engine.DB
 	status func() query.ClusterStatus // nil: as Status does
@@ -56,6 +57,12 @@ func (s *seat) Staleness() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stale
+}
+
+func (s *seat) Room() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.full
 }
 
 func (s *seat) Status(context.Context) (query.ClusterStatus, error) {
@@ -129,6 +136,10 @@ func TestMember(t *testing.T) {
 	at.set("", false, longestStale)
 	m.ready("without a leader for a while", "true")
 
+	at.full = errors.New("the disk has 3 MiB left")
+	m.ready("with a disk that is nearly full", "3 MiB left")
+	at.full = nil
+
 	at.set("me:1", true, 3*time.Second)
 	if err := m.count(&pb.Question{MaxStaleness: durationpb.New(1)}); err != nil {
 		t.Errorf("a leader that does not know at once how fresh it is asks: %v", err)
@@ -151,7 +162,7 @@ func (m *askedMember) figures() {
 	m.t.Helper()
 	w := httptest.NewRecorder()
 	m.s.Admin().ServeHTTP(w, httptest.NewRequestWithContext(m.t.Context(), "GET", "http://localhost/metrics", nil))
-	for _, line := range []string{"kanta_cluster_leader 0", "kanta_cluster_has_leader 1", "kanta_cluster_term 7", "kanta_cluster_leader_changes_total 3", "kanta_cluster_members 2",
+	for _, line := range []string{"kanta_cluster_leader 0", "kanta_cluster_has_leader 1", "kanta_cluster_disk_full 0", "kanta_cluster_term 7", "kanta_cluster_leader_changes_total 3", "kanta_cluster_members 2",
 		"kanta_cluster_staleness_seconds 3", "kanta_cluster_voter 1", "kanta_cluster_lag_records 5", "kanta_cluster_snapshot_bytes 0"} {
 		if !strings.Contains(w.Body.String(), "\n"+line+"\n") {
 			m.t.Errorf("no %s in the metrics", line)

@@ -216,6 +216,9 @@ func (n *Node) Linearizable(ctx context.Context) (query.Position, error) {
 // the leader it is some hundred milliseconds, and more if it was stopped or is cut off.
 func (n *Node) Staleness() time.Duration { return n.node.Staleness() }
 
+// Room returns why this member takes nothing that is written: its disk is nearly full. nil: it takes.
+func (n *Node) Room() error { return n.node.Room() }
+
 // Status returns what this member knows of the cluster. How far others are the leader knows.
 func (n *Node) Status(ctx context.Context) (query.ClusterStatus, error) { return n.node.Status(ctx) }
 

@@ -65,22 +65,25 @@
 // The leader's address stands twice in a request of Raft's to append entries, in a header and in
 // a field of an older version that nobody reads (Leader). What is not sent in a pipeline, as every
 // heartbeat, has 33 bytes there, a word; and where an answer's header would have an address (Addr) it has
-// 17 or 73. Who finds anything else there takes it for nothing. Numbers as above; version is 1.
+// 17 or 73, or one more. Who finds anything else there takes it for nothing. Numbers as above; version is 1.
 //
 //	version(1) boot(8) echo(8) commit(8) age(8)                                    word
 //	version(1) boot(8) at(8)                                                       answer
 //	version(1) boot(8) at(8) mark(8) epoch(8) applied(8) chain(16) replica(16)     answer of who has found something
+//	... state(1)                                                                   either, of who has something to say of itself
 //
+// State 1 is that of a member whose disk is nearly full; others are not known, and the answer is not then.
 // An answer has the instant of it by the clock of who answers, in nanoseconds since its start, which
 // has the random number boot. The next word to it echoes the latest. So the receiver of a word knows
 // since when it may have been on its way, however long it has waited in a buffer, and no clock is compared
 // with another. commit is up to where the leader's log is committed, and age how many nanoseconds before the
 // word it is certain to have known of everything that was acknowledged; commit 0: it does not know. A word that
-// echoes 2 of boot 1, with commit 3 and age 4; the answer at 2 of boot 1; and the same with the mark 258 as above:
+// echoes 2 of boot 1, with commit 3 and age 4; the answer at 2 of boot 1; the same with the mark 258 as above; and the first of a member whose disk is nearly full:
 //
 //	01 0100000000000000 0200000000000000 0300000000000000 0400000000000000
 //	01 0100000000000000 0200000000000000
 //	01 0100000000000000 0200000000000000 0201000000000000 0100000000000000 0300000000000000 000102030405060708090a0b0c0d0e0f 101112131415161718191a1b1c1d1e1f
+//	01 0100000000000000 0200000000000000 01
 //
 // # What must hold, and why it does
 //
@@ -130,6 +133,17 @@
 //
 // A power cut then takes from this member what nobody has applied and nobody was told of, as if it had never been
 // appended. A vote does not depend on it: a tail that is lost makes a member refuse fewer candidates, never more.
+//
+// # A disk that is nearly full
+//
+// Pebble cannot go on where a write has failed, and a member whose log has failed has to be started
+// anew. So a member looks how much its disks have left, and leaves enough for what it has begun. Three
+// parties are refused, one after another: who writes, before the entry is in the log, at a leader that
+// has no room or that knows as much of a majority (such a leader has another one lead that has room);
+// the leader, by a member that takes no entries of others' but what a new leader needs; and Raft itself,
+// which waits until what is committed has been applied. Each goes on when there is room, and none has
+// to be started anew. A member that was away for longer than the log gets a snapshot, which it takes if that
+// leaves as much. A disk that fails to write or to sync stops the member as before.
 //
 // # Issue 697 of raft
 //

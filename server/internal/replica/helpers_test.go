@@ -25,6 +25,7 @@ import (
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/enginetest"
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/internal/faultnet"
@@ -68,6 +69,7 @@ type cluster struct {
 	cut     map[[2]string]bool // what the first sends does not reach the second
 	change  func(c *Config)    // of each member that is opened; may be nil
 	timing  Timing
+	disks   bool // members have disks that may be full
 	quiet   bool // its log is not shown
 }
 
@@ -76,6 +78,7 @@ type member struct {
 	c       *cluster
 	id      string
 	files   *vfs.MemFS
+	disk    *enginetest.Disk // over files, with an end to it if the test wants one
 	node    *Node
 	network *faultnet.Transport
 	alone   bool                          // nobody reaches it
@@ -118,6 +121,9 @@ func (c *cluster) init() *member {
 
 func (c *cluster) add(id string) *member {
 	m := &member{c: c, id: id, files: vfs.NewCrashableMem()}
+	if c.disks {
+		m.disk = enginetest.DiskOver(m.files)
+	}
 	c.members = append(c.members, m)
 	return m
 }
@@ -173,7 +179,11 @@ func (c *cluster) join(m *member) {
 }
 
 func (m *member) config() Config {
-	disk := errorfs.Wrap(m.files, errorfs.InjectorFunc(func(op errorfs.Op) error {
+	under := vfs.FS(m.files)
+	if m.disk != nil {
+		under = m.disk
+	}
+	disk := errorfs.Wrap(under, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if what := m.broken.Load(); what != nil && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, *what) {
 			return syscall.EIO
 		}

@@ -89,8 +89,8 @@ func TestGoldenControl(t *testing.T) {
 
 // TestGoldenWords encodes and decodes the examples of the package comment.
 func TestGoldenWords(t *testing.T) {
-	lines := documented(t, "with the mark 258 as above:")
-	if len(lines) != 3 {
+	lines := documented(t, "whose disk is nearly full:")
+	if len(lines) != 4 {
 		t.Fatalf("the package comment has %q", lines)
 	}
 	same := func(line string, b []byte) {
@@ -103,14 +103,15 @@ func TestGoldenWords(t *testing.T) {
 	if got, ok := decodeWord(w.encode()); !ok || got != w {
 		t.Errorf("%+v, %t", got, ok)
 	}
-	for i, found := range []*holding{nil, &exampleVerdict().votes[0].holding} {
-		a := answer{now: stamp{1, 2}, found: found}
+	for i, a := range []answer{{}, {found: &exampleVerdict().votes[0].holding}, {full: true}} {
+		a.now = stamp{1, 2}
 		same(lines[1+i], a.encode())
 		if got, ok := decodeAnswer(a.encode()); !ok || !reflect.DeepEqual(got, a) {
 			t.Errorf("%+v, %t", got, ok)
 		}
 	}
-	for _, address := range []string{"", "127.0.0.1:7701", strings.Repeat("a", wordSize), strings.Repeat("a", answerSize), strings.Repeat("a", foundSize)} {
+	for _, address := range []string{"", "127.0.0.1:7701", strings.Repeat("a", wordSize), strings.Repeat("a", answerSize), strings.Repeat("a", foundSize),
+		string((&answer{}).encode()) + "\x02", string((&answer{full: true}).encode()) + "\x01"} {
 		_, isWord := decodeWord([]byte(address))
 		_, isAnswer := decodeAnswer([]byte(address))
 		if isWord || isAnswer {
@@ -124,6 +125,7 @@ func FuzzWords(f *testing.F) {
 	f.Add((&word{echo: stamp{1, 2}, commit: 3, age: 4}).encode())
 	f.Add((&answer{now: stamp{1, 2}}).encode())
 	f.Add((&answer{now: stamp{1, 2}, found: &holding{mark: 1}}).encode())
+	f.Add((&answer{now: stamp{1, 2}, full: true}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if w, ok := decodeWord(b); ok && string(w.encode()) != string(b) {
 			t.Errorf("%x is read as %+v", b, w)

@@ -89,8 +89,7 @@ func (m machine) decide(logs []*raft.Log) ([]engine.Outcome, error) {
 			entries[i].Data = l.Data
 		}
 	}
-	// What is committed is applied whatever becomes of those who wait for it.
-	outcomes, err := db.ApplyEntries(context.Background(), entries)
+	outcomes, err := m.n.applyEntries(db, entries)
 	if err == nil && len(outcomes) != len(entries) {
 		err = query.Errorf(query.CodeInternal, "%d outcomes of %d entries", len(outcomes), len(entries))
 	}

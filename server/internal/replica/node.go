@@ -33,6 +33,7 @@ type Node struct {
 	running  atomic.Bool        // raft is there
 	shutdown func() raft.Future // of Raft, whose second one waits for nothing
 	wire     *wire
+	disk     *disk
 	logs     *raftlog.Log
 	snaps    *snapshots.Store
 
@@ -47,8 +48,13 @@ type Node struct {
 
 	failed  failure
 	stopped chan struct{} // closed when the member has stopped by itself
-	end     context.CancelFunc
-	duties  sync.WaitGroup
+	duties  duties
+}
+
+// duties are what a member does by itself.
+type duties struct {
+	sync.WaitGroup
+	end context.CancelFunc
 }
 
 // failure is why a member has stopped by itself, once it has.
@@ -80,6 +86,9 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, id: id, proposals: newProposals(), members: membership{held: make(chan struct{}, 1)}, stopped: make(chan struct{})}
 	n.checks.n = n
+	if n.disk, err = newDisk(&n.cfg); err != nil {
+		return nil, errors.Join(err, cfg.Transport.Close())
+	}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", cfg.Dir, err), n.closeParts())
 	}
@@ -95,7 +104,7 @@ func (n *Node) open() error {
 	if n.logs, err = raftlog.Open(context.Background(), files.PathJoin(dir, raftName), &raftlog.Options{FS: files, MustExist: true}); err != nil {
 		return err
 	}
-	if n.snaps, err = snapshots.Open(files.PathJoin(dir, snapshotsName), &snapshots.Options{FS: files, Failed: func(err error) {
+	if n.snaps, err = snapshots.Open(files.PathJoin(dir, snapshotsName), &snapshots.Options{FS: files, Leave: n.disk.reserve + takeMore, Failed: func(err error) {
 		n.cfg.Log.Warn("an old snapshot cannot be deleted yet", "error", err)
 	}}); err != nil {
 		return err
@@ -135,7 +144,7 @@ func (n *Node) start() {
 	}
 	n.swap.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
-	n.end = cancel
+	n.duties.end = cancel
 	n.duties.Go(func() { n.watch(ctx) })
 	n.duties.Go(func() { n.upkeep(ctx) })
 }
@@ -292,14 +301,7 @@ func (n *Node) Err() error { return n.failure() }
 // fail stops the member: nothing more is applied, acknowledged or voted for. It does not wait,
 // because it is called by goroutines of Raft.
 func (n *Node) fail(err error) {
-	n.failed.mu.Lock()
-	first := n.failed.err == nil
-	if first {
-		n.failed.err = err
-		close(n.stopped)
-	}
-	n.failed.mu.Unlock()
-	if !first {
+	if !n.halt(err) {
 		return
 	}
 	n.cfg.Log.Error("the member has stopped", "member", n.id.ID, "error", err)
@@ -313,6 +315,17 @@ func (n *Node) fail(err error) {
 	}()
 }
 
+// halt has nothing more applied, and reports whether it is the first to say so.
+func (n *Node) halt(err error) (first bool) {
+	n.failed.mu.Lock()
+	defer n.failed.mu.Unlock()
+	if first = n.failed.err == nil; first {
+		n.failed.err = err
+		close(n.stopped)
+	}
+	return first
+}
+
 // Close stops the member and closes its store. A leader that closes does not hand over its
 // leadership: see [Node.Transfer].
 func (n *Node) Close() error {
@@ -322,11 +335,12 @@ func (n *Node) Close() error {
 	if closed {
 		return nil
 	}
+	n.disk.close()
 	n.endProposals()
 	if n.failure() == nil {
 		n.rounds.end()
 	}
-	n.end()
+	n.duties.end()
 	n.duties.Wait()
 	return n.closeParts()
 }

@@ -64,6 +64,11 @@ func (n *Node) propose(ctx context.Context, entry []byte) (func() (engine.Outcom
 	if len(entry) == 0 || len(entry) > maxEntry {
 		return nil, query.Errorf(query.CodeLimit, "an entry of the replicated log has %d bytes; 1 to %d are possible", len(entry), maxEntry)
 	}
+	if n.IsLeader() { // else it is told who does
+		if err := n.mayPropose(); err != nil {
+			return nil, err
+		}
+	}
 	x, err := n.enter(ctx, entry, nil)
 	if err != nil {
 		return nil, err

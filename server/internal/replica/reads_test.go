@@ -282,7 +282,7 @@ func TestVotesPass(t *testing.T) {
 		w := newWire(&Node{cfg: Config{Transport: network}, logs: emptyLog(t)})
 		defer w.Close()
 		room := make(chan struct{})
-		w.refuse, w.full, w.room = func(any) error { return nil }, func() bool { return true }, func(<-chan struct{}) { <-room }
+		w.refuse, w.backlog.full, w.backlog.room = func(any) error { return nil }, func() bool { return true }, func(<-chan struct{}) { <-room }
 		entries := &raft.AppendEntriesRequest{Term: 1, Entries: []*raft.Log{{Index: 1}}}
 		failed := make(chan error, 2)
 		for range 2 { // one waits, the other is refused

@@ -84,6 +84,9 @@ func (n *Node) statusOf(s raft.Server) query.ClusterMember {
 	} else {
 		m.Problem = "it has not answered yet"
 	}
+	if c.full {
+		m.Problem = "its disk is nearly full"
+	}
 	if m.LastContact > 2*n.cfg.Timing.Heartbeat {
 		m.Problem = "it does not answer"
 	}
@@ -110,11 +113,14 @@ func (n *Node) statusOfSelf(m *query.ClusterMember) {
 			m.SnapshotBytes, m.SnapshotTotal = uint64(p.Done), uint64(p.Total)
 		}
 	}
+	short := n.disk.short(leadMore)
 	switch err := n.failure(); {
 	case err != nil:
 		m.Problem = err.Error()
 	case n.db.Load() == nil:
 		m.Problem = "it has no store yet"
+	case short != nil:
+		m.Problem = short.Error()
 	default:
 		m.Problem = n.checks.problem()
 	}

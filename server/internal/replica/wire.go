@@ -28,18 +28,17 @@ type wire struct {
 	stop chan struct{}
 	done chan struct{}
 
-	refuse func(command any) error    // what Raft is not to be given
-	known  func(command any) any      // the answer to what the member has already; nil: Raft is to see it
-	base   func() uint64              // the last entry that was cut off the log: it was committed, as all before it
-	disk   disk                       // of the member's log
-	room   func(stop <-chan struct{}) // returns when it may be given more entries
-	full   func() bool                // it may not now
-	says   func(term uint64) word     // what this member says to others, as the leader of a term
-	acks   progress                   // wakes who waits for answers
+	refuse func(command any) error // what Raft is not to be given
+	known  func(command any) any   // the answer to what the member has already; nil: Raft is to see it
+	base   func() uint64           // the last entry that was cut off the log: it was committed, as all before it
+	says   func(term uint64) word  // what this member says to others, as the leader of a term
+	acks   progress                // wakes who waits for answers
 
-	waits atomic.Bool // a message waits for room
-	boot  uint64      // which start of the member this is
-	begun time.Time   // when it was
+	synced  synced // of the member's log
+	backlog backlog
+	disk    diskRoom
+	boot    uint64    // which start of the member this is
+	begun   time.Time // when it was
 
 	mu        sync.Mutex
 	heard     heard
@@ -49,6 +48,19 @@ type wire struct {
 	peers     map[raft.ServerID]*contact
 	pipelines map[*pipeline]bool // that are open
 	hungUp    bool               // no pipeline is opened any more
+}
+
+// backlog is what is committed and not yet applied, in memory.
+type backlog struct {
+	room  func(stop <-chan struct{}) // returns when Raft may be given more entries
+	full  func() bool                // it may not now
+	waits atomic.Bool                // a message waits for room
+}
+
+// diskRoom is whether there is room on the member's disk.
+type diskRoom struct {
+	takes func(entries []*raft.Log) error // why entries cannot come into the log; nil: they can
+	full  func() bool                     // it should not lead
 }
 
 // heard is the last word of a leader that said how much is committed.
@@ -63,21 +75,23 @@ type contact struct {
 	at   time.Time
 	sent int64 // bytes of the snapshot that is being sent to it
 	size int64 // of all of it; 0: none is being sent
+	full bool  // its disk is nearly full, as it says
 
 	acked acked
 	said  stamp    // the latest of its stamps
 	found *holding // the latest that it has found
 }
 
-// disk says what of the log is durable.
-type disk interface {
+// synced says what of the log is durable.
+type synced interface {
 	Durable() uint64 // up to here
 	Settle() error   // waits until all of it is
 }
 
 // newWire returns the transport of a member.
 func newWire(n *Node) *wire {
-	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, known: n.known, base: n.base, disk: n.logs, room: n.room, full: n.full, says: n.says, boot: rand.Uint64(), begun: time.Now(),
+	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, known: n.known, base: n.base, says: n.says, synced: n.logs, boot: rand.Uint64(), begun: time.Now(),
+		backlog: backlog{room: n.room, full: n.full}, disk: diskRoom{takes: n.takes, full: n.nearlyFull},
 		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}, pipelines: map[*pipeline]bool{}}
 	go w.relay()
 	return w
@@ -120,30 +134,37 @@ func (w *wire) handOn(rpc raft.RPC) {
 		if _, spoken := decodeWord(*aside(r)); spoken {
 			rpc = w.listen(rpc, r)
 		}
-		if len(r.Entries) > 0 {
-			if err := w.disk.Settle(); err != nil { // it has led, and Raft may answer that it has what the disk has not
-				rpc.Respond(nil, err)
-				return
-			}
-			if w.full() {
-				w.later(rpc)
-				return
-			}
+		if err := w.ready(r); err != nil {
+			rpc.Respond(nil, err) // the leader sends them again
+			return
+		}
+		if len(r.Entries) > 0 && w.backlog.full() {
+			w.later(rpc)
+			return
 		}
 	}
 	w.give(rpc)
 }
 
+// ready says why Raft is not given a message now. A member that has led may have appended what its disk does not have
+// yet, and Raft would answer that it has it.
+func (w *wire) ready(r *raft.AppendEntriesRequest) error {
+	if len(r.Entries) == 0 {
+		return nil
+	}
+	return errors.Join(w.disk.takes(r.Entries), w.synced.Settle())
+}
+
 // later gives Raft entries when there is room for them. Votes and heartbeats pass meanwhile. More entries are refused: a
 // leader sends them again, and they are not to be in memory until then.
 func (w *wire) later(rpc raft.RPC) {
-	if !w.waits.CompareAndSwap(false, true) {
+	if !w.backlog.waits.CompareAndSwap(false, true) {
 		rpc.Respond(nil, errors.New("the member has entries that it must apply first"))
 		return
 	}
 	go func() {
-		w.room(w.stop)
-		w.waits.Store(false)
+		w.backlog.room(w.stop)
+		w.backlog.waits.Store(false)
 		w.give(rpc)
 	}()
 }
@@ -185,7 +206,7 @@ func certain(r *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
 // ours is a message of this member that says of nothing that it is committed but of what its own disk has.
 func (w *wire) ours(r *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
 	less := *r // it is Raft's, which sends it again
-	less.LeaderCommitIndex = min(r.LeaderCommitIndex, w.disk.Durable())
+	less.LeaderCommitIndex = min(r.LeaderCommitIndex, w.synced.Durable())
 	return &less
 }
 

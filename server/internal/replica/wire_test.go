@@ -36,7 +36,7 @@ func (p *fullPipeline) Close() error {
 // and at once when the member ends.
 func TestStuckPipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &wire{Transport: full{}, disk: emptyLog(t), pipelines: map[*pipeline]bool{}}
+		w := &wire{Transport: full{}, synced: emptyLog(t), pipelines: map[*pipeline]bool{}}
 		send := func() chan error {
 			p, err := w.AppendEntriesPipeline("n2", "n2:1")
 			if err != nil {

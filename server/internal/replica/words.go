@@ -18,6 +18,7 @@ const (
 	wordSize   = 1 + 8 + 8 + 8 + 8
 	answerSize = 1 + 8 + 8
 	foundSize  = answerSize + holdingSize
+	stateSize  = 1
 )
 
 // stamp is an instant of another member's clock, which only that one can read: nanoseconds since it was started.
@@ -57,10 +58,14 @@ func decodeWord(b []byte) (w word, ok bool) {
 	return w, w.age >= 0
 }
 
+// stateFull is the state of a member whose disk is nearly full. One that has nothing to say says none.
+const stateFull = 1
+
 // answer is what a member says beside its answer.
 type answer struct {
 	now   stamp
 	found *holding // nil: nothing, or not yet
+	full  bool     // its disk is nearly full
 }
 
 func (a *answer) encode() []byte {
@@ -70,12 +75,18 @@ func (a *answer) encode() []byte {
 	if a.found != nil {
 		b = a.found.append(b)
 	}
+	if a.full {
+		b = append(b, stateFull)
+	}
 	return b
 }
 
 func decodeAnswer(b []byte) (a answer, ok bool) {
+	if n := len(b) - stateSize; (n == answerSize || n == foundSize) && b[n] == stateFull {
+		a.full, b = true, b[:n]
+	}
 	if len(b) != answerSize && len(b) != foundSize || b[0] != wordVersion {
-		return a, false
+		return answer{}, false
 	}
 	a.now = stamp{binary.LittleEndian.Uint64(b[1:]), int64(binary.LittleEndian.Uint64(b[9:]))}
 	if len(b) == foundSize {
@@ -135,7 +146,7 @@ func (c *contact) answered(args *raft.AppendEntriesRequest, resp *raft.AppendEnt
 		if a.now.boot != c.said.boot || a.now.at > c.said.at {
 			c.said = a.now
 		}
-		c.found = a.found
+		c.found, c.full = a.found, a.full
 	}
 }
 
@@ -213,8 +224,9 @@ func (w *wire) taken(r *raft.AppendEntriesRequest, answered raft.RPCResponse) ra
 		return answered
 	}
 	with := *resp
+	full := w.disk.full()
 	w.mu.Lock()
-	with.Addr = (&answer{now: stamp{w.boot, int64(time.Since(w.begun))}, found: w.found}).encode()
+	with.Addr = (&answer{now: stamp{w.boot, int64(time.Since(w.begun))}, found: w.found, full: full}).encode()
 	if resp.Success && said.commit > 0 && said.echo.boot == w.boot {
 		at := w.begun.Add(time.Duration(said.echo.at) - said.age)
 		if n := len(w.knows); n == 0 || at.After(w.knows[n-1].at) {

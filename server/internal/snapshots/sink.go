@@ -183,8 +183,8 @@ func (k *Sink) begin(m *Meta, text []byte) error {
 		return corrupt("it is another snapshot than raft said, of index %d, term %d", m.Index, m.Term)
 	}
 	fs := k.store.fs
-	if use, err := fs.GetDiskUsage(k.store.dir); err == nil && use.TotalBytes > 0 && uint64(m.Bytes()) > use.AvailBytes {
-		return &query.Error{Code: query.CodeIO, Message: fmt.Sprintf("it has %d bytes, and there is room for %d", m.Bytes(), use.AvailBytes), Hint: "make room on the disk of " + k.store.dir}
+	if use, err := fs.GetDiskUsage(k.store.dir); err == nil && use.TotalBytes > 0 && uint64(m.Bytes())+k.store.opt.Leave > use.AvailBytes {
+		return &query.Error{Code: query.CodeIO, Message: fmt.Sprintf("it has %d bytes, and of %d that are left on the disk %d must stay so", m.Bytes(), use.AvailBytes, k.store.opt.Leave), Hint: "make room on the disk of " + k.store.dir}
 	}
 	k.moving.total.Store(m.streamBytes(len(text)))
 	k.meta, k.text, k.dirs = m, text, true

@@ -37,6 +37,9 @@ type Options struct {
 	// the opening; it stays where it is. It is for who begins a new cluster of the store and
 	// the log beside it, and not for a node that is to go on.
 	AcceptDamaged bool
+	// Leave is how many bytes a snapshot that is received must leave on the disk: else whatever
+	// is written next has no room. 0: it may fill it.
+	Leave uint64
 	// Failed is told what has failed without consequence for the caller: an old snapshot that
 	// could not be deleted (it is tried again with the next one). From any goroutine. May be nil.
 	Failed func(err error)
