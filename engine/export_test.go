@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/kantadb/kanta/engine/batch"
 	"github.com/kantadb/kanta/engine/internal/head"
+	"github.com/kantadb/kanta/engine/internal/keys"
+	"github.com/kantadb/kanta/engine/internal/kv"
 	"github.com/kantadb/kanta/engine/internal/view"
 	"github.com/kantadb/kanta/index/bitmap"
 	"github.com/kantadb/kanta/index/schema"
+	"github.com/kantadb/kanta/query"
 )
 
 // Residence says where a store keeps the values of one attribute in one chunk.
@@ -72,3 +77,19 @@ func ApplyTogether(ctx context.Context, db *DB, batches ...batch.Batch) (units, 
 
 // Taken reports that the writer has taken everything that was submitted.
 func Taken(db *DB) bool { return len(db.writer.requests) == 0 }
+
+// WriteVersion has a closed replica's store go by another cluster version, which may be one that nobody knows.
+func WriteVersion(files vfs.FS, dir string, v query.ClusterVersion) error {
+	store, err := kv.Open(dir, kv.Config{FS: files, Cache: checkpointCache, MemTable: checkpointCache, MustExist: true})
+	if err != nil {
+		return err
+	}
+	at, _, err := readEntry(store)
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	at.version = v
+	kb := store.NewBatch()
+	kb.Set(keys.Meta(metaEntry), kv.Seal(nil, appendLogPlace(nil, store.ID, at)))
+	return errors.Join(kb.Commit(true), kb.Close(), store.Close())
+}

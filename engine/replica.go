@@ -44,14 +44,18 @@ type Outcome struct {
 }
 
 // logPlace is a place in the replicated log.
-type logPlace struct{ index, term uint64 }
+type logPlace struct {
+	index, term uint64
+	version     query.ClusterVersion // by which what comes behind it is decided
+}
 
 // entryRequest is what a request knows that is an entry of the replicated log.
 type entryRequest struct {
 	at     logPlace
-	schema uint64 // the version of the schema by which the verdicts are
-	empty  bool   // nothing is to be applied
-	stale  bool   // what came of it
+	schema uint64                // the version of the schema by which the verdicts are
+	empty  bool                  // nothing is to be applied
+	raise  *query.ClusterVersion // it raises the version to this one
+	stale  bool                  // what came of it
 }
 
 // replica is the state of a store that is one.
@@ -154,7 +158,7 @@ func (a *applier) prepare(e *Entry, p *prepared) {
 
 // requestOf makes the request that an entry is.
 func (db *DB) requestOf(e *Entry) (*request, error) {
-	at := &entryRequest{at: logPlace{e.Index, e.Term}}
+	at := &entryRequest{at: logPlace{index: e.Index, term: e.Term}}
 	if e.Data == nil {
 		at.empty = true
 		return &request{ctx: context.Background(), decoded: &batch.Decoded{}, entry: at, done: make(chan struct{})}, nil
@@ -162,6 +166,13 @@ func (db *DB) requestOf(e *Entry) (*request, error) {
 	d, err := entry.Decode(e.Data)
 	if err != nil {
 		return nil, err
+	}
+	if d.Raise != nil {
+		if err := checkVersion(*d.Raise); err != nil { // no more is known of what comes behind it
+			return nil, err
+		}
+		at.raise = d.Raise
+		return &request{ctx: context.Background(), decoded: &batch.Decoded{}, entry: at, done: make(chan struct{})}, nil
 	}
 	r, err := db.again(context.Background(), &d.Record) // whether it is decided must not depend on who waits
 	if err != nil {

@@ -206,3 +206,41 @@ func (r *request) end(out Outcome, err error) {
 	}
 	close(r.done)
 }
+
+// ClusterVersion returns the version by which the store decides what it is given: a replica by that
+// of its log, every other store by the newest that this program knows.
+func (db *DB) ClusterVersion() query.ClusterVersion { return db.current.Load().entry.version }
+
+// RaiseVersion has the replicated log raise the cluster version, and returns when this replica goes by it. Whether all
+// replicas know it, its caller has made sure of: one that does not stops at the entry. It fails with
+// [query.CodeInvalid] for a version that this program does not know, with [query.CodeConflict] for an earlier one
+// than that in force, and as [DB.Apply] does.
+func (db *DB) RaiseVersion(ctx context.Context, number uint64) error {
+	if db.opt.Replica == nil || db.opt.ReadOnly {
+		return errNoReplica()
+	}
+	v, ok := versionOf(number)
+	if !ok {
+		lowest, newest := KnownVersions()
+		return query.Errorf(query.CodeInvalid, "this program knows the cluster versions %d to %d, and not %d", lowest.Number, newest.Number, number)
+	}
+	if err := db.failure(); err != nil {
+		return failedBy(err)
+	}
+	p := &db.replica.proposals
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	wait, err := db.opt.Replica.Propose(ctx, entry.AppendRaise(nil, v))
+	<-p.turn
+	if err != nil {
+		return err
+	}
+	out, err := wait()
+	if err != nil {
+		return err
+	}
+	return out.Err
+}

@@ -14,28 +14,34 @@ import (
 // TestLogPlace is the format of how far a store has the replicated log.
 func TestLogPlace(t *testing.T) {
 	id := strings.Repeat("0f", 16)
-	b := appendLogPlace(nil, id, logPlace{300, 2})
-	want := append(append([]byte{1}, []byte(strings.Repeat("\x0f", 16))...), 0xac, 2, 2)
-	if !reflect.DeepEqual(b, want) {
-		t.Fatalf("%x, want %x", b, want)
-	}
-	if at, ok, err := readLogPlace(b, id); err != nil || !ok || at != (logPlace{300, 2}) {
-		t.Errorf("%+v %v %v", at, ok, err)
-	}
-	if at, ok, err := readLogPlace(b, strings.Repeat("0e", 16)); err != nil || ok || at != (logPlace{}) {
-		t.Errorf("of another store: %+v %v %v", at, ok, err)
-	}
-	for n := range b {
-		if _, _, err := readLogPlace(b[:n], id); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
-			t.Errorf("cut at %d: %v", n, err)
+	first := append(append([]byte{1}, []byte(strings.Repeat("\x0f", 16))...), 0xac, 2, 2)
+	second := append(append(append([]byte{2}, first[1:]...), 3, 5), "2026a"...)
+	for at, want := range map[logPlace][]byte{
+		{300, 2, firstVersion}: first,
+		{300, 2, query.ClusterVersion{Number: 3, Zones: "2026a"}}: second,
+	} {
+		b := appendLogPlace(nil, id, at)
+		if !reflect.DeepEqual(b, want) {
+			t.Fatalf("%x, want %x", b, want)
 		}
-	}
-	if _, _, err := readLogPlace(append(b, 0), id); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
-		t.Errorf("with a byte more: %v", err)
-	}
-	b[0]++
-	if _, _, err := readLogPlace(b, id); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
-		t.Errorf("version 2: %v", err)
+		if got, ok, err := readLogPlace(b, id); err != nil || !ok || got != at {
+			t.Errorf("%+v %v %v", got, ok, err)
+		}
+		if at, ok, err := readLogPlace(b, strings.Repeat("0e", 16)); err != nil || ok || at != (logPlace{}) {
+			t.Errorf("of another store: %+v %v %v", at, ok, err)
+		}
+		for n := range b {
+			if _, _, err := readLogPlace(b[:n], id); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+				t.Errorf("cut at %d: %v", n, err)
+			}
+		}
+		if _, _, err := readLogPlace(append(b, 0), id); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+			t.Errorf("with a byte more: %v", err)
+		}
+		b[0] = 3
+		if _, _, err := readLogPlace(b, id); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
+			t.Errorf("version 3: %v", err)
+		}
 	}
 }
 
@@ -70,8 +76,8 @@ func TestIsDecision(t *testing.T) {
 // FuzzLogPlace reads what may be damaged: what is read is what is written of it again.
 func FuzzLogPlace(f *testing.F) {
 	id := strings.Repeat("0f", 16)
-	f.Add(appendLogPlace(nil, id, logPlace{300, 2}))
-	f.Add(appendLogPlace(nil, strings.Repeat("0e", 16), logPlace{1 << 63, 0}))
+	f.Add(appendLogPlace(nil, id, logPlace{300, 2, firstVersion}))
+	f.Add(appendLogPlace(nil, strings.Repeat("0e", 16), logPlace{1 << 63, 0, query.ClusterVersion{Number: 2, Zones: "2026a"}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		at, ok, err := readLogPlace(b, id)
 		if err != nil || !ok {

@@ -1,6 +1,19 @@
 package query
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
+
+// ClusterVersion is by which rules the members of a cluster decide what is written: all by the same, whatever
+// they were built from. It only rises.
+type ClusterVersion struct {
+	Number uint64 // 1: the first
+	Zones  string // the release of the time zones that it goes with, such as 2025c
+}
+
+// String returns "2 (time zones 2025c)".
+func (v ClusterVersion) String() string { return fmt.Sprintf("%d (time zones %s)", v.Number, v.Zones) }
 
 // ClusterStatus is what a member of a cluster knows of it.
 type ClusterStatus struct {

@@ -15,7 +15,7 @@ func (f *sourceFile) decides() bool {
 		return !f.test
 	case "engine":
 		name := path.Base(f.path)
-		return !f.test && (strings.HasPrefix(name, "decide") || slices.Contains([]string{"definition.go", "document.go", "narrow.go", "persist.go", "repeats.go", "replica_state.go", "rewrite.go"}, name))
+		return !f.test && (strings.HasPrefix(name, "decide") || slices.Contains([]string{"cluster_version.go", "definition.go", "document.go", "narrow.go", "persist.go", "repeats.go", "replica_state.go", "rewrite.go"}, name))
 	}
 	return false
 }

@@ -25,6 +25,10 @@ import (
 //go:embed zoneinfo.zip
 var zoneinfo []byte
 
+// ZoneRelease is the release of the zone database, as its makers call it. Replicas decide by it: another one
+// is another cluster version (package engine), and the one before stays beside it as long as that version is known.
+const ZoneRelease = "2025c"
+
 var dateType = types.NewObjectType("date", traits.AdderType, traits.SubtractorType, traits.ComparerType) //tidy:constant
 
 const day = 24 * time.Hour

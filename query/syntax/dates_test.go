@@ -1,6 +1,8 @@
 package syntax
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -70,5 +72,13 @@ func TestZonesArePinned(t *testing.T) {
 		if l, err := z.find(name); err == nil {
 			t.Errorf("zone %q is %v, want an error", name, l)
 		}
+	}
+}
+
+// TestZoneRelease has the zones changed on purpose only: members of a cluster decide by them.
+func TestZoneRelease(t *testing.T) {
+	const release, sum = "2025c", "8f55634d05f8bca1f7bc7c69c5933428c69357e0bdf565e5ba224e3f88ff12e8"
+	if got := fmt.Sprintf("%x", sha256.Sum256(zoneinfo)); got != sum || ZoneRelease != release {
+		t.Errorf("zoneinfo.zip is %s of release %s; this test knows %s of %s: other zones are another cluster version, see engine/cluster_version.go", got, ZoneRelease, sum, release)
 	}
 }

@@ -26,19 +26,7 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, rest, _ := strings.Cut(string(text), "# Worked example")
-	var want []byte
-	for line := range strings.Lines(rest) {
-		if !strings.HasPrefix(line, "//\t") {
-			continue
-		}
-		for _, field := range strings.Fields(strings.TrimPrefix(line, "//\t")) {
-			b, err := hex.DecodeString(field)
-			if len(field) != 2 || err != nil {
-				break
-			}
-			want = append(want, b...)
-		}
-	}
+	want := hexOf(t, rest)
 	if got := Append(nil, example()); !bytes.Equal(got, want) {
 		t.Fatalf("encoded\n%x\nthe package comment has\n%x", got, want)
 	}
@@ -47,18 +35,71 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestGoldenRaise encodes the example of an entry that raises the cluster version, which must be the bytes that the
+// package comment has.
+func TestGoldenRaise(t *testing.T) {
+	text, err := os.ReadFile("entry.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "// Version 3 of the cluster with the time zones 2026a:")
+	rest, _, _ = strings.Cut(rest, "# Worked example")
+	want := hexOf(t, rest)
+	v := query.ClusterVersion{Number: 3, Zones: "2026a"}
+	if got := AppendRaise(nil, v); !bytes.Equal(got, want) {
+		t.Fatalf("encoded\n%x\nthe package comment has\n%x", got, want)
+	}
+	if e, err := Decode(want); err != nil || !reflect.DeepEqual(&e, &Entry{Raise: &v}) {
+		t.Fatalf("%+v %v", e, err)
+	}
+	for _, bad := range []query.ClusterVersion{{Number: 0, Zones: "2026a"}, {Number: 3}, {Number: 3, Zones: strings.Repeat("z", maxZones+1)}} {
+		if e, err := Decode(AppendRaise(nil, bad)); !errors.Is(err, &query.Error{Code: query.CodeCorrupt}) {
+			t.Errorf("%+v is read: %+v, %v", bad, e, err)
+		}
+	}
+	long := query.ClusterVersion{Number: 1 << 63, Zones: strings.Repeat("z", maxZones)}
+	if e, err := Decode(AppendRaise(nil, long)); err != nil || *e.Raise != long {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+// hexOf reads the bytes of the lines of a comment that show them.
+func hexOf(t *testing.T, text string) (out []byte) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "//\t") {
+			continue
+		}
+		for _, field := range strings.Fields(strings.TrimPrefix(line, "//\t")) {
+			b, err := hex.DecodeString(field)
+			if len(field) != 2 || err != nil {
+				break
+			}
+			out = append(out, b...)
+		}
+	}
+	return out
+}
+
 func reseal(b []byte) []byte {
 	body := b[:len(b)-crcSize]
 	return binary.LittleEndian.AppendUint32(body[:len(body):len(body)], crc32.Checksum(body, castagnoli))
 }
 
 func TestNewerAndDamaged(t *testing.T) {
+	damaged(t, AppendRaise(nil, query.ClusterVersion{Number: 300, Zones: "2026a"}))
 	good := Append([]byte("behind"), example())[len("behind"):]
+	damaged(t, good)
 	newer := bytes.Clone(good)
-	newer[len(magic)]++
+	newer[len(magic)] = raises + 1
 	if _, err := Decode(reseal(newer)); !errors.Is(err, &query.Error{Code: query.CodeNewerFormat}) {
-		t.Errorf("version 2: %v", err)
+		t.Errorf("version 3: %v", err)
 	}
+}
+
+// damaged wants whatever is missing or flipped of an entry to be seen.
+func damaged(t *testing.T, good []byte) {
+	t.Helper()
 	for i := range 8 * len(good) {
 		bad := bytes.Clone(good)
 		bad[i/8] ^= 1 << (i % 8)
@@ -76,6 +117,7 @@ func TestNewerAndDamaged(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(Append(nil, example()))
 	f.Add(Append(nil, &Entry{}))
+	f.Add(AppendRaise(nil, query.ClusterVersion{Number: 300, Zones: "2026a"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if _, err := Decode(b); err == nil {
 			return // its own checksums hold: it is one of the seeds
@@ -85,6 +127,12 @@ func FuzzDecode(f *testing.F) {
 		}
 		e, err := Decode(reseal(b))
 		if err != nil {
+			return
+		}
+		if e.Raise != nil {
+			if again, err := Decode(AppendRaise(nil, *e.Raise)); err != nil || *again.Raise != *e.Raise {
+				t.Fatalf("%v %+v %+v", err, e.Raise, again.Raise)
+			}
 			return
 		}
 		again, err := Decode(Append(nil, &e))
