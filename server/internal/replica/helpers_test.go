@@ -84,6 +84,7 @@ type member struct {
 	alone   bool                          // nobody reaches it
 	broken  atomic.Pointer[string]        // writing to files whose path has this fails
 	held    atomic.Pointer[chan struct{}] // syncs of the log of Raft wait for its end; nil: they do not
+	step    atomic.Int64                  // by how many nanoseconds its clock is wrong
 	stopped atomic.Pointer[error]         // why it has stopped by itself; nil: it has not
 }
 
@@ -193,7 +194,7 @@ func (m *member) config() Config {
 		return nil
 	}))
 	c := Config{Dir: memberDir, FS: disk, Transport: m.network, CheckEvery: -1, Timing: m.c.timing,
-		Engine:  engine.Options{Memory: 64 << 20, PurgeAfter: -1, Parallelism: 1},
+		Engine:  engine.Options{Memory: 64 << 20, PurgeAfter: -1, Parallelism: 1, Clock: m.clock},
 		Stopped: func(err error) { m.stopped.Store(&err) }}
 	if testing.Verbose() && !m.c.quiet {
 		c.Log = slog.New(slog.NewTextHandler(m.c.t.Output(), nil)).With("on", m.id)
@@ -209,6 +210,9 @@ func (m *member) hold() {
 	held := make(chan struct{})
 	m.held.Store(&held)
 }
+
+// clock is what its clock shows, which is not what has passed when somebody sets it.
+func (m *member) clock() time.Time { return time.Unix(0, time.Now().UnixNano()+m.step.Load()) }
 
 // open starts a member and connects it with the others.
 func (m *member) open() {

@@ -2,17 +2,16 @@ package replica
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/internal/faultnet"
 )
 
@@ -27,23 +26,42 @@ const (
 type trial struct {
 	*cluster
 	end    chan struct{} // closed when no client begins anything more
-	keys   [historyKeys]counter
-	counts struct{ writes, unknown, reads, stale, faults int }
+	ticks  atomic.Uint64 // a number for each thing that begins or ends, in their order
+	values int64         // how many have been written
+	writes []*written
+	sights []seen
+	acts   map[string][]int64 // what each member has in the end
+	counts counts
 }
 
-// counter is what is known of one person's n, which clients make one more, and read.
-type counter struct{ begun, done int64 }
+// counts is what has happened. Of the writes whose outcome was unknown once all were tried again:
+// some were found to be repeated, and some were found out elsewhere than where they were tried before.
+type counts struct {
+	writes, unknown, retried, repeated, elsewhere int
+	reads, own, stale                             int // linearizable, of what was just written, as old as the member says
+	faults                                        int
+}
+
+func (c *counts) add(d counts) {
+	c.writes, c.unknown, c.retried, c.repeated, c.elsewhere = c.writes+d.writes, c.unknown+d.unknown, c.retried+d.retried, c.repeated+d.repeated, c.elsewhere+d.elsewhere
+	c.reads, c.own, c.stale, c.faults = c.reads+d.reads, c.own+d.own, c.stale+d.stale, c.faults+d.faults
+}
+
+// enough reports whether n histories have had as much as it takes to tell anything.
+func (c *counts) enough(n int) bool {
+	return c.writes >= 200*n && c.retried >= n && c.repeated >= n/4 && c.elsewhere >= n/4 && c.reads >= 100*n && c.own >= 50*n && c.stale >= 20*n && c.faults >= 5*n
+}
 
 const (
-	historyKeys    = 3
+	historyKeys    = 4
 	historyWriters = 4
 	historyReaders = 3
 	historyLasts   = 20 * time.Second // of virtual time, while things go wrong
 )
 
 // TestHistories has clients write and read while members are killed, cut off, wiped and made to
-// lead; each history has a seed. What was acknowledged is there, once; a linearizable read has
-// what was acknowledged before it; in the end all have the same.
+// lead, and while their clocks are set; each history has a seed. It is judged as [judgement] says,
+// and in the end all have the same.
 func TestHistories(t *testing.T) {
 	if s := os.Getenv(historySeed); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)
@@ -67,25 +85,21 @@ func TestHistories(t *testing.T) {
 		}
 	}
 	first := uint64(1)
-	if lasts > 0 {
+	if os.Getenv(historiesFor)+os.Getenv(historyCount) != "" {
 		first = uint64(begin.UnixNano())
 	}
-	var sum trial
+	var sum counts
 	n := 0
 	for ; n < tries || time.Since(begin) < lasts; n++ {
 		h := oneHistory(t, first+uint64(n))
-		sum.counts.writes += h.counts.writes
-		sum.counts.unknown += h.counts.unknown
-		sum.counts.reads += h.counts.reads
-		sum.counts.stale += h.counts.stale
-		sum.counts.faults += h.counts.faults
 		if t.Failed() {
 			return
 		}
+		sum.add(h.counts)
 	}
-	t.Logf("%d histories: %+v", n, sum.counts)
-	if c := sum.counts; c.writes < 200*n || c.unknown < n || c.reads < 100*n || c.faults < 5*n {
-		t.Errorf("%d histories have %+v: too little to tell anything", n, c)
+	t.Logf("%d histories: %+v", n, sum)
+	if !sum.enough(n) {
+		t.Errorf("%d histories have %+v: too little to tell anything", n, sum)
 	}
 }
 
@@ -105,16 +119,20 @@ func oneHistory(t *testing.T, seed uint64) (h *trial) {
 			defer h.close()
 			h.run()
 		})
+		if !t.Failed() { // in real time
+			(&judgement{t: t, writes: h.writes, sights: h.sights, acts: h.acts}).judge()
+		}
 	})
 	return h
 }
 
 func (h *trial) run() {
 	h.three()
+	h.must(h.apply(historySchema(h.t)))
 	var clients sync.WaitGroup
 	for i := range historyWriters {
 		rng := rand.New(rand.NewPCG(h.rng.Uint64(), uint64(i)))
-		clients.Go(func() { h.write(rng, uint64(i+1)) })
+		clients.Go(func() { h.write(rng, i+1) })
 	}
 	for i := range historyReaders {
 		rng := rand.New(rand.NewPCG(h.rng.Uint64(), uint64(i)))
@@ -128,22 +146,29 @@ func (h *trial) run() {
 	h.eventually("a leader", func() bool { return h.leader() != nil })
 	close(h.end)
 	clients.Wait()
+	h.settle(h.rng)
 	h.agree()
+	h.acts = map[string][]int64{}
 	for _, m := range h.members {
-		for i := range h.keys {
-			if n := value(h.t, m.node.DB(), fmt.Sprint("p", i)); n != h.keys[i].done || n != h.keys[i].begun {
-				h.t.Errorf("%s: p%d has %d, of %d writes %d were acknowledged", m.id, i, n, h.keys[i].begun, h.keys[i].done)
-			}
+		for key := range historyKeys {
+			h.look(h.rng, m.node, seen{key: key}, &h.counts.own)
+			all, err := acts(h.t.Context(), m.node, key)
+			h.must(err)
+			h.acts[m.id] = append(h.acts[m.id], all...)
 		}
 	}
 }
+
+// longestStep is between the earliest and the latest that a clock is set to: years, but not to
+// before what people have done.
+const longestStep = 20 * 365 * 24 * time.Hour
 
 // fault is one thing that goes wrong, and lasts a while.
 func (h *trial) fault() {
 	pause := func(longest time.Duration) { <-time.After(time.Duration(1 + h.rng.Int64N(int64(longest)))) }
 	m := h.members[h.rng.IntN(len(h.members))]
 	other := h.members[h.rng.IntN(len(h.members))]
-	switch h.rng.IntN(8) {
+	switch h.rng.IntN(10) {
 	case 0:
 		m.isolate(true)
 		pause(4 * time.Second)
@@ -187,6 +212,22 @@ func (h *trial) fault() {
 		m.kill(0)
 		h.must(m.files.RemoveAll(memberDir))
 		h.join(m)
+	case 8: // somebody sets its clock
+		m.step.Store(int64(time.Duration(h.rng.Int64N(int64(longestStep))) - longestStep/2))
+	case 9: // another one leads, and who did hears of it late
+		if m = h.leader(); m == nil {
+			break
+		}
+		var transfer sync.WaitGroup
+		transfer.Go(func() {
+			ctx, cancel := context.WithTimeout(h.t.Context(), 2*time.Second)
+			defer cancel()
+			_ = m.node.Transfer(ctx, other.id)
+		})
+		pause(20 * time.Millisecond)
+		m.isolate(true)
+		transfer.Wait()
+		m.isolate(false)
 	}
 	pause(3 * time.Second)
 }
@@ -201,135 +242,4 @@ func (h *trial) heal() {
 	}
 	clear(h.cut)
 	h.connect()
-}
-
-// pick returns a member that runs, most often one that believes to lead.
-func (h *trial) pick(rng *rand.Rand) *Node {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	some := h.members[rng.IntN(len(h.members))].node
-	if rng.IntN(10) == 0 {
-		return some
-	}
-	for _, m := range h.members {
-		if m.node != nil && m.node.IsLeader() {
-			return m.node
-		}
-	}
-	return some
-}
-
-func (h *trial) ended() bool {
-	select {
-	case <-h.end:
-		return true
-	default:
-		return false
-	}
-}
-
-// write writes, one batch after another, each until it is known to be applied.
-func (h *trial) write(rng *rand.Rand, run uint64) {
-	for sequence := uint64(1); !h.ended(); sequence++ {
-		key := rng.IntN(historyKeys)
-		b := incrementOf(h.t, fmt.Sprint("p", key), fmt.Sprint("writer-", run), sequence)
-		h.mu.Lock()
-		h.keys[key].begun++
-		h.counts.writes++
-		h.mu.Unlock()
-		for {
-			var position query.Position
-			n := h.pick(rng)
-			err := errNoStore()
-			if n != nil {
-				if db := n.DB(); db != nil {
-					ctx, cancel := context.WithTimeout(h.t.Context(), time.Duration(1+rng.Int64N(int64(5*time.Second))))
-					result, applied := db.Apply(ctx, b)
-					cancel()
-					position, err = result.Position, applied
-				}
-			}
-			if err == nil {
-				h.mu.Lock()
-				h.keys[key].done++
-				least := h.keys[key].done
-				h.mu.Unlock()
-				h.ownWrite(rng, key, position, least)
-				break
-			}
-			if !errors.Is(err, &query.Error{Code: query.CodeNotLeader}) {
-				h.mu.Lock()
-				h.counts.unknown++
-				h.mu.Unlock()
-			}
-			<-time.After(time.Duration(rng.Int64N(int64(100 * time.Millisecond))))
-		}
-		<-time.After(time.Duration(rng.Int64N(int64(100 * time.Millisecond))))
-	}
-}
-
-// ownWrite reads what was written at some member that says it has it.
-func (h *trial) ownWrite(rng *rand.Rand, key int, p query.Position, least int64) {
-	h.mu.Lock()
-	n := h.members[rng.IntN(len(h.members))].node
-	h.mu.Unlock()
-	if n == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(h.t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if n.AtLeast(ctx, p) != nil {
-		return
-	}
-	got, err := valueOf(n, key)
-	if err != nil {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.counts.stale++
-	if got < 1 || got > h.keys[key].begun {
-		h.t.Errorf("%s, which has %s, says p%d is %d; %d were acknowledged", n.id.ID, p, key, got, least)
-	}
-}
-
-// read makes linearizable reads.
-func (h *trial) read(rng *rand.Rand) {
-	for !h.ended() {
-		key := rng.IntN(historyKeys)
-		h.mu.Lock()
-		least := h.keys[key].done // acknowledged before the read begins
-		h.mu.Unlock()
-		if n := h.pick(rng); n != nil {
-			ctx, cancel := context.WithTimeout(h.t.Context(), 3*time.Second)
-			p, err := n.Linearizable(ctx)
-			cancel()
-			if err == nil {
-				h.check(n, key, p, least)
-			}
-		}
-		<-time.After(time.Duration(rng.Int64N(int64(100 * time.Millisecond))))
-	}
-}
-
-func (h *trial) check(n *Node, key int, p query.Position, least int64) {
-	got, err := valueOf(n, key)
-	if err != nil {
-		return // it was closed meanwhile
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.counts.reads++
-	if most := h.keys[key].begun; got < least || got > most {
-		h.t.Errorf("a linearizable read at %s, %s: p%d is %d; %d were acknowledged before, %d had begun when it ended", n.id.ID, p, key, got, least, most)
-	}
-}
-
-// valueOf returns n of a person at a member.
-func valueOf(n *Node, key int) (int64, error) {
-	db := n.DB()
-	if db == nil {
-		return 0, errNoStore()
-	}
-	return valueIn(db, fmt.Sprint("p", key))
 }
