@@ -12,7 +12,7 @@ export PATH := $(TOOLS):$(PATH)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test cluster-test cluster-short test-s3 test-e2e race rot hostile lint tidy proto proto-check proto-breaking fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
+.PHONY: help build test cluster-test cluster-short cluster-canary test-s3 test-e2e race rot hostile lint tidy proto proto-check proto-breaking fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
@@ -30,6 +30,7 @@ help:
 	@echo 'make crash-short  a sample of it, in some two minutes'
 	@echo 'make cluster-test HISTORIES ($(HISTORIES)) histories of a cluster in which things go wrong (some hours); KANTA_HISTORY repeats one'
 	@echo 'make cluster-short  some of them, in four minutes'
+	@echo 'make cluster-canary  bugs that are planted in a cluster are found in its histories'
 	@echo 'make crash-canary bugs that are planted turn their tests red'
 	@echo 'make bench        all benchmarks'
 	@echo 'make bench-smoke  every benchmark once, and some seconds of the mixed load'
@@ -117,7 +118,7 @@ fuzz:
 		done
 
 cluster-test cluster-short:
-	$(if $(filter cluster-test,$@),KANTA_HISTORIES=$(HISTORIES),KANTA_HISTORY_FOR=4m) CGO_ENABLED=0 $(GO) test -count=1 -timeout 24h -v -run '^TestHistories$$' ./server/internal/replica
+	$(if $(filter cluster-test,$@),KANTA_HISTORIES=$(HISTORIES),KANTA_HISTORY_FOR=4m) GOGC=400 CGO_ENABLED=0 $(GO) test -count=1 -timeout 24h -v -run '^TestHistories$$' ./server/internal/replica
 
 crash crash-short:
 	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 180m -v -run '^Test(Crash|Error)Points$$' ./engine
@@ -135,6 +136,20 @@ crash-canary:
 			! grep -q "^--- FAIL: $$test" ../$(BUILD)/canary.txt; then \
 			cat ../$(BUILD)/canary.txt; echo "crash-canary: the planted bug $$bug was not found by $$test"; exit 1; fi; \
 		echo "$$bug: found by $$test"; \
+	done
+
+# Each planted bug (see server/internal/canary) and what the test of histories must say of it.
+CLUSTER_CANARIES = acknowledge=state: acts=events: clock=digests: count=segment: install=.*differs least=position: repeat=state: stale=staleness: verify=linearizable:
+
+cluster-canary:
+	@mkdir -p $(BUILD)
+	@CGO_ENABLED=0 $(GO) test -c -tags canary -o $(BUILD)/cluster-canary.test ./server/internal/replica
+	@cd server/internal/replica && for canary in $(CLUSTER_CANARIES); do \
+		bug=$${canary%=*} what=$${canary#*=} out=../../../$(BUILD)/cluster-canary.txt; \
+		if GOGC=400 KANTA_CANARY=$$bug KANTA_HISTORIES=200 ../../../$(BUILD)/cluster-canary.test -test.timeout 5m -test.run '^TestHistories$$' >$$out 2>&1 || \
+			! grep -q "_test.go:[0-9]*: $$what" $$out; then \
+			tail -n 50 $$out; echo "cluster-canary: the planted bug $$bug was not found ($$what)"; exit 1; fi; \
+		echo "$$bug: found ($$what)"; \
 	done
 
 bench:

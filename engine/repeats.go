@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/canary"
 	"github.com/kantadb/kanta/engine/internal/digest"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/engine/internal/kv"
@@ -55,7 +56,7 @@ func (s *source) lowest() int {
 // seen returns the first outcome of a batch that was applied before.
 func (r *repeats) seen(b *batch.Decoded) (*batch.Result, error) {
 	s := r.sources[b.Source]
-	if b.Source == "" || s == nil {
+	if b.Source == "" || s == nil || canary.Is("repeat") { // it is done once more
 		return nil, nil
 	}
 	for i := len(s.batches) - 1; i >= 0; i-- {

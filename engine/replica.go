@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/kantadb/kanta/engine/batch"
+	"github.com/kantadb/kanta/engine/internal/canary"
 	"github.com/kantadb/kanta/engine/internal/entry"
 	"github.com/kantadb/kanta/engine/internal/record"
 	"github.com/kantadb/kanta/engine/quality"
@@ -179,6 +180,9 @@ func (db *DB) requestOf(e *Entry) (*request, error) {
 		return nil, err
 	}
 	at.schema, r.entry = d.Schema, at
+	if canary.Is("clock") { // of who decides, not of who proposed
+		r.received = db.opt.Clock().UnixMilli()
+	}
 	r.bench.lookAhead(db, r.decoded)
 	return r, nil
 }

@@ -423,7 +423,7 @@ func (c *cluster) agree() (all query.Digests) {
 		d, err := m.node.DB().Digests(c.t.Context())
 		c.must(err)
 		if d != all {
-			c.t.Errorf("%s has %+v, the leader %+v", m.id, d, all)
+			c.t.Errorf("digests: %s has %+v, the leader %+v", m.id, d, all)
 		}
 	}
 	return all

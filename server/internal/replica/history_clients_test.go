@@ -239,7 +239,7 @@ func (s *seen) look(ctx context.Context, rng *rand.Rand, n *Node) (err error) {
 	}
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
 	s.at, s.position = n.id.ID, snapshot.Position()
-	p, err := snapshot.Profile(ctx, person(s.key), nil)
+	p, err := snapshot.Profile(ctx, person(s.key), &query.ProfileOptions{Events: -1})
 	if err != nil && !errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
 		return err
 	}

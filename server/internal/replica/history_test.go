@@ -119,7 +119,7 @@ func oneHistory(t *testing.T, seed uint64) (h *trial) {
 			defer h.close()
 			h.run()
 		})
-		if !t.Failed() { // in real time
+		if h.acts != nil { // it has come to its end; this is in real time
 			(&judgement{t: t, writes: h.writes, sights: h.sights, acts: h.acts}).judge()
 		}
 	})
@@ -130,6 +130,8 @@ func (h *trial) run() {
 	h.three()
 	h.must(h.apply(historySchema(h.t)))
 	var clients sync.WaitGroup
+	stop := sync.OnceFunc(func() { close(h.end); clients.Wait() })
+	defer stop()
 	for i := range historyWriters {
 		rng := rand.New(rand.NewPCG(h.rng.Uint64(), uint64(i)))
 		clients.Go(func() { h.write(rng, i+1) })
@@ -144,14 +146,13 @@ func (h *trial) run() {
 	}
 	h.heal()
 	h.eventually("a leader", func() bool { return h.leader() != nil })
-	close(h.end)
-	clients.Wait()
+	stop()
 	h.settle(h.rng)
 	h.agree()
 	h.acts = map[string][]int64{}
 	for _, m := range h.members {
 		for key := range historyKeys {
-			h.look(h.rng, m.node, seen{key: key}, &h.counts.own)
+			h.look(h.rng, m.node, seen{key: key, called: h.ticks.Add(1), linearizable: true}, &h.counts.own) // nobody writes any more
 			all, err := acts(h.t.Context(), m.node, key)
 			h.must(err)
 			h.acts[m.id] = append(h.acts[m.id], all...)
@@ -215,26 +216,37 @@ func (h *trial) fault() {
 	case 8: // somebody sets its clock
 		m.step.Store(int64(time.Duration(h.rng.Int64N(int64(longestStep))) - longestStep/2))
 	case 9: // another one leads, and who did hears of it late
-		if m = h.leader(); m == nil {
-			break
-		}
-		var transfer sync.WaitGroup
-		transfer.Go(func() {
-			ctx, cancel := context.WithTimeout(h.t.Context(), 2*time.Second)
-			defer cancel()
-			_ = m.node.Transfer(ctx, other.id)
-		})
-		pause(20 * time.Millisecond)
-		m.isolate(true)
-		transfer.Wait()
-		m.isolate(false)
+		h.usurp(other)
 	}
 	pause(3 * time.Second)
+}
+
+// usurp has a member be elected while nobody tells the leader, who goes on for as long as a lease.
+func (h *trial) usurp(other *member) {
+	m := h.leader()
+	if m == nil || m == other {
+		return
+	}
+	var transfer sync.WaitGroup
+	transfer.Go(func() {
+		ctx, cancel := context.WithTimeout(h.t.Context(), 2*time.Second)
+		defer cancel()
+		_ = m.node.Transfer(ctx, other.id)
+	})
+	for end := time.Now().Add(100 * time.Millisecond); other.node.raft.CurrentTerm() == m.node.raft.CurrentTerm() && time.Now().Before(end); {
+		<-time.After(time.Millisecond)
+	}
+	m.isolate(true)
+	transfer.Wait()
+	m.isolate(false)
 }
 
 // heal ends what is wrong.
 func (h *trial) heal() {
 	for _, m := range h.members {
+		if m.node != nil && m.node.Err() != nil {
+			h.t.Fatalf("%s has stopped by itself: %v", m.id, m.node.Err())
+		}
 		m.alone = false
 		if m.node == nil {
 			m.open()

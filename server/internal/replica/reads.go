@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/internal/canary"
 )
 
 // Leader returns the address for clients of the member that leads, as far as this one knows, ""
@@ -62,6 +63,9 @@ func (n *Node) Position(ctx context.Context) (query.Position, error) {
 // AtLeast waits until the store has seen a position. One of another epoch is an error,
 // [query.CodeWrongEpoch]; the end of ctx is ctx's.
 func (n *Node) AtLeast(ctx context.Context, p query.Position) error {
+	if canary.Is("least") {
+		return nil
+	}
 	return n.applied.until(ctx, func(uint64) (bool, error) {
 		have, err := n.Position(ctx)
 		switch {
@@ -88,7 +92,7 @@ func (n *Node) Linearizable(ctx context.Context) (query.Position, error) {
 		return query.Position{}, err
 	}
 	commit := n.raft.CommitIndex()
-	if err := n.verify(ctx, lead.term); err != nil {
+	if err := n.verify(ctx, lead.term); err != nil && !canary.Is("verify") {
 		return query.Position{}, err
 	}
 	if err := n.applied.until(ctx, func(index uint64) (bool, error) { return index >= commit, n.failure() }); err != nil {
