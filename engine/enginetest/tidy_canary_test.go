@@ -150,6 +150,10 @@ func canaries() map[string][]canary {
 			one("bench/x.go", "package bench\n\nfunc a() { fmt.Println() }\n", "bench/x.go:3"),
 			one("query/x.go", code("func a() { println() }\n"), "query/x.go:3"),
 		},
+		"members believe no clock": {
+			one("server/internal/x/x.go", "package x\n\nfunc a() int64 { return time.Now().UnixNano() }\n", "server/internal/x/x.go:3"),
+			one("server/cluster/x.go", "package cluster\n\nfunc a() {\n\tf := time.Now().Unix\n\tf()\n}\n", "server/cluster/x.go:4"),
+		},
 		"replicas decide alike": {
 			one("engine/decide_x.go", deciding("func a() { _ = time.Now() }\n"), "engine/decide_x.go:3: replicas decide alike: not by the clock"),
 			one("engine/decide_x.go", deciding("func (d *D) a() { f := d.w.db.opt.Clock; f() }\n"), "the option Clock"),

@@ -60,6 +60,28 @@ func checkReplicas(p *project) (complaints []string) {
 	return complaints
 }
 
+// checkClocks forbids the members of a cluster to take what a clock shows for what has passed:
+// somebody may set it. What Go's time.Time compares and subtracts goes by a clock that nobody sets,
+// unless it was made a number of.
+func checkClocks(p *project) (complaints []string) {
+	for _, f := range p.files {
+		if f.test || !strings.HasPrefix(f.dir(), "server/internal/") && f.dir() != "server/cluster" {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			s, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if of, made := s.X.(*ast.Ident); (!made || of.Name != "time") && slices.Contains([]string{"Unix", "UnixMilli", "UnixMicro", "UnixNano"}, s.Sel.Name) && !f.excused("//tidy:clock", f.line(n.Pos()), f.line(n.Pos())) {
+				complaints = append(complaints, f.complain(n.Pos(), "members believe no clock: use time.Since; if it is no measure of time, say why with //tidy:clock"))
+			}
+			return true
+		})
+	}
+	return complaints
+}
+
 // differs says what of a node may differ between replicas, or "".
 func differs(n ast.Node) string {
 	switch n := n.(type) {

@@ -41,6 +41,7 @@ func rules() []rule {
 		{"tests do not sleep", checkSleep},
 		{"libraries do not exit, log or panic", checkLibraries},
 		{"replicas decide alike", checkReplicas},
+		{"members believe no clock", checkClocks},
 	}
 }
 

@@ -133,9 +133,9 @@ const refusedEvery = time.Second
 // refusals returns what tells the log of connections that were refused, one in a second.
 func (o *Options) refusals() func(peer.Refusal) {
 	var last atomic.Int64
-	log := o.logger()
+	log, begun := o.logger(), time.Now().Add(-refusedEvery) // somebody may set the clock
 	return func(r peer.Refusal) {
-		now := time.Now().UnixNano()
+		now := int64(time.Since(begun))
 		if before := last.Load(); now-before < int64(refusedEvery) || !last.CompareAndSwap(before, now) {
 			return
 		}

@@ -4,12 +4,14 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 )
 
 // hall is where connections that others made are counted. Nobody is kept out by those who are there:
 // the newest comes in, and another one goes, if there are too many.
 type hall struct {
 	limits *limits
+	begun  time.Time
 
 	mu        sync.Mutex
 	strangers []*stranger // the oldest first
@@ -18,8 +20,11 @@ type hall struct {
 }
 
 func newHall(l *limits) *hall {
-	return &hall{limits: l, known: map[*inbound]struct{}{}}
+	return &hall{limits: l, begun: time.Now(), known: map[*inbound]struct{}{}}
 }
+
+// now returns the nanoseconds since it began: somebody may set the clock.
+func (h *hall) now() int64 { return int64(time.Since(h.begun)) }
 
 // stranger is a connection that has not been let in.
 type stranger struct {

@@ -17,7 +17,7 @@ type inbound struct {
 	*tls.Conn
 	layer *Layer
 	node  string
-	heard atomic.Int64 // when something came or went, ns
+	heard atomic.Int64 // when something came or went, as the hall counts
 	gone  sync.Once
 
 	// Of the goroutine that reads.
@@ -27,7 +27,7 @@ type inbound struct {
 
 func newInbound(y *Layer, c *tls.Conn, node string) *inbound {
 	in := &inbound{Conn: c, layer: y, node: node}
-	in.heard.Store(time.Now().UnixNano())
+	in.heard.Store(y.hall.now())
 	return in
 }
 
@@ -42,7 +42,7 @@ func (c *inbound) Read(b []byte) (int, error) {
 	_ = c.SetReadDeadline(begun.Add(limit)) // if it fails, so does the read
 	n, err := c.Conn.Read(b)
 	now := time.Now()
-	c.heard.Store(now.UnixNano())
+	c.heard.Store(c.layer.hall.now())
 	late := err != nil && errors.Is(err, os.ErrDeadlineExceeded)
 	if !c.within {
 		if late {
@@ -65,7 +65,7 @@ func (c *inbound) Read(b []byte) (int, error) {
 func (c *inbound) Write(b []byte) (int, error) {
 	_ = c.SetWriteDeadline(time.Now().Add(c.layer.limits.frame)) // if it fails, so does the write
 	n, err := c.Conn.Write(b)
-	c.heard.Store(time.Now().UnixNano())
+	c.heard.Store(c.layer.hall.now())
 	c.within = false
 	return n, err
 }

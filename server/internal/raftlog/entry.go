@@ -37,7 +37,7 @@ func appendEntry(dst []byte, l *raft.Log, previous uint32) ([]byte, uint32) {
 	start := len(dst)
 	dst = append(dst, entryVersion, byte(l.Type))
 	dst = binary.LittleEndian.AppendUint64(dst, l.Term)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(l.AppendedAt.Unix()))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(l.AppendedAt.Unix())) //tidy:clock only kept
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(l.AppendedAt.Nanosecond()))
 	dst = binary.LittleEndian.AppendUint32(dst, previous)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(l.Extensions)))
