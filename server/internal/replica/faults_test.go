@@ -120,8 +120,9 @@ func TestDivergentTail(t *testing.T) {
 		c.three()
 		c.must(c.apply(increment(t, "p0", 1)))
 		old := c.leader()
+		committed := old.node.raft.CommitIndex()
 		old.isolate(true)
-		for range 5 { // appended there, and nowhere else
+		for range 100 { // appended there, and nowhere else
 			wait, err := old.node.DB().Submit(t.Context(), increment(t, "lost", 0))
 			if err != nil {
 				t.Log(err) // it has noticed already
@@ -133,6 +134,12 @@ func TestDivergentTail(t *testing.T) {
 				}
 			}()
 		}
+		tail := func() uint64 {
+			last, err := old.node.logs.LastIndex()
+			c.must(err)
+			return last
+		}
+		c.eventually("it has a tail", func() bool { return tail() >= committed+100 })
 		c.eventually("another leader", func() bool { return c.leader() != nil })
 		for i := range uint64(30) {
 			c.must(c.apply(increment(t, "p0", i+2)))
@@ -143,11 +150,18 @@ func TestDivergentTail(t *testing.T) {
 			}
 		}
 		c.must(c.apply(increment(t, "p0", 32)))
-		replaced := old.node.DB()
+		sent, _ := c.leader().node.snaps.Newest()
+		if sent.Index <= committed || sent.Index >= tail() {
+			t.Fatalf("the snapshot stands for %d entries, and its tail begins behind %d and ends at %d: the test does not test", sent.Index, committed, tail())
+		}
+		replaced, restored := old.node.DB(), old.node.swap.restored.Load()
 		old.isolate(false)
 		c.agree()
-		if old.node.DB() == replaced {
-			t.Error("it has got no snapshot")
+		if got, _ := old.node.snaps.Newest(); old.node.DB() == replaced || old.node.swap.restored.Load() == restored || got == nil || got.Index < sent.Index {
+			t.Errorf("it has got no snapshot: %+v", got)
+		}
+		if first, err := old.node.logs.FirstIndex(); err != nil || first <= sent.Index {
+			t.Errorf("what contradicts the snapshot is in its log, which begins at %d, %v", first, err)
 		}
 		c.sums(32)
 		if n := value(t, old.node.DB(), "lost"); n != 0 {
