@@ -12,7 +12,7 @@ export PATH := $(TOOLS):$(PATH)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test cluster-test cluster-short cluster-canary test-s3 test-e2e race rot hostile lint tidy proto proto-check proto-breaking fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
+.PHONY: help build test cluster-test cluster-short cluster-canary cluster-net test-s3 test-e2e race rot hostile lint tidy proto proto-check proto-breaking fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
@@ -31,6 +31,8 @@ help:
 	@echo 'make cluster-test HISTORIES ($(HISTORIES)) histories of a cluster in which things go wrong (some hours); KANTA_HISTORY repeats one'
 	@echo 'make cluster-short  some of them, in four minutes'
 	@echo 'make cluster-canary  bugs that are planted in a cluster are found in its histories'
+	@echo 'make cluster-net  a cluster of processes in network namespaces, to which everything happens (some ten minutes; needs Linux, root and'
+	@echo '                  iproute2); KANTA_NET=cut,kill names scenes, KANTA_SEED repeats a run'
 	@echo 'make crash-canary bugs that are planted turn their tests red'
 	@echo 'make bench        all benchmarks'
 	@echo 'make bench-smoke  every benchmark once, and some seconds of the mixed load'
@@ -119,6 +121,9 @@ fuzz:
 
 cluster-test cluster-short:
 	$(if $(filter cluster-test,$@),KANTA_HISTORIES=$(HISTORIES),KANTA_HISTORY_FOR=4m) GOGC=400 CGO_ENABLED=0 $(GO) test -count=1 -timeout 24h -v -run '^TestHistories$$' ./server/internal/replica
+
+cluster-net:
+	KANTA_NET=$(or $(KANTA_NET),all) CGO_ENABLED=0 $(GO) test -count=1 -timeout 3h -v -run '^TestClusterNet$$' ./cmd/kanta
 
 crash crash-short:
 	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 180m -v -run '^Test(Crash|Error)Points$$' ./engine
