@@ -26,7 +26,10 @@ type ClusterStatus struct {
 	// Staleness is how long ago this one had, certainly, all that was acknowledged then: at the leader
 	// some hundred milliseconds, and more if it was stopped or is cut off. Negative: nobody knows.
 	Staleness time.Duration
-	Members   []ClusterMember // by id
+	// Purge is up to where every member is to have purged what its files hold of people who were erased; zero: nobody
+	// has asked for that.
+	Purge   Position
+	Members []ClusterMember // by id
 }
 
 // ClusterMember is one member of a cluster, as another one knows it.
@@ -43,7 +46,9 @@ type ClusterMember struct {
 	Lag         uint64   // entries of the log that the leader had then and it had not; if LastContact is negative it says nothing
 	// SnapshotBytes of SnapshotTotal have been sent to it of a snapshot; 0: it is sent none.
 	SnapshotBytes, SnapshotTotal uint64
-	Problem                      string // what is wrong with it; "": nothing that is known
+	// Purged is up to where it has done that, in its store, its snapshots and its log; zero: it has not, or nobody knows.
+	Purged  Position
+	Problem string // what is wrong with it; "": nothing that is known
 }
 
 // ClusterRecruit is a node that asks to be taken into a cluster.

@@ -36,4 +36,8 @@ type Receipt struct {
 	Shared       uint64   // that others have too, or a saved text names: they were not looked for
 	Hits         uint64   // places where one was found; 0: nothing is left
 	Where        []string // files with hits
+
+	// Missing are the members of a cluster that have not purged yet: they do not answer, or have something left over.
+	// Who was away does it when he is back. Receipts that a store keeps have none.
+	Missing []string
 }

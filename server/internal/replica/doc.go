@@ -10,6 +10,7 @@
 //	raft/        the log, and what the member has promised: package raftlog
 //	snapshots/   the newest snapshot: package snapshots
 //	DIVERGED     if it is there: the store differs from a majority's, and is not opened
+//	PURGED       if it is there: up to where the member has purged
 //
 // NODE is the last to be made, so a directory with one is whole. store/ is missing until the
 // first snapshot has come; the others never are, and a member that misses one must join anew.
@@ -36,6 +37,15 @@
 //
 // Who the members are for their clients stands in documents of the store, cluster/member/ID,
 // as JSON: {"raft": "HOST:PORT", "client": "HOST:PORT", "incarnation": "..."}.
+//
+// # PURGED, version 1
+//
+// Text like NODE. The store, the snapshots and the log of the member have nothing any more of people who were erased up to
+// a position. What is no such file says nothing, and the member purges again:
+//
+//	kanta purged 1
+//	position 1.3
+//	sum 622f0a3f
 //
 // # The log
 //
@@ -65,12 +75,14 @@
 // The leader's address stands twice in a request of Raft's to append entries, in a header and in
 // a field of an older version that nobody reads (Leader). What is not sent in a pipeline, as every
 // heartbeat, has 33 bytes there, a word; and where an answer's header would have an address (Addr) it has
-// 17 or 73, or one more. Who finds anything else there takes it for nothing. Numbers as above; version is 1.
+// 17 or 73, 16 more of who has purged, and one more of who has something to say of itself. Who finds anything else there takes
+// it for nothing. Numbers as above; version is 1.
 //
 //	version(1) boot(8) echo(8) commit(8) age(8)                                    word
 //	version(1) boot(8) at(8)                                                       answer
 //	version(1) boot(8) at(8) mark(8) epoch(8) applied(8) chain(16) replica(16)     answer of who has found something
-//	... state(1)                                                                   either, of who has something to say of itself
+//	... epoch(8) applied(8)                                                        either, of who has purged up to there
+//	... state(1)                                                                   any, of who has something to say of itself
 //
 // State 1 is that of a member whose disk is nearly full; others are not known, and the answer is not then.
 // An answer has the instant of it by the clock of who answers, in nanoseconds since its start, which
@@ -78,11 +90,13 @@
 // since when it may have been on its way, however long it has waited in a buffer, and no clock is compared
 // with another. commit is up to where the leader's log is committed, and age how many nanoseconds before the
 // word it is certain to have known of everything that was acknowledged; commit 0: it does not know. A word that
-// echoes 2 of boot 1, with commit 3 and age 4; the answer at 2 of boot 1; the same with the mark 258 as above; and the first of a member whose disk is nearly full:
+// echoes 2 of boot 1, with commit 3 and age 4; the answer at 2 of boot 1; the same with the mark 258 as above; the first of who
+// has purged up to 1.3; and the first of a member whose disk is nearly full:
 //
 //	01 0100000000000000 0200000000000000 0300000000000000 0400000000000000
 //	01 0100000000000000 0200000000000000
 //	01 0100000000000000 0200000000000000 0201000000000000 0100000000000000 0300000000000000 000102030405060708090a0b0c0d0e0f 101112131415161718191a1b1c1d1e1f
+//	01 0100000000000000 0200000000000000 0100000000000000 0300000000000000
 //	01 0100000000000000 0200000000000000 01
 //
 // # What must hold, and why it does
@@ -144,6 +158,19 @@
 // which waits until what is committed has been applied. Each goes on when there is room, and none has
 // to be started anew. A member that was away for longer than the log gets a snapshot, which it takes if that
 // leaves as much. A disk that fails to write or to sync stops the member as before.
+//
+// # Erasure
+//
+// An erasure is an entry like any other; what the files of each member still have of who was erased it removes itself. When
+// the leader's store has been purged, because somebody asked or the time had come, it says so in a document of the store,
+// cluster/purge, as JSON: {"position": "1.3"}, of the last erasure that is purged. A member whose store says more than its
+// file PURGED purges its store; makes a snapshot, and waits until older ones are gone, which may be on their way to another
+// member; cuts the log behind the entry that it had applied last when it began, and has it written anew; and then notes it. So
+// who was down hears of it when he is back, by the log or by a snapshot, and who is killed in the middle begins again. A
+// snapshot that comes from the leader has what the leader's files had, who may not be done: then what was noted is forgotten.
+//
+// The log is cut only behind the erasure, so who lacks less is sent no snapshot; and later, if a member that answers needs
+// what would be cut, by 15 minutes at most.
 //
 // # Issue 697 of raft
 //

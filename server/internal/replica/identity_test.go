@@ -69,6 +69,22 @@ func exampleVerdict() *verdict {
 	return &verdict{mark: 258, voters: 3, votes: []vote{{"n1.0123456789abcdef", c}, {"n2.0123456789abcdef", c}}}
 }
 
+// TestGoldenPurged writes and reads the example of the package comment. What is anything else says nothing.
+func TestGoldenPurged(t *testing.T) {
+	want := strings.Join(documented(t, "and the member purges again:"), "\n") + "\n"
+	upTo := query.Position{Epoch: 1, Applied: 3}
+	if got := purgedText(upTo); got != want || parsePurged(got) != upTo {
+		t.Errorf("the file is\n%s\nand the package comment has\n%s", got, want)
+	}
+	for i := range want {
+		for _, damaged := range []string{want[:i], want[:i] + "x" + want[i+1:], want[:i] + "\n" + want[i:]} {
+			if p := parsePurged(damaged); p != (query.Position{}) {
+				t.Errorf("%q is read as %s", damaged, p)
+			}
+		}
+	}
+}
+
 // TestGoldenControl encodes and decodes the examples of the package comment.
 func TestGoldenControl(t *testing.T) {
 	v := exampleVerdict()
@@ -90,7 +106,7 @@ func TestGoldenControl(t *testing.T) {
 // TestGoldenWords encodes and decodes the examples of the package comment.
 func TestGoldenWords(t *testing.T) {
 	lines := documented(t, "whose disk is nearly full:")
-	if len(lines) != 4 {
+	if len(lines) != 5 {
 		t.Fatalf("the package comment has %q", lines)
 	}
 	same := func(line string, b []byte) {
@@ -103,8 +119,12 @@ func TestGoldenWords(t *testing.T) {
 	if got, ok := decodeWord(w.encode()); !ok || got != w {
 		t.Errorf("%+v, %t", got, ok)
 	}
-	for i, a := range []answer{{}, {found: &exampleVerdict().votes[0].holding}, {full: true}} {
-		a.now = stamp{1, 2}
+	now, purged := stamp{1, 2}, query.Position{Epoch: 1, Applied: 3}
+	all := answer{now, &exampleVerdict().votes[0].holding, purged, true}
+	if got, ok := decodeAnswer(all.encode()); !ok || !reflect.DeepEqual(got, all) {
+		t.Errorf("%+v, %t", got, ok)
+	}
+	for i, a := range []answer{{now: now}, {now: now, found: all.found}, {now: now, purged: purged}, {now: now, full: true}} {
 		same(lines[1+i], a.encode())
 		if got, ok := decodeAnswer(a.encode()); !ok || !reflect.DeepEqual(got, a) {
 			t.Errorf("%+v, %t", got, ok)
@@ -118,6 +138,9 @@ func TestGoldenWords(t *testing.T) {
 			t.Errorf("%q is taken for a word: %t, an answer: %t", address, isWord, isAnswer)
 		}
 	}
+	if a, ok := decodeAnswer(append((&answer{now: now}).encode(), make([]byte, purgedSize)...)); ok {
+		t.Errorf("who has purged up to nothing is taken for an answer: %+v", a)
+	}
 }
 
 // FuzzWords reads anything as a word or an answer: what is read is what is written again.
@@ -126,6 +149,7 @@ func FuzzWords(f *testing.F) {
 	f.Add((&answer{now: stamp{1, 2}}).encode())
 	f.Add((&answer{now: stamp{1, 2}, found: &holding{mark: 1}}).encode())
 	f.Add((&answer{now: stamp{1, 2}, full: true}).encode())
+	f.Add((&answer{now: stamp{1, 2}, purged: query.Position{Epoch: 1}}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if w, ok := decodeWord(b); ok && string(w.encode()) != string(b) {
 			t.Errorf("%x is read as %+v", b, w)

@@ -76,6 +76,7 @@ func (n *Node) takeOver(ctx context.Context) {
 		return
 	}
 	n.lead.Store(&leadership{term: term, since: time.Now()})
+	n.purging.look.Store(true)
 	n.applied.wake()
 	n.cfg.Log.Info("this member leads the cluster", "member", n.id.ID, "term", term)
 	var duties sync.WaitGroup

@@ -194,6 +194,9 @@ func (n *Node) restore(from io.ReadCloser) error {
 	}
 	m := r.Meta()
 	n.swap.restored.Add(1)
+	if err := n.unpurged(); err != nil { // it has what the leader had, also in its files
+		return err
+	}
 	if !n.holds(m) {
 		if err := n.install(r); err != nil {
 			return err
@@ -265,6 +268,13 @@ func (n *Node) openStore() error {
 		n.fail(err)
 		if told != nil {
 			told(err)
+		}
+	}
+	purged := o.Hooks.Purged
+	o.Hooks.Purged = func(r *query.Receipt, err error) {
+		n.purging.look.Store(true)
+		if purged != nil {
+			purged(r, err)
 		}
 	}
 	db, err := engine.Open(dir, &o)

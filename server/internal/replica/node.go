@@ -44,6 +44,7 @@ type Node struct {
 	rounds    rounds
 	checks    checks
 	history   history
+	purging   purging
 	members   membership
 	belongs   belonging
 
@@ -118,6 +119,11 @@ func (n *Node) open() error {
 		return err
 	}
 	n.wire = newWire(n)
+	upTo, err := readPurged(files, dir)
+	if err != nil {
+		return err
+	}
+	n.setPurged(upTo)
 	conf := n.cfg.raftConfig(n.id.server())
 	conf.NoSnapshotRestoreOnStart = held
 	if n.raft, err = n.newRaft(conf); err != nil {
@@ -148,6 +154,7 @@ func (n *Node) start() {
 	n.duties.end = cancel
 	n.duties.Go(func() { n.watch(ctx) })
 	n.duties.Go(func() { n.upkeep(ctx) })
+	n.duties.Go(func() { n.keepPurged(ctx) })
 }
 
 // joinAnew is the way out for a member that may not go on.

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -46,6 +47,12 @@ func (n *Node) Status(ctx context.Context) (query.ClusterStatus, error) {
 	s := query.ClusterStatus{Cluster: n.id.Cluster, Node: n.id.ID, Leader: n.leaderID(), Term: n.raft.CurrentTerm(), Staleness: n.Staleness()}
 	leader, since, changes := n.history.last()
 	s.LeaderChanges = changes
+	if db := n.db.Load(); db != nil {
+		var err error
+		if s.Purge, err = purgeWanted(ctx, db); err != nil {
+			return s, err
+		}
+	}
 	if name, _ := memberOf(leader); name == s.Leader && name != "" {
 		s.LeaderSince = since
 	}
@@ -91,6 +98,7 @@ func (n *Node) statusOf(s raft.Server) query.ClusterMember {
 		m.Problem = "it does not answer"
 	}
 	m.SnapshotBytes, m.SnapshotTotal = uint64(c.sent), uint64(c.size)
+	m.Purged = c.purged
 	return m
 }
 
@@ -98,6 +106,7 @@ func (n *Node) statusOfSelf(m *query.ClusterMember) {
 	if p, err := n.Position(context.Background()); err == nil {
 		m.Position = p
 	}
+	m.Purged = n.purging.upTo()
 	switch {
 	case n.IsLeader():
 		m.LastContact = 0
@@ -122,10 +131,30 @@ func (n *Node) statusOfSelf(m *query.ClusterMember) {
 	case short != nil:
 		m.Problem = short.Error()
 	default:
-		m.Problem = n.checks.problem()
+		m.Problem = cmp.Or(n.checks.problem(), n.purging.problem())
 	}
 }
 
 func behind(have, want uint64) uint64 {
 	return want - min(have, want)
+}
+
+// Figures are what a member counts, for its metrics.
+type Figures struct {
+	Commit, Applied uint64               // up to which entry of the log all is committed, and applied here
+	First, Last     uint64               // entries that the log has; 0: none
+	LogBytes        int64                // of these
+	SnapshotIndex   uint64               // the entry that the newest snapshot stands for; 0: there is none
+	Moving          []snapshots.Progress // snapshots that are being made, sent and received
+}
+
+// Figures returns what the member counts.
+func (n *Node) Figures() Figures {
+	f := Figures{Commit: n.raft.CommitIndex(), Applied: n.applied.now(), LogBytes: n.logs.Bytes(), Moving: n.snaps.Progress()}
+	f.First, _ = n.logs.FirstIndex() // these have no error
+	f.Last, _ = n.logs.LastIndex()
+	if m, _ := n.snaps.Newest(); m != nil {
+		f.SnapshotIndex = m.Index
+	}
+	return f
 }

@@ -75,17 +75,26 @@ func (n *Node) committed(c raft.Configuration) {
 
 // Snapshot makes a snapshot of the store and cuts the log behind it, but for what
 // [Config.TrailingBytes] keeps. The node does so by itself when the log has grown.
-func (n *Node) Snapshot() error {
-	if err := n.raft.ReloadConfig(n.reload()); err != nil {
+func (n *Node) Snapshot() error { return n.snapshot(0) }
+
+// snapshot makes a snapshot and cuts the log behind it, at least up to an index that was applied.
+func (n *Node) snapshot(atLeast uint64) error {
+	n.purging.cutting.Lock()
+	defer n.purging.cutting.Unlock()
+	if err := n.raft.ReloadConfig(n.reload(atLeast)); err != nil {
 		return err
 	}
 	return n.raft.Snapshot().Error()
 }
 
 // reload is Raft's configuration with as many entries kept as have TrailingBytes, if those that
-// come are as large as those there are.
-func (n *Node) reload() raft.ReloadableConfig {
+// come are as large as those there are, and none up to an index.
+func (n *Node) reload(cut uint64) raft.ReloadableConfig {
 	c := n.raft.ReloadableConfig()
 	c.TrailingLogs = uint64(n.cfg.TrailingBytes / n.entryBytes())
+	if cut > 0 {
+		last := n.raft.LastIndex()
+		c.TrailingLogs = min(c.TrailingLogs, last-min(cut, last))
+	}
 	return c
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/kantadb/kanta/query"
 )
 
 // Transport is what members reach each other by: Raft's, with what it asks for besides.
@@ -42,9 +44,10 @@ type wire struct {
 
 	mu        sync.Mutex
 	heard     heard
-	knows     []known  // of the leader's words, the latest last
-	found     *holding // what is said to others
-	round     uint64   // see ask
+	knows     []known        // of the leader's words, the latest last
+	found     *holding       // what is said to others
+	purged    query.Position // said to others, too
+	round     uint64         // see ask
 	peers     map[raft.ServerID]*contact
 	pipelines map[*pipeline]bool // that are open
 	hungUp    bool               // no pipeline is opened any more
@@ -77,9 +80,10 @@ type contact struct {
 	size int64 // of all of it; 0: none is being sent
 	full bool  // its disk is nearly full, as it says
 
-	acked acked
-	said  stamp    // the latest of its stamps
-	found *holding // the latest that it has found
+	acked  acked
+	said   stamp          // the latest of its stamps
+	found  *holding       // the latest that it has found
+	purged query.Position // up to where it has; zero: it has not said so
 }
 
 // synced says what of the log is durable.
@@ -233,6 +237,13 @@ func (w *wire) report(c *holding) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.found = c
+}
+
+// tellPurged has others told up to where this member has purged.
+func (w *wire) tellPurged(upTo query.Position) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.purged = upTo
 }
 
 // of returns what is known of another member, for change under the lock.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/kantadb/kanta/query"
 	"github.com/kantadb/kanta/server/internal/canary"
 )
 
@@ -20,6 +21,7 @@ const (
 	wordSize   = 1 + 8 + 8 + 8 + 8
 	answerSize = 1 + 8 + 8
 	foundSize  = answerSize + holdingSize
+	purgedSize = 8 + 8
 	stateSize  = 1
 )
 
@@ -65,17 +67,22 @@ const stateFull = 1
 
 // answer is what a member says beside its answer.
 type answer struct {
-	now   stamp
-	found *holding // nil: nothing, or not yet
-	full  bool     // its disk is nearly full
+	now    stamp
+	found  *holding       // nil: nothing, or not yet
+	purged query.Position // zero: it has not been asked to
+	full   bool           // its disk is nearly full
 }
 
 func (a *answer) encode() []byte {
-	b := append(make([]byte, 0, foundSize), wordVersion)
+	b := append(make([]byte, 0, foundSize+purgedSize), wordVersion)
 	b = binary.LittleEndian.AppendUint64(b, a.now.boot)
 	b = binary.LittleEndian.AppendUint64(b, uint64(a.now.at))
 	if a.found != nil {
 		b = a.found.append(b)
+	}
+	if a.purged != (query.Position{}) {
+		b = binary.LittleEndian.AppendUint64(b, a.purged.Epoch)
+		b = binary.LittleEndian.AppendUint64(b, a.purged.Applied)
 	}
 	if a.full {
 		b = append(b, stateFull)
@@ -84,14 +91,21 @@ func (a *answer) encode() []byte {
 }
 
 func decodeAnswer(b []byte) (a answer, ok bool) {
-	if n := len(b) - stateSize; (n == answerSize || n == foundSize) && b[n] == stateFull {
+	is := func(size int) bool { return size == answerSize || size == foundSize }
+	if n := len(b) - stateSize; (is(n) || is(n-purgedSize)) && b[n] == stateFull {
 		a.full, b = true, b[:n]
 	}
-	if len(b) != answerSize && len(b) != foundSize || b[0] != wordVersion {
+	if n := len(b) - purgedSize; is(n) {
+		a.purged, b = query.Position{Epoch: binary.LittleEndian.Uint64(b[n:]), Applied: binary.LittleEndian.Uint64(b[n+8:])}, b[:n]
+		if a.purged == (query.Position{}) {
+			return answer{}, false
+		}
+	}
+	if !is(len(b)) || b[0] != wordVersion {
 		return answer{}, false
 	}
 	a.now = stamp{binary.LittleEndian.Uint64(b[1:]), int64(binary.LittleEndian.Uint64(b[9:]))}
-	if len(b) == foundSize {
+	if len(b) >= foundSize {
 		c := decodeHolding(b[answerSize:])
 		a.found = &c
 	}
@@ -148,7 +162,7 @@ func (c *contact) answered(args *raft.AppendEntriesRequest, resp *raft.AppendEnt
 		if a.now.boot != c.said.boot || a.now.at > c.said.at {
 			c.said = a.now
 		}
-		c.found, c.full = a.found, a.full
+		c.found, c.purged, c.full = a.found, a.purged, a.full
 	}
 }
 
@@ -228,7 +242,7 @@ func (w *wire) taken(r *raft.AppendEntriesRequest, answered raft.RPCResponse) ra
 	with := *resp
 	full := w.disk.full()
 	w.mu.Lock()
-	with.Addr = (&answer{now: stamp{w.boot, int64(time.Since(w.begun))}, found: w.found, full: full}).encode()
+	with.Addr = (&answer{now: stamp{w.boot, int64(time.Since(w.begun))}, found: w.found, purged: w.purged, full: full}).encode()
 	if resp.Success && said.commit > 0 && said.echo.boot == w.boot {
 		at := w.begun.Add(time.Duration(said.echo.at) - said.age)
 		if canary.Is("stale") { // what has just come is taken for new

@@ -345,6 +345,16 @@ func (s *Store) Oldest() (index uint64) {
 	return slices.Min(all)
 }
 
+// Alone deletes what is not needed and reports whether a snapshot is the only one on the disk. Older ones that are being
+// read, or could not be deleted (which is tried again), are there still; whoever has erased something, and then had a snapshot
+// made, calls it until they are gone. [Store.Oldest] does not tell two of the same index from each other.
+func (s *Store) Alone(id string) bool {
+	s.Oldest()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.kept) == 1 && s.kept[id] != nil && len(s.doomed) == 0
+}
+
 // Scratch returns the path of a new directory for a checkpoint that [Sink.Adopt] is to take.
 // It is not made, and what is there is deleted at the next opening. Nothing else may be next to
 // it but what has its name and a suffix.
