@@ -35,9 +35,32 @@ type Cluster interface {
 	Join(ctx context.Context, m query.ClusterRecruit) error
 	Remove(ctx context.Context, id string) error
 	Transfer(ctx context.Context, id string) error
+	// Purge has every member remove from its files what they hold of people who were erased, and returns when all
+	// those have that answer; the receipt names who has not. nil: there was nothing to purge. It fails with
+	// [query.CodeNotLeader] where another leads. progress is called by one goroutine.
+	Purge(ctx context.Context, progress func(what string)) (*query.Receipt, error)
+	// Figures returns what the member counts, for the metrics. It does not wait.
+	Figures() ClusterFigures
 }
 
-// longestStale is how long a member may be without a leader and be ready nevertheless: an election
+// ClusterFigures are what the member of a cluster counts. Totals are since it was started.
+type ClusterFigures struct {
+	Commit, Applied uint64   // up to which entry of the log all is committed, as far as the member knows, and applied here
+	LogEntries      uint64   // that are kept
+	LogBytes        int64    // of these
+	SnapshotIndex   uint64   // the entry that the newest snapshot stands for
+	Making          [2]int64 // bytes of snapshots under way, and all that they will have: that the member makes,
+	Sending         [2]int64 // that it sends
+	Receiving       [2]int64 // and that it is sent
+
+	Connections, Strangers int               // of other nodes, and of who is not known yet
+	Accepted, Closed       uint64            // connections that came; of those, that were closed because they were silent
+	Dialed, DialFailed     uint64            // that were tried to make; of those, that failed
+	Refused                map[string]uint64 // that were refused, by reason: each one that there is
+	Received, Sent         uint64            // bytes
+}
+
+// longestStale is how long a member may be without a leader, or behind it, and be ready nevertheless: an election
 // takes some seconds, in which it answers questions as before.
 const longestStale = 15 * time.Second
 
@@ -155,16 +178,20 @@ func unreadyMember(c Cluster) (why []string) {
 	if err := c.Room(); err != nil {
 		why = append(why, err.Error())
 	}
-	if address, self := c.Leader(); address == "" && !self {
-		if stale := c.Staleness(); stale < 0 || stale > longestStale {
-			why = append(why, "the member knows no leader of the cluster")
-		}
+	address, self := c.Leader()
+	switch stale := c.Staleness(); {
+	case self || stale >= 0 && stale <= longestStale:
+	case address == "":
+		why = append(why, "the member knows no leader of the cluster")
+	default:
+		why = append(why, "the member is behind the others")
 	}
 	return why
 }
 
-// clusterFigures are the metrics of a member.
+// clusterFigures are the metrics of a member. The names of members are few, and an operator's.
 func clusterFigures(ctx context.Context, c Cluster, send func(kind prometheus.ValueType, name, help string, v float64, labels ...string)) {
+	memberFigures(c.Figures(), send)
 	status, err := c.Status(ctx)
 	if err != nil {
 		return // the store's figures are missing too then
@@ -186,12 +213,53 @@ func clusterFigures(ctx context.Context, c Cluster, send func(kind prometheus.Va
 	if status.Staleness >= 0 {
 		send(gauge, "kanta_cluster_staleness_seconds", "How long ago this member had all that was acknowledged then.", status.Staleness.Seconds())
 	}
+	unpurged := 0
 	for i := range status.Members {
-		if m := &status.Members[i]; m.Self {
+		m := &status.Members[i]
+		if m.Self {
 			send(gauge, "kanta_cluster_voter", "Whether this member has a vote.", truth(m.Voter))
 			send(gauge, "kanta_cluster_lag_records", "Records that the leader has and this member has not applied.", float64(m.Lag))
-			send(gauge, "kanta_cluster_snapshot_bytes", "Bytes of a snapshot that this member has received of the one that it is sent.", float64(m.SnapshotBytes))
-			send(gauge, "kanta_cluster_snapshot_total_bytes", "All bytes of that.", float64(m.SnapshotTotal))
 		}
+		if m.Self || self {
+			if m.Purged != status.Purge {
+				unpurged++
+			}
+		}
+		if !self {
+			continue // of others only who leads knows
+		}
+		send(gauge, "kanta_cluster_member_lag_records", "Records that the leader has and a member has not, as the leader knows it.", float64(m.Lag), "member", m.ID)
+		if m.LastContact >= 0 {
+			send(gauge, "kanta_cluster_member_contact_seconds", "How long ago the leader has heard of a member.", m.LastContact.Seconds(), "member", m.ID)
+		}
+	}
+	send(gauge, "kanta_cluster_unpurged_members", "Members that still have to purge who was erased: at the leader all, elsewhere this one.", float64(unpurged))
+}
+
+// memberFigures are those that have to do with this member only.
+func memberFigures(f ClusterFigures, send func(kind prometheus.ValueType, name, help string, v float64, labels ...string)) {
+	gauge, counter := prometheus.GaugeValue, prometheus.CounterValue
+	send(gauge, "kanta_cluster_commit_index", "Up to which entry of the log all is committed, as far as this member knows.", float64(f.Commit))
+	send(gauge, "kanta_cluster_applied_index", "Up to which entry of the log this member has applied all.", float64(f.Applied))
+	send(gauge, "kanta_cluster_log_entries", "Entries that the log has.", float64(f.LogEntries))
+	send(gauge, "kanta_cluster_log_bytes", "Bytes of these.", float64(f.LogBytes))
+	send(gauge, "kanta_cluster_snapshot_index", "The entry of the log that the newest snapshot stands for.", float64(f.SnapshotIndex))
+	for _, of := range []struct {
+		what  string
+		bytes [2]int64
+	}{{"making", f.Making}, {"sending", f.Sending}, {"receiving", f.Receiving}} {
+		send(gauge, "kanta_cluster_snapshot_bytes", "Bytes of snapshots under way that are done.", float64(of.bytes[0]), "what", of.what)
+		send(gauge, "kanta_cluster_snapshot_total_bytes", "All bytes of these, as far as they are known.", float64(of.bytes[1]), "what", of.what)
+	}
+	send(gauge, "kanta_cluster_peer_connections", "Connections that other members have made.", float64(f.Connections))
+	send(gauge, "kanta_cluster_peer_strangers", "Connections at the members' port of who is not known yet.", float64(f.Strangers))
+	send(counter, "kanta_cluster_peer_accepted_total", "Connections that came at the members' port.", float64(f.Accepted))
+	send(counter, "kanta_cluster_peer_idle_total", "Connections of other members that were closed because they were silent.", float64(f.Closed))
+	send(counter, "kanta_cluster_peer_dialed_total", "Connections to other members that were tried to make.", float64(f.Dialed))
+	send(counter, "kanta_cluster_peer_dial_failures_total", "Connections to other members that could not be made.", float64(f.DialFailed))
+	send(counter, "kanta_cluster_peer_received_bytes_total", "Bytes that came from other members.", float64(f.Received))
+	send(counter, "kanta_cluster_peer_sent_bytes_total", "Bytes that went to other members.", float64(f.Sent))
+	for reason, n := range f.Refused {
+		send(counter, "kanta_cluster_peer_refused_total", "Connections at the members' port that were refused or closed, by reason.", float64(n), "reason", reason)
 	}
 }

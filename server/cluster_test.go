@@ -69,7 +69,7 @@ func (s *seat) Status(context.Context) (query.ClusterStatus, error) {
 	if s.status != nil {
 		return s.status(), nil
 	}
-	return query.ClusterStatus{Cluster: "c1", Node: "n1", Leader: "n2", Term: 7, LeaderChanges: 3, Staleness: s.Staleness(),
+	return query.ClusterStatus{Cluster: "c1", Node: "n1", Leader: "n2", Term: 7, LeaderChanges: 3, Staleness: s.Staleness(), Purge: query.Position{Epoch: 1, Applied: 2},
 		Members: []query.ClusterMember{{ID: "n1", Self: true, Voter: true, Lag: 5, LastContact: -1}, {ID: "n2", LastContact: time.Second}}}, nil
 }
 
@@ -78,6 +78,22 @@ func (s *seat) Join(_ context.Context, m query.ClusterRecruit) error { s.asked =
 func (s *seat) Remove(_ context.Context, id string) error { s.asked.ID = id; return nil }
 
 func (s *seat) Transfer(context.Context, string) error { return query.NotLeader("other:1") }
+
+func (s *seat) Purge(ctx context.Context, progress func(string)) (*query.Receipt, error) {
+	if leader, self := s.Leader(); !self {
+		return nil, query.NotLeader(leader)
+	}
+	r, err := s.db.Purge(ctx, progress)
+	if r != nil {
+		r.Missing = []string{"n2"}
+	}
+	return r, err
+}
+
+func (s *seat) Figures() ClusterFigures {
+	return ClusterFigures{Commit: 90, Applied: 85, LogEntries: 40, LogBytes: 4000, SnapshotIndex: 50, Making: [2]int64{1, 2}, Sending: [2]int64{3, 4}, Receiving: [2]int64{5, 6},
+		Connections: 7, Strangers: 8, Accepted: 9, Closed: 10, Dialed: 11, DialFailed: 12, Received: 13, Sent: 14, Refused: map[string]uint64{"tls": 15}}
+}
 
 // askedMember makes calls at the server of a member, in this process.
 type askedMember struct {
@@ -133,6 +149,14 @@ func TestMember(t *testing.T) {
 	m.figures()
 	at.set("", false, longestStale+1)
 	m.ready("without a leader for long", "no leader")
+	for _, stale := range []time.Duration{-1, longestStale + 1} {
+		at.set("other:7700", false, stale)
+		m.ready("far behind", "behind the others")
+		at.set("", true, stale)
+		m.ready("as the leader", "true")
+	}
+	at.set("other:7700", false, longestStale)
+	m.ready("not far behind", "true")
 	at.set("", false, longestStale)
 	m.ready("without a leader for a while", "true")
 
@@ -163,9 +187,25 @@ func (m *askedMember) figures() {
 	w := httptest.NewRecorder()
 	m.s.Admin().ServeHTTP(w, httptest.NewRequestWithContext(m.t.Context(), "GET", "http://localhost/metrics", nil))
 	for _, line := range []string{"kanta_cluster_leader 0", "kanta_cluster_has_leader 1", "kanta_cluster_disk_full 0", "kanta_cluster_term 7", "kanta_cluster_leader_changes_total 3", "kanta_cluster_members 2",
-		"kanta_cluster_staleness_seconds 3", "kanta_cluster_voter 1", "kanta_cluster_lag_records 5", "kanta_cluster_snapshot_bytes 0"} {
+		"kanta_cluster_staleness_seconds 3", "kanta_cluster_voter 1", "kanta_cluster_lag_records 5", "kanta_cluster_unpurged_members 1",
+		"kanta_cluster_commit_index 90", "kanta_cluster_applied_index 85", "kanta_cluster_log_entries 40", "kanta_cluster_log_bytes 4000", "kanta_cluster_snapshot_index 50",
+		`kanta_cluster_snapshot_bytes{what="making"} 1`, `kanta_cluster_snapshot_total_bytes{what="sending"} 4`, `kanta_cluster_snapshot_bytes{what="receiving"} 5`,
+		"kanta_cluster_peer_connections 7", "kanta_cluster_peer_strangers 8", "kanta_cluster_peer_accepted_total 9", "kanta_cluster_peer_idle_total 10",
+		"kanta_cluster_peer_dialed_total 11", "kanta_cluster_peer_dial_failures_total 12", "kanta_cluster_peer_received_bytes_total 13", "kanta_cluster_peer_sent_bytes_total 14",
+		`kanta_cluster_peer_refused_total{reason="tls"} 15`} {
 		if !strings.Contains(w.Body.String(), "\n"+line+"\n") {
 			m.t.Errorf("no %s in the metrics", line)
+		}
+	}
+	if strings.Contains(w.Body.String(), "kanta_cluster_member_") {
+		m.t.Error("a member that does not lead says how far others are")
+	}
+	m.at.set("", true, 0)
+	w = httptest.NewRecorder()
+	m.s.Admin().ServeHTTP(w, httptest.NewRequestWithContext(m.t.Context(), "GET", "http://localhost/metrics", nil))
+	for _, line := range []string{"kanta_cluster_leader 1", `kanta_cluster_member_lag_records{member="n1"} 5`, `kanta_cluster_member_contact_seconds{member="n2"} 1`, "kanta_cluster_unpurged_members 2"} {
+		if !strings.Contains(w.Body.String(), "\n"+line+"\n") {
+			m.t.Errorf("no %s in the metrics of a leader", line)
 		}
 	}
 }

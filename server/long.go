@@ -106,12 +106,16 @@ func (v *service) Compact(ctx context.Context, _ *pb.CompactRequest, stream kant
 	return err
 }
 
-// Purge removes from the files what they hold of erased people.
+// Purge removes from the files what they hold of erased people, of a cluster from those of all its members.
 func (v *service) Purge(ctx context.Context, _ *pb.PurgeRequest, stream kantav1connect.KantaServicePurgeServerStream) error {
 	r, err := reported(ctx, v, func(p *pb.Progress) error {
 		return stream.Send(&pb.PurgeResponse{Part: &pb.PurgeResponse_Progress{Progress: p}})
 	}, func(ctx context.Context, p *reporter) (*query.Receipt, error) {
-		return v.db(ctx).Purge(ctx, func(what string) { p.tell(0, 0, what) })
+		tell := func(what string) { p.tell(0, 0, what) }
+		if c := v.s.opt.Cluster; c != nil {
+			return c.Purge(ctx, tell)
+		}
+		return v.db(ctx).Purge(ctx, tell)
 	})
 	if err != nil {
 		return err

@@ -192,6 +192,7 @@ type clusterJSON struct {
 	Term          uint64       `json:"term"`
 	LeaderSince   string       `json:"leader_since,omitempty"`
 	LeaderChanges uint64       `json:"leader_changes"`
+	Purge         string       `json:"purge,omitempty"`
 	Members       []memberJSON `json:"members"`
 }
 
@@ -205,15 +206,24 @@ type memberJSON struct {
 	Lag           *uint64  `json:"lag"` // null: not known
 	SnapshotBytes uint64   `json:"snapshot_bytes,omitempty"`
 	SnapshotTotal uint64   `json:"snapshot_total,omitempty"`
+	Purged        string   `json:"purged,omitempty"`
 	Problem       string   `json:"problem,omitempty"`
+}
+
+// somePosition writes a position, "" for none.
+func somePosition(p query.Position) string {
+	if p == (query.Position{}) {
+		return ""
+	}
+	return p.String()
 }
 
 // clusterOf describes a cluster.
 func clusterOf(s *query.ClusterStatus) clusterJSON {
-	out := clusterJSON{Cluster: s.Cluster, Node: s.Node, Leader: s.Leader, Term: s.Term, LeaderSince: someTime(s.LeaderSince), LeaderChanges: s.LeaderChanges, Members: []memberJSON{}}
+	out := clusterJSON{Cluster: s.Cluster, Node: s.Node, Leader: s.Leader, Term: s.Term, LeaderSince: someTime(s.LeaderSince), LeaderChanges: s.LeaderChanges, Purge: somePosition(s.Purge), Members: []memberJSON{}}
 	for i := range s.Members {
 		m := &s.Members[i]
-		j := memberJSON{ID: m.ID, State: "learner", Address: m.Address, RaftAddress: m.RaftAddress, SnapshotBytes: m.SnapshotBytes, SnapshotTotal: m.SnapshotTotal, Problem: m.Problem}
+		j := memberJSON{ID: m.ID, State: "learner", Address: m.Address, RaftAddress: m.RaftAddress, SnapshotBytes: m.SnapshotBytes, SnapshotTotal: m.SnapshotTotal, Purged: somePosition(m.Purged), Problem: m.Problem}
 		if m.Voter {
 			j.State = "voter"
 		}
@@ -224,9 +234,7 @@ func clusterOf(s *query.ClusterStatus) clusterJSON {
 			seconds := m.LastContact.Round(time.Millisecond).Seconds()
 			j.Contact, j.Lag = &seconds, &m.Lag
 		}
-		if m.Position != (query.Position{}) {
-			j.Position = m.Position.String()
-		}
+		j.Position = somePosition(m.Position)
 		out.Members = append(out.Members, j)
 	}
 	return out
@@ -239,10 +247,12 @@ func newClusterStatus(a *app) *cobra.Command {
 		Long: `Who the members of a cluster are, who leads, and how far each is. The leader is asked, if it can be reached; else a
 member that knows who leads, or any, and it is said who: how far others are, and when they were heard of, only the
 leader knows. contact is how many seconds ago the leader has heard of a member, lag how many entries of the log it
-is behind, both empty (null) where that is not known. A learner has no vote yet: it is being sent what it lacks.
+is behind, both empty (null) where that is not known. A learner has no vote yet: it is being sent what it lacks. purge
+is up to where all are to have removed from their files what they hold of people who were erased (kanta erase purge),
+purged up to where each has.
 
---json: {"cluster","node","leader","term","leader_since","leader_changes","members":[{"id","state","address",
-"raft_address","contact_seconds","position","lag","snapshot_bytes","snapshot_total","problem"}]}`,
+--json: {"cluster","node","leader","term","leader_since","leader_changes","purge","members":[{"id","state","address",
+"raft_address","contact_seconds","position","lag","snapshot_bytes","snapshot_total","purged","problem"}]}`,
 		Example: `  kanta cluster status --db kanta://127.0.0.1:7700`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -272,6 +282,9 @@ func (a *app) printCluster(s *query.ClusterStatus) error {
 		note := m.Problem
 		if m.SnapshotTotal > 0 {
 			note = cmp.Or(note, fmt.Sprintf("snapshot: %s of %s", shortBytes(int64(m.SnapshotBytes)), shortBytes(int64(m.SnapshotTotal))))
+		}
+		if knows := out.Node == out.Leader || m.ID == out.Node; knows && m.Purged != out.Purge {
+			note = cmp.Or(note, "it has not purged yet what was erased up to "+out.Purge)
 		}
 		t.add(m.ID, m.State, m.Address, m.RaftAddress, contact, lag, m.Position, note)
 	}

@@ -27,7 +27,8 @@ const eraseHelp = `Erase people by their keys, known or not. They are gone from 
 that come later with one of these keys are refused, until the key is readmitted. The files
 of the store still hold what they were; a purge removes that, and looks for it everywhere.
 It begins by itself in a program that has the store open an hour later; with --wait it is
-done at once, and its receipt is printed.
+done at once, and its receipt is printed; exit code 6 if something is left over, as kanta
+erase purge says.
 
 Without keys as arguments they are read from --file, one per line. A reference, such as the
 number of a ticket, is kept for good with the hash of the key: it must not be personal.
@@ -83,7 +84,10 @@ func newErasePeople(a *app) *cobra.Command {
 						return err
 					}
 				}
-				return a.printErased(&gone, receipt)
+				if err := a.printErased(&gone, receipt); err != nil {
+					return err
+				}
+				return unpurged(receipt)
 			})
 		},
 	}
@@ -132,7 +136,12 @@ func newErasePurge(a *app) *cobra.Command {
 		Long: `Remove from the files what they hold of erased people, and look for it in all of them. A
 purge that was stopped goes on. Prints the receipt; exit code 6 if something was found.
 
---json: {"receipts":[...]}, as kanta erase receipts has it; none if there was nothing to do.`,
+In a cluster each member does so, in its store, its snapshots and its log, and the command waits for
+all of them. Who does not answer is named in the receipt, exit code 6, and purges by itself when it
+is back: kanta cluster status says up to where each has.
+
+--json: {"receipts":[...]}, as kanta erase receipts has it, with "missing":["..."] if members are;
+none if there was nothing to do.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withStore(func(s store) error {
@@ -147,13 +156,21 @@ purge that was stopped goes on. Prints the receipt; exit code 6 if something was
 					fmt.Fprintln(a.out, "there is nothing to purge")
 					return nil
 				}
-				if err := a.printReceipts(*receipt); err != nil || receipt.Hits == 0 {
+				if err := a.printReceipts(*receipt); err != nil {
 					return err
 				}
-				return errCheckFailed
+				return unpurged(receipt)
 			})
 		},
 	}
+}
+
+// unpurged is the error of a purge that has left something over.
+func unpurged(r *query.Receipt) error {
+	if r == nil || r.Hits == 0 && len(r.Missing) == 0 {
+		return nil
+	}
+	return errCheckFailed
 }
 
 // receiptJSON is a receipt.
@@ -174,6 +191,7 @@ type receiptJSON struct {
 	Shared      uint64   `json:"shared"`
 	Hits        uint64   `json:"hits"`
 	Where       []string `json:"where"`
+	Missing     []string `json:"missing,omitempty"` // members of a cluster
 }
 
 func receiptOf(r *query.Receipt) *receiptJSON {
@@ -181,7 +199,7 @@ func receiptOf(r *query.Receipt) *receiptJSON {
 		return nil
 	}
 	return &receiptJSON{r.Position.String(), rfc3339(r.Started), rfc3339(r.Finished), r.People, append([]string{}, r.Names...), r.Ordinals,
-		r.Events, r.Quarantined, r.Refused, r.Strings, r.Files, r.Bytes, r.Values, r.Shared, r.Hits, append([]string{}, r.Where...)}
+		r.Events, r.Quarantined, r.Refused, r.Strings, r.Files, r.Bytes, r.Values, r.Shared, r.Hits, append([]string{}, r.Where...), r.Missing}
 }
 
 func (a *app) printReceipts(all ...query.Receipt) error {
@@ -211,6 +229,9 @@ func (a *app) printReceipts(all ...query.Receipt) error {
 		t.add("hits", r.Hits)
 		for _, file := range r.Where {
 			t.add("hit in", file)
+		}
+		for _, member := range r.Missing {
+			t.add("member that has not purged yet", member)
 		}
 		if err := t.write(a.out); err != nil {
 			return err

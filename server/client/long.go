@@ -86,7 +86,8 @@ func (c *Client) Compact(ctx context.Context) error {
 	}, func(*pb.CompactResponse, *message.Reader) error { return nil })
 }
 
-// Purge removes from the files of the server what they hold of people who were erased.
+// Purge removes from the files of the server what they hold of people who were erased, of a cluster from those of all its
+// members: who of them does not answer is in the receipt's Missing.
 // progress may be nil; the receipt is nil if there was nothing to purge.
 func (c *Client) Purge(ctx context.Context, progress func(what string)) (out *query.Receipt, err error) {
 	err = follow(ctx, c, func(ctx context.Context) (receiver[*pb.PurgeResponse], error) {

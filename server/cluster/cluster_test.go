@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -32,6 +33,7 @@ type town struct {
 	dir     string
 	ca      *certs.Authority
 	members []*member
+	backups string // the directory of the target of backups "backups"
 }
 
 type member struct {
@@ -40,6 +42,7 @@ type member struct {
 	dir     string
 	address string // for clients
 	raft    string
+	pair    string // where the files of its certificate are; "": beside dir
 
 	node   *Node
 	server *server.Server
@@ -99,7 +102,8 @@ func (c *town) move() *member {
 func (m *member) open() {
 	c := m.town
 	c.t.Helper()
-	o := &Options{TLS: certs.Files{Cert: m.dir + ".crt", Key: m.dir + ".key", Authority: filepath.Join(c.dir, "ca.crt")},
+	pair := cmp.Or(m.pair, m.dir)
+	o := &Options{TLS: certs.Files{Cert: pair + ".crt", Key: pair + ".key", Authority: filepath.Join(c.dir, "ca.crt")},
 		Engine: &engine.Options{Memory: 64 << 20, PurgeAfter: -1}}
 	if testing.Verbose() {
 		o.Log = slog.New(slog.NewTextHandler(c.t.Output(), nil)).With("on", m.id)
@@ -107,7 +111,7 @@ func (m *member) open() {
 	var err error
 	m.node, err = Open(m.dir, o)
 	c.must(err)
-	m.server, err = server.New(nil, &server.Options{Cluster: m.node})
+	m.server, err = server.New(nil, &server.Options{Cluster: m.node, Target: c.target})
 	c.must(err)
 	m.node.Serve(m.server)
 	l, err := net.Listen("tcp", m.address)

@@ -19,6 +19,7 @@ import (
 	"github.com/kantadb/kanta/server/certs"
 	"github.com/kantadb/kanta/server/internal/peer"
 	"github.com/kantadb/kanta/server/internal/replica"
+	"github.com/kantadb/kanta/server/internal/snapshots"
 )
 
 // Options say how a member runs. TLS is needed; the zero values of the rest are good.
@@ -42,6 +43,7 @@ type Options struct {
 // Node is a member that runs. It implements [server.Cluster], and is safe for concurrent use.
 type Node struct {
 	node    *replica.Node
+	layer   *peer.Layer
 	stopped chan struct{} // closed when it has stopped by itself
 
 	mu     sync.Mutex
@@ -96,6 +98,7 @@ func Open(dir string, o *Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.layer = layer
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: layer, MaxPool: peer.MaxPool, Timeout: rpcTime,
 		Logger: replica.RaftLogger(o.logger()), MsgpackUseNewTimeFormat: true})
 	c := replica.Config{Dir: dir, Transport: transport, Log: o.logger(), Replaced: n.replaced, Stopped: n.hasStopped,
@@ -230,6 +233,30 @@ func (n *Node) Remove(ctx context.Context, id string) error { return n.node.Remo
 
 // Transfer has another member lead, "" whichever has most.
 func (n *Node) Transfer(ctx context.Context, id string) error { return n.node.Transfer(ctx, id) }
+
+// Purge has every member remove from its files what they hold of people who were erased.
+func (n *Node) Purge(ctx context.Context, progress func(what string)) (*query.Receipt, error) {
+	return n.node.Purge(ctx, progress)
+}
+
+// Figures returns what the member counts.
+func (n *Node) Figures() server.ClusterFigures {
+	f, p := n.node.Figures(), n.layer.Figures()
+	out := server.ClusterFigures{Commit: f.Commit, Applied: f.Applied, LogBytes: f.LogBytes, SnapshotIndex: f.SnapshotIndex,
+		Connections: p.Connections, Strangers: p.Strangers, Accepted: p.Accepted, Closed: p.Idle, Dialed: p.Dialed, DialFailed: p.DialFailed,
+		Received: p.Received, Sent: p.Sent, Refused: map[string]uint64{}}
+	if f.First > 0 {
+		out.LogEntries = f.Last - f.First + 1
+	}
+	for _, m := range f.Moving {
+		of := map[string]*[2]int64{snapshots.Making: &out.Making, snapshots.Sending: &out.Sending, snapshots.Receiving: &out.Receiving}[m.What]
+		of[0], of[1] = of[0]+m.Done, of[1]+m.Total
+	}
+	for r := peer.ReasonNone + 1; int(r) < peer.Reasons; r++ {
+		out.Refused[r.String()] = p.Refused[r]
+	}
+	return out
+}
 
 // DB returns the store, nil while there is none. It is closed when another one takes its place.
 func (n *Node) DB() *engine.DB { return n.node.DB() }

@@ -50,18 +50,18 @@ func (r *Reader) perhaps(d *durationpb.Duration) time.Duration {
 // OfClusterStatus writes what a member knows of its cluster.
 func OfClusterStatus(s *query.ClusterStatus) *pb.ClusterStatusResponse {
 	return &pb.ClusterStatusResponse{Cluster: s.Cluster, Node: s.Node, Leader: s.Leader, Term: s.Term, LeaderSince: OfTime(s.LeaderSince),
-		LeaderChanges: s.LeaderChanges, Staleness: perhaps(s.Staleness), Members: each(s.Members, func(m *query.ClusterMember) *pb.ClusterMember {
+		LeaderChanges: s.LeaderChanges, Staleness: perhaps(s.Staleness), Purge: OfPosition(s.Purge), Members: each(s.Members, func(m *query.ClusterMember) *pb.ClusterMember {
 			return &pb.ClusterMember{Id: m.ID, Address: m.Address, RaftAddress: m.RaftAddress, Voter: m.Voter, Self: m.Self, LastContact: perhaps(m.LastContact),
-				Position: OfPosition(m.Position), Lag: m.Lag, SnapshotBytes: m.SnapshotBytes, SnapshotTotal: m.SnapshotTotal, Problem: OfText(m.Problem)}
+				Position: OfPosition(m.Position), Lag: m.Lag, SnapshotBytes: m.SnapshotBytes, SnapshotTotal: m.SnapshotTotal, Problem: OfText(m.Problem), Purged: OfPosition(m.Purged)}
 		})}
 }
 
 // ClusterStatus reads what a member knows of its cluster.
 func (r *Reader) ClusterStatus(m *pb.ClusterStatusResponse) query.ClusterStatus {
 	return query.ClusterStatus{Cluster: m.GetCluster(), Node: m.GetNode(), Leader: m.GetLeader(), Term: m.GetTerm(), LeaderSince: r.Time(m.GetLeaderSince()),
-		LeaderChanges: m.GetLeaderChanges(), Staleness: r.perhaps(m.GetStaleness()), Members: every(m.GetMembers(), func(m *pb.ClusterMember) query.ClusterMember {
+		LeaderChanges: m.GetLeaderChanges(), Staleness: r.perhaps(m.GetStaleness()), Purge: r.Position(m.GetPurge()), Members: every(m.GetMembers(), func(m *pb.ClusterMember) query.ClusterMember {
 			return query.ClusterMember{ID: m.GetId(), Address: m.GetAddress(), RaftAddress: m.GetRaftAddress(), Voter: m.GetVoter(), Self: m.GetSelf(),
 				LastContact: r.perhaps(m.GetLastContact()), Position: r.Position(m.GetPosition()), Lag: m.GetLag(),
-				SnapshotBytes: m.GetSnapshotBytes(), SnapshotTotal: m.GetSnapshotTotal(), Problem: m.GetProblem()}
+				SnapshotBytes: m.GetSnapshotBytes(), SnapshotTotal: m.GetSnapshotTotal(), Problem: m.GetProblem(), Purged: r.Position(m.GetPurged())}
 		})}
 }

@@ -195,7 +195,7 @@ func OfReceipt(q *query.Receipt) *pb.Receipt {
 	}
 	return &pb.Receipt{Position: OfPosition(q.Position), Started: OfTime(q.Started), Finished: OfTime(q.Finished), People: q.People, Names: q.Names,
 		Ordinals: q.Ordinals, Events: q.Events, Quarantined: q.Quarantined, Refused: q.Refused, Strings: q.Strings, Files: q.Files, Bytes: q.Bytes,
-		Values: q.Values, Shared: q.Shared, Hits: q.Hits, Where: OfTexts(q.Where)}
+		Values: q.Values, Shared: q.Shared, Hits: q.Hits, Where: OfTexts(q.Where), Missing: q.Missing}
 }
 
 // Receipt reads what a purge has removed; nil is nil.
@@ -205,7 +205,7 @@ func (r *Reader) Receipt(m *pb.Receipt) *query.Receipt {
 	}
 	return &query.Receipt{Position: r.Position(m.GetPosition()), Started: r.Time(m.GetStarted()), Finished: r.Time(m.GetFinished()), People: m.GetPeople(),
 		Names: m.GetNames(), Ordinals: m.GetOrdinals(), Events: m.GetEvents(), Quarantined: m.GetQuarantined(), Refused: m.GetRefused(), Strings: m.GetStrings(),
-		Files: m.GetFiles(), Bytes: m.GetBytes(), Values: m.GetValues(), Shared: m.GetShared(), Hits: m.GetHits(), Where: m.GetWhere()}
+		Files: m.GetFiles(), Bytes: m.GetBytes(), Values: m.GetValues(), Shared: m.GetShared(), Hits: m.GetHits(), Where: m.GetWhere(), Missing: m.GetMissing()}
 }
 
 // OfBackup writes what the making of a backup has done.

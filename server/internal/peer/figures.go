@@ -59,6 +59,8 @@ type Figures struct {
 	Renewed    uint64 // connections that were made instead of one that was silent for long or closed
 	Idle       uint64 // connections of others that were closed because they were silent
 	Refused    [Reasons]uint64
+
+	Received, Sent uint64 // bytes of the nodes' messages, within TLS
 }
 
 // handshakeReason says what went wrong while somebody was not let in yet.

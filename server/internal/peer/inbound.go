@@ -41,6 +41,7 @@ func (c *inbound) Read(b []byte) (int, error) {
 	begun := time.Now()
 	_ = c.SetReadDeadline(begun.Add(limit)) // if it fails, so does the read
 	n, err := c.Conn.Read(b)
+	carried(&c.layer.figures.received, n)
 	now := time.Now()
 	c.heard.Store(c.layer.hall.now())
 	late := err != nil && errors.Is(err, os.ErrDeadlineExceeded)
@@ -65,6 +66,7 @@ func (c *inbound) Read(b []byte) (int, error) {
 func (c *inbound) Write(b []byte) (int, error) {
 	_ = c.SetWriteDeadline(time.Now().Add(c.layer.limits.frame)) // if it fails, so does the write
 	n, err := c.Conn.Write(b)
+	carried(&c.layer.figures.sent, n)
 	c.heard.Store(c.layer.hall.now())
 	c.within = false
 	return n, err

@@ -490,6 +490,7 @@ func (y *Layer) Figures() Figures {
 	for i := range f.Refused {
 		f.Refused[i] = y.figures.refused[i].Load()
 	}
+	f.Received, f.Sent = y.figures.received.Load(), y.figures.sent.Load()
 	return f
 }
 
@@ -497,4 +498,8 @@ func (y *Layer) Figures() Figures {
 type counters struct {
 	accepted, dialed, dialFailed, renewed, idle atomic.Uint64
 	refused                                     [Reasons]atomic.Uint64
+	received, sent                              atomic.Uint64
 }
+
+// carried counts what went over a connection.
+func carried(to *atomic.Uint64, n int) { to.Add(uint64(max(0, n))) }

@@ -51,6 +51,7 @@ func (c *outbound) touch(n int) {
 // Read implements [net.Conn].
 func (c *outbound) Read(b []byte) (int, error) {
 	n, err := c.now().Read(b)
+	carried(&c.layer.figures.received, n)
 	c.touch(n)
 	return n, err
 }
@@ -69,6 +70,7 @@ func (c *outbound) Write(b []byte) (int, error) {
 	}
 	_ = conn.SetWriteDeadline(c.patience()) // if it fails, so does the write
 	n, err := conn.Write(b)
+	carried(&c.layer.figures.sent, n)
 	c.touch(n)
 	return n, err
 }

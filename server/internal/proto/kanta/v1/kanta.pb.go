@@ -7785,7 +7785,9 @@ type ClusterStatusResponse struct {
 	LeaderChanges uint64           `protobuf:"varint,6,opt,name=leader_changes,json=leaderChanges,proto3" json:"leader_changes,omitempty"`
 	Members       []*ClusterMember `protobuf:"bytes,7,rep,name=members,proto3" json:"members,omitempty"`
 	// How long ago this one had all that was acknowledged then; not there: nobody knows.
-	Staleness     *durationpb.Duration `protobuf:"bytes,8,opt,name=staleness,proto3" json:"staleness,omitempty"`
+	Staleness *durationpb.Duration `protobuf:"bytes,8,opt,name=staleness,proto3" json:"staleness,omitempty"`
+	// Up to where every member is to have purged; "": nobody has asked for that.
+	Purge         string `protobuf:"bytes,16,opt,name=purge,proto3" json:"purge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -7874,6 +7876,13 @@ func (x *ClusterStatusResponse) GetStaleness() *durationpb.Duration {
 		return x.Staleness
 	}
 	return nil
+}
+
+func (x *ClusterStatusResponse) GetPurge() string {
+	if x != nil {
+		return x.Purge
+	}
+	return ""
 }
 
 type ClusterJoinRequest struct {
@@ -8713,7 +8722,7 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"-\n" +
 	"\x15CancelRunningResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\"\x16\n" +
-	"\x14ClusterStatusRequest\"\xc3\x02\n" +
+	"\x14ClusterStatusRequest\"\xd9\x02\n" +
 	"\x15ClusterStatusResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n" +
@@ -8722,7 +8731,8 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\fleader_since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vleaderSince\x12%\n" +
 	"\x0eleader_changes\x18\x06 \x01(\x04R\rleaderChanges\x121\n" +
 	"\amembers\x18\a \x03(\v2\x17.kanta.v1.ClusterMemberR\amembers\x127\n" +
-	"\tstaleness\x18\b \x01(\v2\x19.google.protobuf.DurationR\tstaleness\"\x83\x01\n" +
+	"\tstaleness\x18\b \x01(\v2\x19.google.protobuf.DurationR\tstaleness\x12\x14\n" +
+	"\x05purge\x18\x10 \x01(\tR\x05purge\"\x83\x01\n" +
 	"\x12ClusterJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +

@@ -453,7 +453,9 @@ type ClusterMember struct {
 	SnapshotBytes uint64 `protobuf:"varint,9,opt,name=snapshot_bytes,json=snapshotBytes,proto3" json:"snapshot_bytes,omitempty"`
 	SnapshotTotal uint64 `protobuf:"varint,10,opt,name=snapshot_total,json=snapshotTotal,proto3" json:"snapshot_total,omitempty"`
 	// What is wrong with it; "": nothing is known.
-	Problem       string `protobuf:"bytes,11,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,11,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Up to where its files hold nothing more of people who were erased; "": that is not known, or not so.
+	Purged        string `protobuf:"bytes,16,opt,name=purged,proto3" json:"purged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -561,6 +563,13 @@ func (x *ClusterMember) GetSnapshotTotal() uint64 {
 func (x *ClusterMember) GetProblem() string {
 	if x != nil {
 		return x.Problem
+	}
+	return ""
+}
+
+func (x *ClusterMember) GetPurged() string {
+	if x != nil {
+		return x.Purged
 	}
 	return ""
 }
@@ -2961,23 +2970,25 @@ func (x *Progress) GetWhat() string {
 }
 
 type Receipt struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Position      string                 `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
-	Started       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=started,proto3" json:"started,omitempty"`
-	Finished      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=finished,proto3" json:"finished,omitempty"`
-	People        uint64                 `protobuf:"varint,4,opt,name=people,proto3" json:"people,omitempty"`
-	Names         []string               `protobuf:"bytes,5,rep,name=names,proto3" json:"names,omitempty"`
-	Ordinals      uint64                 `protobuf:"varint,6,opt,name=ordinals,proto3" json:"ordinals,omitempty"`
-	Events        uint64                 `protobuf:"varint,7,opt,name=events,proto3" json:"events,omitempty"`
-	Quarantined   uint64                 `protobuf:"varint,8,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
-	Refused       uint64                 `protobuf:"varint,9,opt,name=refused,proto3" json:"refused,omitempty"`
-	Strings       uint64                 `protobuf:"varint,10,opt,name=strings,proto3" json:"strings,omitempty"`
-	Files         uint64                 `protobuf:"varint,11,opt,name=files,proto3" json:"files,omitempty"`
-	Bytes         uint64                 `protobuf:"varint,12,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	Values        uint64                 `protobuf:"varint,13,opt,name=values,proto3" json:"values,omitempty"`
-	Shared        uint64                 `protobuf:"varint,14,opt,name=shared,proto3" json:"shared,omitempty"`
-	Hits          uint64                 `protobuf:"varint,15,opt,name=hits,proto3" json:"hits,omitempty"`
-	Where         []string               `protobuf:"bytes,16,rep,name=where,proto3" json:"where,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Position    string                 `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	Started     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=started,proto3" json:"started,omitempty"`
+	Finished    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=finished,proto3" json:"finished,omitempty"`
+	People      uint64                 `protobuf:"varint,4,opt,name=people,proto3" json:"people,omitempty"`
+	Names       []string               `protobuf:"bytes,5,rep,name=names,proto3" json:"names,omitempty"`
+	Ordinals    uint64                 `protobuf:"varint,6,opt,name=ordinals,proto3" json:"ordinals,omitempty"`
+	Events      uint64                 `protobuf:"varint,7,opt,name=events,proto3" json:"events,omitempty"`
+	Quarantined uint64                 `protobuf:"varint,8,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
+	Refused     uint64                 `protobuf:"varint,9,opt,name=refused,proto3" json:"refused,omitempty"`
+	Strings     uint64                 `protobuf:"varint,10,opt,name=strings,proto3" json:"strings,omitempty"`
+	Files       uint64                 `protobuf:"varint,11,opt,name=files,proto3" json:"files,omitempty"`
+	Bytes       uint64                 `protobuf:"varint,12,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Values      uint64                 `protobuf:"varint,13,opt,name=values,proto3" json:"values,omitempty"`
+	Shared      uint64                 `protobuf:"varint,14,opt,name=shared,proto3" json:"shared,omitempty"`
+	Hits        uint64                 `protobuf:"varint,15,opt,name=hits,proto3" json:"hits,omitempty"`
+	Where       []string               `protobuf:"bytes,16,rep,name=where,proto3" json:"where,omitempty"`
+	// The members of a cluster that have not purged yet.
+	Missing       []string `protobuf:"bytes,17,rep,name=missing,proto3" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3124,6 +3135,13 @@ func (x *Receipt) GetWhere() []string {
 	return nil
 }
 
+func (x *Receipt) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 var File_kanta_v1_types_proto protoreflect.FileDescriptor
 
 const file_kanta_v1_types_proto_rawDesc = "" +
@@ -3136,7 +3154,7 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\bsnapshot\x18\x04 \x01(\tR\bsnapshot\x12\x16\n" +
 	"\x06memory\x18\x05 \x01(\x03R\x06memory\x127\n" +
 	"\vconsistency\x18\x10 \x01(\x0e2\x15.kanta.v1.ConsistencyR\vconsistency\x12>\n" +
-	"\rmax_staleness\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\fmaxStalenessJ\x04\b\x06\x10\x10\"\xda\x02\n" +
+	"\rmax_staleness\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\fmaxStalenessJ\x04\b\x06\x10\x10\"\xf2\x02\n" +
 	"\rClusterMember\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +
@@ -3149,7 +3167,8 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\x0esnapshot_bytes\x18\t \x01(\x04R\rsnapshotBytes\x12%\n" +
 	"\x0esnapshot_total\x18\n" +
 	" \x01(\x04R\rsnapshotTotal\x12\x18\n" +
-	"\aproblem\x18\v \x01(\tR\aproblem\"\x94\x02\n" +
+	"\aproblem\x18\v \x01(\tR\aproblem\x12\x16\n" +
+	"\x06purged\x18\x10 \x01(\tR\x06purged\"\x94\x02\n" +
 	"\x06Answer\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12,\n" +
 	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x18\n" +
@@ -3361,7 +3380,7 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\bProgress\x12\x12\n" +
 	"\x04done\x18\x01 \x01(\x04R\x04done\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\x12\x12\n" +
-	"\x04what\x18\x03 \x01(\tR\x04what\"\xd1\x03\n" +
+	"\x04what\x18\x03 \x01(\tR\x04what\"\xeb\x03\n" +
 	"\aReceipt\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x126\n" +
@@ -3379,7 +3398,8 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\x06values\x18\r \x01(\x04R\x06values\x12\x16\n" +
 	"\x06shared\x18\x0e \x01(\x04R\x06shared\x12\x12\n" +
 	"\x04hits\x18\x0f \x01(\x04R\x04hits\x12\x14\n" +
-	"\x05where\x18\x10 \x03(\tR\x05where*_\n" +
+	"\x05where\x18\x10 \x03(\tR\x05where\x12\x18\n" +
+	"\amissing\x18\x11 \x03(\tR\amissing*_\n" +
 	"\vConsistency\x12\x1b\n" +
 	"\x17CONSISTENCY_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11CONSISTENCY_LOCAL\x10\x01\x12\x1c\n" +
