@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -273,8 +274,7 @@ func TestEraseEverywhere(t *testing.T) {
 	})
 }
 
-// TestEraseAndReturn has a member that was down keep its log, because nobody has cut it: what it has of who was erased goes
-// from its files nevertheless. What a member has noted survives its restart, and is forgotten when a snapshot comes.
+// TestEraseAndReturn has all members purge, and say so. What they have noted survives their restart.
 func TestEraseAndReturn(t *testing.T) {
 	ofAllBubbles(t)
 	inBubble(t, func(t *testing.T, c *cluster) {
@@ -306,6 +306,42 @@ func TestEraseAndReturn(t *testing.T) {
 			if _, now := m.node.snaps.Newest(); now != before {
 				t.Errorf("%s has purged again", m.id)
 			}
+		}
+	})
+}
+
+// TestEraseAndSnapshot has a member that has purged be sent a snapshot by a leader that has not: it purges once more.
+func TestEraseAndSnapshot(t *testing.T) {
+	ofAllBubbles(t)
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.change = func(x *Config) { x.TrailingBytes = 1 }
+		c.aviary()
+		l := c.leader()
+		others := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return m == l })
+		slow, away := others[0], others[1]
+		reader, err := slow.node.DB().Snapshot(t.Context()) // as long as it is open, the slow one waits
+		c.must(err)
+		c.eraseCanaries()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _, _ = l.node.Purge(ctx, nil) }() // it waits for the slow one
+		c.eventually("the others have purged", func() bool { return l.isPurged() && away.isPurged() })
+		cancel()
+		away.clean()
+		away.close()
+		c.must(l.node.Transfer(t.Context(), slow.id))
+		c.eventually("the slow one leads", func() bool { return c.leader() == slow })
+		c.must(c.apply(increment(t, "anna", 1)))
+		c.must(slow.node.Snapshot())
+		away.open()
+		c.eventually("a snapshot comes", func() bool { return away.node.swap.restored.Load() > 0 })
+		if found := away.remains(); found["snapshots"] == 0 || away.isPurged() {
+			t.Fatalf("the snapshot has nothing of anybody: %v", found)
+		}
+		<-time.After(3 * purgeEvery)
+		c.must(reader.Close())
+		c.eventually("all have purged", func() bool { return slow.isPurged() && away.isPurged() })
+		for _, m := range c.members {
+			m.clean()
 		}
 	})
 }
