@@ -30,6 +30,15 @@ type ClusterStatus struct {
 	// has asked for that.
 	Purge   Position
 	Members []ClusterMember // by id
+	// Removed are those who were removed because nobody heard of them, by id, as far as they have not joined again.
+	Removed []ClusterRemoval
+}
+
+// ClusterRemoval is a member that the leader has removed because it was not heard of.
+type ClusterRemoval struct {
+	ID     string
+	At     time.Time
+	Silent time.Duration // for how long it was not heard of
 }
 
 // ClusterMember is one member of a cluster, as another one knows it.
@@ -38,6 +47,7 @@ type ClusterMember struct {
 	Address     string // for clients, HOST:PORT
 	RaftAddress string // for the other members
 	Voter       bool   // it counts in majorities
+	ReadOnly    bool   // it never will: it answers questions only
 	Self        bool   // it is the one that says so
 	// LastContact is how long ago the leader has heard of it, of a follower that says so itself, how long ago
 	// that has heard of the leader. Negative: it is not known, which of other members only the leader does.
@@ -59,6 +69,7 @@ type ClusterRecruit struct {
 	// Incarnation is a random number in hexadecimal digits that was made with the node's directory.
 	// A node that was wiped has another one, and does not vote as who it was.
 	Incarnation string
+	ReadOnly    bool // it is to have no vote, ever
 }
 
 // NotLeader is the error of a member that does not lead, of a call that has done nothing. leader is

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/kantadb/kanta/query"
+	"github.com/kantadb/kanta/server/audit"
 	"github.com/kantadb/kanta/server/internal/message"
 	pb "github.com/kantadb/kanta/server/internal/proto/kanta/v1"
 )
@@ -148,11 +149,12 @@ func (v *service) ClusterJoin(ctx context.Context, req *pb.ClusterJoinRequest) (
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Join(ctx, query.ClusterRecruit{ID: req.GetId(), Address: req.GetAddress(), RaftAddress: req.GetRaftAddress(), Incarnation: req.GetIncarnation()}); err != nil {
+	if err := c.Join(ctx, query.ClusterRecruit{ID: req.GetId(), Address: req.GetAddress(), RaftAddress: req.GetRaftAddress(), Incarnation: req.GetIncarnation(),
+		ReadOnly: req.GetReadOnly()}); err != nil {
 		return nil, err
 	}
 	s, err := c.Status(ctx)
-	return &pb.ClusterJoinResponse{Cluster: s.Cluster}, err
+	return &pb.ClusterJoinResponse{Cluster: s.Cluster, ReadOnly: req.GetReadOnly()}, err
 }
 
 // ClusterRemove ends a membership.
@@ -171,6 +173,16 @@ func (v *service) ClusterTransfer(ctx context.Context, req *pb.ClusterTransferRe
 		return nil, err
 	}
 	return &pb.ClusterTransferResponse{}, c.Transfer(ctx, req.GetId())
+}
+
+// RemovingMember writes to the audit, if there is one, that the cluster removes a member because it was not heard of:
+// no call asks for that. What cannot be recorded is not to be done.
+func (s *Server) RemovingMember(ctx context.Context, r query.ClusterRemoval) error {
+	if s.opt.Audit == nil {
+		return nil
+	}
+	return s.opt.Audit.Append(ctx, audit.Record{Who: audit.Caller{Name: "this process"}, Call: "ClusterRemove", Outcome: audit.Asked, Names: []string{r.ID},
+		What: fmt.Sprintf("it was not heard of for %v", r.Silent)})
 }
 
 // unready says why a member is not ready, beside its store.

@@ -544,3 +544,23 @@ func TestRecordDenied(t *testing.T) {
 		t.Errorf("a batch of a reader: %+v", list)
 	}
 }
+
+// TestRemovingRecorded has the cluster remove a member by itself: that is recorded, and else not to be done.
+func TestRemovingRecorded(t *testing.T) {
+	r := record(t)
+	before := r.audit.Head().Number
+	removal := query.ClusterRemoval{ID: "n3", Silent: 25 * time.Hour}
+	if err := r.s.RemovingMember(t.Context(), removal); err != nil {
+		t.Fatal(err)
+	}
+	list := r.records(t, before)
+	if len(list) != 1 || list[0].Call != "ClusterRemove" || list[0].Outcome != audit.Asked || !slices.Equal(list[0].Names, []string{"n3"}) || !strings.Contains(list[0].What, "25h") || list[0].Who.ID != "" {
+		t.Errorf("recorded is %+v", list)
+	}
+	if err := r.audit.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.s.RemovingMember(t.Context(), removal); err == nil {
+		t.Error("it is removed though nobody can record it")
+	}
+}

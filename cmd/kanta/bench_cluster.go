@@ -119,7 +119,7 @@ func (d *localCluster) benched(ctx context.Context, store string) (*bench.Cluste
 					return err
 				}
 				return d.until(ctx, m.id+" joins anew", func() (bool, error) { // it is refused for as long as the old one may be there
-					_, err := cluster.Join(ctx, m.dir, at, m.id, m.address, m.raft)
+					_, err := cluster.Join(ctx, m.dir, at, &cluster.JoinOptions{ID: m.id, Address: m.address, RaftAddress: m.raft})
 					return err == nil, err
 				})
 			}})

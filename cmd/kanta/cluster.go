@@ -33,6 +33,11 @@ and on each further machine, with a certificate of its own,
       --address b.example.com:7700 --raft-address b.example.com:7710
   kanta serve --db n2 --node-cert certs/node-n2.crt ...
 
+In the place of one that is lost for good another one joins, under the old name or a new one:
+
+  kanta cluster remove n2
+  kanta cluster join n4 --to kanta://a.example.com:7700 --id n4 ...
+
 Clients name all of them: --db kanta://a.example.com:7700,b.example.com:7700,c.example.com:7700.`
 
 func newCluster(a *app) *cobra.Command {
@@ -143,6 +148,9 @@ func newClusterJoin(a *app) *cobra.Command {
 certificate is that of a role with the right cluster (admin has it). Then kanta serve --db DIR runs it: it is
 sent the store, and has a vote when it has caught up.
 
+With --read-only it never has a vote: it answers questions, such as analyses that the others are to be spared, counts in
+no majority, and never leads. To have it vote after all remove it and let it join with a new directory.
+
 A member that has lost its disk comes back so under its old name, once it is not heard of any more.
 --json: {"directory","cluster","id","address","raft_address","store"}`,
 		Args: exactArgs(1),
@@ -161,7 +169,7 @@ A member that has lost its disk comes back so under its old name, once it is not
 				return err
 			}
 			defer at.Close()
-			id, err := cluster.Join(c.Context(), args[0], at, string(f.id), string(f.address), string(f.raft))
+			id, err := cluster.Join(c.Context(), args[0], at, &cluster.JoinOptions{ID: string(f.id), Address: string(f.address), RaftAddress: string(f.raft), ReadOnly: a.readOnly})
 			if err != nil {
 				return err
 			}
@@ -186,19 +194,27 @@ func (a *app) openMember(address string) (*client.Client, error) {
 
 // clusterJSON is what a member knows of its cluster.
 type clusterJSON struct {
-	Cluster       string       `json:"cluster"`
-	Node          string       `json:"node"`
-	Leader        string       `json:"leader"`
-	Term          uint64       `json:"term"`
-	LeaderSince   string       `json:"leader_since,omitempty"`
-	LeaderChanges uint64       `json:"leader_changes"`
-	Purge         string       `json:"purge,omitempty"`
-	Members       []memberJSON `json:"members"`
+	Cluster       string        `json:"cluster"`
+	Node          string        `json:"node"`
+	Leader        string        `json:"leader"`
+	Term          uint64        `json:"term"`
+	LeaderSince   string        `json:"leader_since,omitempty"`
+	LeaderChanges uint64        `json:"leader_changes"`
+	Purge         string        `json:"purge,omitempty"`
+	Members       []memberJSON  `json:"members"`
+	Removed       []removedJSON `json:"removed,omitempty"`
+}
+
+// removedJSON is a member that was removed because it was not heard of.
+type removedJSON struct {
+	ID     string  `json:"id"`
+	At     string  `json:"at"`
+	Silent float64 `json:"silent_seconds"`
 }
 
 type memberJSON struct {
 	ID            string   `json:"id"`
-	State         string   `json:"state"` // leader, voter or learner
+	State         string   `json:"state"` // leader, voter, learner or read-only
 	Address       string   `json:"address"`
 	RaftAddress   string   `json:"raft_address"`
 	Contact       *float64 `json:"contact_seconds"` // null: not known
@@ -224,8 +240,11 @@ func clusterOf(s *query.ClusterStatus) clusterJSON {
 	for i := range s.Members {
 		m := &s.Members[i]
 		j := memberJSON{ID: m.ID, State: "learner", Address: m.Address, RaftAddress: m.RaftAddress, SnapshotBytes: m.SnapshotBytes, SnapshotTotal: m.SnapshotTotal, Purged: somePosition(m.Purged), Problem: m.Problem}
-		if m.Voter {
+		switch {
+		case m.Voter:
 			j.State = "voter"
+		case m.ReadOnly:
+			j.State = "read-only"
 		}
 		if m.ID == s.Leader {
 			j.State = "leader"
@@ -237,6 +256,9 @@ func clusterOf(s *query.ClusterStatus) clusterJSON {
 		j.Position = somePosition(m.Position)
 		out.Members = append(out.Members, j)
 	}
+	for _, r := range s.Removed {
+		out.Removed = append(out.Removed, removedJSON{r.ID, someTime(r.At), r.Silent.Seconds()})
+	}
 	return out
 }
 
@@ -247,12 +269,14 @@ func newClusterStatus(a *app) *cobra.Command {
 		Long: `Who the members of a cluster are, who leads, and how far each is. The leader is asked, if it can be reached; else a
 member that knows who leads, or any, and it is said who: how far others are, and when they were heard of, only the
 leader knows. contact is how many seconds ago the leader has heard of a member, lag how many entries of the log it
-is behind, both empty (null) where that is not known. A learner has no vote yet: it is being sent what it lacks. purge
-is up to where all are to have removed from their files what they hold of people who were erased (kanta erase purge),
-purged up to where each has.
+is behind, both empty (null) where that is not known. A learner has no vote yet: it is being sent what it lacks. A
+member that is read-only never has one. purge is up to where all are to have removed from their files what they hold
+of people who were erased (kanta erase purge), purged up to where each has.
 
 --json: {"cluster","node","leader","term","leader_since","leader_changes","purge","members":[{"id","state","address",
-"raft_address","contact_seconds","position","lag","snapshot_bytes","snapshot_total","purged","problem"}]}`,
+"raft_address","contact_seconds","position","lag","snapshot_bytes","snapshot_total","purged","problem"}],
+"removed":[{"id","at","silent_seconds"}]}; removed are those that the leader removed because they were not heard of
+(kanta serve --remove-dead), until they join again or are removed by name.`,
 		Example: `  kanta cluster status --db kanta://127.0.0.1:7700`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -293,6 +317,9 @@ func (a *app) printCluster(s *query.ClusterStatus) error {
 	}
 	if s.Node != s.Leader {
 		fmt.Fprintf(a.err, "this is what %s knows, which does not lead: how far others are only the leader knows\n", s.Node)
+	}
+	for _, r := range s.Removed {
+		fmt.Fprintf(a.err, "%s was removed at %s, because it had not been heard of for %v\n", r.ID, someTime(r.At), r.Silent)
 	}
 	if !a.outTerminal {
 		return nil

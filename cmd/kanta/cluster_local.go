@@ -102,7 +102,7 @@ func (d *localCluster) found(ctx context.Context) error {
 			if err := cluster.Init(m.dir, &cluster.InitOptions{Cluster: localName, ID: m.id, Address: m.address, RaftAddress: m.raft, From: d.from}); err != nil {
 				return err
 			}
-		} else if _, err := cluster.Join(ctx, m.dir, d.all, m.id, m.address, m.raft); err != nil {
+		} else if _, err := cluster.Join(ctx, m.dir, d.all, &cluster.JoinOptions{ID: m.id, Address: m.address, RaftAddress: m.raft}); err != nil {
 			return err
 		}
 		if err := m.start(d); err != nil {

@@ -62,6 +62,7 @@ func (d *clusterDemo) commands(c *cli) {
 	if _, stderr, code := c.run("count", "true", "--consistency", "strict"); code != exitUsage || !strings.Contains(stderr, "linearizable") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
+	d.mistakes(c, before.Leader)
 	next := before.Members[0].ID
 	if next == before.Leader {
 		next = before.Members[1].ID
@@ -89,6 +90,60 @@ func (d *clusterDemo) commands(c *cli) {
 		text, err := os.ReadFile(m.log)
 		if err != nil || !strings.Contains(string(text), "removed") {
 			t.Errorf("%s, which was removed, says %s (%v)", m.id, text, err)
+		}
+	}
+}
+
+// mistakes asks the cluster, which has three members, for what cannot be.
+func (d *clusterDemo) mistakes(c *cli, leader string) {
+	t := c.t
+	t.Helper()
+	if err := os.Mkdir(c.path("taken"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c.file("taken/people.csv", "")
+	join := func(dir, id, address, raft string) []string {
+		return []string{"cluster", "join", c.path(dir), "--to", d.addresses(), "--id", id, "--address", address, "--raft-address", raft}
+	}
+	other := d.members[0]
+	if other.id == leader {
+		other = d.members[1]
+	}
+	const free, freeToo = "127.0.0.1:1", "127.0.0.1:2"
+	for _, x := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"cluster", "remove", leader}, exitQuestion, "the member " + leader + " leads (have another one lead first"},
+		{[]string{"cluster", "remove", "../n1"}, exitQuestion, `there is no member "../n1"`},
+		{[]string{"cluster", "remove", ""}, exitQuestion, `there is no member ""`},
+		{[]string{"cluster", "remove"}, exitUsage, "kanta cluster remove"},
+		{[]string{"cluster", "transfer", "a b"}, exitQuestion, `there is no member "a b"`},
+		{[]string{"cluster", "transfer", "n1", "n2"}, exitUsage, "kanta cluster transfer"},
+		{join("j1", other.id, free, freeToo), exitQuestion, "there is a member " + other.id + ", and it answers"},
+		{join("j2", leader, free, freeToo), exitQuestion, "there is a member " + leader + ", and it answers"},
+		{join("j3", "n9", other.address, free), exitQuestion, "the member " + other.id + " has the address " + other.address + " already"},
+		{join("j4", "n9", free, other.raft), exitQuestion, "the member " + other.id + " has the address " + other.raft + " already"},
+		{join("j5", "n9", free, free), exitUsage, "clients and members would both come to " + free},
+		{join("j6", "..", free, freeToo), exitUsage, `the member ".." is no name`},
+		{join("j7", "n9", free, "0.0.0.0:7710"), exitUsage, "nobody is reached at"},
+		{join("n1", "n9", free, freeToo), exitQuestion, "n1 is not empty"},
+		{join("taken", "n9", free, freeToo), exitQuestion, "taken is not empty (name a new directory)"},
+		{join("taken/people.csv", "n9", free, freeToo), exitInternal, "not a directory"},
+	} {
+		stdout, stderr, code := c.run(x.args...)
+		if code != x.code || stdout != "" || !strings.Contains(stderr, x.want) {
+			t.Errorf("kanta %s: exit %d, want %d\n%s%s", strings.Join(x.args, " "), code, x.code, stdout, stderr)
+		}
+	}
+	var s clusterJSON
+	if err := json.Unmarshal([]byte(c.must("cluster", "status", "--json")), &s); err != nil || len(s.Members) != localMembers {
+		t.Errorf("after that the members are %+v (%v)", s.Members, err)
+	}
+	for _, m := range s.Members {
+		if m.Lag == nil || m.Contact == nil {
+			t.Errorf("the leader does not know how far %s is", m.ID)
 		}
 	}
 }

@@ -45,7 +45,9 @@ is done or told; what cannot be recorded is refused. kanta audit reads it.
 
 The directory of a member of a cluster (kanta cluster) is served too: --node-cert, --node-key and
 --node-ca are its certificate for the other members and their authority. It listens for clients where
-its cluster knows it, and, when it is stopped, has another one lead first.
+its cluster knows it, and, when it is stopped, has another one lead first. While it leads it removes a
+member with a vote that it has not heard of for --remove-dead, if three others at least have a vote and
+most of these are there: so of three that vote none, before another one has come in its place.
 
 Each setting is a flag, a variable of the environment (KANTA_LISTEN), and a key of the file that
 --config names (listen = "127.0.0.1:7700"), of which the flag holds first and the file last.
@@ -122,6 +124,9 @@ func (f *serveFlags) check() error {
 	}
 	if !slices.Contains([]string{"text", "json", "off"}, f.log) {
 		return usagef("--log %s: it is text, json or off", f.log)
+	}
+	if f.member.dead < 0 {
+		return usagef("--remove-dead %v: a time, or 0 for never", f.member.dead)
 	}
 	if (f.tls.Cert == "") != (f.tls.Key == "") || f.tls.Authority != "" && f.tls.Cert == "" {
 		return usagef("--tls-cert and --tls-key belong together, and --client-ca to both")

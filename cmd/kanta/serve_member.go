@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/query"
@@ -15,7 +17,8 @@ import (
 type memberFlags struct {
 	tls    certs.Files
 	listen string
-	log    settingSize // how much its log grows before a snapshot is made
+	dead   time.Duration // after how long others are removed that are not heard of; 0: never
+	log    settingSize   // how much its log grows before a snapshot is made
 }
 
 // served is what a server answers from: a store, or a member of a cluster that has one.
@@ -29,7 +32,9 @@ func (a *app) openServed(f *serveFlags, log *slog.Logger) (*served, error) {
 	if cluster.IsMember(a.dir) {
 		return a.openSeat(f, log)
 	}
-	if f.member != (memberFlags{}) {
+	given := f.member
+	given.dead = 0 // it has a default
+	if given != (memberFlags{}) {
 		return nil, usagef("--node-cert, --node-key, --node-ca and --raft-listen are of a member of a cluster, and %s is no directory of one: kanta cluster init and join make them", a.dir)
 	}
 	opened, err := a.openDir(a.dir, true)
@@ -60,7 +65,8 @@ func (a *app) openSeat(f *serveFlags, log *slog.Logger) (*served, error) {
 		return nil, err
 	}
 	o.MustExist = false
-	n, err := cluster.Open(a.dir, &cluster.Options{TLS: f.member.tls, Listen: f.member.listen, Engine: o, LogBytes: f.member.log.bytes, Log: log})
+	n, err := cluster.Open(a.dir, &cluster.Options{TLS: f.member.tls, Listen: f.member.listen, Engine: o, LogBytes: f.member.log.bytes,
+		RemoveDead: cmp.Or(f.member.dead, -1), Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -49,6 +49,7 @@ func (f *serveFlags) settingsTable() []*setting {
 		{name: "node-key", value: newText(&f.member.tls.Key, ""), help: "file of the key of --node-cert"},
 		{name: "node-ca", value: newText(&f.member.tls.Authority, ""), help: "file of the authority of the members' certificates"},
 		{name: "raft-listen", value: newText(&f.member.listen, ""), help: "address and port for other members; by default that at which they reach this one"},
+		{name: "remove-dead", value: newDuration(&f.member.dead, 24*time.Hour), help: "after how long the leader removes a member with a vote that is not heard of, once three others have one; 0: never"},
 		{name: "backups", value: (*texts)(&f.backups), help: "a target that clients may have backups written to, as --target of kanta backup; may be repeated"},
 		{name: "audit", value: newText(&f.record.dir, ""), help: "record changes and reads of personal data in this directory, which is made if it is not there"},
 		{name: "audit-days", value: (*settingCount)(&f.record.days), help: "keep the records for so many days, 0 for ever"},

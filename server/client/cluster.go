@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/kantadb/kanta/query"
@@ -64,7 +65,11 @@ func (c *Client) clusterStatus(ctx context.Context) (s query.ClusterStatus, from
 // member gets a vote when it has caught up. To call it twice is as calling it once.
 func (c *Client) ClusterJoin(ctx context.Context, m query.ClusterRecruit) (cluster string, err error) {
 	return write(ctx, c, always, func(ctx context.Context, _ *message.Reader) (string, error) {
-		out, err := c.rpc.ClusterJoin(ctx, &pb.ClusterJoinRequest{Id: m.ID, Address: m.Address, RaftAddress: m.RaftAddress, Incarnation: m.Incarnation})
+		out, err := c.rpc.ClusterJoin(ctx, &pb.ClusterJoinRequest{Id: m.ID, Address: m.Address, RaftAddress: m.RaftAddress, Incarnation: m.Incarnation, ReadOnly: m.ReadOnly})
+		if err == nil && out.GetReadOnly() != m.ReadOnly {
+			err = own(&query.Error{Code: query.CodeNewerFormat, Message: fmt.Sprintf("the leader knows no members without a vote, and has taken in %s as one that gets it", m.ID),
+				Hint: "remove it (kanta cluster remove), and have all members run this version first"})
+		}
 		return out.GetCluster(), err
 	})
 }

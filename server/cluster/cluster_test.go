@@ -212,7 +212,7 @@ func found(t *testing.T, size int) *town {
 func (c *town) join(m *member) {
 	c.t.Helper()
 	at := c.client(nil)
-	id, err := Join(c.t.Context(), m.dir, at, m.id, m.address, m.raft)
+	id, err := Join(c.t.Context(), m.dir, at, &JoinOptions{ID: m.id, Address: m.address, RaftAddress: m.raft})
 	c.must(err)
 	if got, err := IdentityOf(m.dir); err != nil || got != id || !IsMember(m.dir) || IsMember(c.dir) {
 		c.t.Errorf("%+v, %v, want %+v", got, err, id)
@@ -391,7 +391,7 @@ func TestWiped(t *testing.T) {
 	lost.close()
 	c.must(os.RemoveAll(lost.dir))
 	c.eventually("it may come back", func() bool {
-		_, err := Join(t.Context(), lost.dir, all, lost.id, lost.address, lost.raft)
+		_, err := Join(t.Context(), lost.dir, all, &JoinOptions{ID: lost.id, Address: lost.address, RaftAddress: lost.raft})
 		if err != nil && !errors.Is(err, &query.Error{Code: query.CodeConflict}) { // the leader has heard of it just now
 			t.Fatal(err)
 		}

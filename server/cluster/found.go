@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/kantadb/kanta/engine"
@@ -35,11 +36,27 @@ func config(dir string, o *engine.Options) replica.Config {
 	return c
 }
 
+// JoinOptions say who joins a cluster.
+type JoinOptions struct {
+	ID          string // its name: lower case letters, digits and hyphens, as in its certificate
+	Address     string // HOST:PORT where clients will reach it
+	RaftAddress string // HOST:PORT where the other members will
+	// ReadOnly takes it in for good without a vote: it answers questions, such as analyses that the others are to be
+	// spared, counts in no majority, and never leads.
+	ReadOnly bool
+}
+
 // Join has the leader of a cluster take a member in, and makes its directory, which must not be there or be
 // empty. Opened, the member is sent the store. at asks any member, whoever leads is found. The name may be one that was
 // a member's before, who is not there any more: this one comes in its place, and has its vote when it has caught up.
-// It fails with [query.CodeConflict] if there is such a member and answers.
-func Join(ctx context.Context, dir string, at *client.Client, id, address, raftAddress string) (Identity, error) {
+// It fails with [query.CodeConflict] if there is such a member and answers, or if one has an address of it.
+func Join(ctx context.Context, dir string, at *client.Client, o *JoinOptions) (Identity, error) {
+	if err := errors.Join(replica.CheckName("the member", o.ID), replica.CheckAddress("for members,", o.RaftAddress), replica.CheckAddress("for clients,", o.Address)); err != nil {
+		return Identity{}, err
+	}
+	if err := replica.PrepareJoin(replica.Config{Dir: dir}); err != nil { // before the cluster counts on it
+		return Identity{}, err
+	}
 	incarnation, err := replica.NewIncarnation()
 	if err != nil {
 		return Identity{}, query.Errorf(query.CodeIO, "join a cluster: %w", err)
@@ -48,11 +65,11 @@ func Join(ctx context.Context, dir string, at *client.Client, id, address, raftA
 	if err != nil {
 		return Identity{}, err
 	}
-	name, err := at.ClusterJoin(ctx, query.ClusterRecruit{ID: id, Address: address, RaftAddress: raftAddress, Incarnation: incarnation})
+	name, err := at.ClusterJoin(ctx, query.ClusterRecruit{ID: o.ID, Address: o.Address, RaftAddress: o.RaftAddress, Incarnation: incarnation, ReadOnly: o.ReadOnly})
 	if err != nil {
 		return Identity{}, err
 	}
-	out := replica.Identity{Cluster: name, Store: info.Store, ID: id, Incarnation: incarnation, Raft: raftAddress, Client: address}
+	out := replica.Identity{Cluster: name, Store: info.Store, ID: o.ID, Incarnation: incarnation, Raft: o.RaftAddress, Client: o.Address}
 	if err := replica.InitJoin(replica.Config{Dir: dir}, out); err != nil {
 		return Identity{}, err
 	}

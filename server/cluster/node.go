@@ -35,6 +35,10 @@ type Options struct {
 	// quarter is kept then for members that were away shortly. 0: 256 MiB, and 64 MiB are kept. Less is a
 	// shorter start after a crash, and more snapshots.
 	LogBytes int64
+	// RemoveDead is after how long a member with a vote that was not heard of is removed by the leader: once three
+	// others at least have a vote, and most of these are there, so never one of three before another one has come in
+	// its place. Each member that may lead should have the same. 0: 24 h. Negative: never.
+	RemoveDead time.Duration
 	// Log is told what happens: elections, members that come and go, strangers at the port. nothing of it is
 	// stored data. nil: nobody is.
 	Log *slog.Logger
@@ -101,7 +105,7 @@ func Open(dir string, o *Options) (*Node, error) {
 	n.layer = layer
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: layer, MaxPool: peer.MaxPool, Timeout: rpcTime,
 		Logger: replica.RaftLogger(o.logger()), MsgpackUseNewTimeFormat: true})
-	c := replica.Config{Dir: dir, Transport: transport, Log: o.logger(), Replaced: n.replaced, Stopped: n.hasStopped,
+	c := replica.Config{Dir: dir, Transport: transport, Log: o.logger(), Replaced: n.replaced, Stopped: n.hasStopped, Removing: n.removing, RemoveDead: o.RemoveDead,
 		SnapshotBytes: o.LogBytes, TrailingBytes: o.LogBytes / 4}
 	if o.Engine != nil {
 		c.Engine = *o.Engine
@@ -154,6 +158,17 @@ func (n *Node) replaced(db *engine.DB) {
 	if n.server != nil {
 		n.server.Replace(db)
 	}
+}
+
+// removing has the audit of the server say which member is about to be removed that nobody has asked to remove.
+func (n *Node) removing(ctx context.Context, r query.ClusterRemoval) error {
+	n.mu.Lock()
+	s := n.server
+	n.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	return s.RemovingMember(ctx, r)
 }
 
 // Serve has a server answer from the member's store, and from another one when that is replaced. The server

@@ -51,8 +51,10 @@ func (r *Reader) perhaps(d *durationpb.Duration) time.Duration {
 func OfClusterStatus(s *query.ClusterStatus) *pb.ClusterStatusResponse {
 	return &pb.ClusterStatusResponse{Cluster: s.Cluster, Node: s.Node, Leader: s.Leader, Term: s.Term, LeaderSince: OfTime(s.LeaderSince),
 		LeaderChanges: s.LeaderChanges, Staleness: perhaps(s.Staleness), Purge: OfPosition(s.Purge), Members: each(s.Members, func(m *query.ClusterMember) *pb.ClusterMember {
-			return &pb.ClusterMember{Id: m.ID, Address: m.Address, RaftAddress: m.RaftAddress, Voter: m.Voter, Self: m.Self, LastContact: perhaps(m.LastContact),
+			return &pb.ClusterMember{Id: m.ID, Address: m.Address, RaftAddress: m.RaftAddress, Voter: m.Voter, ReadOnly: m.ReadOnly, Self: m.Self, LastContact: perhaps(m.LastContact),
 				Position: OfPosition(m.Position), Lag: m.Lag, SnapshotBytes: m.SnapshotBytes, SnapshotTotal: m.SnapshotTotal, Problem: OfText(m.Problem), Purged: OfPosition(m.Purged)}
+		}), Removed: each(s.Removed, func(r *query.ClusterRemoval) *pb.ClusterRemoval {
+			return &pb.ClusterRemoval{Id: r.ID, At: OfTime(r.At), Silent: durationpb.New(r.Silent)}
 		})}
 }
 
@@ -60,8 +62,10 @@ func OfClusterStatus(s *query.ClusterStatus) *pb.ClusterStatusResponse {
 func (r *Reader) ClusterStatus(m *pb.ClusterStatusResponse) query.ClusterStatus {
 	return query.ClusterStatus{Cluster: m.GetCluster(), Node: m.GetNode(), Leader: m.GetLeader(), Term: m.GetTerm(), LeaderSince: r.Time(m.GetLeaderSince()),
 		LeaderChanges: m.GetLeaderChanges(), Staleness: r.perhaps(m.GetStaleness()), Purge: r.Position(m.GetPurge()), Members: every(m.GetMembers(), func(m *pb.ClusterMember) query.ClusterMember {
-			return query.ClusterMember{ID: m.GetId(), Address: m.GetAddress(), RaftAddress: m.GetRaftAddress(), Voter: m.GetVoter(), Self: m.GetSelf(),
+			return query.ClusterMember{ID: m.GetId(), Address: m.GetAddress(), RaftAddress: m.GetRaftAddress(), Voter: m.GetVoter(), ReadOnly: m.GetReadOnly(), Self: m.GetSelf(),
 				LastContact: r.perhaps(m.GetLastContact()), Position: r.Position(m.GetPosition()), Lag: m.GetLag(),
 				SnapshotBytes: m.GetSnapshotBytes(), SnapshotTotal: m.GetSnapshotTotal(), Problem: m.GetProblem(), Purged: r.Position(m.GetPurged())}
+		}), Removed: every(m.GetRemoved(), func(m *pb.ClusterRemoval) query.ClusterRemoval {
+			return query.ClusterRemoval{ID: m.GetId(), At: r.Time(m.GetAt()), Silent: r.Duration(m.GetSilent())}
 		})}
 }

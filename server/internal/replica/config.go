@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -41,6 +42,11 @@ type Config struct {
 	// TrailingBytes is how much of the log is kept behind a snapshot, so that a member that
 	// was away shortly needs no snapshot. 0: 64 MiB.
 	TrailingBytes int64
+	// RemoveDead is after how long a member with a vote that is not heard of is removed: once three others at least have
+	// a vote, and most of these are there. 0: 24 h. Negative: never.
+	RemoveDead time.Duration
+	// Removing is called before such a member is removed, which it is not if that fails. nil: nobody is told.
+	Removing func(ctx context.Context, r query.ClusterRemoval) error
 	// CheckEvery is the time between two comparisons of what members have, while something is
 	// written. 0: 20 s. Negative: never.
 	CheckEvery time.Duration
@@ -70,6 +76,7 @@ const (
 const (
 	defaultSnapshotBytes = 256 << 20        // half a minute of loading: what a restart may have to apply anew
 	defaultTrailingBytes = 64 << 20         // some seconds of loading; more than a member misses that restarts
+	defaultRemoveDead    = 24 * time.Hour   // a repair takes hours; who comes back later joins anew, which costs a copy
 	defaultCheckEvery    = 20 * time.Second // a divergence is to be found within 60 s, and a mark and a verdict are two turns
 )
 
@@ -83,6 +90,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Replaced == nil {
 		c.Replaced = func(*engine.DB) {}
 	}
+	if c.Removing == nil {
+		c.Removing = func(context.Context, query.ClusterRemoval) error { return nil }
+	}
 	if c.Stopped == nil {
 		c.Stopped = func(error) {}
 	}
@@ -93,6 +103,7 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&c.SnapshotBytes, defaultSnapshotBytes)
 	orDefault(&c.TrailingBytes, defaultTrailingBytes)
 	orDefault(&c.CheckEvery, defaultCheckEvery)
+	orDefault(&c.RemoveDead, defaultRemoveDead)
 	switch {
 	case c.Dir == "":
 		return c, query.Errorf(query.CodeInvalid, "Config.Dir is empty")

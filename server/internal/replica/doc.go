@@ -36,7 +36,8 @@
 // directory is made ([Node.Join], then [InitJoin]).
 //
 // Who the members are for their clients stands in documents of the store, cluster/member/ID,
-// as JSON: {"raft": "HOST:PORT", "client": "HOST:PORT", "incarnation": "..."}.
+// as JSON: {"raft": "HOST:PORT", "client": "HOST:PORT", "incarnation": "..."}, and "read_only": true
+// of one that never votes. It is written before Raft takes the member in.
 //
 // # PURGED, version 1
 //

@@ -86,6 +86,8 @@ type member struct {
 	held    atomic.Pointer[chan struct{}] // syncs of the log of Raft wait for its end; nil: they do not
 	step    atomic.Int64                  // by how many nanoseconds its clock is wrong
 	stopped atomic.Pointer[error]         // why it has stopped by itself; nil: it has not
+
+	readOnly bool // it joins without a vote, for good
 }
 
 // inBubble runs a test of a cluster in virtual time.
@@ -173,7 +175,7 @@ func (c *cluster) join(m *member) {
 			return false
 		}
 		of = l.node.Identity()
-		return l.node.Join(c.t.Context(), query.ClusterRecruit{ID: m.id, Address: m.id + ":2", RaftAddress: m.id + ":1", Incarnation: incarnation}) == nil
+		return l.node.Join(c.t.Context(), query.ClusterRecruit{ID: m.id, Address: m.id + ":2", RaftAddress: m.id + ":1", Incarnation: incarnation, ReadOnly: m.readOnly}) == nil
 	})
 	c.must(InitJoin(m.config(), Identity{Cluster: of.Cluster, Store: of.Store, ID: m.id, Incarnation: incarnation, Raft: m.id + ":1", Client: m.id + ":2"}))
 	m.open()

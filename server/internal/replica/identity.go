@@ -8,7 +8,9 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
+	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -34,6 +36,8 @@ const (
 	maxName    = 40  // of a cluster or a member, in bytes
 	maxAddress = 260 // a host name of 253, a colon, a port
 )
+
+var hostForm = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?$`) //tidy:constant
 
 var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`) //tidy:constant
 
@@ -84,9 +88,15 @@ func CheckName(what, name string) error {
 // CheckAddress reports what is no HOST:PORT.
 func CheckAddress(what, address string) error {
 	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" || port == "" || port == "0" || len(address) > maxAddress || strings.ContainsAny(address, " \t\r\n") {
+	number, noNumber := strconv.ParseUint(port, 10, 16)
+	ip, noIP := netip.ParseAddr(host)
+	if err != nil || noNumber != nil || number == 0 || len(address) > maxAddress || noIP != nil && !hostForm.MatchString(host) {
 		return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("%s %q is no address", what, address),
 			Hint: "HOST:PORT, as others reach it, such as 10.0.0.1:7701"}
+	}
+	if ip.IsUnspecified() || ip.IsMulticast() {
+		return &query.Error{Code: query.CodeInvalid, Message: fmt.Sprintf("%s nobody is reached at %q", what, address),
+			Hint: "HOST:PORT, as others reach it, such as 10.0.0.1:7701; where it listens kanta serve is told (--listen, --raft-listen)"}
 	}
 	return nil
 }

@@ -185,7 +185,9 @@ func TestNodeRefused(t *testing.T) {
 		}
 	}
 	for address, ok := range map[string]bool{"a:1": true, "[::1]:7701": true, "a": false, ":1": false, "a:": false, "a:0": false, "a:1\n": false,
-		strings.Repeat("a", maxAddress-2) + ":1": true, strings.Repeat("a", maxAddress-1) + ":1": false} {
+		strings.Repeat("a", maxAddress-2) + ":1": true, strings.Repeat("a", maxAddress-1) + ":1": false,
+		"a:65535": true, "a:65536": false, "a:-1": false, "a:http": false, "[::1]:7700": true, "::1:7700": false, "0.0.0.0:7700": false, "[::]:7700": false, "224.0.0.1:7700": false,
+		"a..b-c.example.com:1": true, "a/b:1": false, "a\x00:1": false, "kanta://a:1": false, "-a:1": false, "..:1": false, "a@b:1": false} {
 		if err := CheckAddress("the address", address); (err == nil) != ok {
 			t.Errorf("address %q: %v", address, err)
 		}

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
@@ -82,6 +81,27 @@ func begun(cfg *Config, id *Identity) (at query.Position, err error) {
 
 // NewIncarnation draws what tells a member's directory from every other one.
 func NewIncarnation() (string, error) { return newIncarnation() }
+
+// PrepareJoin makes the directory in which [InitJoin] then makes a member, and finds out whether
+// anything can be written there: the cluster should not take in who cannot be made.
+func PrepareJoin(cfg Config) error {
+	cfg, err := cfg.withDefaults()
+	if err == nil {
+		err = prepare(cfg.FS, cfg.Dir, true)
+	}
+	if err != nil {
+		return err
+	}
+	trial := cfg.FS.PathJoin(cfg.Dir, nodeFile+newSuffix)
+	f, err := cfg.FS.Create(trial, vfs.WriteCategoryUnspecified)
+	if err == nil {
+		err = errors.Join(f.Close(), cfg.FS.Remove(trial))
+	}
+	if err != nil {
+		return diskError("write "+trial, err)
+	}
+	return nil
+}
 
 // InitJoin makes the directory of a member that the leader has taken in ([Node.Join]): with the
 // same identity, and not before. Its store comes as a snapshot.
@@ -167,11 +187,16 @@ func firstMember(cfg *Config, store string, id *Identity) (storeID string, err e
 	if err != nil {
 		return "", err
 	}
-	others, err := documents(context.Background(), db)
-	delete(others, id.ID)
+	others, err := db.Documents(context.Background(), clusterPrefix)
+	var gone []string
+	for _, d := range others {
+		if d.Name != memberPrefix+id.ID && (strings.HasPrefix(d.Name, memberPrefix) || strings.HasPrefix(d.Name, removedPrefix)) {
+			gone = append(gone, d.Name)
+		}
+	}
 	var b batch.Batch
 	if err == nil {
-		b, err = putMember(id, slices.Sorted(maps.Keys(others))...)
+		b, err = putMember(id, false, gone...)
 	}
 	if err == nil {
 		_, err = db.Apply(context.Background(), b)

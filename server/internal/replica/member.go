@@ -3,7 +3,9 @@ package replica
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +17,10 @@ import (
 )
 
 // memberPrefix is what the names of the documents begin with that say who the members are.
-const memberPrefix = "cluster/member/"
+const memberPrefix = clusterPrefix + "member/"
+
+// clusterPrefix is what the names of the documents begin with that are the cluster's own.
+const clusterPrefix = "cluster/"
 
 // memberDocument is the value of such a document, as JSON. Raft's own configuration knows the
 // members' names and addresses too, but not where their clients reach them.
@@ -23,18 +28,19 @@ type memberDocument struct {
 	Raft        string `json:"raft"`
 	Client      string `json:"client"`
 	Incarnation string `json:"incarnation"`
+	ReadOnly    bool   `json:"read_only,omitempty"` // it never votes
 }
 
-// putMember makes the batch that says who a member is, and that others are no members.
-func putMember(id *Identity, gone ...string) (batch.Batch, error) {
-	value, err := json.Marshal(memberDocument{Raft: id.Raft, Client: id.Client, Incarnation: id.Incarnation})
+// putMember makes the batch that says who a member is, and drops documents that are there.
+func putMember(id *Identity, readOnly bool, gone ...string) (batch.Batch, error) {
+	value, err := json.Marshal(memberDocument{Raft: id.Raft, Client: id.Client, Incarnation: id.Incarnation, ReadOnly: readOnly})
 	if err != nil {
 		return nil, err
 	}
 	b := batch.New()
 	b.PutDocument(memberPrefix+id.ID, value)
 	for _, name := range gone {
-		b.DropDocument(memberPrefix + name)
+		b.DropDocument(name)
 	}
 	return b.Encode()
 }
@@ -71,7 +77,8 @@ func documents(ctx context.Context, db *engine.DB) (map[string]memberDocument, e
 	return out, nil
 }
 
-// Join takes a member in, which has no vote until it has caught up. It may be asked again. Who
+// Join takes a member in, which has no vote until it has caught up, or never, if it is to be
+// read-only. It may be asked again. Who
 // has the name of a member comes in its place: a node that was wiped has another incarnation,
 // so nobody takes it for the one that has voted. As long as that one answers it is refused, and
 // so is who has an address of another member: [query.CodeConflict]. It fails with
@@ -96,7 +103,7 @@ func (n *Node) Join(ctx context.Context, r query.ClusterRecruit) error {
 			}
 		}
 	}
-	if err := n.document(ctx, id); err != nil {
+	if err := n.document(ctx, id, r.ReadOnly); err != nil {
 		return err
 	}
 	for _, s := range servers {
@@ -138,8 +145,9 @@ func (n *Node) admissible(ctx context.Context, id *Identity, servers []raft.Serv
 
 // membership is held while the members are changed.
 type membership struct {
-	held chan struct{}   // full while it is
-	last <-chan struct{} // closed when the change before has been answered; nil: there is none
+	held    chan struct{}   // full while it is
+	last    <-chan struct{} // closed when the change before has been answered; nil: there is none
+	silence silence         // of members, as who leads has seen it
 }
 
 func (m *membership) release() { <-m.held }
@@ -177,29 +185,33 @@ func (n *Node) undisturbed(ctx context.Context) error {
 }
 
 // document writes who a member is.
-func (n *Node) document(ctx context.Context, id *Identity) error {
-	b, err := putMember(id)
-	if err != nil {
-		return err
-	}
+func (n *Node) document(ctx context.Context, id *Identity, readOnly bool) error {
 	db := n.db.Load()
 	if db == nil {
 		return errNoStore()
 	}
-	_, err = db.Apply(ctx, b)
+	var gone []string
+	if _, err := db.Document(ctx, removedPrefix+id.ID); err == nil {
+		gone = append(gone, removedPrefix+id.ID)
+	}
+	b, err := putMember(id, readOnly, gone...)
+	if err == nil {
+		_, err = db.Apply(ctx, b)
+	}
 	return err
 }
 
-// Remove ends a membership. The member that leads is not removed: it hands over first. It
-// fails with [query.CodeUnknownName] if there is no such member, and with
-// [query.CodeNotLeader] where another leads.
+// Remove ends a membership. The member that leads is not removed: it hands over first; nor is
+// one that is there, where most of those that are left would not be: both are
+// [query.CodeConflict]. It fails with [query.CodeUnknownName] if there is no such member, and
+// with [query.CodeNotLeader] where another leads.
 func (n *Node) Remove(ctx context.Context, id string) error {
 	if err := n.change(ctx); err != nil {
 		return err
 	}
 	defer n.members.release()
-	if id == n.id.ID {
-		return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s leads", id), Hint: "have another one lead first: kanta cluster transfer"}
+	if err := n.removable(id); err != nil {
+		return err
 	}
 	found := false
 	for _, s := range n.servers() {
@@ -212,24 +224,36 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 			n.farewell(s, f.Index())
 		}
 	}
-	db := n.db.Load()
-	if db == nil {
-		return errNoStore()
+	if err := n.forgetMember(ctx, id, nil); !found || !errors.Is(err, &query.Error{Code: query.CodeUnknownName}) {
+		return err
 	}
-	if _, err := db.Document(ctx, memberPrefix+id); err == nil {
-		found = true
-		b := batch.New()
-		b.DropDocument(memberPrefix + id)
-		raw, err := b.Encode()
-		if err == nil {
-			_, err = db.Apply(ctx, raw)
+	return nil
+}
+
+// removable reports why a member cannot be removed without ending the cluster.
+func (n *Node) removable(id string) error {
+	voters, healthy, votes := 0, 0, false
+	for _, s := range n.servers() {
+		if !isVoter(s) {
+			continue
 		}
-		if err != nil {
-			return err
+		there := n.isThere(s.ID)
+		if voters++; there {
+			healthy++
+		}
+		if name, _ := memberOf(s.ID); name == id && there {
+			votes = true
 		}
 	}
-	if !found {
-		return query.Errorf(query.CodeUnknownName, "there is no member %q", id)
+	switch {
+	case id == n.id.ID && voters == 1:
+		return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s is the only one that votes", id),
+			Hint: "a cluster has one member at least: have another one join first, or stop this one and delete its directory, which ends the cluster"}
+	case id == n.id.ID:
+		return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s leads", id), Hint: "have another one lead first: kanta cluster transfer"}
+	case votes && healthy-1 <= (voters-1)/2:
+		return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("without the member %s only %d of %d that vote would be there, so nothing could be written any more", id, healthy-1, voters-1),
+			Hint: "remove those first that do not answer: kanta cluster status"}
 	}
 	return nil
 }
@@ -242,6 +266,9 @@ func (n *Node) Transfer(ctx context.Context, id string) error {
 	}
 	defer n.members.release()
 	if id == "" {
+		if !slices.ContainsFunc(n.servers(), func(s raft.Server) bool { return s.ID != n.id.server() && isVoter(s) && n.answers(s.ID) }) {
+			return &query.Error{Code: query.CodeConflict, Message: "there is no other member that votes and answers", Hint: "kanta cluster status says who there is"}
+		}
 		return n.await(ctx, n.raft.LeadershipTransfer())
 	}
 	for _, s := range n.servers() {
@@ -251,8 +278,12 @@ func (n *Node) Transfer(ctx context.Context, id string) error {
 		switch {
 		case s.ID == n.id.server():
 			return nil
+		case n.readOnly(ctx, s):
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s is read-only, and never leads", id), Hint: "name one that votes: kanta cluster status"}
 		case !isVoter(s):
 			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s has no vote yet", id), Hint: "wait until it has caught up: kanta cluster status"}
+		case !n.answers(s.ID):
+			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s does not answer", id), Hint: "name one that is there: kanta cluster status"}
 		}
 		return n.await(ctx, n.raft.LeadershipTransferToServer(s.ID, s.Address))
 	}
@@ -296,15 +327,16 @@ func (n *Node) changed(err error) error {
 	return &query.Error{Code: query.CodeUnavailable, Message: "what became of the change is not known: " + err.Error(), Hint: "look at kanta cluster status, and ask again", Err: err}
 }
 
-// promoteEvery is how often a leader looks whether somebody may vote by now.
+// promoteEvery is how often a leader looks whether somebody may vote by now, or is dead.
 const promoteEvery = 500 * time.Millisecond
 
 // caughtUpBy is how many entries a member may be behind to get its vote: less than what is
 // written in the time of a message.
 const caughtUpBy = 256
 
-// promote gives those a vote who have caught up, as long as ctx lasts.
+// promote gives those a vote who have caught up, and removes the dead, as long as ctx lasts.
 func (n *Node) promote(ctx context.Context) {
+	n.members.silence.reset()
 	t := time.NewTicker(promoteEvery)
 	defer t.Stop()
 	for {
@@ -315,17 +347,26 @@ func (n *Node) promote(ctx context.Context) {
 		}
 		servers := n.servers()
 		for _, s := range servers {
-			if n.mayVote(s) {
+			if n.mayVote(ctx, s) {
 				n.giveVote(ctx, s.ID)
 			}
 		}
+		n.bury(ctx)
 		n.wire.forget(func(id raft.ServerID) bool { return has(servers, id) })
 	}
 }
 
-// mayVote reports whether a member has no vote and has caught up.
-func (n *Node) mayVote(s raft.Server) bool {
-	return !isVoter(s) && n.answers(s.ID) && n.wire.contact(s.ID).log+caughtUpBy >= n.raft.CommitIndex()
+// mayVote reports whether a member has no vote, may have one, and has caught up.
+func (n *Node) mayVote(ctx context.Context, s raft.Server) bool {
+	return !isVoter(s) && n.answers(s.ID) && n.wire.contact(s.ID).log+caughtUpBy >= n.raft.CommitIndex() && !n.readOnly(ctx, s)
+}
+
+// readOnly reports whether a member is never to vote: its document says so, or cannot be read. It was written before
+// the member was taken in, so a leader has it that has committed something in its term.
+func (n *Node) readOnly(ctx context.Context, s raft.Server) bool {
+	name, incarnation := memberOf(s.ID)
+	m, err := n.member(ctx, name)
+	return !isVoter(s) && (err != nil || m.ReadOnly || m.Incarnation != incarnation)
 }
 
 // giveVote gives a member a vote, if it still is one when its turn comes: to Raft that is the same as taking in
@@ -336,7 +377,7 @@ func (n *Node) giveVote(ctx context.Context, id raft.ServerID) {
 	}
 	defer n.members.release()
 	for _, s := range n.servers() {
-		if s.ID != id || !n.mayVote(s) {
+		if s.ID != id || !n.mayVote(ctx, s) {
 			continue
 		}
 		if err := n.await(ctx, n.raft.AddVoter(s.ID, s.Address, 0, enqueueTimeout)); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +49,11 @@ func (c *cluster) others(leader *member) (out []*member) {
 		}
 	}
 	return out
+}
+
+// voters returns all others that may vote.
+func (c *cluster) voters(leader *member) []*member {
+	return slices.DeleteFunc(c.others(leader), func(m *member) bool { return m.readOnly })
 }
 
 // during waits for a while of the bubble's time.
@@ -154,7 +160,7 @@ func TestRemovedMeanwhile(t *testing.T) {
 		c.join(c.add("n2"))
 		n.members.held <- struct{}{}
 		recruit := raft.Server{Suffrage: raft.Nonvoter, ID: c.members[1].node.id.server()}
-		c.eventually("it may vote", func() bool { return n.mayVote(recruit) })
+		c.eventually("it may vote", func() bool { return n.mayVote(t.Context(), recruit) })
 		during(2 * promoteEvery) // and waits for its turn
 		c.must(n.raft.RemoveServer(recruit.ID, 0, 0).Error())
 		n.members.release()
@@ -241,5 +247,66 @@ func TestRecoveredIsAnother(t *testing.T) {
 		if report.Member.Store == before.Store || report.Member.Incarnation == before.Incarnation {
 			t.Errorf("before %+v, recovered %+v", before, report.Member)
 		}
+	})
+}
+
+// TestReadOnly has a member that never votes: not when it has caught up, not by another leader, and nobody counts on
+// it. It refuses what the leader does, and may be made one that votes only by joining anew.
+func TestReadOnly(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.init()
+		c.must(c.apply(schemaBatch(t)))
+		reader := c.add("n9")
+		reader.readOnly = true
+		c.join(reader)
+		for _, id := range []string{"n2", "n3"} {
+			c.join(c.add(id))
+		}
+		c.eventually("three votes", func() bool { return c.votes() == 3 })
+		first := c.leader()
+		c.must(first.node.Transfer(t.Context(), ""))
+		c.eventually("another one leads", func() bool { l := c.leader(); return l != nil && l != first })
+		c.must(c.apply(increment(t, "p0", 1)))
+		c.agree()
+		during(5 * promoteEvery)
+		if c.votes() != 3 {
+			t.Fatalf("%d vote", c.votes())
+		}
+		l := c.leader()
+		s, err := reader.node.Status(t.Context())
+		c.must(err)
+		for _, m := range s.Members {
+			if is := m.ID == reader.id; m.ReadOnly != is || m.Voter == is {
+				t.Errorf("%+v", m)
+			}
+		}
+		var e *query.Error
+		if _, err := reader.node.DB().Apply(t.Context(), increment(t, "p0", 2)); !errors.As(err, &e) || e.Code != query.CodeNotLeader || e.Leader != l.id+":2" {
+			t.Errorf("it is written to: %v", err)
+		}
+		if err := l.node.Transfer(t.Context(), reader.id); !errors.Is(err, &query.Error{Code: query.CodeConflict}) || !strings.Contains(err.Error(), "read-only") {
+			t.Errorf("it is to lead: %v", err)
+		}
+		others := c.voters(l)
+		others[0].isolate(true)
+		reader.isolate(true)
+		c.must(c.apply(increment(t, "p0", 3))) // two of three
+		others[1].isolate(true)
+		reader.isolate(false)
+		c.eventually("the leader and who does not vote are no majority", func() bool { return c.leader() == nil })
+		for _, m := range others {
+			m.isolate(false)
+		}
+		c.agree()
+		if n := value(t, reader.node.DB(), "p0"); n != 2 {
+			t.Errorf("n is %d", n)
+		}
+		c.must(c.leader().node.Remove(t.Context(), reader.id))
+		c.eventually("it is told so", func() bool { return reader.stopped.Load() != nil })
+		reader.close()
+		c.must(reader.files.RemoveAll(memberDir))
+		reader.readOnly = false
+		c.join(reader)
+		c.eventually("four votes", func() bool { return c.votes() == 4 })
 	})
 }

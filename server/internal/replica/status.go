@@ -3,6 +3,7 @@ package replica
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -62,13 +63,16 @@ func (n *Node) Status(ctx context.Context) (query.ClusterStatus, error) {
 	}
 	for _, server := range n.servers() {
 		m := n.statusOf(server)
-		m.Address = known[m.ID].Client
+		m.Address, m.ReadOnly = known[m.ID].Client, known[m.ID].ReadOnly
 		s.Members = append(s.Members, m)
 	}
 	if !slices.ContainsFunc(s.Members, func(m query.ClusterMember) bool { return m.Self }) {
 		m := n.statusOf(raft.Server{Suffrage: raft.Nonvoter, ID: n.id.server(), Address: raft.ServerAddress(n.id.Raft)})
 		m.Address = n.id.Client
 		s.Members = append(s.Members, m)
+	}
+	if s.Removed, err = removals(ctx, n.db.Load()); err != nil {
+		return s, err
 	}
 	slices.SortFunc(s.Members, func(a, b query.ClusterMember) int { return strings.Compare(a.ID, b.ID) })
 	return s, ctx.Err()
@@ -96,6 +100,9 @@ func (n *Node) statusOf(s raft.Server) query.ClusterMember {
 	}
 	if m.LastContact > 2*n.cfg.Timing.Heartbeat {
 		m.Problem = "it does not answer"
+	}
+	if silent := n.members.silence.long(s.ID); m.Voter && n.cfg.RemoveDead > 0 && silent >= n.cfg.RemoveDead {
+		m.Problem = fmt.Sprintf("it has not answered for %v, and is removed when another member has a vote in its place", silent.Truncate(time.Second))
 	}
 	m.SnapshotBytes, m.SnapshotTotal = uint64(c.sent), uint64(c.size)
 	m.Purged = c.purged

@@ -7786,6 +7786,8 @@ type ClusterStatusResponse struct {
 	Members       []*ClusterMember `protobuf:"bytes,7,rep,name=members,proto3" json:"members,omitempty"`
 	// How long ago this one had all that was acknowledged then; not there: nobody knows.
 	Staleness *durationpb.Duration `protobuf:"bytes,8,opt,name=staleness,proto3" json:"staleness,omitempty"`
+	// Who was removed because nobody heard of them, and has not joined again.
+	Removed []*ClusterRemoval `protobuf:"bytes,10,rep,name=removed,proto3" json:"removed,omitempty"`
 	// Up to where every member is to have purged; "": nobody has asked for that.
 	Purge         string `protobuf:"bytes,16,opt,name=purge,proto3" json:"purge,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -7878,6 +7880,13 @@ func (x *ClusterStatusResponse) GetStaleness() *durationpb.Duration {
 	return nil
 }
 
+func (x *ClusterStatusResponse) GetRemoved() []*ClusterRemoval {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
 func (x *ClusterStatusResponse) GetPurge() string {
 	if x != nil {
 		return x.Purge
@@ -7893,7 +7902,9 @@ type ClusterJoinRequest struct {
 	RaftAddress string `protobuf:"bytes,3,opt,name=raft_address,json=raftAddress,proto3" json:"raft_address,omitempty"`
 	// A random number in hexadecimal digits that was made with the member's directory: one that was
 	// wiped is another member, whatever it calls itself.
-	Incarnation   string `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation string `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// It never has a vote, and answers questions only.
+	ReadOnly      bool `protobuf:"varint,5,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -7956,10 +7967,19 @@ func (x *ClusterJoinRequest) GetIncarnation() string {
 	return ""
 }
 
+func (x *ClusterJoinRequest) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
 type ClusterJoinResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The id of the cluster.
-	Cluster       string `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Cluster string `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The member was taken in as one that never has a vote.
+	ReadOnly      bool `protobuf:"varint,2,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -7999,6 +8019,13 @@ func (x *ClusterJoinResponse) GetCluster() string {
 		return x.Cluster
 	}
 	return ""
+}
+
+func (x *ClusterJoinResponse) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
 }
 
 type ClusterRemoveRequest struct {
@@ -8722,7 +8749,7 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"-\n" +
 	"\x15CancelRunningResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\"\x16\n" +
-	"\x14ClusterStatusRequest\"\xd9\x02\n" +
+	"\x14ClusterStatusRequest\"\x8d\x03\n" +
 	"\x15ClusterStatusResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n" +
@@ -8731,15 +8758,19 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\fleader_since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vleaderSince\x12%\n" +
 	"\x0eleader_changes\x18\x06 \x01(\x04R\rleaderChanges\x121\n" +
 	"\amembers\x18\a \x03(\v2\x17.kanta.v1.ClusterMemberR\amembers\x127\n" +
-	"\tstaleness\x18\b \x01(\v2\x19.google.protobuf.DurationR\tstaleness\x12\x14\n" +
-	"\x05purge\x18\x10 \x01(\tR\x05purge\"\x83\x01\n" +
+	"\tstaleness\x18\b \x01(\v2\x19.google.protobuf.DurationR\tstaleness\x122\n" +
+	"\aremoved\x18\n" +
+	" \x03(\v2\x18.kanta.v1.ClusterRemovalR\aremoved\x12\x14\n" +
+	"\x05purge\x18\x10 \x01(\tR\x05purge\"\xa0\x01\n" +
 	"\x12ClusterJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +
 	"\fraft_address\x18\x03 \x01(\tR\vraftAddress\x12 \n" +
-	"\vincarnation\x18\x04 \x01(\tR\vincarnation\"/\n" +
+	"\vincarnation\x18\x04 \x01(\tR\vincarnation\x12\x1b\n" +
+	"\tread_only\x18\x05 \x01(\bR\breadOnly\"L\n" +
 	"\x13ClusterJoinResponse\x12\x18\n" +
-	"\acluster\x18\x01 \x01(\tR\acluster\"&\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1b\n" +
+	"\tread_only\x18\x02 \x01(\bR\breadOnly\"&\n" +
 	"\x14ClusterRemoveRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x17\n" +
 	"\x15ClusterRemoveResponse\"(\n" +
@@ -8982,7 +9013,8 @@ var file_kanta_v1_kanta_proto_goTypes = []any{
 	(*Progress)(nil),                // 161: kanta.v1.Progress
 	(*Receipt)(nil),                 // 162: kanta.v1.Receipt
 	(*ClusterMember)(nil),           // 163: kanta.v1.ClusterMember
-	(*Strings)(nil),                 // 164: kanta.v1.Strings
+	(*ClusterRemoval)(nil),          // 164: kanta.v1.ClusterRemoval
+	(*Strings)(nil),                 // 165: kanta.v1.Strings
 }
 var file_kanta_v1_kanta_proto_depIdxs = []int32{
 	138, // 0: kanta.v1.CountRequest.question:type_name -> kanta.v1.Question
@@ -9116,124 +9148,125 @@ var file_kanta_v1_kanta_proto_depIdxs = []int32{
 	145, // 128: kanta.v1.ClusterStatusResponse.leader_since:type_name -> google.protobuf.Timestamp
 	163, // 129: kanta.v1.ClusterStatusResponse.members:type_name -> kanta.v1.ClusterMember
 	157, // 130: kanta.v1.ClusterStatusResponse.staleness:type_name -> google.protobuf.Duration
-	164, // 131: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	164, // 132: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	164, // 133: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	0,   // 134: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
-	2,   // 135: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
-	4,   // 136: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
-	7,   // 137: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
-	9,   // 138: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
-	12,  // 139: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
-	16,  // 140: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
-	18,  // 141: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
-	21,  // 142: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
-	23,  // 143: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
-	25,  // 144: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
-	27,  // 145: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
-	29,  // 146: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
-	31,  // 147: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
-	33,  // 148: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
-	37,  // 149: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
-	40,  // 150: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
-	43,  // 151: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
-	46,  // 152: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
-	49,  // 153: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
-	51,  // 154: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
-	53,  // 155: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
-	55,  // 156: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
-	57,  // 157: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
-	59,  // 158: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
-	61,  // 159: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
-	63,  // 160: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
-	65,  // 161: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
-	67,  // 162: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
-	70,  // 163: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
-	73,  // 164: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
-	75,  // 165: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
-	78,  // 166: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
-	81,  // 167: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
-	83,  // 168: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
-	85,  // 169: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
-	88,  // 170: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
-	91,  // 171: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
-	93,  // 172: kanta.v1.KantaService.KeepLog:input_type -> kanta.v1.KeepLogRequest
-	95,  // 173: kanta.v1.KantaService.ShipLog:input_type -> kanta.v1.ShipLogRequest
-	98,  // 174: kanta.v1.KantaService.Keys:input_type -> kanta.v1.KeysRequest
-	100, // 175: kanta.v1.KantaService.CreateKey:input_type -> kanta.v1.CreateKeyRequest
-	102, // 176: kanta.v1.KantaService.RevokeKey:input_type -> kanta.v1.RevokeKeyRequest
-	105, // 177: kanta.v1.KantaService.Roles:input_type -> kanta.v1.RolesRequest
-	107, // 178: kanta.v1.KantaService.SaveRole:input_type -> kanta.v1.SaveRoleRequest
-	109, // 179: kanta.v1.KantaService.DropRole:input_type -> kanta.v1.DropRoleRequest
-	111, // 180: kanta.v1.KantaService.Whoami:input_type -> kanta.v1.WhoamiRequest
-	114, // 181: kanta.v1.KantaService.Audit:input_type -> kanta.v1.AuditRequest
-	116, // 182: kanta.v1.KantaService.VerifyAudit:input_type -> kanta.v1.VerifyAuditRequest
-	120, // 183: kanta.v1.KantaService.Running:input_type -> kanta.v1.RunningRequest
-	122, // 184: kanta.v1.KantaService.CancelRunning:input_type -> kanta.v1.CancelRunningRequest
-	124, // 185: kanta.v1.KantaService.ClusterStatus:input_type -> kanta.v1.ClusterStatusRequest
-	126, // 186: kanta.v1.KantaService.ClusterJoin:input_type -> kanta.v1.ClusterJoinRequest
-	128, // 187: kanta.v1.KantaService.ClusterRemove:input_type -> kanta.v1.ClusterRemoveRequest
-	130, // 188: kanta.v1.KantaService.ClusterTransfer:input_type -> kanta.v1.ClusterTransferRequest
-	1,   // 189: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
-	3,   // 190: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
-	5,   // 191: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
-	8,   // 192: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
-	11,  // 193: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
-	15,  // 194: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
-	17,  // 195: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
-	20,  // 196: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
-	22,  // 197: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
-	24,  // 198: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
-	26,  // 199: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
-	28,  // 200: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
-	30,  // 201: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
-	32,  // 202: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
-	36,  // 203: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
-	39,  // 204: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
-	42,  // 205: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
-	45,  // 206: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
-	47,  // 207: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
-	50,  // 208: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
-	52,  // 209: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
-	54,  // 210: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
-	56,  // 211: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
-	58,  // 212: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
-	60,  // 213: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
-	62,  // 214: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
-	64,  // 215: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
-	66,  // 216: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
-	69,  // 217: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
-	71,  // 218: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
-	74,  // 219: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
-	77,  // 220: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
-	80,  // 221: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
-	82,  // 222: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
-	84,  // 223: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
-	86,  // 224: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
-	90,  // 225: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
-	92,  // 226: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
-	94,  // 227: kanta.v1.KantaService.KeepLog:output_type -> kanta.v1.KeepLogResponse
-	96,  // 228: kanta.v1.KantaService.ShipLog:output_type -> kanta.v1.ShipLogResponse
-	99,  // 229: kanta.v1.KantaService.Keys:output_type -> kanta.v1.KeysResponse
-	101, // 230: kanta.v1.KantaService.CreateKey:output_type -> kanta.v1.CreateKeyResponse
-	103, // 231: kanta.v1.KantaService.RevokeKey:output_type -> kanta.v1.RevokeKeyResponse
-	106, // 232: kanta.v1.KantaService.Roles:output_type -> kanta.v1.RolesResponse
-	108, // 233: kanta.v1.KantaService.SaveRole:output_type -> kanta.v1.SaveRoleResponse
-	110, // 234: kanta.v1.KantaService.DropRole:output_type -> kanta.v1.DropRoleResponse
-	112, // 235: kanta.v1.KantaService.Whoami:output_type -> kanta.v1.WhoamiResponse
-	115, // 236: kanta.v1.KantaService.Audit:output_type -> kanta.v1.AuditResponse
-	118, // 237: kanta.v1.KantaService.VerifyAudit:output_type -> kanta.v1.VerifyAuditResponse
-	121, // 238: kanta.v1.KantaService.Running:output_type -> kanta.v1.RunningResponse
-	123, // 239: kanta.v1.KantaService.CancelRunning:output_type -> kanta.v1.CancelRunningResponse
-	125, // 240: kanta.v1.KantaService.ClusterStatus:output_type -> kanta.v1.ClusterStatusResponse
-	127, // 241: kanta.v1.KantaService.ClusterJoin:output_type -> kanta.v1.ClusterJoinResponse
-	129, // 242: kanta.v1.KantaService.ClusterRemove:output_type -> kanta.v1.ClusterRemoveResponse
-	131, // 243: kanta.v1.KantaService.ClusterTransfer:output_type -> kanta.v1.ClusterTransferResponse
-	189, // [189:244] is the sub-list for method output_type
-	134, // [134:189] is the sub-list for method input_type
-	134, // [134:134] is the sub-list for extension type_name
-	134, // [134:134] is the sub-list for extension extendee
-	0,   // [0:134] is the sub-list for field type_name
+	164, // 131: kanta.v1.ClusterStatusResponse.removed:type_name -> kanta.v1.ClusterRemoval
+	165, // 132: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	165, // 133: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	165, // 134: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	0,   // 135: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
+	2,   // 136: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
+	4,   // 137: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
+	7,   // 138: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
+	9,   // 139: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
+	12,  // 140: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
+	16,  // 141: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
+	18,  // 142: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
+	21,  // 143: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
+	23,  // 144: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
+	25,  // 145: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
+	27,  // 146: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
+	29,  // 147: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
+	31,  // 148: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
+	33,  // 149: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
+	37,  // 150: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
+	40,  // 151: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
+	43,  // 152: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
+	46,  // 153: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
+	49,  // 154: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
+	51,  // 155: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
+	53,  // 156: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
+	55,  // 157: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
+	57,  // 158: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
+	59,  // 159: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
+	61,  // 160: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
+	63,  // 161: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
+	65,  // 162: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
+	67,  // 163: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
+	70,  // 164: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
+	73,  // 165: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
+	75,  // 166: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
+	78,  // 167: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
+	81,  // 168: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
+	83,  // 169: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
+	85,  // 170: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
+	88,  // 171: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
+	91,  // 172: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
+	93,  // 173: kanta.v1.KantaService.KeepLog:input_type -> kanta.v1.KeepLogRequest
+	95,  // 174: kanta.v1.KantaService.ShipLog:input_type -> kanta.v1.ShipLogRequest
+	98,  // 175: kanta.v1.KantaService.Keys:input_type -> kanta.v1.KeysRequest
+	100, // 176: kanta.v1.KantaService.CreateKey:input_type -> kanta.v1.CreateKeyRequest
+	102, // 177: kanta.v1.KantaService.RevokeKey:input_type -> kanta.v1.RevokeKeyRequest
+	105, // 178: kanta.v1.KantaService.Roles:input_type -> kanta.v1.RolesRequest
+	107, // 179: kanta.v1.KantaService.SaveRole:input_type -> kanta.v1.SaveRoleRequest
+	109, // 180: kanta.v1.KantaService.DropRole:input_type -> kanta.v1.DropRoleRequest
+	111, // 181: kanta.v1.KantaService.Whoami:input_type -> kanta.v1.WhoamiRequest
+	114, // 182: kanta.v1.KantaService.Audit:input_type -> kanta.v1.AuditRequest
+	116, // 183: kanta.v1.KantaService.VerifyAudit:input_type -> kanta.v1.VerifyAuditRequest
+	120, // 184: kanta.v1.KantaService.Running:input_type -> kanta.v1.RunningRequest
+	122, // 185: kanta.v1.KantaService.CancelRunning:input_type -> kanta.v1.CancelRunningRequest
+	124, // 186: kanta.v1.KantaService.ClusterStatus:input_type -> kanta.v1.ClusterStatusRequest
+	126, // 187: kanta.v1.KantaService.ClusterJoin:input_type -> kanta.v1.ClusterJoinRequest
+	128, // 188: kanta.v1.KantaService.ClusterRemove:input_type -> kanta.v1.ClusterRemoveRequest
+	130, // 189: kanta.v1.KantaService.ClusterTransfer:input_type -> kanta.v1.ClusterTransferRequest
+	1,   // 190: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
+	3,   // 191: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
+	5,   // 192: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
+	8,   // 193: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
+	11,  // 194: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
+	15,  // 195: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
+	17,  // 196: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
+	20,  // 197: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
+	22,  // 198: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
+	24,  // 199: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
+	26,  // 200: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
+	28,  // 201: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
+	30,  // 202: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
+	32,  // 203: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
+	36,  // 204: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
+	39,  // 205: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
+	42,  // 206: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
+	45,  // 207: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
+	47,  // 208: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
+	50,  // 209: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
+	52,  // 210: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
+	54,  // 211: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
+	56,  // 212: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
+	58,  // 213: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
+	60,  // 214: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
+	62,  // 215: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
+	64,  // 216: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
+	66,  // 217: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
+	69,  // 218: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
+	71,  // 219: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
+	74,  // 220: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
+	77,  // 221: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
+	80,  // 222: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
+	82,  // 223: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
+	84,  // 224: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
+	86,  // 225: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
+	90,  // 226: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
+	92,  // 227: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
+	94,  // 228: kanta.v1.KantaService.KeepLog:output_type -> kanta.v1.KeepLogResponse
+	96,  // 229: kanta.v1.KantaService.ShipLog:output_type -> kanta.v1.ShipLogResponse
+	99,  // 230: kanta.v1.KantaService.Keys:output_type -> kanta.v1.KeysResponse
+	101, // 231: kanta.v1.KantaService.CreateKey:output_type -> kanta.v1.CreateKeyResponse
+	103, // 232: kanta.v1.KantaService.RevokeKey:output_type -> kanta.v1.RevokeKeyResponse
+	106, // 233: kanta.v1.KantaService.Roles:output_type -> kanta.v1.RolesResponse
+	108, // 234: kanta.v1.KantaService.SaveRole:output_type -> kanta.v1.SaveRoleResponse
+	110, // 235: kanta.v1.KantaService.DropRole:output_type -> kanta.v1.DropRoleResponse
+	112, // 236: kanta.v1.KantaService.Whoami:output_type -> kanta.v1.WhoamiResponse
+	115, // 237: kanta.v1.KantaService.Audit:output_type -> kanta.v1.AuditResponse
+	118, // 238: kanta.v1.KantaService.VerifyAudit:output_type -> kanta.v1.VerifyAuditResponse
+	121, // 239: kanta.v1.KantaService.Running:output_type -> kanta.v1.RunningResponse
+	123, // 240: kanta.v1.KantaService.CancelRunning:output_type -> kanta.v1.CancelRunningResponse
+	125, // 241: kanta.v1.KantaService.ClusterStatus:output_type -> kanta.v1.ClusterStatusResponse
+	127, // 242: kanta.v1.KantaService.ClusterJoin:output_type -> kanta.v1.ClusterJoinResponse
+	129, // 243: kanta.v1.KantaService.ClusterRemove:output_type -> kanta.v1.ClusterRemoveResponse
+	131, // 244: kanta.v1.KantaService.ClusterTransfer:output_type -> kanta.v1.ClusterTransferResponse
+	190, // [190:245] is the sub-list for method output_type
+	135, // [135:190] is the sub-list for method input_type
+	135, // [135:135] is the sub-list for extension type_name
+	135, // [135:135] is the sub-list for extension extendee
+	0,   // [0:135] is the sub-list for field type_name
 }
 
 func init() { file_kanta_v1_kanta_proto_init() }

@@ -443,11 +443,11 @@ type ClusterMember struct {
 	Voter bool `protobuf:"varint,4,opt,name=voter,proto3" json:"voter,omitempty"`
 	// The one that answers.
 	Self bool `protobuf:"varint,5,opt,name=self,proto3" json:"self,omitempty"`
-	// When the leader last heard of it; not there: it has not, or nobody who answers knows.
+	// How long ago the leader has heard of it; not there: it has not, or who answers does not know.
 	LastContact *durationpb.Duration `protobuf:"bytes,6,opt,name=last_contact,json=lastContact,proto3" json:"last_contact,omitempty"`
 	// What it has applied; "": that is not known.
 	Position string `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
-	// Records of the log that the leader has and it has not, as far as is known.
+	// Entries of the log that the leader had then and it had not. Without last_contact it says nothing.
 	Lag uint64 `protobuf:"varint,8,opt,name=lag,proto3" json:"lag,omitempty"`
 	// Bytes of a snapshot that it is being sent, and all of them. 0: it is sent none.
 	SnapshotBytes uint64 `protobuf:"varint,9,opt,name=snapshot_bytes,json=snapshotBytes,proto3" json:"snapshot_bytes,omitempty"`
@@ -455,7 +455,9 @@ type ClusterMember struct {
 	// What is wrong with it; "": nothing is known.
 	Problem string `protobuf:"bytes,11,opt,name=problem,proto3" json:"problem,omitempty"`
 	// Up to where its files hold nothing more of people who were erased; "": that is not known, or not so.
-	Purged        string `protobuf:"bytes,16,opt,name=purged,proto3" json:"purged,omitempty"`
+	Purged string `protobuf:"bytes,16,opt,name=purged,proto3" json:"purged,omitempty"`
+	// It never has a vote, and answers questions only.
+	ReadOnly      bool `protobuf:"varint,13,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -574,6 +576,75 @@ func (x *ClusterMember) GetPurged() string {
 	return ""
 }
 
+func (x *ClusterMember) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
+// ClusterRemoval is a member that was removed because it was not heard of.
+type ClusterRemoval struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// For how long it had not been heard of.
+	Silent        *durationpb.Duration `protobuf:"bytes,3,opt,name=silent,proto3" json:"silent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterRemoval) Reset() {
+	*x = ClusterRemoval{}
+	mi := &file_kanta_v1_types_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterRemoval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterRemoval) ProtoMessage() {}
+
+func (x *ClusterRemoval) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_types_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterRemoval.ProtoReflect.Descriptor instead.
+func (*ClusterRemoval) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ClusterRemoval) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ClusterRemoval) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *ClusterRemoval) GetSilent() *durationpb.Duration {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
+}
+
 // Answer is what every answer carries.
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -599,7 +670,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_kanta_v1_types_proto_msgTypes[2]
+	mi := &file_kanta_v1_types_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +682,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[2]
+	mi := &file_kanta_v1_types_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +695,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{2}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Answer) GetPosition() string {
@@ -714,7 +785,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_kanta_v1_types_proto_msgTypes[3]
+	mi := &file_kanta_v1_types_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +797,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[3]
+	mi := &file_kanta_v1_types_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +810,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{3}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -853,7 +924,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_kanta_v1_types_proto_msgTypes[4]
+	mi := &file_kanta_v1_types_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +936,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[4]
+	mi := &file_kanta_v1_types_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +949,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{4}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Value) GetKind() isValue_Kind {
@@ -1024,7 +1095,7 @@ type Strings struct {
 
 func (x *Strings) Reset() {
 	*x = Strings{}
-	mi := &file_kanta_v1_types_proto_msgTypes[5]
+	mi := &file_kanta_v1_types_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1107,7 @@ func (x *Strings) String() string {
 func (*Strings) ProtoMessage() {}
 
 func (x *Strings) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[5]
+	mi := &file_kanta_v1_types_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1120,7 @@ func (x *Strings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Strings.ProtoReflect.Descriptor instead.
 func (*Strings) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{5}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Strings) GetValues() []string {
@@ -1077,7 +1148,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_kanta_v1_types_proto_msgTypes[6]
+	mi := &file_kanta_v1_types_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1160,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[6]
+	mi := &file_kanta_v1_types_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1173,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{6}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Column) GetBools() []bool {
@@ -1176,7 +1247,7 @@ type Attribute struct {
 
 func (x *Attribute) Reset() {
 	*x = Attribute{}
-	mi := &file_kanta_v1_types_proto_msgTypes[7]
+	mi := &file_kanta_v1_types_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1259,7 @@ func (x *Attribute) String() string {
 func (*Attribute) ProtoMessage() {}
 
 func (x *Attribute) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[7]
+	mi := &file_kanta_v1_types_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1272,7 @@ func (x *Attribute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attribute.ProtoReflect.Descriptor instead.
 func (*Attribute) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{7}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Attribute) GetName() string {
@@ -1333,7 +1404,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_kanta_v1_types_proto_msgTypes[8]
+	mi := &file_kanta_v1_types_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1416,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[8]
+	mi := &file_kanta_v1_types_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1429,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{8}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Event) GetName() string {
@@ -1427,7 +1498,7 @@ type ComputedAttribute struct {
 
 func (x *ComputedAttribute) Reset() {
 	*x = ComputedAttribute{}
-	mi := &file_kanta_v1_types_proto_msgTypes[9]
+	mi := &file_kanta_v1_types_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1439,7 +1510,7 @@ func (x *ComputedAttribute) String() string {
 func (*ComputedAttribute) ProtoMessage() {}
 
 func (x *ComputedAttribute) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[9]
+	mi := &file_kanta_v1_types_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1452,7 +1523,7 @@ func (x *ComputedAttribute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ComputedAttribute.ProtoReflect.Descriptor instead.
 func (*ComputedAttribute) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{9}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ComputedAttribute) GetName() string {
@@ -1481,7 +1552,7 @@ type Lent struct {
 
 func (x *Lent) Reset() {
 	*x = Lent{}
-	mi := &file_kanta_v1_types_proto_msgTypes[10]
+	mi := &file_kanta_v1_types_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1564,7 @@ func (x *Lent) String() string {
 func (*Lent) ProtoMessage() {}
 
 func (x *Lent) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[10]
+	mi := &file_kanta_v1_types_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +1577,7 @@ func (x *Lent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lent.ProtoReflect.Descriptor instead.
 func (*Lent) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{10}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Lent) GetAnalysis() string {
@@ -1540,7 +1611,7 @@ type LentField struct {
 
 func (x *LentField) Reset() {
 	*x = LentField{}
-	mi := &file_kanta_v1_types_proto_msgTypes[11]
+	mi := &file_kanta_v1_types_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1623,7 @@ func (x *LentField) String() string {
 func (*LentField) ProtoMessage() {}
 
 func (x *LentField) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[11]
+	mi := &file_kanta_v1_types_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1636,7 @@ func (x *LentField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LentField.ProtoReflect.Descriptor instead.
 func (*LentField) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{11}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LentField) GetField() string {
@@ -1592,7 +1663,7 @@ type NamedValue struct {
 
 func (x *NamedValue) Reset() {
 	*x = NamedValue{}
-	mi := &file_kanta_v1_types_proto_msgTypes[12]
+	mi := &file_kanta_v1_types_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +1675,7 @@ func (x *NamedValue) String() string {
 func (*NamedValue) ProtoMessage() {}
 
 func (x *NamedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[12]
+	mi := &file_kanta_v1_types_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +1688,7 @@ func (x *NamedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamedValue.ProtoReflect.Descriptor instead.
 func (*NamedValue) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{12}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *NamedValue) GetName() string {
@@ -1647,7 +1718,7 @@ type TimelineEvent struct {
 
 func (x *TimelineEvent) Reset() {
 	*x = TimelineEvent{}
-	mi := &file_kanta_v1_types_proto_msgTypes[13]
+	mi := &file_kanta_v1_types_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +1730,7 @@ func (x *TimelineEvent) String() string {
 func (*TimelineEvent) ProtoMessage() {}
 
 func (x *TimelineEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[13]
+	mi := &file_kanta_v1_types_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +1743,7 @@ func (x *TimelineEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEvent.ProtoReflect.Descriptor instead.
 func (*TimelineEvent) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{13}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TimelineEvent) GetEvent() string {
@@ -1713,7 +1784,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_kanta_v1_types_proto_msgTypes[14]
+	mi := &file_kanta_v1_types_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +1796,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[14]
+	mi := &file_kanta_v1_types_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +1809,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{14}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Change) GetFrom() *Value {
@@ -1769,7 +1840,7 @@ type MemberSet struct {
 
 func (x *MemberSet) Reset() {
 	*x = MemberSet{}
-	mi := &file_kanta_v1_types_proto_msgTypes[15]
+	mi := &file_kanta_v1_types_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +1852,7 @@ func (x *MemberSet) String() string {
 func (*MemberSet) ProtoMessage() {}
 
 func (x *MemberSet) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[15]
+	mi := &file_kanta_v1_types_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +1865,7 @@ func (x *MemberSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberSet.ProtoReflect.Descriptor instead.
 func (*MemberSet) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{15}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MemberSet) GetStore() string {
@@ -1834,7 +1905,7 @@ type MemberHead struct {
 
 func (x *MemberHead) Reset() {
 	*x = MemberHead{}
-	mi := &file_kanta_v1_types_proto_msgTypes[16]
+	mi := &file_kanta_v1_types_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +1917,7 @@ func (x *MemberHead) String() string {
 func (*MemberHead) ProtoMessage() {}
 
 func (x *MemberHead) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[16]
+	mi := &file_kanta_v1_types_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +1930,7 @@ func (x *MemberHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberHead.ProtoReflect.Descriptor instead.
 func (*MemberHead) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{16}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MemberHead) GetAttributes() []*Attribute {
@@ -1906,7 +1977,7 @@ type MemberBlock struct {
 
 func (x *MemberBlock) Reset() {
 	*x = MemberBlock{}
-	mi := &file_kanta_v1_types_proto_msgTypes[17]
+	mi := &file_kanta_v1_types_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1918,7 +1989,7 @@ func (x *MemberBlock) String() string {
 func (*MemberBlock) ProtoMessage() {}
 
 func (x *MemberBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[17]
+	mi := &file_kanta_v1_types_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1931,7 +2002,7 @@ func (x *MemberBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberBlock.ProtoReflect.Descriptor instead.
 func (*MemberBlock) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{17}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MemberBlock) GetOrdinals() []uint32 {
@@ -1991,7 +2062,7 @@ type PlanNode struct {
 
 func (x *PlanNode) Reset() {
 	*x = PlanNode{}
-	mi := &file_kanta_v1_types_proto_msgTypes[18]
+	mi := &file_kanta_v1_types_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2074,7 @@ func (x *PlanNode) String() string {
 func (*PlanNode) ProtoMessage() {}
 
 func (x *PlanNode) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[18]
+	mi := &file_kanta_v1_types_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2087,7 @@ func (x *PlanNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanNode.ProtoReflect.Descriptor instead.
 func (*PlanNode) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{18}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PlanNode) GetLabel() string {
@@ -2132,7 +2203,7 @@ type EventReads struct {
 
 func (x *EventReads) Reset() {
 	*x = EventReads{}
-	mi := &file_kanta_v1_types_proto_msgTypes[19]
+	mi := &file_kanta_v1_types_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +2215,7 @@ func (x *EventReads) String() string {
 func (*EventReads) ProtoMessage() {}
 
 func (x *EventReads) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[19]
+	mi := &file_kanta_v1_types_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +2228,7 @@ func (x *EventReads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventReads.ProtoReflect.Descriptor instead.
 func (*EventReads) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{19}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EventReads) GetParts() uint64 {
@@ -2221,7 +2292,7 @@ type LentCost struct {
 
 func (x *LentCost) Reset() {
 	*x = LentCost{}
-	mi := &file_kanta_v1_types_proto_msgTypes[20]
+	mi := &file_kanta_v1_types_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2233,7 +2304,7 @@ func (x *LentCost) String() string {
 func (*LentCost) ProtoMessage() {}
 
 func (x *LentCost) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[20]
+	mi := &file_kanta_v1_types_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2246,7 +2317,7 @@ func (x *LentCost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LentCost.ProtoReflect.Descriptor instead.
 func (*LentCost) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{20}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LentCost) GetName() string {
@@ -2291,7 +2362,7 @@ type WhyPart struct {
 
 func (x *WhyPart) Reset() {
 	*x = WhyPart{}
-	mi := &file_kanta_v1_types_proto_msgTypes[21]
+	mi := &file_kanta_v1_types_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2374,7 @@ func (x *WhyPart) String() string {
 func (*WhyPart) ProtoMessage() {}
 
 func (x *WhyPart) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[21]
+	mi := &file_kanta_v1_types_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2387,7 @@ func (x *WhyPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyPart.ProtoReflect.Descriptor instead.
 func (*WhyPart) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{21}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WhyPart) GetText() string {
@@ -2373,7 +2444,7 @@ type WhyEvents struct {
 
 func (x *WhyEvents) Reset() {
 	*x = WhyEvents{}
-	mi := &file_kanta_v1_types_proto_msgTypes[22]
+	mi := &file_kanta_v1_types_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2385,7 +2456,7 @@ func (x *WhyEvents) String() string {
 func (*WhyEvents) ProtoMessage() {}
 
 func (x *WhyEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[22]
+	mi := &file_kanta_v1_types_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2398,7 +2469,7 @@ func (x *WhyEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyEvents.ProtoReflect.Descriptor instead.
 func (*WhyEvents) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{22}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WhyEvents) GetList() string {
@@ -2441,7 +2512,7 @@ type NextChange struct {
 
 func (x *NextChange) Reset() {
 	*x = NextChange{}
-	mi := &file_kanta_v1_types_proto_msgTypes[23]
+	mi := &file_kanta_v1_types_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +2524,7 @@ func (x *NextChange) String() string {
 func (*NextChange) ProtoMessage() {}
 
 func (x *NextChange) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[23]
+	mi := &file_kanta_v1_types_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +2537,7 @@ func (x *NextChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NextChange.ProtoReflect.Descriptor instead.
 func (*NextChange) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{23}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NextChange) GetAt() *timestamppb.Timestamp {
@@ -2508,7 +2579,7 @@ type ReportTable struct {
 
 func (x *ReportTable) Reset() {
 	*x = ReportTable{}
-	mi := &file_kanta_v1_types_proto_msgTypes[24]
+	mi := &file_kanta_v1_types_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2591,7 @@ func (x *ReportTable) String() string {
 func (*ReportTable) ProtoMessage() {}
 
 func (x *ReportTable) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[24]
+	mi := &file_kanta_v1_types_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2604,7 @@ func (x *ReportTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportTable.ProtoReflect.Descriptor instead.
 func (*ReportTable) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{24}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReportTable) GetName() string {
@@ -2567,7 +2638,7 @@ type ReportColumn struct {
 
 func (x *ReportColumn) Reset() {
 	*x = ReportColumn{}
-	mi := &file_kanta_v1_types_proto_msgTypes[25]
+	mi := &file_kanta_v1_types_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +2650,7 @@ func (x *ReportColumn) String() string {
 func (*ReportColumn) ProtoMessage() {}
 
 func (x *ReportColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[25]
+	mi := &file_kanta_v1_types_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +2663,7 @@ func (x *ReportColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportColumn.ProtoReflect.Descriptor instead.
 func (*ReportColumn) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{25}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReportColumn) GetName() string {
@@ -2619,7 +2690,7 @@ type ReportRow struct {
 
 func (x *ReportRow) Reset() {
 	*x = ReportRow{}
-	mi := &file_kanta_v1_types_proto_msgTypes[26]
+	mi := &file_kanta_v1_types_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2702,7 @@ func (x *ReportRow) String() string {
 func (*ReportRow) ProtoMessage() {}
 
 func (x *ReportRow) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[26]
+	mi := &file_kanta_v1_types_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,7 +2715,7 @@ func (x *ReportRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRow.ProtoReflect.Descriptor instead.
 func (*ReportRow) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{26}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReportRow) GetCells() []string {
@@ -2680,7 +2751,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_kanta_v1_types_proto_msgTypes[27]
+	mi := &file_kanta_v1_types_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2692,7 +2763,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[27]
+	mi := &file_kanta_v1_types_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2705,7 +2776,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{27}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Result) GetPosition() string {
@@ -2791,7 +2862,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_kanta_v1_types_proto_msgTypes[28]
+	mi := &file_kanta_v1_types_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2803,7 +2874,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[28]
+	mi := &file_kanta_v1_types_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2816,7 +2887,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{28}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Reason) GetCode() uint32 {
@@ -2852,7 +2923,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_kanta_v1_types_proto_msgTypes[29]
+	mi := &file_kanta_v1_types_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2864,7 +2935,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[29]
+	mi := &file_kanta_v1_types_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2877,7 +2948,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{29}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Rejected) GetRow() uint32 {
@@ -2920,7 +2991,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_kanta_v1_types_proto_msgTypes[30]
+	mi := &file_kanta_v1_types_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2932,7 +3003,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[30]
+	mi := &file_kanta_v1_types_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2945,7 +3016,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{30}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Progress) GetDone() uint64 {
@@ -2995,7 +3066,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_kanta_v1_types_proto_msgTypes[31]
+	mi := &file_kanta_v1_types_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3007,7 +3078,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_kanta_v1_types_proto_msgTypes[31]
+	mi := &file_kanta_v1_types_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3020,7 +3091,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_kanta_v1_types_proto_rawDescGZIP(), []int{31}
+	return file_kanta_v1_types_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Receipt) GetPosition() string {
@@ -3154,7 +3225,7 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\bsnapshot\x18\x04 \x01(\tR\bsnapshot\x12\x16\n" +
 	"\x06memory\x18\x05 \x01(\x03R\x06memory\x127\n" +
 	"\vconsistency\x18\x10 \x01(\x0e2\x15.kanta.v1.ConsistencyR\vconsistency\x12>\n" +
-	"\rmax_staleness\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\fmaxStalenessJ\x04\b\x06\x10\x10\"\xf2\x02\n" +
+	"\rmax_staleness\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\fmaxStalenessJ\x04\b\x06\x10\x10\"\x8f\x03\n" +
 	"\rClusterMember\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +
@@ -3168,7 +3239,12 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\x0esnapshot_total\x18\n" +
 	" \x01(\x04R\rsnapshotTotal\x12\x18\n" +
 	"\aproblem\x18\v \x01(\tR\aproblem\x12\x16\n" +
-	"\x06purged\x18\x10 \x01(\tR\x06purged\"\x94\x02\n" +
+	"\x06purged\x18\x10 \x01(\tR\x06purged\x12\x1b\n" +
+	"\tread_only\x18\r \x01(\bR\breadOnly\"\x7f\n" +
+	"\x0eClusterRemoval\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x121\n" +
+	"\x06silent\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06silent\"\x94\x02\n" +
 	"\x06Answer\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12,\n" +
 	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x18\n" +
@@ -3455,7 +3531,7 @@ func file_kanta_v1_types_proto_rawDescGZIP() []byte {
 }
 
 var file_kanta_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_kanta_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_kanta_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_kanta_v1_types_proto_goTypes = []any{
 	(Consistency)(0),              // 0: kanta.v1.Consistency
 	(Kind)(0),                     // 1: kanta.v1.Kind
@@ -3464,92 +3540,95 @@ var file_kanta_v1_types_proto_goTypes = []any{
 	(ReportUnit)(0),               // 4: kanta.v1.ReportUnit
 	(*Question)(nil),              // 5: kanta.v1.Question
 	(*ClusterMember)(nil),         // 6: kanta.v1.ClusterMember
-	(*Answer)(nil),                // 7: kanta.v1.Answer
-	(*Error)(nil),                 // 8: kanta.v1.Error
-	(*Value)(nil),                 // 9: kanta.v1.Value
-	(*Strings)(nil),               // 10: kanta.v1.Strings
-	(*Column)(nil),                // 11: kanta.v1.Column
-	(*Attribute)(nil),             // 12: kanta.v1.Attribute
-	(*Event)(nil),                 // 13: kanta.v1.Event
-	(*ComputedAttribute)(nil),     // 14: kanta.v1.ComputedAttribute
-	(*Lent)(nil),                  // 15: kanta.v1.Lent
-	(*LentField)(nil),             // 16: kanta.v1.LentField
-	(*NamedValue)(nil),            // 17: kanta.v1.NamedValue
-	(*TimelineEvent)(nil),         // 18: kanta.v1.TimelineEvent
-	(*Change)(nil),                // 19: kanta.v1.Change
-	(*MemberSet)(nil),             // 20: kanta.v1.MemberSet
-	(*MemberHead)(nil),            // 21: kanta.v1.MemberHead
-	(*MemberBlock)(nil),           // 22: kanta.v1.MemberBlock
-	(*PlanNode)(nil),              // 23: kanta.v1.PlanNode
-	(*EventReads)(nil),            // 24: kanta.v1.EventReads
-	(*LentCost)(nil),              // 25: kanta.v1.LentCost
-	(*WhyPart)(nil),               // 26: kanta.v1.WhyPart
-	(*WhyEvents)(nil),             // 27: kanta.v1.WhyEvents
-	(*NextChange)(nil),            // 28: kanta.v1.NextChange
-	(*ReportTable)(nil),           // 29: kanta.v1.ReportTable
-	(*ReportColumn)(nil),          // 30: kanta.v1.ReportColumn
-	(*ReportRow)(nil),             // 31: kanta.v1.ReportRow
-	(*Result)(nil),                // 32: kanta.v1.Result
-	(*Reason)(nil),                // 33: kanta.v1.Reason
-	(*Rejected)(nil),              // 34: kanta.v1.Rejected
-	(*Progress)(nil),              // 35: kanta.v1.Progress
-	(*Receipt)(nil),               // 36: kanta.v1.Receipt
-	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
+	(*ClusterRemoval)(nil),        // 7: kanta.v1.ClusterRemoval
+	(*Answer)(nil),                // 8: kanta.v1.Answer
+	(*Error)(nil),                 // 9: kanta.v1.Error
+	(*Value)(nil),                 // 10: kanta.v1.Value
+	(*Strings)(nil),               // 11: kanta.v1.Strings
+	(*Column)(nil),                // 12: kanta.v1.Column
+	(*Attribute)(nil),             // 13: kanta.v1.Attribute
+	(*Event)(nil),                 // 14: kanta.v1.Event
+	(*ComputedAttribute)(nil),     // 15: kanta.v1.ComputedAttribute
+	(*Lent)(nil),                  // 16: kanta.v1.Lent
+	(*LentField)(nil),             // 17: kanta.v1.LentField
+	(*NamedValue)(nil),            // 18: kanta.v1.NamedValue
+	(*TimelineEvent)(nil),         // 19: kanta.v1.TimelineEvent
+	(*Change)(nil),                // 20: kanta.v1.Change
+	(*MemberSet)(nil),             // 21: kanta.v1.MemberSet
+	(*MemberHead)(nil),            // 22: kanta.v1.MemberHead
+	(*MemberBlock)(nil),           // 23: kanta.v1.MemberBlock
+	(*PlanNode)(nil),              // 24: kanta.v1.PlanNode
+	(*EventReads)(nil),            // 25: kanta.v1.EventReads
+	(*LentCost)(nil),              // 26: kanta.v1.LentCost
+	(*WhyPart)(nil),               // 27: kanta.v1.WhyPart
+	(*WhyEvents)(nil),             // 28: kanta.v1.WhyEvents
+	(*NextChange)(nil),            // 29: kanta.v1.NextChange
+	(*ReportTable)(nil),           // 30: kanta.v1.ReportTable
+	(*ReportColumn)(nil),          // 31: kanta.v1.ReportColumn
+	(*ReportRow)(nil),             // 32: kanta.v1.ReportRow
+	(*Result)(nil),                // 33: kanta.v1.Result
+	(*Reason)(nil),                // 34: kanta.v1.Reason
+	(*Rejected)(nil),              // 35: kanta.v1.Rejected
+	(*Progress)(nil),              // 36: kanta.v1.Progress
+	(*Receipt)(nil),               // 37: kanta.v1.Receipt
+	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
 }
 var file_kanta_v1_types_proto_depIdxs = []int32{
-	37, // 0: kanta.v1.Question.now:type_name -> google.protobuf.Timestamp
+	38, // 0: kanta.v1.Question.now:type_name -> google.protobuf.Timestamp
 	0,  // 1: kanta.v1.Question.consistency:type_name -> kanta.v1.Consistency
-	38, // 2: kanta.v1.Question.max_staleness:type_name -> google.protobuf.Duration
-	38, // 3: kanta.v1.ClusterMember.last_contact:type_name -> google.protobuf.Duration
-	37, // 4: kanta.v1.Answer.now:type_name -> google.protobuf.Timestamp
-	38, // 5: kanta.v1.Answer.elapsed:type_name -> google.protobuf.Duration
-	38, // 6: kanta.v1.Error.retry_after:type_name -> google.protobuf.Duration
-	10, // 7: kanta.v1.Value.set:type_name -> kanta.v1.Strings
-	10, // 8: kanta.v1.Column.sets:type_name -> kanta.v1.Strings
-	1,  // 9: kanta.v1.Attribute.kind:type_name -> kanta.v1.Kind
-	2,  // 10: kanta.v1.Attribute.data_class:type_name -> kanta.v1.DataClass
-	9,  // 11: kanta.v1.Attribute.allowed:type_name -> kanta.v1.Value
-	9,  // 12: kanta.v1.Attribute.min:type_name -> kanta.v1.Value
-	9,  // 13: kanta.v1.Attribute.max:type_name -> kanta.v1.Value
-	12, // 14: kanta.v1.Event.properties:type_name -> kanta.v1.Attribute
-	2,  // 15: kanta.v1.Event.data_class:type_name -> kanta.v1.DataClass
-	16, // 16: kanta.v1.Lent.fields:type_name -> kanta.v1.LentField
-	12, // 17: kanta.v1.LentField.attribute:type_name -> kanta.v1.Attribute
-	9,  // 18: kanta.v1.NamedValue.value:type_name -> kanta.v1.Value
-	37, // 19: kanta.v1.TimelineEvent.time:type_name -> google.protobuf.Timestamp
-	17, // 20: kanta.v1.TimelineEvent.properties:type_name -> kanta.v1.NamedValue
-	19, // 21: kanta.v1.TimelineEvent.change:type_name -> kanta.v1.Change
-	9,  // 22: kanta.v1.Change.from:type_name -> kanta.v1.Value
-	9,  // 23: kanta.v1.Change.to:type_name -> kanta.v1.Value
-	12, // 24: kanta.v1.MemberHead.attributes:type_name -> kanta.v1.Attribute
-	7,  // 25: kanta.v1.MemberHead.answer:type_name -> kanta.v1.Answer
-	12, // 26: kanta.v1.MemberHead.order:type_name -> kanta.v1.Attribute
-	11, // 27: kanta.v1.MemberBlock.columns:type_name -> kanta.v1.Column
-	11, // 28: kanta.v1.MemberBlock.order:type_name -> kanta.v1.Column
-	24, // 29: kanta.v1.PlanNode.events:type_name -> kanta.v1.EventReads
-	23, // 30: kanta.v1.PlanNode.of:type_name -> kanta.v1.PlanNode
-	38, // 31: kanta.v1.LentCost.elapsed:type_name -> google.protobuf.Duration
-	3,  // 32: kanta.v1.WhyPart.truth:type_name -> kanta.v1.Truth
-	17, // 33: kanta.v1.WhyPart.values:type_name -> kanta.v1.NamedValue
-	27, // 34: kanta.v1.WhyPart.lists:type_name -> kanta.v1.WhyEvents
-	26, // 35: kanta.v1.WhyPart.of:type_name -> kanta.v1.WhyPart
-	18, // 36: kanta.v1.WhyEvents.events:type_name -> kanta.v1.TimelineEvent
-	37, // 37: kanta.v1.NextChange.at:type_name -> google.protobuf.Timestamp
-	3,  // 38: kanta.v1.NextChange.to:type_name -> kanta.v1.Truth
-	30, // 39: kanta.v1.ReportTable.columns:type_name -> kanta.v1.ReportColumn
-	31, // 40: kanta.v1.ReportTable.rows:type_name -> kanta.v1.ReportRow
-	4,  // 41: kanta.v1.ReportColumn.unit:type_name -> kanta.v1.ReportUnit
-	9,  // 42: kanta.v1.ReportRow.values:type_name -> kanta.v1.Value
-	33, // 43: kanta.v1.Result.reasons:type_name -> kanta.v1.Reason
-	34, // 44: kanta.v1.Result.rejected:type_name -> kanta.v1.Rejected
-	37, // 45: kanta.v1.Receipt.started:type_name -> google.protobuf.Timestamp
-	37, // 46: kanta.v1.Receipt.finished:type_name -> google.protobuf.Timestamp
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	39, // 2: kanta.v1.Question.max_staleness:type_name -> google.protobuf.Duration
+	39, // 3: kanta.v1.ClusterMember.last_contact:type_name -> google.protobuf.Duration
+	38, // 4: kanta.v1.ClusterRemoval.at:type_name -> google.protobuf.Timestamp
+	39, // 5: kanta.v1.ClusterRemoval.silent:type_name -> google.protobuf.Duration
+	38, // 6: kanta.v1.Answer.now:type_name -> google.protobuf.Timestamp
+	39, // 7: kanta.v1.Answer.elapsed:type_name -> google.protobuf.Duration
+	39, // 8: kanta.v1.Error.retry_after:type_name -> google.protobuf.Duration
+	11, // 9: kanta.v1.Value.set:type_name -> kanta.v1.Strings
+	11, // 10: kanta.v1.Column.sets:type_name -> kanta.v1.Strings
+	1,  // 11: kanta.v1.Attribute.kind:type_name -> kanta.v1.Kind
+	2,  // 12: kanta.v1.Attribute.data_class:type_name -> kanta.v1.DataClass
+	10, // 13: kanta.v1.Attribute.allowed:type_name -> kanta.v1.Value
+	10, // 14: kanta.v1.Attribute.min:type_name -> kanta.v1.Value
+	10, // 15: kanta.v1.Attribute.max:type_name -> kanta.v1.Value
+	13, // 16: kanta.v1.Event.properties:type_name -> kanta.v1.Attribute
+	2,  // 17: kanta.v1.Event.data_class:type_name -> kanta.v1.DataClass
+	17, // 18: kanta.v1.Lent.fields:type_name -> kanta.v1.LentField
+	13, // 19: kanta.v1.LentField.attribute:type_name -> kanta.v1.Attribute
+	10, // 20: kanta.v1.NamedValue.value:type_name -> kanta.v1.Value
+	38, // 21: kanta.v1.TimelineEvent.time:type_name -> google.protobuf.Timestamp
+	18, // 22: kanta.v1.TimelineEvent.properties:type_name -> kanta.v1.NamedValue
+	20, // 23: kanta.v1.TimelineEvent.change:type_name -> kanta.v1.Change
+	10, // 24: kanta.v1.Change.from:type_name -> kanta.v1.Value
+	10, // 25: kanta.v1.Change.to:type_name -> kanta.v1.Value
+	13, // 26: kanta.v1.MemberHead.attributes:type_name -> kanta.v1.Attribute
+	8,  // 27: kanta.v1.MemberHead.answer:type_name -> kanta.v1.Answer
+	13, // 28: kanta.v1.MemberHead.order:type_name -> kanta.v1.Attribute
+	12, // 29: kanta.v1.MemberBlock.columns:type_name -> kanta.v1.Column
+	12, // 30: kanta.v1.MemberBlock.order:type_name -> kanta.v1.Column
+	25, // 31: kanta.v1.PlanNode.events:type_name -> kanta.v1.EventReads
+	24, // 32: kanta.v1.PlanNode.of:type_name -> kanta.v1.PlanNode
+	39, // 33: kanta.v1.LentCost.elapsed:type_name -> google.protobuf.Duration
+	3,  // 34: kanta.v1.WhyPart.truth:type_name -> kanta.v1.Truth
+	18, // 35: kanta.v1.WhyPart.values:type_name -> kanta.v1.NamedValue
+	28, // 36: kanta.v1.WhyPart.lists:type_name -> kanta.v1.WhyEvents
+	27, // 37: kanta.v1.WhyPart.of:type_name -> kanta.v1.WhyPart
+	19, // 38: kanta.v1.WhyEvents.events:type_name -> kanta.v1.TimelineEvent
+	38, // 39: kanta.v1.NextChange.at:type_name -> google.protobuf.Timestamp
+	3,  // 40: kanta.v1.NextChange.to:type_name -> kanta.v1.Truth
+	31, // 41: kanta.v1.ReportTable.columns:type_name -> kanta.v1.ReportColumn
+	32, // 42: kanta.v1.ReportTable.rows:type_name -> kanta.v1.ReportRow
+	4,  // 43: kanta.v1.ReportColumn.unit:type_name -> kanta.v1.ReportUnit
+	10, // 44: kanta.v1.ReportRow.values:type_name -> kanta.v1.Value
+	34, // 45: kanta.v1.Result.reasons:type_name -> kanta.v1.Reason
+	35, // 46: kanta.v1.Result.rejected:type_name -> kanta.v1.Rejected
+	38, // 47: kanta.v1.Receipt.started:type_name -> google.protobuf.Timestamp
+	38, // 48: kanta.v1.Receipt.finished:type_name -> google.protobuf.Timestamp
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_kanta_v1_types_proto_init() }
@@ -3557,7 +3636,7 @@ func file_kanta_v1_types_proto_init() {
 	if File_kanta_v1_types_proto != nil {
 		return
 	}
-	file_kanta_v1_types_proto_msgTypes[4].OneofWrappers = []any{
+	file_kanta_v1_types_proto_msgTypes[5].OneofWrappers = []any{
 		(*Value_Bool)(nil),
 		(*Value_Int)(nil),
 		(*Value_Float)(nil),
@@ -3573,7 +3652,7 @@ func file_kanta_v1_types_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kanta_v1_types_proto_rawDesc), len(file_kanta_v1_types_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
