@@ -28,8 +28,12 @@ type ClusterStatus struct {
 	Staleness time.Duration
 	// Purge is up to where every member is to have purged what its files hold of people who were erased; zero: nobody
 	// has asked for that.
-	Purge   Position
-	Members []ClusterMember // by id
+	Purge Position
+	// Version is the one in force, as far as this one has got; zero: it has no store yet. VersionHeld: it stays as
+	// it is, also when all members know a newer one.
+	Version     ClusterVersion
+	VersionHeld bool
+	Members     []ClusterMember // by id
 	// Removed are those who were removed because nobody heard of them, by id, as far as they have not joined again.
 	Removed []ClusterRemoval
 }
@@ -52,8 +56,10 @@ type ClusterMember struct {
 	// LastContact is how long ago the leader has heard of it, of a follower that says so itself, how long ago
 	// that has heard of the leader. Negative: it is not known, which of other members only the leader does.
 	LastContact time.Duration
-	Position    Position // what it has applied; zero: that is not known
-	Lag         uint64   // entries of the log that the leader had then and it had not; if LastContact is negative it says nothing
+	// LowestVersion to NewestVersion are the cluster versions that its build knows; 0: that is not known.
+	LowestVersion, NewestVersion uint64
+	Position                     Position // what it has applied; zero: that is not known
+	Lag                          uint64   // entries of the log that the leader had then and it had not; if LastContact is negative it says nothing
 	// SnapshotBytes of SnapshotTotal have been sent to it of a snapshot; 0: it is sent none.
 	SnapshotBytes, SnapshotTotal uint64
 	// Purged is up to where it has done that, in its store, its snapshots and its log; zero: it has not, or nobody knows.
@@ -70,6 +76,8 @@ type ClusterRecruit struct {
 	// A node that was wiped has another one, and does not vote as who it was.
 	Incarnation string
 	ReadOnly    bool // it is to have no vote, ever
+	// LowestVersion to NewestVersion are the cluster versions that its build knows. 0: the first only.
+	LowestVersion, NewestVersion uint64
 }
 
 // NotLeader is the error of a member that does not lead, of a call that has done nothing. leader is

@@ -50,6 +50,8 @@ type Config struct {
 	// CheckEvery is the time between two comparisons of what members have, while something is
 	// written. 0: 20 s. Negative: never.
 	CheckEvery time.Duration
+
+	knows span // what the member says that it knows; zero: what this program does. Tests say otherwise
 }
 
 // Timing is how long members wait for each other. A member that does not hear from its leader

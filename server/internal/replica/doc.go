@@ -36,8 +36,9 @@
 // directory is made ([Node.Join], then [InitJoin]).
 //
 // Who the members are for their clients stands in documents of the store, cluster/member/ID,
-// as JSON: {"raft": "HOST:PORT", "client": "HOST:PORT", "incarnation": "..."}, and "read_only": true
-// of one that never votes. It is written before Raft takes the member in.
+// as JSON: {"raft": "HOST:PORT", "client": "HOST:PORT", "incarnation": "...", "lowest_version": 1,
+// "newest_version": 2}, and "read_only": true of one that never votes. The versions are the cluster versions that its
+// build knows; without them it knows the first. It is written before Raft takes the member in.
 //
 // # PURGED, version 1
 //
@@ -99,6 +100,29 @@
 //	01 0100000000000000 0200000000000000 0201000000000000 0100000000000000 0300000000000000 000102030405060708090a0b0c0d0e0f 101112131415161718191a1b1c1d1e1f
 //	01 0100000000000000 0200000000000000 0100000000000000 0300000000000000
 //	01 0100000000000000 0200000000000000 01
+//
+// In that answer the field where Raft has the name of who answers, and which nobody reads, has the cluster
+// versions that the member knows, 17 bytes. Of who says nothing there the first version is known.
+//
+//	version(1) lowest(8) newest(8)
+//
+// A member that knows the versions 2 to 3:
+//
+//	01 0200000000000000 0300000000000000
+//
+// # The cluster version
+//
+// What comes of an entry may change from build to build, but all members must come to the same. So they go by a
+// version, which an entry of the log raises (package engine), and which the store keeps: it is in every copy and snapshot.
+// A build knows the versions from one to another, and each member tells the leader which. The leader writes
+// that into the member's document, and raises the version when every member, with a vote or without, has just
+// answered and knows a newer one; unless there is a document cluster/hold. It never goes back. A member that does not
+// know the version stops at the entry that raises it, without having taken anything behind it, and is not started with a store
+// that goes by it; who would join with such a build is refused. A cluster of builds that knew of no versions goes by the first.
+//
+// Taking in a member and raising the version exclude each other: both are done by the leader of a term, one after
+// the other. A member that is started with an older build just after it has answered stops at the entry; the build that
+// it had before serves it again.
 //
 // # What must hold, and why it does
 //

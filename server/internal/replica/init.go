@@ -196,7 +196,7 @@ func firstMember(cfg *Config, store string, id *Identity) (storeID string, err e
 	}
 	var b batch.Batch
 	if err == nil {
-		b, err = putMember(id, false, gone...)
+		b, err = putMember(id, false, ownSpan(), gone...)
 	}
 	if err == nil {
 		_, err = db.Apply(context.Background(), b)

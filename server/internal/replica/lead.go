@@ -84,6 +84,7 @@ func (n *Node) takeOver(ctx context.Context) {
 	duties.Go(func() { n.promote(ctx) })
 	duties.Go(func() { n.tick(ctx) })
 	duties.Go(func() { n.yield(ctx) })
+	duties.Go(func() { n.keepVersions(ctx) })
 	duties.Wait()
 }
 

@@ -28,12 +28,16 @@ type memberDocument struct {
 	Raft        string `json:"raft"`
 	Client      string `json:"client"`
 	Incarnation string `json:"incarnation"`
-	ReadOnly    bool   `json:"read_only,omitempty"` // it never votes
+	ReadOnly    bool   `json:"read_only,omitempty"`      // it never votes
+	Lowest      uint64 `json:"lowest_version,omitempty"` // of the cluster versions that it knows; not there: it knows the first
+	Newest      uint64 `json:"newest_version,omitempty"`
 }
 
-// putMember makes the batch that says who a member is, and drops documents that are there.
-func putMember(id *Identity, readOnly bool, gone ...string) (batch.Batch, error) {
-	value, err := json.Marshal(memberDocument{Raft: id.Raft, Client: id.Client, Incarnation: id.Incarnation, ReadOnly: readOnly})
+func (m *memberDocument) span() span { return spanOf(m.Lowest, m.Newest) }
+
+// putMember makes the batch that says who a member is and what it knows, and drops documents that are there.
+func putMember(id *Identity, readOnly bool, knows span, gone ...string) (batch.Batch, error) {
+	value, err := json.Marshal(memberDocument{Raft: id.Raft, Client: id.Client, Incarnation: id.Incarnation, ReadOnly: readOnly, Lowest: knows.lowest, Newest: knows.newest})
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +85,8 @@ func documents(ctx context.Context, db *engine.DB) (map[string]memberDocument, e
 // read-only. It may be asked again. Who
 // has the name of a member comes in its place: a node that was wiped has another incarnation,
 // so nobody takes it for the one that has voted. As long as that one answers it is refused, and
-// so is who has an address of another member: [query.CodeConflict]. It fails with
-// [query.CodeNotLeader] where another leads.
+// so is who has an address of another member, and whose build does not know the cluster version:
+// [query.CodeConflict]. It fails with [query.CodeNotLeader] where another leads.
 func (n *Node) Join(ctx context.Context, r query.ClusterRecruit) error {
 	id := &Identity{Cluster: n.id.Cluster, Store: n.id.Store, ID: r.ID, Incarnation: r.Incarnation, Raft: r.RaftAddress, Client: r.Address}
 	if err := id.check(); err != nil {
@@ -92,6 +96,10 @@ func (n *Node) Join(ctx context.Context, r query.ClusterRecruit) error {
 		return err
 	}
 	defer n.members.release()
+	knows := spanOf(r.LowestVersion, r.NewestVersion)
+	if err := n.mayJoin(id.ID, knows); err != nil {
+		return err
+	}
 	servers := n.servers()
 	if err := n.admissible(ctx, id, servers); err != nil {
 		return err
@@ -103,7 +111,7 @@ func (n *Node) Join(ctx context.Context, r query.ClusterRecruit) error {
 			}
 		}
 	}
-	if err := n.document(ctx, id, r.ReadOnly); err != nil {
+	if err := n.document(ctx, id, r.ReadOnly, knows); err != nil {
 		return err
 	}
 	for _, s := range servers {
@@ -184,8 +192,8 @@ func (n *Node) undisturbed(ctx context.Context) error {
 	return err
 }
 
-// document writes who a member is.
-func (n *Node) document(ctx context.Context, id *Identity, readOnly bool) error {
+// document writes who a member is, and what it knows.
+func (n *Node) document(ctx context.Context, id *Identity, readOnly bool, knows span) error {
 	db := n.db.Load()
 	if db == nil {
 		return errNoStore()
@@ -194,7 +202,7 @@ func (n *Node) document(ctx context.Context, id *Identity, readOnly bool) error 
 	if _, err := db.Document(ctx, removedPrefix+id.ID); err == nil {
 		gone = append(gone, removedPrefix+id.ID)
 	}
-	b, err := putMember(id, readOnly, gone...)
+	b, err := putMember(id, readOnly, knows, gone...)
 	if err == nil {
 		_, err = db.Apply(ctx, b)
 	}

@@ -46,6 +46,10 @@ func (h *history) last() (id raft.ServerID, since time.Time, changes uint64) {
 // were last heard of, only the one that leads knows.
 func (n *Node) Status(ctx context.Context) (query.ClusterStatus, error) {
 	s := query.ClusterStatus{Cluster: n.id.Cluster, Node: n.id.ID, Leader: n.leaderID(), Term: n.raft.CurrentTerm(), Staleness: n.Staleness()}
+	if db := n.db.Load(); db != nil {
+		_, err := db.Document(ctx, holdName)
+		s.Version, s.VersionHeld = db.ClusterVersion(), err == nil
+	}
 	leader, since, changes := n.history.last()
 	s.LeaderChanges = changes
 	if db := n.db.Load(); db != nil {
@@ -64,6 +68,7 @@ func (n *Node) Status(ctx context.Context) (query.ClusterStatus, error) {
 	for _, server := range n.servers() {
 		m := n.statusOf(server)
 		m.Address, m.ReadOnly = known[m.ID].Client, known[m.ID].ReadOnly
+		n.statusOfVersions(&m, server, known)
 		s.Members = append(s.Members, m)
 	}
 	if !slices.ContainsFunc(s.Members, func(m query.ClusterMember) bool { return m.Self }) {
@@ -76,6 +81,17 @@ func (n *Node) Status(ctx context.Context) (query.ClusterStatus, error) {
 	}
 	slices.SortFunc(s.Members, func(a, b query.ClusterMember) int { return strings.Compare(a.ID, b.ID) })
 	return s, ctx.Err()
+}
+
+// statusOfVersions is what a member knows: as it says, or else as it is written down.
+func (n *Node) statusOfVersions(m *query.ClusterMember, s raft.Server, known map[string]memberDocument) {
+	knows, heard := n.knownBy(s)
+	if d, ok := known[m.ID]; !heard && ok {
+		knows, heard = d.span(), true
+	}
+	if heard {
+		m.LowestVersion, m.NewestVersion = knows.lowest, knows.newest
+	}
 }
 
 func (n *Node) statusOf(s raft.Server) query.ClusterMember {

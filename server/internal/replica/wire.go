@@ -34,6 +34,7 @@ type wire struct {
 	known  func(command any) any   // the answer to what the member has already; nil: Raft is to see it
 	base   func() uint64           // the last entry that was cut off the log: it was committed, as all before it
 	says   func(term uint64) word  // what this member says to others, as the leader of a term
+	span   span                    // the cluster versions that it says it knows
 	acks   progress                // wakes who waits for answers
 
 	synced  synced // of the member's log
@@ -84,6 +85,7 @@ type contact struct {
 	said   stamp          // the latest of its stamps
 	found  *holding       // the latest that it has found
 	purged query.Position // up to where it has; zero: it has not said so
+	span   span           // the cluster versions that it knows; zero: it has not said
 }
 
 // synced says what of the log is durable.
@@ -94,7 +96,7 @@ type synced interface {
 
 // newWire returns the transport of a member.
 func newWire(n *Node) *wire {
-	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, known: n.known, base: n.base, says: n.says, synced: n.logs, boot: rand.Uint64(), begun: time.Now(),
+	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, known: n.known, base: n.base, says: n.says, span: n.span(), synced: n.logs, boot: rand.Uint64(), begun: time.Now(),
 		backlog: backlog{room: n.room, full: n.full}, disk: diskRoom{takes: n.takes, full: n.nearlyFull},
 		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}, pipelines: map[*pipeline]bool{}}
 	go w.relay()

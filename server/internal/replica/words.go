@@ -162,7 +162,7 @@ func (c *contact) answered(args *raft.AppendEntriesRequest, resp *raft.AppendEnt
 		if a.now.boot != c.said.boot || a.now.at > c.said.at {
 			c.said = a.now
 		}
-		c.found, c.purged, c.full = a.found, a.purged, a.full
+		c.found, c.purged, c.full, c.span = a.found, a.purged, a.full, decodeSpan(resp.ID)
 	}
 }
 
@@ -243,6 +243,7 @@ func (w *wire) taken(r *raft.AppendEntriesRequest, answered raft.RPCResponse) ra
 	full := w.disk.full()
 	w.mu.Lock()
 	with.Addr = (&answer{now: stamp{w.boot, int64(time.Since(w.begun))}, found: w.found, purged: w.purged, full: full}).encode()
+	with.ID = w.span.encode()
 	if resp.Success && said.commit > 0 && said.echo.boot == w.boot {
 		at := w.begun.Add(time.Duration(said.echo.at) - said.age)
 		if canary.Is("stale") { // what has just come is taken for new
