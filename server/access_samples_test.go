@@ -93,8 +93,8 @@ func samples(t *testing.T) map[string][]sample {
 		"Keys": one(&pb.KeysRequest{}), "CreateKey": one(&pb.CreateKeyRequest{Name: "n", Role: "reader"}), "RevokeKey": one(&pb.RevokeKeyRequest{Id: "nothing"}),
 		"Roles": one(&pb.RolesRequest{}), "SaveRole": one(&pb.SaveRoleRequest{Name: "another"}), "DropRole": one(&pb.DropRoleRequest{Name: "nothing"}),
 		"ClusterStatus": one(&pb.ClusterStatusRequest{}), "ClusterJoin": one(&pb.ClusterJoinRequest{Id: "n2"}), "ClusterRemove": one(&pb.ClusterRemoveRequest{Id: "n2"}),
-		"ClusterTransfer": one(&pb.ClusterTransferRequest{}),
-		"Audit":           one(&pb.AuditRequest{}), "VerifyAudit": one(&pb.VerifyAuditRequest{}),
+		"ClusterTransfer": one(&pb.ClusterTransferRequest{}), "ClusterUpgrade": one(&pb.ClusterUpgradeRequest{Hold: true}),
+		"Audit": one(&pb.AuditRequest{}), "VerifyAudit": one(&pb.VerifyAuditRequest{}),
 	}
 	maps.Copy(others, asked)
 	for code, b := range opSamples(t) {

@@ -42,6 +42,10 @@ type Cluster interface {
 	Purge(ctx context.Context, progress func(what string)) (*query.Receipt, error)
 	// Figures returns what the member counts, for the metrics. It does not wait.
 	Figures() ClusterFigures
+	// Upgrade raises the cluster version to the newest that all members know, or with hold keeps it as it is until
+	// it is asked for again, and returns the one in force. It fails with [query.CodeNotLeader] where another
+	// leads, and with [query.CodeConflict] if only some members know a newer one.
+	Upgrade(ctx context.Context, hold bool) (query.ClusterVersion, error)
 }
 
 // ClusterFigures are what the member of a cluster counts. Totals are since it was started.
@@ -150,7 +154,7 @@ func (v *service) ClusterJoin(ctx context.Context, req *pb.ClusterJoinRequest) (
 		return nil, err
 	}
 	if err := c.Join(ctx, query.ClusterRecruit{ID: req.GetId(), Address: req.GetAddress(), RaftAddress: req.GetRaftAddress(), Incarnation: req.GetIncarnation(),
-		ReadOnly: req.GetReadOnly()}); err != nil {
+		ReadOnly: req.GetReadOnly(), LowestVersion: req.GetLowestVersion(), NewestVersion: req.GetNewestVersion()}); err != nil {
 		return nil, err
 	}
 	s, err := c.Status(ctx)
@@ -183,6 +187,19 @@ func (s *Server) RemovingMember(ctx context.Context, r query.ClusterRemoval) err
 	}
 	return s.opt.Audit.Append(ctx, audit.Record{Who: audit.Caller{Name: "this process"}, Call: "ClusterRemove", Outcome: audit.Asked, Names: []string{r.ID},
 		What: fmt.Sprintf("it was not heard of for %v", r.Silent)})
+}
+
+// ClusterUpgrade raises the cluster version, or keeps it as it is.
+func (v *service) ClusterUpgrade(ctx context.Context, req *pb.ClusterUpgradeRequest) (*pb.ClusterUpgradeResponse, error) {
+	c, err := v.member()
+	if err != nil {
+		return nil, err
+	}
+	version, err := c.Upgrade(ctx, req.GetHold())
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ClusterUpgradeResponse{Version: message.OfClusterVersion(version)}, nil
 }
 
 // unready says why a member is not ready, beside its store.
@@ -222,6 +239,7 @@ func clusterFigures(ctx context.Context, c Cluster, send func(kind prometheus.Va
 	send(gauge, "kanta_cluster_term", "The term of the cluster, as this member knows it.", float64(status.Term))
 	send(counter, "kanta_cluster_leader_changes_total", "Changes of the leader that this member has seen.", float64(status.LeaderChanges))
 	send(gauge, "kanta_cluster_members", "Members of the cluster.", float64(len(status.Members)))
+	send(gauge, "kanta_cluster_version", "The cluster version by which this member decides what is written; 0: it has no store yet.", float64(status.Version.Number))
 	if status.Staleness >= 0 {
 		send(gauge, "kanta_cluster_staleness_seconds", "How long ago this member had all that was acknowledged then.", status.Staleness.Seconds())
 	}

@@ -77,6 +77,9 @@ func (s *seat) Join(_ context.Context, m query.ClusterRecruit) error { s.asked =
 
 func (s *seat) Remove(_ context.Context, id string) error { s.asked.ID = id; return nil }
 
+func (s *seat) Upgrade(context.Context, bool) (query.ClusterVersion, error) {
+	return query.ClusterVersion{}, query.NotLeader("other:1")
+}
 func (s *seat) Transfer(context.Context, string) error { return query.NotLeader("other:1") }
 
 func (s *seat) Purge(ctx context.Context, progress func(string)) (*query.Receipt, error) {

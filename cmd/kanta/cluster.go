@@ -42,7 +42,7 @@ Clients name all of them: --db kanta://a.example.com:7700,b.example.com:7700,c.e
 
 func newCluster(a *app) *cobra.Command {
 	c := group(&cobra.Command{Use: "cluster", Short: "Several servers with one store, of which one may fail", Long: clusterHelp})
-	c.AddCommand(newClusterInit(a), newClusterJoin(a), newClusterStatus(a), newClusterRemove(a), newClusterTransfer(a), newClusterRecover(a), newClusterDemo(a))
+	c.AddCommand(newClusterInit(a), newClusterJoin(a), newClusterStatus(a), newClusterRemove(a), newClusterTransfer(a), newClusterUpgrade(a), newClusterRecover(a), newClusterDemo(a))
 	return c
 }
 
@@ -201,6 +201,9 @@ type clusterJSON struct {
 	LeaderSince   string        `json:"leader_since,omitempty"`
 	LeaderChanges uint64        `json:"leader_changes"`
 	Purge         string        `json:"purge,omitempty"`
+	Version       uint64        `json:"version,omitempty"`
+	Zones         string        `json:"zones,omitempty"`
+	VersionHeld   bool          `json:"version_held"`
 	Members       []memberJSON  `json:"members"`
 	Removed       []removedJSON `json:"removed,omitempty"`
 }
@@ -223,6 +226,8 @@ type memberJSON struct {
 	SnapshotBytes uint64   `json:"snapshot_bytes,omitempty"`
 	SnapshotTotal uint64   `json:"snapshot_total,omitempty"`
 	Purged        string   `json:"purged,omitempty"`
+	LowestVersion uint64   `json:"lowest_version,omitempty"`
+	NewestVersion uint64   `json:"newest_version,omitempty"`
 	Problem       string   `json:"problem,omitempty"`
 }
 
@@ -236,10 +241,12 @@ func somePosition(p query.Position) string {
 
 // clusterOf describes a cluster.
 func clusterOf(s *query.ClusterStatus) clusterJSON {
-	out := clusterJSON{Cluster: s.Cluster, Node: s.Node, Leader: s.Leader, Term: s.Term, LeaderSince: someTime(s.LeaderSince), LeaderChanges: s.LeaderChanges, Purge: somePosition(s.Purge), Members: []memberJSON{}}
+	out := clusterJSON{Cluster: s.Cluster, Node: s.Node, Leader: s.Leader, Term: s.Term, LeaderSince: someTime(s.LeaderSince), LeaderChanges: s.LeaderChanges, Purge: somePosition(s.Purge),
+		Version: s.Version.Number, Zones: s.Version.Zones, VersionHeld: s.VersionHeld, Members: []memberJSON{}}
 	for i := range s.Members {
 		m := &s.Members[i]
-		j := memberJSON{ID: m.ID, State: "learner", Address: m.Address, RaftAddress: m.RaftAddress, SnapshotBytes: m.SnapshotBytes, SnapshotTotal: m.SnapshotTotal, Purged: somePosition(m.Purged), Problem: m.Problem}
+		j := memberJSON{ID: m.ID, State: "learner", Address: m.Address, RaftAddress: m.RaftAddress, SnapshotBytes: m.SnapshotBytes, SnapshotTotal: m.SnapshotTotal,
+			LowestVersion: m.LowestVersion, NewestVersion: m.NewestVersion, Purged: somePosition(m.Purged), Problem: m.Problem}
 		switch {
 		case m.Voter:
 			j.State = "voter"
@@ -271,12 +278,14 @@ member that knows who leads, or any, and it is said who: how far others are, and
 leader knows. contact is how many seconds ago the leader has heard of a member, lag how many entries of the log it
 is behind, both empty (null) where that is not known. A learner has no vote yet: it is being sent what it lacks. A
 member that is read-only never has one. purge is up to where all are to have removed from their files what they hold
-of people who were erased (kanta erase purge), purged up to where each has.
+of people who were erased (kanta erase purge), purged up to where each has. The version is by what rules all members
+decide what is written (kanta cluster upgrade), versions are those that the build of a member knows.
 
---json: {"cluster","node","leader","term","leader_since","leader_changes","purge","members":[{"id","state","address",
-"raft_address","contact_seconds","position","lag","snapshot_bytes","snapshot_total","purged","problem"}],
-"removed":[{"id","at","silent_seconds"}]}; removed are those that the leader removed because they were not heard of
-(kanta serve --remove-dead), until they join again or are removed by name.`,
+--json: {"cluster","node","leader","term","leader_since","leader_changes","purge","version","zones","version_held",
+"members":[{"id","state","address","raft_address","contact_seconds","position","lag","snapshot_bytes",
+"snapshot_total","purged","lowest_version","newest_version","problem"}],"removed":[{"id","at","silent_seconds"}]};
+removed are those that the leader removed because they were not heard of (kanta serve --remove-dead), until they join
+again or are removed by name.`,
 		Example: `  kanta cluster status --db kanta://127.0.0.1:7700`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -296,7 +305,7 @@ func (a *app) printCluster(s *query.ClusterStatus) error {
 	if a.json {
 		return a.printJSON(out)
 	}
-	t := a.newTable("member", "state", "address", "for members", "#contact", "#lag", "position", "")
+	t := a.newTable("member", "state", "address", "for members", "#contact", "#lag", "position", "versions", "")
 	for i := range out.Members {
 		m := &out.Members[i]
 		contact, lag := "", ""
@@ -310,7 +319,7 @@ func (a *app) printCluster(s *query.ClusterStatus) error {
 		if knows := out.Node == out.Leader || m.ID == out.Node; knows && m.Purged != out.Purge {
 			note = cmp.Or(note, "it has not purged yet what was erased up to "+out.Purge)
 		}
-		t.add(m.ID, m.State, m.Address, m.RaftAddress, contact, lag, m.Position, note)
+		t.add(m.ID, m.State, m.Address, m.RaftAddress, contact, lag, m.Position, m.versions(), note)
 	}
 	if err := t.write(a.out); err != nil {
 		return err
@@ -328,8 +337,26 @@ func (a *app) printCluster(s *query.ClusterStatus) error {
 	if s.Leader != "" {
 		leader = s.Leader + " leads"
 	}
-	_, err := fmt.Fprintf(a.out, "\ncluster %s: %s (term %d)\n", s.Cluster, leader, s.Term)
+	version := ""
+	if out.Version > 0 {
+		version = ", version " + s.Version.String()
+	}
+	if s.VersionHeld {
+		version += ", which is held"
+	}
+	_, err := fmt.Fprintf(a.out, "\ncluster %s: %s (term %d)%s\n", s.Cluster, leader, s.Term, version)
 	return err
+}
+
+// versions are the cluster versions that a member knows, such as 1-2.
+func (m *memberJSON) versions() string {
+	switch {
+	case m.NewestVersion == 0:
+		return ""
+	case m.LowestVersion == m.NewestVersion:
+		return fmt.Sprint(m.NewestVersion)
+	}
+	return fmt.Sprintf("%d-%d", m.LowestVersion, m.NewestVersion)
 }
 
 // memberNames are the members of the cluster that --db is a member of.

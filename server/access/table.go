@@ -111,6 +111,7 @@ var Calls = map[string]Call{
 	"ClusterJoin":     {Cluster, Change, Free},
 	"ClusterRemove":   {Cluster, Change, Free},
 	"ClusterTransfer": {Cluster, Change, Free},
+	"ClusterUpgrade":  {Cluster, Change, Free},
 
 	"Keys":        {Access, None, Free},
 	"CreateKey":   {Access, Change, Free},

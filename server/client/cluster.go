@@ -65,7 +65,8 @@ func (c *Client) clusterStatus(ctx context.Context) (s query.ClusterStatus, from
 // member gets a vote when it has caught up. To call it twice is as calling it once.
 func (c *Client) ClusterJoin(ctx context.Context, m query.ClusterRecruit) (cluster string, err error) {
 	return write(ctx, c, always, func(ctx context.Context, _ *message.Reader) (string, error) {
-		out, err := c.rpc.ClusterJoin(ctx, &pb.ClusterJoinRequest{Id: m.ID, Address: m.Address, RaftAddress: m.RaftAddress, Incarnation: m.Incarnation, ReadOnly: m.ReadOnly})
+		out, err := c.rpc.ClusterJoin(ctx, &pb.ClusterJoinRequest{Id: m.ID, Address: m.Address, RaftAddress: m.RaftAddress, Incarnation: m.Incarnation, ReadOnly: m.ReadOnly,
+			LowestVersion: m.LowestVersion, NewestVersion: m.NewestVersion})
 		if err == nil && out.GetReadOnly() != m.ReadOnly {
 			err = own(&query.Error{Code: query.CodeNewerFormat, Message: fmt.Sprintf("the leader knows no members without a vote, and has taken in %s as one that gets it", m.ID),
 				Hint: "remove it (kanta cluster remove), and have all members run this version first"})
@@ -88,4 +89,14 @@ func (c *Client) ClusterTransfer(ctx context.Context, id string) error {
 		return c.rpc.ClusterTransfer(ctx, &pb.ClusterTransferRequest{Id: id})
 	})
 	return err
+}
+
+// ClusterUpgrade has the leader raise the cluster version to the newest that all members know, and to newer ones as soon
+// as all know them; with hold it stays as it is until this is called again. It returns the one in force. If only some
+// members know a newer one it fails with [query.CodeConflict], which says who does not. To call it twice is as calling it once.
+func (c *Client) ClusterUpgrade(ctx context.Context, hold bool) (query.ClusterVersion, error) {
+	return write(ctx, c, always, func(ctx context.Context, _ *message.Reader) (query.ClusterVersion, error) {
+		out, err := c.rpc.ClusterUpgrade(ctx, &pb.ClusterUpgradeRequest{Hold: hold})
+		return message.ClusterVersion(out.GetVersion()), err
+	})
 }

@@ -152,7 +152,7 @@ const procedures = "/" + kantav1connect.KantaServiceName + "/"
 // routeOf says who answers a procedure.
 func (n *nodes) routeOf(procedure string) route {
 	switch strings.TrimPrefix(procedure, procedures) {
-	case "Apply", "DryRun", "Ingest", "Erase", "Readmit", "Purge", "CreateKey", "RevokeKey", "SaveRole", "DropRole", "ClusterJoin", "ClusterRemove", "ClusterTransfer":
+	case "Apply", "DryRun", "Ingest", "Erase", "Readmit", "Purge", "CreateKey", "RevokeKey", "SaveRole", "DropRole", "ClusterJoin", "ClusterRemove", "ClusterTransfer", "ClusterUpgrade":
 		return leaderNode
 	case "Check", "Repair", "Compact", "Backup", "BackupLedger", "KeepLog", "ShipLog", "Running", "CancelRunning", "Audit", "VerifyAudit", "Ping", "ClusterStatus":
 		return namedNode

@@ -49,7 +49,8 @@ type JoinOptions struct {
 // Join has the leader of a cluster take a member in, and makes its directory, which must not be there or be
 // empty. Opened, the member is sent the store. at asks any member, whoever leads is found. The name may be one that was
 // a member's before, who is not there any more: this one comes in its place, and has its vote when it has caught up.
-// It fails with [query.CodeConflict] if there is such a member and answers, or if one has an address of it.
+// It fails with [query.CodeConflict] if there is such a member and answers, if one has an address of it, or if this program does
+// not know the cluster version.
 func Join(ctx context.Context, dir string, at *client.Client, o *JoinOptions) (Identity, error) {
 	if err := errors.Join(replica.CheckName("the member", o.ID), replica.CheckAddress("for members,", o.RaftAddress), replica.CheckAddress("for clients,", o.Address)); err != nil {
 		return Identity{}, err
@@ -65,7 +66,9 @@ func Join(ctx context.Context, dir string, at *client.Client, o *JoinOptions) (I
 	if err != nil {
 		return Identity{}, err
 	}
-	name, err := at.ClusterJoin(ctx, query.ClusterRecruit{ID: o.ID, Address: o.Address, RaftAddress: o.RaftAddress, Incarnation: incarnation, ReadOnly: o.ReadOnly})
+	lowest, newest := engine.KnownVersions()
+	name, err := at.ClusterJoin(ctx, query.ClusterRecruit{ID: o.ID, Address: o.Address, RaftAddress: o.RaftAddress, Incarnation: incarnation, ReadOnly: o.ReadOnly,
+		LowestVersion: lowest.Number, NewestVersion: newest.Number})
 	if err != nil {
 		return Identity{}, err
 	}

@@ -273,6 +273,12 @@ func (n *Node) Figures() server.ClusterFigures {
 	return out
 }
 
+// Upgrade raises the cluster version to the newest that all members know, or with hold keeps it as it is until it is asked
+// for again, and returns the one in force.
+func (n *Node) Upgrade(ctx context.Context, hold bool) (query.ClusterVersion, error) {
+	return n.node.Upgrade(ctx, hold)
+}
+
 // DB returns the store, nil while there is none. It is closed when another one takes its place.
 func (n *Node) DB() *engine.DB { return n.node.DB() }
 

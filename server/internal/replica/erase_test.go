@@ -20,16 +20,16 @@ import (
 	"github.com/kantadb/kanta/query"
 )
 
-// canary begins every value of a person who will be erased, and nothing else does. JSON, hexadecimal digits and
+// canaryText begins every value of a person who will be erased, and nothing else does. JSON, hexadecimal digits and
 // base64 change some of its letters.
-const canary = `Kanarie<é>`
+const canaryText = `Kanarie<é>`
 
 // forms returns the mark as files may have it.
 func forms() map[string][]byte {
-	out := map[string][]byte{"raw": []byte(canary), "hex": []byte(hex.EncodeToString([]byte(canary))), "HEX": []byte(strings.ToUpper(hex.EncodeToString([]byte(canary)))),
+	out := map[string][]byte{"raw": []byte(canaryText), "hex": []byte(hex.EncodeToString([]byte(canaryText))), "HEX": []byte(strings.ToUpper(hex.EncodeToString([]byte(canaryText)))),
 		"JSON": []byte(`Kanarie\u003cé`)}
 	for shift := range 3 { // of where it begins among three bytes, what does not depend on its neighbours
-		b := base64.StdEncoding.EncodeToString(append(make([]byte, shift), canary...))
+		b := base64.StdEncoding.EncodeToString(append(make([]byte, shift), canaryText...))
 		out[fmt.Sprint("base64 ", shift)] = []byte(b[4 : len(b)-4])
 	}
 	return out
@@ -134,7 +134,7 @@ func (m *member) eachRow(path string, f func(b []byte)) {
 	m.c.must(r.Close())
 }
 
-func canaryKey(i int) string { return fmt.Sprintf("%skey-%04d", canary, i) }
+func canaryKey(i int) string { return fmt.Sprintf("%skey-%04d", canaryText, i) }
 
 // people is a batch of people of whom each second one is a canary, and has a row that does not fit.
 func people(t *testing.T, from, to int) batch.Batch {
@@ -146,7 +146,7 @@ func addPeople(b *batch.Builder, from, to int, misfits bool) *batch.Builder {
 	for i := from; i < to; i++ {
 		key, of := fmt.Sprintf("person-%04d", i), fmt.Sprint("of ", i/7)
 		if i%2 == 0 {
-			key, of = canaryKey(i), fmt.Sprintf("%sof-%04d", canary, i)
+			key, of = canaryKey(i), fmt.Sprintf("%sof-%04d", canaryText, i)
 			if misfits {
 				b.Quarantine("file.csv", batch.BadRow{Line: 7, Reason: batch.ReasonRagged, Detail: "cells", Raw: of})
 			}
@@ -164,7 +164,7 @@ func addPeople(b *batch.Builder, from, to int, misfits bool) *batch.Builder {
 // ofAllBubbles makes what batches are compressed with, which is one for the process: made in a bubble it would be its.
 func ofAllBubbles(t *testing.T) {
 	t.Helper()
-	if payload, err := batch.Payload(people(t, 0, 100)); err != nil || !bytes.Contains(payload, []byte(canary)) {
+	if payload, err := batch.Payload(people(t, 0, 100)); err != nil || !bytes.Contains(payload, []byte(canaryText)) {
 		t.Fatal(err)
 	}
 }

@@ -7786,6 +7786,10 @@ type ClusterStatusResponse struct {
 	Members       []*ClusterMember `protobuf:"bytes,7,rep,name=members,proto3" json:"members,omitempty"`
 	// How long ago this one had all that was acknowledged then; not there: nobody knows.
 	Staleness *durationpb.Duration `protobuf:"bytes,8,opt,name=staleness,proto3" json:"staleness,omitempty"`
+	// The one in force; not there: this member has no store yet.
+	Version *ClusterVersion `protobuf:"bytes,9,opt,name=version,proto3" json:"version,omitempty"`
+	// It stays as it is, also when all members know a newer one.
+	VersionHeld bool `protobuf:"varint,11,opt,name=version_held,json=versionHeld,proto3" json:"version_held,omitempty"`
 	// Who was removed because nobody heard of them, and has not joined again.
 	Removed []*ClusterRemoval `protobuf:"bytes,10,rep,name=removed,proto3" json:"removed,omitempty"`
 	// Up to where every member is to have purged; "": nobody has asked for that.
@@ -7880,6 +7884,20 @@ func (x *ClusterStatusResponse) GetStaleness() *durationpb.Duration {
 	return nil
 }
 
+func (x *ClusterStatusResponse) GetVersion() *ClusterVersion {
+	if x != nil {
+		return x.Version
+	}
+	return nil
+}
+
+func (x *ClusterStatusResponse) GetVersionHeld() bool {
+	if x != nil {
+		return x.VersionHeld
+	}
+	return false
+}
+
 func (x *ClusterStatusResponse) GetRemoved() []*ClusterRemoval {
 	if x != nil {
 		return x.Removed
@@ -7904,7 +7922,10 @@ type ClusterJoinRequest struct {
 	// wiped is another member, whatever it calls itself.
 	Incarnation string `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// It never has a vote, and answers questions only.
-	ReadOnly      bool `protobuf:"varint,5,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	ReadOnly bool `protobuf:"varint,5,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	// The cluster versions that its build knows, from the lowest to the newest; 0: the first only.
+	LowestVersion uint64 `protobuf:"varint,6,opt,name=lowest_version,json=lowestVersion,proto3" json:"lowest_version,omitempty"`
+	NewestVersion uint64 `protobuf:"varint,7,opt,name=newest_version,json=newestVersion,proto3" json:"newest_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -7972,6 +7993,20 @@ func (x *ClusterJoinRequest) GetReadOnly() bool {
 		return x.ReadOnly
 	}
 	return false
+}
+
+func (x *ClusterJoinRequest) GetLowestVersion() uint64 {
+	if x != nil {
+		return x.LowestVersion
+	}
+	return 0
+}
+
+func (x *ClusterJoinRequest) GetNewestVersion() uint64 {
+	if x != nil {
+		return x.NewestVersion
+	}
+	return 0
 }
 
 type ClusterJoinResponse struct {
@@ -8187,6 +8222,150 @@ func (x *ClusterTransferResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ClusterTransferResponse.ProtoReflect.Descriptor instead.
 func (*ClusterTransferResponse) Descriptor() ([]byte, []int) {
 	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{131}
+}
+
+type ClusterUpgradeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version stays as it is until this is asked for again without it.
+	Hold          bool `protobuf:"varint,1,opt,name=hold,proto3" json:"hold,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterUpgradeRequest) Reset() {
+	*x = ClusterUpgradeRequest{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[132]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterUpgradeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterUpgradeRequest) ProtoMessage() {}
+
+func (x *ClusterUpgradeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[132]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterUpgradeRequest.ProtoReflect.Descriptor instead.
+func (*ClusterUpgradeRequest) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{132}
+}
+
+func (x *ClusterUpgradeRequest) GetHold() bool {
+	if x != nil {
+		return x.Hold
+	}
+	return false
+}
+
+type ClusterUpgradeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version in force.
+	Version       *ClusterVersion `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterUpgradeResponse) Reset() {
+	*x = ClusterUpgradeResponse{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[133]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterUpgradeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterUpgradeResponse) ProtoMessage() {}
+
+func (x *ClusterUpgradeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[133]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterUpgradeResponse.ProtoReflect.Descriptor instead.
+func (*ClusterUpgradeResponse) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{133}
+}
+
+func (x *ClusterUpgradeResponse) GetVersion() *ClusterVersion {
+	if x != nil {
+		return x.Version
+	}
+	return nil
+}
+
+// By which rules the members of a cluster decide what is written.
+type ClusterVersion struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// The release of the time zones that it goes with.
+	Zones         string `protobuf:"bytes,2,opt,name=zones,proto3" json:"zones,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterVersion) Reset() {
+	*x = ClusterVersion{}
+	mi := &file_kanta_v1_kanta_proto_msgTypes[134]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterVersion) ProtoMessage() {}
+
+func (x *ClusterVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_kanta_v1_kanta_proto_msgTypes[134]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterVersion.ProtoReflect.Descriptor instead.
+func (*ClusterVersion) Descriptor() ([]byte, []int) {
+	return file_kanta_v1_kanta_proto_rawDescGZIP(), []int{134}
+}
+
+func (x *ClusterVersion) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ClusterVersion) GetZones() string {
+	if x != nil {
+		return x.Zones
+	}
+	return ""
 }
 
 var File_kanta_v1_kanta_proto protoreflect.FileDescriptor
@@ -8749,7 +8928,7 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"-\n" +
 	"\x15CancelRunningResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\"\x16\n" +
-	"\x14ClusterStatusRequest\"\x8d\x03\n" +
+	"\x14ClusterStatusRequest\"\xe4\x03\n" +
 	"\x15ClusterStatusResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n" +
@@ -8759,15 +8938,19 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\x0eleader_changes\x18\x06 \x01(\x04R\rleaderChanges\x121\n" +
 	"\amembers\x18\a \x03(\v2\x17.kanta.v1.ClusterMemberR\amembers\x127\n" +
 	"\tstaleness\x18\b \x01(\v2\x19.google.protobuf.DurationR\tstaleness\x122\n" +
+	"\aversion\x18\t \x01(\v2\x18.kanta.v1.ClusterVersionR\aversion\x12!\n" +
+	"\fversion_held\x18\v \x01(\bR\vversionHeld\x122\n" +
 	"\aremoved\x18\n" +
 	" \x03(\v2\x18.kanta.v1.ClusterRemovalR\aremoved\x12\x14\n" +
-	"\x05purge\x18\x10 \x01(\tR\x05purge\"\xa0\x01\n" +
+	"\x05purge\x18\x10 \x01(\tR\x05purge\"\xee\x01\n" +
 	"\x12ClusterJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +
 	"\fraft_address\x18\x03 \x01(\tR\vraftAddress\x12 \n" +
 	"\vincarnation\x18\x04 \x01(\tR\vincarnation\x12\x1b\n" +
-	"\tread_only\x18\x05 \x01(\bR\breadOnly\"L\n" +
+	"\tread_only\x18\x05 \x01(\bR\breadOnly\x12%\n" +
+	"\x0elowest_version\x18\x06 \x01(\x04R\rlowestVersion\x12%\n" +
+	"\x0enewest_version\x18\a \x01(\x04R\rnewestVersion\"L\n" +
 	"\x13ClusterJoinResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1b\n" +
 	"\tread_only\x18\x02 \x01(\bR\breadOnly\"&\n" +
@@ -8776,7 +8959,14 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\x15ClusterRemoveResponse\"(\n" +
 	"\x16ClusterTransferRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x19\n" +
-	"\x17ClusterTransferResponse2\xbf\x1e\n" +
+	"\x17ClusterTransferResponse\"+\n" +
+	"\x15ClusterUpgradeRequest\x12\x12\n" +
+	"\x04hold\x18\x01 \x01(\bR\x04hold\"L\n" +
+	"\x16ClusterUpgradeResponse\x122\n" +
+	"\aversion\x18\x01 \x01(\v2\x18.kanta.v1.ClusterVersionR\aversion\">\n" +
+	"\x0eClusterVersion\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05zones\x18\x02 \x01(\tR\x05zones2\x99\x1f\n" +
 	"\fKantaService\x12:\n" +
 	"\x04Ping\x12\x15.kanta.v1.PingRequest\x1a\x16.kanta.v1.PingResponse\"\x03\x90\x02\x01\x12=\n" +
 	"\x05Count\x12\x16.kanta.v1.CountRequest\x1a\x17.kanta.v1.CountResponse\"\x03\x90\x02\x01\x12B\n" +
@@ -8833,7 +9023,8 @@ const file_kanta_v1_kanta_proto_rawDesc = "" +
 	"\rClusterStatus\x12\x1e.kanta.v1.ClusterStatusRequest\x1a\x1f.kanta.v1.ClusterStatusResponse\"\x03\x90\x02\x01\x12O\n" +
 	"\vClusterJoin\x12\x1c.kanta.v1.ClusterJoinRequest\x1a\x1d.kanta.v1.ClusterJoinResponse\"\x03\x90\x02\x02\x12U\n" +
 	"\rClusterRemove\x12\x1e.kanta.v1.ClusterRemoveRequest\x1a\x1f.kanta.v1.ClusterRemoveResponse\"\x03\x90\x02\x02\x12V\n" +
-	"\x0fClusterTransfer\x12 .kanta.v1.ClusterTransferRequest\x1a!.kanta.v1.ClusterTransferResponseBAZ?github.com/kantadb/kanta/server/internal/proto/kanta/v1;kantav1b\x06proto3"
+	"\x0fClusterTransfer\x12 .kanta.v1.ClusterTransferRequest\x1a!.kanta.v1.ClusterTransferResponse\x12X\n" +
+	"\x0eClusterUpgrade\x12\x1f.kanta.v1.ClusterUpgradeRequest\x1a .kanta.v1.ClusterUpgradeResponse\"\x03\x90\x02\x02BAZ?github.com/kantadb/kanta/server/internal/proto/kanta/v1;kantav1b\x06proto3"
 
 var (
 	file_kanta_v1_kanta_proto_rawDescOnce sync.Once
@@ -8847,7 +9038,7 @@ func file_kanta_v1_kanta_proto_rawDescGZIP() []byte {
 	return file_kanta_v1_kanta_proto_rawDescData
 }
 
-var file_kanta_v1_kanta_proto_msgTypes = make([]protoimpl.MessageInfo, 138)
+var file_kanta_v1_kanta_proto_msgTypes = make([]protoimpl.MessageInfo, 141)
 var file_kanta_v1_kanta_proto_goTypes = []any{
 	(*PingRequest)(nil),             // 0: kanta.v1.PingRequest
 	(*PingResponse)(nil),            // 1: kanta.v1.PingResponse
@@ -8981,292 +9172,299 @@ var file_kanta_v1_kanta_proto_goTypes = []any{
 	(*ClusterRemoveResponse)(nil),   // 129: kanta.v1.ClusterRemoveResponse
 	(*ClusterTransferRequest)(nil),  // 130: kanta.v1.ClusterTransferRequest
 	(*ClusterTransferResponse)(nil), // 131: kanta.v1.ClusterTransferResponse
-	nil,                             // 132: kanta.v1.AnalyzeRequest.ArgumentsEntry
-	nil,                             // 133: kanta.v1.AnalysisMembersRequest.ArgumentsEntry
-	nil,                             // 134: kanta.v1.Definition.ArgumentsEntry
-	nil,                             // 135: kanta.v1.StatsResponse.BaseBytesEntry
-	nil,                             // 136: kanta.v1.StatsResponse.WrittenEntry
-	nil,                             // 137: kanta.v1.Exported.LinesEntry
-	(*Question)(nil),                // 138: kanta.v1.Question
-	(*Answer)(nil),                  // 139: kanta.v1.Answer
-	(*MemberSet)(nil),               // 140: kanta.v1.MemberSet
-	(*MemberHead)(nil),              // 141: kanta.v1.MemberHead
-	(*MemberBlock)(nil),             // 142: kanta.v1.MemberBlock
-	(*Value)(nil),                   // 143: kanta.v1.Value
-	(*Attribute)(nil),               // 144: kanta.v1.Attribute
-	(*timestamppb.Timestamp)(nil),   // 145: google.protobuf.Timestamp
-	(*NamedValue)(nil),              // 146: kanta.v1.NamedValue
-	(*TimelineEvent)(nil),           // 147: kanta.v1.TimelineEvent
-	(*PlanNode)(nil),                // 148: kanta.v1.PlanNode
-	(*LentCost)(nil),                // 149: kanta.v1.LentCost
-	(*WhyPart)(nil),                 // 150: kanta.v1.WhyPart
-	(*NextChange)(nil),              // 151: kanta.v1.NextChange
-	(*ReportTable)(nil),             // 152: kanta.v1.ReportTable
-	(*Event)(nil),                   // 153: kanta.v1.Event
-	(*ComputedAttribute)(nil),       // 154: kanta.v1.ComputedAttribute
-	(*Lent)(nil),                    // 155: kanta.v1.Lent
-	(DataClass)(0),                  // 156: kanta.v1.DataClass
-	(*durationpb.Duration)(nil),     // 157: google.protobuf.Duration
-	(Consistency)(0),                // 158: kanta.v1.Consistency
-	(*Result)(nil),                  // 159: kanta.v1.Result
-	(*Error)(nil),                   // 160: kanta.v1.Error
-	(*Progress)(nil),                // 161: kanta.v1.Progress
-	(*Receipt)(nil),                 // 162: kanta.v1.Receipt
-	(*ClusterMember)(nil),           // 163: kanta.v1.ClusterMember
-	(*ClusterRemoval)(nil),          // 164: kanta.v1.ClusterRemoval
-	(*Strings)(nil),                 // 165: kanta.v1.Strings
+	(*ClusterUpgradeRequest)(nil),   // 132: kanta.v1.ClusterUpgradeRequest
+	(*ClusterUpgradeResponse)(nil),  // 133: kanta.v1.ClusterUpgradeResponse
+	(*ClusterVersion)(nil),          // 134: kanta.v1.ClusterVersion
+	nil,                             // 135: kanta.v1.AnalyzeRequest.ArgumentsEntry
+	nil,                             // 136: kanta.v1.AnalysisMembersRequest.ArgumentsEntry
+	nil,                             // 137: kanta.v1.Definition.ArgumentsEntry
+	nil,                             // 138: kanta.v1.StatsResponse.BaseBytesEntry
+	nil,                             // 139: kanta.v1.StatsResponse.WrittenEntry
+	nil,                             // 140: kanta.v1.Exported.LinesEntry
+	(*Question)(nil),                // 141: kanta.v1.Question
+	(*Answer)(nil),                  // 142: kanta.v1.Answer
+	(*MemberSet)(nil),               // 143: kanta.v1.MemberSet
+	(*MemberHead)(nil),              // 144: kanta.v1.MemberHead
+	(*MemberBlock)(nil),             // 145: kanta.v1.MemberBlock
+	(*Value)(nil),                   // 146: kanta.v1.Value
+	(*Attribute)(nil),               // 147: kanta.v1.Attribute
+	(*timestamppb.Timestamp)(nil),   // 148: google.protobuf.Timestamp
+	(*NamedValue)(nil),              // 149: kanta.v1.NamedValue
+	(*TimelineEvent)(nil),           // 150: kanta.v1.TimelineEvent
+	(*PlanNode)(nil),                // 151: kanta.v1.PlanNode
+	(*LentCost)(nil),                // 152: kanta.v1.LentCost
+	(*WhyPart)(nil),                 // 153: kanta.v1.WhyPart
+	(*NextChange)(nil),              // 154: kanta.v1.NextChange
+	(*ReportTable)(nil),             // 155: kanta.v1.ReportTable
+	(*Event)(nil),                   // 156: kanta.v1.Event
+	(*ComputedAttribute)(nil),       // 157: kanta.v1.ComputedAttribute
+	(*Lent)(nil),                    // 158: kanta.v1.Lent
+	(DataClass)(0),                  // 159: kanta.v1.DataClass
+	(*durationpb.Duration)(nil),     // 160: google.protobuf.Duration
+	(Consistency)(0),                // 161: kanta.v1.Consistency
+	(*Result)(nil),                  // 162: kanta.v1.Result
+	(*Error)(nil),                   // 163: kanta.v1.Error
+	(*Progress)(nil),                // 164: kanta.v1.Progress
+	(*Receipt)(nil),                 // 165: kanta.v1.Receipt
+	(*ClusterMember)(nil),           // 166: kanta.v1.ClusterMember
+	(*ClusterRemoval)(nil),          // 167: kanta.v1.ClusterRemoval
+	(*Strings)(nil),                 // 168: kanta.v1.Strings
 }
 var file_kanta_v1_kanta_proto_depIdxs = []int32{
-	138, // 0: kanta.v1.CountRequest.question:type_name -> kanta.v1.Question
-	139, // 1: kanta.v1.CountResponse.answer:type_name -> kanta.v1.Answer
-	138, // 2: kanta.v1.BitmapRequest.question:type_name -> kanta.v1.Question
-	140, // 3: kanta.v1.BitmapResponse.members:type_name -> kanta.v1.MemberSet
-	138, // 4: kanta.v1.MembersRequest.question:type_name -> kanta.v1.Question
+	141, // 0: kanta.v1.CountRequest.question:type_name -> kanta.v1.Question
+	142, // 1: kanta.v1.CountResponse.answer:type_name -> kanta.v1.Answer
+	141, // 2: kanta.v1.BitmapRequest.question:type_name -> kanta.v1.Question
+	143, // 3: kanta.v1.BitmapResponse.members:type_name -> kanta.v1.MemberSet
+	141, // 4: kanta.v1.MembersRequest.question:type_name -> kanta.v1.Question
 	6,   // 5: kanta.v1.MembersRequest.listing:type_name -> kanta.v1.ListingOptions
-	141, // 6: kanta.v1.MembersResponse.head:type_name -> kanta.v1.MemberHead
-	142, // 7: kanta.v1.MembersResponse.block:type_name -> kanta.v1.MemberBlock
-	138, // 8: kanta.v1.BreakdownRequest.question:type_name -> kanta.v1.Question
-	143, // 9: kanta.v1.BreakdownRow.value:type_name -> kanta.v1.Value
-	144, // 10: kanta.v1.BreakdownResponse.attribute:type_name -> kanta.v1.Attribute
+	144, // 6: kanta.v1.MembersResponse.head:type_name -> kanta.v1.MemberHead
+	145, // 7: kanta.v1.MembersResponse.block:type_name -> kanta.v1.MemberBlock
+	141, // 8: kanta.v1.BreakdownRequest.question:type_name -> kanta.v1.Question
+	146, // 9: kanta.v1.BreakdownRow.value:type_name -> kanta.v1.Value
+	147, // 10: kanta.v1.BreakdownResponse.attribute:type_name -> kanta.v1.Attribute
 	10,  // 11: kanta.v1.BreakdownResponse.rows:type_name -> kanta.v1.BreakdownRow
-	139, // 12: kanta.v1.BreakdownResponse.answer:type_name -> kanta.v1.Answer
-	138, // 13: kanta.v1.ProfileRequest.question:type_name -> kanta.v1.Question
-	145, // 14: kanta.v1.Lifetime.first:type_name -> google.protobuf.Timestamp
-	145, // 15: kanta.v1.Lifetime.last:type_name -> google.protobuf.Timestamp
+	142, // 12: kanta.v1.BreakdownResponse.answer:type_name -> kanta.v1.Answer
+	141, // 13: kanta.v1.ProfileRequest.question:type_name -> kanta.v1.Question
+	148, // 14: kanta.v1.Lifetime.first:type_name -> google.protobuf.Timestamp
+	148, // 15: kanta.v1.Lifetime.last:type_name -> google.protobuf.Timestamp
 	14,  // 16: kanta.v1.Lifetime.properties:type_name -> kanta.v1.LifetimeProperty
-	143, // 17: kanta.v1.LifetimeProperty.sum:type_name -> kanta.v1.Value
-	143, // 18: kanta.v1.LifetimeProperty.min:type_name -> kanta.v1.Value
-	143, // 19: kanta.v1.LifetimeProperty.max:type_name -> kanta.v1.Value
-	146, // 20: kanta.v1.ProfileResponse.values:type_name -> kanta.v1.NamedValue
-	146, // 21: kanta.v1.ProfileResponse.computed:type_name -> kanta.v1.NamedValue
-	146, // 22: kanta.v1.ProfileResponse.lent:type_name -> kanta.v1.NamedValue
-	147, // 23: kanta.v1.ProfileResponse.events:type_name -> kanta.v1.TimelineEvent
+	146, // 17: kanta.v1.LifetimeProperty.sum:type_name -> kanta.v1.Value
+	146, // 18: kanta.v1.LifetimeProperty.min:type_name -> kanta.v1.Value
+	146, // 19: kanta.v1.LifetimeProperty.max:type_name -> kanta.v1.Value
+	149, // 20: kanta.v1.ProfileResponse.values:type_name -> kanta.v1.NamedValue
+	149, // 21: kanta.v1.ProfileResponse.computed:type_name -> kanta.v1.NamedValue
+	149, // 22: kanta.v1.ProfileResponse.lent:type_name -> kanta.v1.NamedValue
+	150, // 23: kanta.v1.ProfileResponse.events:type_name -> kanta.v1.TimelineEvent
 	13,  // 24: kanta.v1.ProfileResponse.lifetime:type_name -> kanta.v1.Lifetime
-	139, // 25: kanta.v1.ProfileResponse.answer:type_name -> kanta.v1.Answer
-	145, // 26: kanta.v1.TimelineRequest.from:type_name -> google.protobuf.Timestamp
-	145, // 27: kanta.v1.TimelineRequest.to:type_name -> google.protobuf.Timestamp
-	138, // 28: kanta.v1.TimelineRequest.question:type_name -> kanta.v1.Question
-	147, // 29: kanta.v1.TimelineResponse.events:type_name -> kanta.v1.TimelineEvent
-	139, // 30: kanta.v1.TimelineResponse.answer:type_name -> kanta.v1.Answer
-	138, // 31: kanta.v1.ValuesRequest.question:type_name -> kanta.v1.Question
+	142, // 25: kanta.v1.ProfileResponse.answer:type_name -> kanta.v1.Answer
+	148, // 26: kanta.v1.TimelineRequest.from:type_name -> google.protobuf.Timestamp
+	148, // 27: kanta.v1.TimelineRequest.to:type_name -> google.protobuf.Timestamp
+	141, // 28: kanta.v1.TimelineRequest.question:type_name -> kanta.v1.Question
+	150, // 29: kanta.v1.TimelineResponse.events:type_name -> kanta.v1.TimelineEvent
+	142, // 30: kanta.v1.TimelineResponse.answer:type_name -> kanta.v1.Answer
+	141, // 31: kanta.v1.ValuesRequest.question:type_name -> kanta.v1.Question
 	19,  // 32: kanta.v1.ValuesResponse.values:type_name -> kanta.v1.ValueCount
-	138, // 33: kanta.v1.PlanRequest.question:type_name -> kanta.v1.Question
-	148, // 34: kanta.v1.PlanResponse.root:type_name -> kanta.v1.PlanNode
-	149, // 35: kanta.v1.PlanResponse.lent:type_name -> kanta.v1.LentCost
-	139, // 36: kanta.v1.PlanResponse.answer:type_name -> kanta.v1.Answer
-	138, // 37: kanta.v1.ExplainRequest.question:type_name -> kanta.v1.Question
-	148, // 38: kanta.v1.ExplainResponse.root:type_name -> kanta.v1.PlanNode
-	139, // 39: kanta.v1.ExplainResponse.answer:type_name -> kanta.v1.Answer
-	138, // 40: kanta.v1.WhyRequest.question:type_name -> kanta.v1.Question
-	150, // 41: kanta.v1.WhyResponse.root:type_name -> kanta.v1.WhyPart
-	151, // 42: kanta.v1.WhyResponse.next:type_name -> kanta.v1.NextChange
-	139, // 43: kanta.v1.WhyResponse.answer:type_name -> kanta.v1.Answer
-	132, // 44: kanta.v1.AnalyzeRequest.arguments:type_name -> kanta.v1.AnalyzeRequest.ArgumentsEntry
-	138, // 45: kanta.v1.AnalyzeRequest.question:type_name -> kanta.v1.Question
-	152, // 46: kanta.v1.AnalyzeResponse.tables:type_name -> kanta.v1.ReportTable
-	139, // 47: kanta.v1.AnalyzeResponse.answer:type_name -> kanta.v1.Answer
-	133, // 48: kanta.v1.AnalysisMembersRequest.arguments:type_name -> kanta.v1.AnalysisMembersRequest.ArgumentsEntry
-	138, // 49: kanta.v1.AnalysisMembersRequest.question:type_name -> kanta.v1.Question
+	141, // 33: kanta.v1.PlanRequest.question:type_name -> kanta.v1.Question
+	151, // 34: kanta.v1.PlanResponse.root:type_name -> kanta.v1.PlanNode
+	152, // 35: kanta.v1.PlanResponse.lent:type_name -> kanta.v1.LentCost
+	142, // 36: kanta.v1.PlanResponse.answer:type_name -> kanta.v1.Answer
+	141, // 37: kanta.v1.ExplainRequest.question:type_name -> kanta.v1.Question
+	151, // 38: kanta.v1.ExplainResponse.root:type_name -> kanta.v1.PlanNode
+	142, // 39: kanta.v1.ExplainResponse.answer:type_name -> kanta.v1.Answer
+	141, // 40: kanta.v1.WhyRequest.question:type_name -> kanta.v1.Question
+	153, // 41: kanta.v1.WhyResponse.root:type_name -> kanta.v1.WhyPart
+	154, // 42: kanta.v1.WhyResponse.next:type_name -> kanta.v1.NextChange
+	142, // 43: kanta.v1.WhyResponse.answer:type_name -> kanta.v1.Answer
+	135, // 44: kanta.v1.AnalyzeRequest.arguments:type_name -> kanta.v1.AnalyzeRequest.ArgumentsEntry
+	141, // 45: kanta.v1.AnalyzeRequest.question:type_name -> kanta.v1.Question
+	155, // 46: kanta.v1.AnalyzeResponse.tables:type_name -> kanta.v1.ReportTable
+	142, // 47: kanta.v1.AnalyzeResponse.answer:type_name -> kanta.v1.Answer
+	136, // 48: kanta.v1.AnalysisMembersRequest.arguments:type_name -> kanta.v1.AnalysisMembersRequest.ArgumentsEntry
+	141, // 49: kanta.v1.AnalysisMembersRequest.question:type_name -> kanta.v1.Question
 	6,   // 50: kanta.v1.AnalysisMembersRequest.listing:type_name -> kanta.v1.ListingOptions
-	141, // 51: kanta.v1.AnalysisMembersResponse.head:type_name -> kanta.v1.MemberHead
-	142, // 52: kanta.v1.AnalysisMembersResponse.block:type_name -> kanta.v1.MemberBlock
-	138, // 53: kanta.v1.SchemaRequest.question:type_name -> kanta.v1.Question
-	144, // 54: kanta.v1.SchemaResponse.attributes:type_name -> kanta.v1.Attribute
-	153, // 55: kanta.v1.SchemaResponse.events:type_name -> kanta.v1.Event
-	154, // 56: kanta.v1.SchemaResponse.computed:type_name -> kanta.v1.ComputedAttribute
-	155, // 57: kanta.v1.SchemaResponse.lent:type_name -> kanta.v1.Lent
-	138, // 58: kanta.v1.SegmentsRequest.question:type_name -> kanta.v1.Question
-	156, // 59: kanta.v1.Segment.classes:type_name -> kanta.v1.DataClass
+	144, // 51: kanta.v1.AnalysisMembersResponse.head:type_name -> kanta.v1.MemberHead
+	145, // 52: kanta.v1.AnalysisMembersResponse.block:type_name -> kanta.v1.MemberBlock
+	141, // 53: kanta.v1.SchemaRequest.question:type_name -> kanta.v1.Question
+	147, // 54: kanta.v1.SchemaResponse.attributes:type_name -> kanta.v1.Attribute
+	156, // 55: kanta.v1.SchemaResponse.events:type_name -> kanta.v1.Event
+	157, // 56: kanta.v1.SchemaResponse.computed:type_name -> kanta.v1.ComputedAttribute
+	158, // 57: kanta.v1.SchemaResponse.lent:type_name -> kanta.v1.Lent
+	141, // 58: kanta.v1.SegmentsRequest.question:type_name -> kanta.v1.Question
+	159, // 59: kanta.v1.Segment.classes:type_name -> kanta.v1.DataClass
 	34,  // 60: kanta.v1.Segment.owner:type_name -> kanta.v1.Author
 	35,  // 61: kanta.v1.SegmentsResponse.segments:type_name -> kanta.v1.Segment
-	138, // 62: kanta.v1.ListsRequest.question:type_name -> kanta.v1.Question
+	141, // 62: kanta.v1.ListsRequest.question:type_name -> kanta.v1.Question
 	38,  // 63: kanta.v1.ListsResponse.lists:type_name -> kanta.v1.List
-	138, // 64: kanta.v1.DefinitionsRequest.question:type_name -> kanta.v1.Question
-	134, // 65: kanta.v1.Definition.arguments:type_name -> kanta.v1.Definition.ArgumentsEntry
+	141, // 64: kanta.v1.DefinitionsRequest.question:type_name -> kanta.v1.Question
+	137, // 65: kanta.v1.Definition.arguments:type_name -> kanta.v1.Definition.ArgumentsEntry
 	41,  // 66: kanta.v1.DefinitionsResponse.definitions:type_name -> kanta.v1.Definition
-	138, // 67: kanta.v1.QuarantineRequest.question:type_name -> kanta.v1.Question
-	145, // 68: kanta.v1.QuarantinedRow.received:type_name -> google.protobuf.Timestamp
+	141, // 67: kanta.v1.QuarantineRequest.question:type_name -> kanta.v1.Question
+	148, // 68: kanta.v1.QuarantinedRow.received:type_name -> google.protobuf.Timestamp
 	44,  // 69: kanta.v1.QuarantineResponse.rows:type_name -> kanta.v1.QuarantinedRow
-	138, // 70: kanta.v1.StatsRequest.question:type_name -> kanta.v1.Question
-	135, // 71: kanta.v1.StatsResponse.base_bytes:type_name -> kanta.v1.StatsResponse.BaseBytesEntry
-	136, // 72: kanta.v1.StatsResponse.written:type_name -> kanta.v1.StatsResponse.WrittenEntry
+	141, // 70: kanta.v1.StatsRequest.question:type_name -> kanta.v1.Question
+	138, // 71: kanta.v1.StatsResponse.base_bytes:type_name -> kanta.v1.StatsResponse.BaseBytesEntry
+	139, // 72: kanta.v1.StatsResponse.written:type_name -> kanta.v1.StatsResponse.WrittenEntry
 	48,  // 73: kanta.v1.StatsResponse.kept_log:type_name -> kanta.v1.KeptLog
-	138, // 74: kanta.v1.DigestsRequest.question:type_name -> kanta.v1.Question
-	157, // 75: kanta.v1.OpenSnapshotRequest.lease:type_name -> google.protobuf.Duration
-	158, // 76: kanta.v1.OpenSnapshotRequest.consistency:type_name -> kanta.v1.Consistency
-	157, // 77: kanta.v1.OpenSnapshotRequest.max_staleness:type_name -> google.protobuf.Duration
-	157, // 78: kanta.v1.OpenSnapshotResponse.lease:type_name -> google.protobuf.Duration
-	157, // 79: kanta.v1.RenewSnapshotResponse.lease:type_name -> google.protobuf.Duration
-	159, // 80: kanta.v1.ApplyResponse.result:type_name -> kanta.v1.Result
-	159, // 81: kanta.v1.DryRunResponse.result:type_name -> kanta.v1.Result
-	159, // 82: kanta.v1.IngestResponse.result:type_name -> kanta.v1.Result
-	160, // 83: kanta.v1.IngestResponse.error:type_name -> kanta.v1.Error
-	159, // 84: kanta.v1.ReadmitResponse.result:type_name -> kanta.v1.Result
-	138, // 85: kanta.v1.ErasedRequest.question:type_name -> kanta.v1.Question
-	145, // 86: kanta.v1.ErasedPerson.erased:type_name -> google.protobuf.Timestamp
-	145, // 87: kanta.v1.ErasedPerson.readmitted:type_name -> google.protobuf.Timestamp
+	141, // 74: kanta.v1.DigestsRequest.question:type_name -> kanta.v1.Question
+	160, // 75: kanta.v1.OpenSnapshotRequest.lease:type_name -> google.protobuf.Duration
+	161, // 76: kanta.v1.OpenSnapshotRequest.consistency:type_name -> kanta.v1.Consistency
+	160, // 77: kanta.v1.OpenSnapshotRequest.max_staleness:type_name -> google.protobuf.Duration
+	160, // 78: kanta.v1.OpenSnapshotResponse.lease:type_name -> google.protobuf.Duration
+	160, // 79: kanta.v1.RenewSnapshotResponse.lease:type_name -> google.protobuf.Duration
+	162, // 80: kanta.v1.ApplyResponse.result:type_name -> kanta.v1.Result
+	162, // 81: kanta.v1.DryRunResponse.result:type_name -> kanta.v1.Result
+	162, // 82: kanta.v1.IngestResponse.result:type_name -> kanta.v1.Result
+	163, // 83: kanta.v1.IngestResponse.error:type_name -> kanta.v1.Error
+	162, // 84: kanta.v1.ReadmitResponse.result:type_name -> kanta.v1.Result
+	141, // 85: kanta.v1.ErasedRequest.question:type_name -> kanta.v1.Question
+	148, // 86: kanta.v1.ErasedPerson.erased:type_name -> google.protobuf.Timestamp
+	148, // 87: kanta.v1.ErasedPerson.readmitted:type_name -> google.protobuf.Timestamp
 	68,  // 88: kanta.v1.ErasedResponse.people:type_name -> kanta.v1.ErasedPerson
-	161, // 89: kanta.v1.PurgeResponse.progress:type_name -> kanta.v1.Progress
+	164, // 89: kanta.v1.PurgeResponse.progress:type_name -> kanta.v1.Progress
 	72,  // 90: kanta.v1.PurgeResponse.done:type_name -> kanta.v1.PurgeDone
-	162, // 91: kanta.v1.PurgeDone.receipt:type_name -> kanta.v1.Receipt
-	138, // 92: kanta.v1.ReceiptsRequest.question:type_name -> kanta.v1.Question
-	162, // 93: kanta.v1.ReceiptsResponse.receipts:type_name -> kanta.v1.Receipt
-	161, // 94: kanta.v1.CheckResponse.progress:type_name -> kanta.v1.Progress
+	165, // 91: kanta.v1.PurgeDone.receipt:type_name -> kanta.v1.Receipt
+	141, // 92: kanta.v1.ReceiptsRequest.question:type_name -> kanta.v1.Question
+	165, // 93: kanta.v1.ReceiptsResponse.receipts:type_name -> kanta.v1.Receipt
+	164, // 94: kanta.v1.CheckResponse.progress:type_name -> kanta.v1.Progress
 	76,  // 95: kanta.v1.CheckResponse.report:type_name -> kanta.v1.CheckReport
-	161, // 96: kanta.v1.RepairResponse.progress:type_name -> kanta.v1.Progress
+	164, // 96: kanta.v1.RepairResponse.progress:type_name -> kanta.v1.Progress
 	79,  // 97: kanta.v1.RepairResponse.report:type_name -> kanta.v1.RepairReport
-	161, // 98: kanta.v1.CompactResponse.progress:type_name -> kanta.v1.Progress
-	138, // 99: kanta.v1.ExportRequest.question:type_name -> kanta.v1.Question
-	138, // 100: kanta.v1.ExportAllRequest.question:type_name -> kanta.v1.Question
-	161, // 101: kanta.v1.ExportAllResponse.progress:type_name -> kanta.v1.Progress
+	164, // 98: kanta.v1.CompactResponse.progress:type_name -> kanta.v1.Progress
+	141, // 99: kanta.v1.ExportRequest.question:type_name -> kanta.v1.Question
+	141, // 100: kanta.v1.ExportAllRequest.question:type_name -> kanta.v1.Question
+	164, // 101: kanta.v1.ExportAllResponse.progress:type_name -> kanta.v1.Progress
 	87,  // 102: kanta.v1.ExportAllResponse.exported:type_name -> kanta.v1.Exported
-	137, // 103: kanta.v1.Exported.lines:type_name -> kanta.v1.Exported.LinesEntry
-	145, // 104: kanta.v1.BackupReport.received:type_name -> google.protobuf.Timestamp
-	145, // 105: kanta.v1.BackupReport.created:type_name -> google.protobuf.Timestamp
-	157, // 106: kanta.v1.BackupReport.paused:type_name -> google.protobuf.Duration
-	161, // 107: kanta.v1.BackupResponse.progress:type_name -> kanta.v1.Progress
+	140, // 103: kanta.v1.Exported.lines:type_name -> kanta.v1.Exported.LinesEntry
+	148, // 104: kanta.v1.BackupReport.received:type_name -> google.protobuf.Timestamp
+	148, // 105: kanta.v1.BackupReport.created:type_name -> google.protobuf.Timestamp
+	160, // 106: kanta.v1.BackupReport.paused:type_name -> google.protobuf.Duration
+	164, // 107: kanta.v1.BackupResponse.progress:type_name -> kanta.v1.Progress
 	89,  // 108: kanta.v1.BackupResponse.report:type_name -> kanta.v1.BackupReport
 	48,  // 109: kanta.v1.ShipLogResponse.kept:type_name -> kanta.v1.KeptLog
-	145, // 110: kanta.v1.Key.created:type_name -> google.protobuf.Timestamp
-	145, // 111: kanta.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	145, // 112: kanta.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	148, // 110: kanta.v1.Key.created:type_name -> google.protobuf.Timestamp
+	148, // 111: kanta.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	148, // 112: kanta.v1.Key.revoked:type_name -> google.protobuf.Timestamp
 	97,  // 113: kanta.v1.KeysResponse.keys:type_name -> kanta.v1.Key
-	145, // 114: kanta.v1.CreateKeyRequest.expires:type_name -> google.protobuf.Timestamp
+	148, // 114: kanta.v1.CreateKeyRequest.expires:type_name -> google.protobuf.Timestamp
 	97,  // 115: kanta.v1.CreateKeyResponse.key:type_name -> kanta.v1.Key
 	97,  // 116: kanta.v1.RevokeKeyResponse.key:type_name -> kanta.v1.Key
 	104, // 117: kanta.v1.RolesResponse.roles:type_name -> kanta.v1.Role
 	104, // 118: kanta.v1.WhoamiResponse.role:type_name -> kanta.v1.Role
-	145, // 119: kanta.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
-	145, // 120: kanta.v1.AuditRequest.from:type_name -> google.protobuf.Timestamp
-	145, // 121: kanta.v1.AuditRequest.to:type_name -> google.protobuf.Timestamp
+	148, // 119: kanta.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
+	148, // 120: kanta.v1.AuditRequest.from:type_name -> google.protobuf.Timestamp
+	148, // 121: kanta.v1.AuditRequest.to:type_name -> google.protobuf.Timestamp
 	113, // 122: kanta.v1.AuditResponse.records:type_name -> kanta.v1.AuditRecord
-	161, // 123: kanta.v1.VerifyAuditResponse.progress:type_name -> kanta.v1.Progress
+	164, // 123: kanta.v1.VerifyAuditResponse.progress:type_name -> kanta.v1.Progress
 	117, // 124: kanta.v1.VerifyAuditResponse.head:type_name -> kanta.v1.AuditHead
-	145, // 125: kanta.v1.RunningCall.began:type_name -> google.protobuf.Timestamp
-	157, // 126: kanta.v1.RunningCall.elapsed:type_name -> google.protobuf.Duration
+	148, // 125: kanta.v1.RunningCall.began:type_name -> google.protobuf.Timestamp
+	160, // 126: kanta.v1.RunningCall.elapsed:type_name -> google.protobuf.Duration
 	119, // 127: kanta.v1.RunningResponse.calls:type_name -> kanta.v1.RunningCall
-	145, // 128: kanta.v1.ClusterStatusResponse.leader_since:type_name -> google.protobuf.Timestamp
-	163, // 129: kanta.v1.ClusterStatusResponse.members:type_name -> kanta.v1.ClusterMember
-	157, // 130: kanta.v1.ClusterStatusResponse.staleness:type_name -> google.protobuf.Duration
-	164, // 131: kanta.v1.ClusterStatusResponse.removed:type_name -> kanta.v1.ClusterRemoval
-	165, // 132: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	165, // 133: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	165, // 134: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
-	0,   // 135: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
-	2,   // 136: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
-	4,   // 137: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
-	7,   // 138: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
-	9,   // 139: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
-	12,  // 140: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
-	16,  // 141: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
-	18,  // 142: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
-	21,  // 143: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
-	23,  // 144: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
-	25,  // 145: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
-	27,  // 146: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
-	29,  // 147: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
-	31,  // 148: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
-	33,  // 149: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
-	37,  // 150: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
-	40,  // 151: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
-	43,  // 152: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
-	46,  // 153: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
-	49,  // 154: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
-	51,  // 155: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
-	53,  // 156: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
-	55,  // 157: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
-	57,  // 158: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
-	59,  // 159: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
-	61,  // 160: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
-	63,  // 161: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
-	65,  // 162: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
-	67,  // 163: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
-	70,  // 164: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
-	73,  // 165: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
-	75,  // 166: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
-	78,  // 167: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
-	81,  // 168: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
-	83,  // 169: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
-	85,  // 170: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
-	88,  // 171: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
-	91,  // 172: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
-	93,  // 173: kanta.v1.KantaService.KeepLog:input_type -> kanta.v1.KeepLogRequest
-	95,  // 174: kanta.v1.KantaService.ShipLog:input_type -> kanta.v1.ShipLogRequest
-	98,  // 175: kanta.v1.KantaService.Keys:input_type -> kanta.v1.KeysRequest
-	100, // 176: kanta.v1.KantaService.CreateKey:input_type -> kanta.v1.CreateKeyRequest
-	102, // 177: kanta.v1.KantaService.RevokeKey:input_type -> kanta.v1.RevokeKeyRequest
-	105, // 178: kanta.v1.KantaService.Roles:input_type -> kanta.v1.RolesRequest
-	107, // 179: kanta.v1.KantaService.SaveRole:input_type -> kanta.v1.SaveRoleRequest
-	109, // 180: kanta.v1.KantaService.DropRole:input_type -> kanta.v1.DropRoleRequest
-	111, // 181: kanta.v1.KantaService.Whoami:input_type -> kanta.v1.WhoamiRequest
-	114, // 182: kanta.v1.KantaService.Audit:input_type -> kanta.v1.AuditRequest
-	116, // 183: kanta.v1.KantaService.VerifyAudit:input_type -> kanta.v1.VerifyAuditRequest
-	120, // 184: kanta.v1.KantaService.Running:input_type -> kanta.v1.RunningRequest
-	122, // 185: kanta.v1.KantaService.CancelRunning:input_type -> kanta.v1.CancelRunningRequest
-	124, // 186: kanta.v1.KantaService.ClusterStatus:input_type -> kanta.v1.ClusterStatusRequest
-	126, // 187: kanta.v1.KantaService.ClusterJoin:input_type -> kanta.v1.ClusterJoinRequest
-	128, // 188: kanta.v1.KantaService.ClusterRemove:input_type -> kanta.v1.ClusterRemoveRequest
-	130, // 189: kanta.v1.KantaService.ClusterTransfer:input_type -> kanta.v1.ClusterTransferRequest
-	1,   // 190: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
-	3,   // 191: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
-	5,   // 192: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
-	8,   // 193: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
-	11,  // 194: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
-	15,  // 195: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
-	17,  // 196: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
-	20,  // 197: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
-	22,  // 198: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
-	24,  // 199: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
-	26,  // 200: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
-	28,  // 201: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
-	30,  // 202: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
-	32,  // 203: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
-	36,  // 204: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
-	39,  // 205: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
-	42,  // 206: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
-	45,  // 207: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
-	47,  // 208: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
-	50,  // 209: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
-	52,  // 210: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
-	54,  // 211: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
-	56,  // 212: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
-	58,  // 213: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
-	60,  // 214: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
-	62,  // 215: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
-	64,  // 216: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
-	66,  // 217: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
-	69,  // 218: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
-	71,  // 219: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
-	74,  // 220: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
-	77,  // 221: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
-	80,  // 222: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
-	82,  // 223: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
-	84,  // 224: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
-	86,  // 225: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
-	90,  // 226: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
-	92,  // 227: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
-	94,  // 228: kanta.v1.KantaService.KeepLog:output_type -> kanta.v1.KeepLogResponse
-	96,  // 229: kanta.v1.KantaService.ShipLog:output_type -> kanta.v1.ShipLogResponse
-	99,  // 230: kanta.v1.KantaService.Keys:output_type -> kanta.v1.KeysResponse
-	101, // 231: kanta.v1.KantaService.CreateKey:output_type -> kanta.v1.CreateKeyResponse
-	103, // 232: kanta.v1.KantaService.RevokeKey:output_type -> kanta.v1.RevokeKeyResponse
-	106, // 233: kanta.v1.KantaService.Roles:output_type -> kanta.v1.RolesResponse
-	108, // 234: kanta.v1.KantaService.SaveRole:output_type -> kanta.v1.SaveRoleResponse
-	110, // 235: kanta.v1.KantaService.DropRole:output_type -> kanta.v1.DropRoleResponse
-	112, // 236: kanta.v1.KantaService.Whoami:output_type -> kanta.v1.WhoamiResponse
-	115, // 237: kanta.v1.KantaService.Audit:output_type -> kanta.v1.AuditResponse
-	118, // 238: kanta.v1.KantaService.VerifyAudit:output_type -> kanta.v1.VerifyAuditResponse
-	121, // 239: kanta.v1.KantaService.Running:output_type -> kanta.v1.RunningResponse
-	123, // 240: kanta.v1.KantaService.CancelRunning:output_type -> kanta.v1.CancelRunningResponse
-	125, // 241: kanta.v1.KantaService.ClusterStatus:output_type -> kanta.v1.ClusterStatusResponse
-	127, // 242: kanta.v1.KantaService.ClusterJoin:output_type -> kanta.v1.ClusterJoinResponse
-	129, // 243: kanta.v1.KantaService.ClusterRemove:output_type -> kanta.v1.ClusterRemoveResponse
-	131, // 244: kanta.v1.KantaService.ClusterTransfer:output_type -> kanta.v1.ClusterTransferResponse
-	190, // [190:245] is the sub-list for method output_type
-	135, // [135:190] is the sub-list for method input_type
-	135, // [135:135] is the sub-list for extension type_name
-	135, // [135:135] is the sub-list for extension extendee
-	0,   // [0:135] is the sub-list for field type_name
+	148, // 128: kanta.v1.ClusterStatusResponse.leader_since:type_name -> google.protobuf.Timestamp
+	166, // 129: kanta.v1.ClusterStatusResponse.members:type_name -> kanta.v1.ClusterMember
+	160, // 130: kanta.v1.ClusterStatusResponse.staleness:type_name -> google.protobuf.Duration
+	134, // 131: kanta.v1.ClusterStatusResponse.version:type_name -> kanta.v1.ClusterVersion
+	167, // 132: kanta.v1.ClusterStatusResponse.removed:type_name -> kanta.v1.ClusterRemoval
+	134, // 133: kanta.v1.ClusterUpgradeResponse.version:type_name -> kanta.v1.ClusterVersion
+	168, // 134: kanta.v1.AnalyzeRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	168, // 135: kanta.v1.AnalysisMembersRequest.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	168, // 136: kanta.v1.Definition.ArgumentsEntry.value:type_name -> kanta.v1.Strings
+	0,   // 137: kanta.v1.KantaService.Ping:input_type -> kanta.v1.PingRequest
+	2,   // 138: kanta.v1.KantaService.Count:input_type -> kanta.v1.CountRequest
+	4,   // 139: kanta.v1.KantaService.Bitmap:input_type -> kanta.v1.BitmapRequest
+	7,   // 140: kanta.v1.KantaService.Members:input_type -> kanta.v1.MembersRequest
+	9,   // 141: kanta.v1.KantaService.Breakdown:input_type -> kanta.v1.BreakdownRequest
+	12,  // 142: kanta.v1.KantaService.Profile:input_type -> kanta.v1.ProfileRequest
+	16,  // 143: kanta.v1.KantaService.Timeline:input_type -> kanta.v1.TimelineRequest
+	18,  // 144: kanta.v1.KantaService.Values:input_type -> kanta.v1.ValuesRequest
+	21,  // 145: kanta.v1.KantaService.Plan:input_type -> kanta.v1.PlanRequest
+	23,  // 146: kanta.v1.KantaService.Explain:input_type -> kanta.v1.ExplainRequest
+	25,  // 147: kanta.v1.KantaService.Why:input_type -> kanta.v1.WhyRequest
+	27,  // 148: kanta.v1.KantaService.Analyze:input_type -> kanta.v1.AnalyzeRequest
+	29,  // 149: kanta.v1.KantaService.AnalysisMembers:input_type -> kanta.v1.AnalysisMembersRequest
+	31,  // 150: kanta.v1.KantaService.Schema:input_type -> kanta.v1.SchemaRequest
+	33,  // 151: kanta.v1.KantaService.Segments:input_type -> kanta.v1.SegmentsRequest
+	37,  // 152: kanta.v1.KantaService.Lists:input_type -> kanta.v1.ListsRequest
+	40,  // 153: kanta.v1.KantaService.Definitions:input_type -> kanta.v1.DefinitionsRequest
+	43,  // 154: kanta.v1.KantaService.Quarantine:input_type -> kanta.v1.QuarantineRequest
+	46,  // 155: kanta.v1.KantaService.Stats:input_type -> kanta.v1.StatsRequest
+	49,  // 156: kanta.v1.KantaService.Digests:input_type -> kanta.v1.DigestsRequest
+	51,  // 157: kanta.v1.KantaService.OpenSnapshot:input_type -> kanta.v1.OpenSnapshotRequest
+	53,  // 158: kanta.v1.KantaService.RenewSnapshot:input_type -> kanta.v1.RenewSnapshotRequest
+	55,  // 159: kanta.v1.KantaService.CloseSnapshot:input_type -> kanta.v1.CloseSnapshotRequest
+	57,  // 160: kanta.v1.KantaService.Apply:input_type -> kanta.v1.ApplyRequest
+	59,  // 161: kanta.v1.KantaService.DryRun:input_type -> kanta.v1.DryRunRequest
+	61,  // 162: kanta.v1.KantaService.Ingest:input_type -> kanta.v1.IngestRequest
+	63,  // 163: kanta.v1.KantaService.Erase:input_type -> kanta.v1.EraseRequest
+	65,  // 164: kanta.v1.KantaService.Readmit:input_type -> kanta.v1.ReadmitRequest
+	67,  // 165: kanta.v1.KantaService.Erased:input_type -> kanta.v1.ErasedRequest
+	70,  // 166: kanta.v1.KantaService.Purge:input_type -> kanta.v1.PurgeRequest
+	73,  // 167: kanta.v1.KantaService.Receipts:input_type -> kanta.v1.ReceiptsRequest
+	75,  // 168: kanta.v1.KantaService.Check:input_type -> kanta.v1.CheckRequest
+	78,  // 169: kanta.v1.KantaService.Repair:input_type -> kanta.v1.RepairRequest
+	81,  // 170: kanta.v1.KantaService.Compact:input_type -> kanta.v1.CompactRequest
+	83,  // 171: kanta.v1.KantaService.Export:input_type -> kanta.v1.ExportRequest
+	85,  // 172: kanta.v1.KantaService.ExportAll:input_type -> kanta.v1.ExportAllRequest
+	88,  // 173: kanta.v1.KantaService.Backup:input_type -> kanta.v1.BackupRequest
+	91,  // 174: kanta.v1.KantaService.BackupLedger:input_type -> kanta.v1.BackupLedgerRequest
+	93,  // 175: kanta.v1.KantaService.KeepLog:input_type -> kanta.v1.KeepLogRequest
+	95,  // 176: kanta.v1.KantaService.ShipLog:input_type -> kanta.v1.ShipLogRequest
+	98,  // 177: kanta.v1.KantaService.Keys:input_type -> kanta.v1.KeysRequest
+	100, // 178: kanta.v1.KantaService.CreateKey:input_type -> kanta.v1.CreateKeyRequest
+	102, // 179: kanta.v1.KantaService.RevokeKey:input_type -> kanta.v1.RevokeKeyRequest
+	105, // 180: kanta.v1.KantaService.Roles:input_type -> kanta.v1.RolesRequest
+	107, // 181: kanta.v1.KantaService.SaveRole:input_type -> kanta.v1.SaveRoleRequest
+	109, // 182: kanta.v1.KantaService.DropRole:input_type -> kanta.v1.DropRoleRequest
+	111, // 183: kanta.v1.KantaService.Whoami:input_type -> kanta.v1.WhoamiRequest
+	114, // 184: kanta.v1.KantaService.Audit:input_type -> kanta.v1.AuditRequest
+	116, // 185: kanta.v1.KantaService.VerifyAudit:input_type -> kanta.v1.VerifyAuditRequest
+	120, // 186: kanta.v1.KantaService.Running:input_type -> kanta.v1.RunningRequest
+	122, // 187: kanta.v1.KantaService.CancelRunning:input_type -> kanta.v1.CancelRunningRequest
+	124, // 188: kanta.v1.KantaService.ClusterStatus:input_type -> kanta.v1.ClusterStatusRequest
+	126, // 189: kanta.v1.KantaService.ClusterJoin:input_type -> kanta.v1.ClusterJoinRequest
+	128, // 190: kanta.v1.KantaService.ClusterRemove:input_type -> kanta.v1.ClusterRemoveRequest
+	130, // 191: kanta.v1.KantaService.ClusterTransfer:input_type -> kanta.v1.ClusterTransferRequest
+	132, // 192: kanta.v1.KantaService.ClusterUpgrade:input_type -> kanta.v1.ClusterUpgradeRequest
+	1,   // 193: kanta.v1.KantaService.Ping:output_type -> kanta.v1.PingResponse
+	3,   // 194: kanta.v1.KantaService.Count:output_type -> kanta.v1.CountResponse
+	5,   // 195: kanta.v1.KantaService.Bitmap:output_type -> kanta.v1.BitmapResponse
+	8,   // 196: kanta.v1.KantaService.Members:output_type -> kanta.v1.MembersResponse
+	11,  // 197: kanta.v1.KantaService.Breakdown:output_type -> kanta.v1.BreakdownResponse
+	15,  // 198: kanta.v1.KantaService.Profile:output_type -> kanta.v1.ProfileResponse
+	17,  // 199: kanta.v1.KantaService.Timeline:output_type -> kanta.v1.TimelineResponse
+	20,  // 200: kanta.v1.KantaService.Values:output_type -> kanta.v1.ValuesResponse
+	22,  // 201: kanta.v1.KantaService.Plan:output_type -> kanta.v1.PlanResponse
+	24,  // 202: kanta.v1.KantaService.Explain:output_type -> kanta.v1.ExplainResponse
+	26,  // 203: kanta.v1.KantaService.Why:output_type -> kanta.v1.WhyResponse
+	28,  // 204: kanta.v1.KantaService.Analyze:output_type -> kanta.v1.AnalyzeResponse
+	30,  // 205: kanta.v1.KantaService.AnalysisMembers:output_type -> kanta.v1.AnalysisMembersResponse
+	32,  // 206: kanta.v1.KantaService.Schema:output_type -> kanta.v1.SchemaResponse
+	36,  // 207: kanta.v1.KantaService.Segments:output_type -> kanta.v1.SegmentsResponse
+	39,  // 208: kanta.v1.KantaService.Lists:output_type -> kanta.v1.ListsResponse
+	42,  // 209: kanta.v1.KantaService.Definitions:output_type -> kanta.v1.DefinitionsResponse
+	45,  // 210: kanta.v1.KantaService.Quarantine:output_type -> kanta.v1.QuarantineResponse
+	47,  // 211: kanta.v1.KantaService.Stats:output_type -> kanta.v1.StatsResponse
+	50,  // 212: kanta.v1.KantaService.Digests:output_type -> kanta.v1.DigestsResponse
+	52,  // 213: kanta.v1.KantaService.OpenSnapshot:output_type -> kanta.v1.OpenSnapshotResponse
+	54,  // 214: kanta.v1.KantaService.RenewSnapshot:output_type -> kanta.v1.RenewSnapshotResponse
+	56,  // 215: kanta.v1.KantaService.CloseSnapshot:output_type -> kanta.v1.CloseSnapshotResponse
+	58,  // 216: kanta.v1.KantaService.Apply:output_type -> kanta.v1.ApplyResponse
+	60,  // 217: kanta.v1.KantaService.DryRun:output_type -> kanta.v1.DryRunResponse
+	62,  // 218: kanta.v1.KantaService.Ingest:output_type -> kanta.v1.IngestResponse
+	64,  // 219: kanta.v1.KantaService.Erase:output_type -> kanta.v1.EraseResponse
+	66,  // 220: kanta.v1.KantaService.Readmit:output_type -> kanta.v1.ReadmitResponse
+	69,  // 221: kanta.v1.KantaService.Erased:output_type -> kanta.v1.ErasedResponse
+	71,  // 222: kanta.v1.KantaService.Purge:output_type -> kanta.v1.PurgeResponse
+	74,  // 223: kanta.v1.KantaService.Receipts:output_type -> kanta.v1.ReceiptsResponse
+	77,  // 224: kanta.v1.KantaService.Check:output_type -> kanta.v1.CheckResponse
+	80,  // 225: kanta.v1.KantaService.Repair:output_type -> kanta.v1.RepairResponse
+	82,  // 226: kanta.v1.KantaService.Compact:output_type -> kanta.v1.CompactResponse
+	84,  // 227: kanta.v1.KantaService.Export:output_type -> kanta.v1.ExportResponse
+	86,  // 228: kanta.v1.KantaService.ExportAll:output_type -> kanta.v1.ExportAllResponse
+	90,  // 229: kanta.v1.KantaService.Backup:output_type -> kanta.v1.BackupResponse
+	92,  // 230: kanta.v1.KantaService.BackupLedger:output_type -> kanta.v1.BackupLedgerResponse
+	94,  // 231: kanta.v1.KantaService.KeepLog:output_type -> kanta.v1.KeepLogResponse
+	96,  // 232: kanta.v1.KantaService.ShipLog:output_type -> kanta.v1.ShipLogResponse
+	99,  // 233: kanta.v1.KantaService.Keys:output_type -> kanta.v1.KeysResponse
+	101, // 234: kanta.v1.KantaService.CreateKey:output_type -> kanta.v1.CreateKeyResponse
+	103, // 235: kanta.v1.KantaService.RevokeKey:output_type -> kanta.v1.RevokeKeyResponse
+	106, // 236: kanta.v1.KantaService.Roles:output_type -> kanta.v1.RolesResponse
+	108, // 237: kanta.v1.KantaService.SaveRole:output_type -> kanta.v1.SaveRoleResponse
+	110, // 238: kanta.v1.KantaService.DropRole:output_type -> kanta.v1.DropRoleResponse
+	112, // 239: kanta.v1.KantaService.Whoami:output_type -> kanta.v1.WhoamiResponse
+	115, // 240: kanta.v1.KantaService.Audit:output_type -> kanta.v1.AuditResponse
+	118, // 241: kanta.v1.KantaService.VerifyAudit:output_type -> kanta.v1.VerifyAuditResponse
+	121, // 242: kanta.v1.KantaService.Running:output_type -> kanta.v1.RunningResponse
+	123, // 243: kanta.v1.KantaService.CancelRunning:output_type -> kanta.v1.CancelRunningResponse
+	125, // 244: kanta.v1.KantaService.ClusterStatus:output_type -> kanta.v1.ClusterStatusResponse
+	127, // 245: kanta.v1.KantaService.ClusterJoin:output_type -> kanta.v1.ClusterJoinResponse
+	129, // 246: kanta.v1.KantaService.ClusterRemove:output_type -> kanta.v1.ClusterRemoveResponse
+	131, // 247: kanta.v1.KantaService.ClusterTransfer:output_type -> kanta.v1.ClusterTransferResponse
+	133, // 248: kanta.v1.KantaService.ClusterUpgrade:output_type -> kanta.v1.ClusterUpgradeResponse
+	193, // [193:249] is the sub-list for method output_type
+	137, // [137:193] is the sub-list for method input_type
+	137, // [137:137] is the sub-list for extension type_name
+	137, // [137:137] is the sub-list for extension extendee
+	0,   // [0:137] is the sub-list for field type_name
 }
 
 func init() { file_kanta_v1_kanta_proto_init() }
@@ -9321,7 +9519,7 @@ func file_kanta_v1_kanta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kanta_v1_kanta_proto_rawDesc), len(file_kanta_v1_kanta_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   138,
+			NumMessages:   141,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

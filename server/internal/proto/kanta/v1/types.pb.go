@@ -454,6 +454,9 @@ type ClusterMember struct {
 	SnapshotTotal uint64 `protobuf:"varint,10,opt,name=snapshot_total,json=snapshotTotal,proto3" json:"snapshot_total,omitempty"`
 	// What is wrong with it; "": nothing is known.
 	Problem string `protobuf:"bytes,11,opt,name=problem,proto3" json:"problem,omitempty"`
+	// The cluster versions that its build knows, from the lowest to the newest; 0: that is not known.
+	LowestVersion uint64 `protobuf:"varint,12,opt,name=lowest_version,json=lowestVersion,proto3" json:"lowest_version,omitempty"`
+	NewestVersion uint64 `protobuf:"varint,14,opt,name=newest_version,json=newestVersion,proto3" json:"newest_version,omitempty"`
 	// Up to where its files hold nothing more of people who were erased; "": that is not known, or not so.
 	Purged string `protobuf:"bytes,16,opt,name=purged,proto3" json:"purged,omitempty"`
 	// It never has a vote, and answers questions only.
@@ -567,6 +570,20 @@ func (x *ClusterMember) GetProblem() string {
 		return x.Problem
 	}
 	return ""
+}
+
+func (x *ClusterMember) GetLowestVersion() uint64 {
+	if x != nil {
+		return x.LowestVersion
+	}
+	return 0
+}
+
+func (x *ClusterMember) GetNewestVersion() uint64 {
+	if x != nil {
+		return x.NewestVersion
+	}
+	return 0
 }
 
 func (x *ClusterMember) GetPurged() string {
@@ -3225,7 +3242,7 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\bsnapshot\x18\x04 \x01(\tR\bsnapshot\x12\x16\n" +
 	"\x06memory\x18\x05 \x01(\x03R\x06memory\x127\n" +
 	"\vconsistency\x18\x10 \x01(\x0e2\x15.kanta.v1.ConsistencyR\vconsistency\x12>\n" +
-	"\rmax_staleness\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\fmaxStalenessJ\x04\b\x06\x10\x10\"\x8f\x03\n" +
+	"\rmax_staleness\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\fmaxStalenessJ\x04\b\x06\x10\x10\"\xdd\x03\n" +
 	"\rClusterMember\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12!\n" +
@@ -3238,7 +3255,9 @@ const file_kanta_v1_types_proto_rawDesc = "" +
 	"\x0esnapshot_bytes\x18\t \x01(\x04R\rsnapshotBytes\x12%\n" +
 	"\x0esnapshot_total\x18\n" +
 	" \x01(\x04R\rsnapshotTotal\x12\x18\n" +
-	"\aproblem\x18\v \x01(\tR\aproblem\x12\x16\n" +
+	"\aproblem\x18\v \x01(\tR\aproblem\x12%\n" +
+	"\x0elowest_version\x18\f \x01(\x04R\rlowestVersion\x12%\n" +
+	"\x0enewest_version\x18\x0e \x01(\x04R\rnewestVersion\x12\x16\n" +
 	"\x06purged\x18\x10 \x01(\tR\x06purged\x12\x1b\n" +
 	"\tread_only\x18\r \x01(\bR\breadOnly\"\x7f\n" +
 	"\x0eClusterRemoval\x12\x0e\n" +

@@ -136,6 +136,9 @@ const (
 	// KantaServiceClusterTransferProcedure is the procedure name of the KantaService's ClusterTransfer
 	// RPC.
 	KantaServiceClusterTransferProcedure = "/kanta.v1.KantaService/ClusterTransfer"
+	// KantaServiceClusterUpgradeProcedure is the procedure name of the KantaService's ClusterUpgrade
+	// RPC.
+	KantaServiceClusterUpgradeProcedure = "/kanta.v1.KantaService/ClusterUpgrade"
 )
 
 var (
@@ -566,6 +569,14 @@ var (
 			Procedure:  KantaServiceClusterTransferProcedure,
 		}
 	})
+	kantaServiceClusterUpgradeSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_kanta_v1_kanta_proto.Services().ByName("KantaService").Methods().ByName("ClusterUpgrade"),
+			Procedure:        KantaServiceClusterUpgradeProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
 )
 
 // KantaServiceClient is a client for the kanta.v1.KantaService service.
@@ -682,6 +693,8 @@ type KantaServiceClient interface {
 	ClusterRemove(context.Context, *v1.ClusterRemoveRequest) (*v1.ClusterRemoveResponse, error)
 	// ClusterTransfer has another member lead.
 	ClusterTransfer(context.Context, *v1.ClusterTransferRequest) (*v1.ClusterTransferResponse, error)
+	// ClusterUpgrade raises the cluster version, or keeps it as it is.
+	ClusterUpgrade(context.Context, *v1.ClusterUpgradeRequest) (*v1.ClusterUpgradeResponse, error)
 }
 
 // NewKantaServiceClient constructs a client for the kanta.v1.KantaService service. Multiple service
@@ -1101,6 +1114,8 @@ type KantaServiceHandler interface {
 	ClusterRemove(context.Context, *v1.ClusterRemoveRequest) (*v1.ClusterRemoveResponse, error)
 	// ClusterTransfer has another member lead.
 	ClusterTransfer(context.Context, *v1.ClusterTransferRequest) (*v1.ClusterTransferResponse, error)
+	// ClusterUpgrade raises the cluster version, or keeps it as it is.
+	ClusterUpgrade(context.Context, *v1.ClusterUpgradeRequest) (*v1.ClusterUpgradeResponse, error)
 }
 
 // RegisterKantaServiceHandler registers svc as the kanta.v1.KantaService implementation on server.
@@ -1162,6 +1177,7 @@ func RegisterKantaServiceHandler(server *connect.Server, svc KantaServiceHandler
 		connect.Method{Spec: kantaServiceClusterJoinSpec(), Handler: adapter.clusterJoin},
 		connect.Method{Spec: kantaServiceClusterRemoveSpec(), Handler: adapter.clusterRemove},
 		connect.Method{Spec: kantaServiceClusterTransferSpec(), Handler: adapter.clusterTransfer},
+		connect.Method{Spec: kantaServiceClusterUpgradeSpec(), Handler: adapter.clusterUpgrade},
 	)
 }
 
@@ -1608,6 +1624,10 @@ func (UnimplementedKantaServiceHandler) ClusterTransfer(context.Context, *v1.Clu
 	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.ClusterTransfer is not implemented")
 }
 
+func (UnimplementedKantaServiceHandler) ClusterUpgrade(context.Context, *v1.ClusterUpgradeRequest) (*v1.ClusterUpgradeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "kanta.v1.KantaService.ClusterUpgrade is not implemented")
+}
+
 type kantaServiceClient struct {
 	client *connect.Client
 }
@@ -2047,6 +2067,14 @@ func (c *kantaServiceClient) ClusterRemove(ctx context.Context, req *v1.ClusterR
 func (c *kantaServiceClient) ClusterTransfer(ctx context.Context, req *v1.ClusterTransferRequest) (*v1.ClusterTransferResponse, error) {
 	var res v1.ClusterTransferResponse
 	if err := c.client.CallUnary(ctx, kantaServiceClusterTransferSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *kantaServiceClient) ClusterUpgrade(ctx context.Context, req *v1.ClusterUpgradeRequest) (*v1.ClusterUpgradeResponse, error) {
+	var res v1.ClusterUpgradeResponse
+	if err := c.client.CallUnary(ctx, kantaServiceClusterUpgradeSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -2648,6 +2676,18 @@ func (h kantaServiceHandler) clusterTransfer(ctx context.Context, _ connect.Spec
 		return err
 	}
 	res, err := h.svc.ClusterTransfer(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h kantaServiceHandler) clusterUpgrade(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ClusterUpgradeRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ClusterUpgrade(ctx, &req)
 	if err != nil {
 		return err
 	}
