@@ -163,6 +163,11 @@ func (n *Node) says(term uint64) (w word) {
 	return w
 }
 
+// leadsIn reports whether this member leads in a term.
+func (n *Node) leadsIn(term uint64) bool {
+	return n.running.Load() && n.failure() == nil && n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term
+}
+
 // Staleness returns how long ago this member had, certainly, all that was acknowledged then; negative if it cannot
 // tell. A leader knows it of the instant at which it sent what a majority has answered since: some hundred milliseconds
 // ago, and longer if it was stopped or is cut off. Another member knows it of the leader's word, and takes for the

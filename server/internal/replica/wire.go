@@ -29,12 +29,14 @@ type wire struct {
 	in   chan raft.RPC
 	stop chan struct{}
 	done chan struct{}
+	ending
 
 	refuse func(command any) error // what Raft is not to be given
 	known  func(command any) any   // the answer to what the member has already; nil: Raft is to see it
 	base   func() uint64           // the last entry that was cut off the log: it was committed, as all before it
 	says   func(term uint64) word  // what this member says to others, as the leader of a term
 	span   span                    // the cluster versions that it says it knows
+	leads  func(term uint64) bool  // it leads, in that term
 	acks   progress                // wakes who waits for answers
 
 	synced  synced // of the member's log
@@ -43,15 +45,19 @@ type wire struct {
 	boot    uint64    // which start of the member this is
 	begun   time.Time // when it was
 
-	mu        sync.Mutex
-	heard     heard
-	knows     []known        // of the leader's words, the latest last
-	found     *holding       // what is said to others
-	purged    query.Position // said to others, too
-	round     uint64         // see ask
-	peers     map[raft.ServerID]*contact
-	pipelines map[*pipeline]bool // that are open
-	hungUp    bool               // no pipeline is opened any more
+	mu     sync.Mutex
+	heard  heard
+	knows  []known        // of the leader's words, the latest last
+	found  *holding       // what is said to others
+	purged query.Position // said to others, too
+	round  uint64         // see ask
+	peers  map[raft.ServerID]*contact
+}
+
+// ending is what ends with Raft.
+type ending struct {
+	hung      chan struct{}      // closed then: nobody is answered by Raft any more, and no pipeline is opened
+	pipelines map[*pipeline]bool // that are open; under the wire's lock
 }
 
 // backlog is what is committed and not yet applied, in memory.
@@ -96,9 +102,9 @@ type synced interface {
 
 // newWire returns the transport of a member.
 func newWire(n *Node) *wire {
-	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, known: n.known, base: n.base, says: n.says, span: n.span(), synced: n.logs, boot: rand.Uint64(), begun: time.Now(),
+	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, known: n.known, base: n.base, says: n.says, leads: n.leadsIn, span: n.span(), synced: n.logs, boot: rand.Uint64(), begun: time.Now(),
 		backlog: backlog{room: n.room, full: n.full}, disk: diskRoom{takes: n.takes, full: n.nearlyFull},
-		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}, pipelines: map[*pipeline]bool{}}
+		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}, ending: ending{make(chan struct{}), map[*pipeline]bool{}}}
 	go w.relay()
 	return w
 }
@@ -178,6 +184,8 @@ func (w *wire) later(rpc raft.RPC) {
 func (w *wire) give(rpc raft.RPC) {
 	select {
 	case w.in <- rpc:
+	case <-w.hung: // who asks for a vote is not to wait for it
+		rpc.Respond(nil, raft.ErrRaftShutdown)
 	case <-w.stop:
 		rpc.Respond(nil, raft.ErrRaftShutdown)
 	}
@@ -301,8 +309,10 @@ func (w *wire) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress
 	p := &pipeline{inner, w}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.hungUp {
+	select {
+	case <-w.hung:
 		return nil, errors.Join(raft.ErrPipelineShutdown, inner.Close())
+	default:
 	}
 	w.pipelines[p] = true
 	return p, nil
@@ -324,10 +334,10 @@ func (p *pipeline) Close() error {
 	return p.AppendPipeline.Close()
 }
 
-// hangUp closes what is open, so that nobody waits there while Raft ends.
+// hangUp closes what is open, so that nobody waits there while Raft ends, nor for an answer of it. It is called once.
 func (w *wire) hangUp() {
 	w.mu.Lock()
-	w.hungUp = true
+	close(w.hung)
 	open := slices.Collect(maps.Keys(w.pipelines))
 	w.mu.Unlock()
 	for _, p := range open {
@@ -335,21 +345,33 @@ func (w *wire) hangUp() {
 	}
 }
 
-// InstallSnapshot sends a snapshot.
+// errDeposed is why a snapshot is sent no further.
+var errDeposed = errors.New("the member does not lead any more, so it sends no snapshot")
+
+// InstallSnapshot sends a snapshot, as long as the member leads. Raft (1.8.0) would send all of it, and then begin with
+// another one; and who is sent one by Raft does nothing else until it ends: it neither votes nor hears the next leader.
 func (w *wire) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	if !w.leads(args.Term) {
+		return errDeposed
+	}
 	w.of(id, func(c *contact) { c.sent, c.size = 0, args.Size })
 	defer w.of(id, func(c *contact) { c.size = 0 })
-	return w.Transport.InstallSnapshot(id, target, args, resp, &counted{Reader: data, add: func(n int) {
+	return w.Transport.InstallSnapshot(id, target, args, resp, &counted{Reader: data, on: func() bool { return w.leads(args.Term) }, add: func(n int) {
 		w.of(id, func(c *contact) { c.sent += int64(n) })
 	}})
 }
 
+// counted is a snapshot on its way.
 type counted struct {
 	io.Reader
+	on  func() bool // it is to go on
 	add func(n int)
 }
 
 func (c *counted) Read(b []byte) (int, error) {
+	if !c.on() {
+		return 0, errDeposed
+	}
 	n, err := c.Reader.Read(b)
 	c.add(n)
 	return n, err

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,7 @@ func (p *fullPipeline) Close() error {
 // and at once when the member ends.
 func TestStuckPipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &wire{Transport: full{}, synced: emptyLog(t), pipelines: map[*pipeline]bool{}}
+		w := &wire{Transport: full{}, synced: emptyLog(t), ending: ending{make(chan struct{}), map[*pipeline]bool{}}}
 		send := func() chan error {
 			p, err := w.AppendEntriesPipeline("n2", "n2:1")
 			if err != nil {
@@ -63,6 +64,67 @@ func TestStuckPipeline(t *testing.T) {
 		}
 		if _, err := w.AppendEntriesPipeline("n2", "n2:1"); err == nil {
 			t.Error("a pipeline is opened after the end")
+		}
+	})
+}
+
+// copies is a transport that sends a snapshot to nobody.
+type copies struct {
+	Transport
+	begun bool
+}
+
+func (c *copies) InstallSnapshot(_ raft.ServerID, _ raft.ServerAddress, _ *raft.InstallSnapshotRequest, _ *raft.InstallSnapshotResponse, data io.Reader) error {
+	c.begun = true
+	_, err := io.Copy(io.Discard, data)
+	return err
+}
+
+// deposes reads some bytes, and then the member leads no more.
+type deposes struct {
+	leads bool
+	reads int
+}
+
+func (d *deposes) Read(b []byte) (int, error) {
+	d.reads++
+	d.leads = d.reads < 3
+	return len(b), nil
+}
+
+// TestDeposedSendsNothing has a member lose its leadership while it sends a snapshot that has no end: it is sent no
+// further, and no other one is begun.
+func TestDeposedSendsNothing(t *testing.T) {
+	d, to := &deposes{leads: true}, &copies{}
+	w := &wire{Transport: to, peers: map[raft.ServerID]*contact{}, leads: func(term uint64) bool { return term == 7 && d.leads }}
+	send := func(term uint64) error {
+		return w.InstallSnapshot("n2", "n2:1", &raft.InstallSnapshotRequest{Term: term}, nil, d)
+	}
+	if err := send(6); !errors.Is(err, errDeposed) || to.begun {
+		t.Errorf("%v, begun %v", err, to.begun)
+	}
+	if err := send(7); !errors.Is(err, errDeposed) || d.reads != 3 || w.contact("n2").size != 0 {
+		t.Errorf("%v after %d reads; %+v", err, d.reads, w.contact("n2"))
+	}
+	to.begun = false
+	if err := send(7); !errors.Is(err, errDeposed) || to.begun {
+		t.Errorf("%v, begun %v", err, to.begun)
+	}
+}
+
+// TestHungUp asks a member for its vote that ends: it answers at once, though Raft takes nothing any more.
+func TestHungUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{in: make(chan raft.RPC), ending: ending{hung: make(chan struct{})}, known: func(any) any { return nil }, refuse: func(any) error { return nil }}
+		answer := make(chan raft.RPCResponse, 2)
+		go w.handOn(raft.RPC{Command: &raft.RequestVoteRequest{}, RespChan: answer})
+		synctest.Wait()
+		w.hangUp()
+		w.handOn(raft.RPC{Command: &raft.RequestVoteRequest{}, RespChan: answer})
+		for range 2 {
+			if a := <-answer; !errors.Is(a.Error, raft.ErrRaftShutdown) {
+				t.Errorf("%+v", a)
+			}
 		}
 	})
 }
