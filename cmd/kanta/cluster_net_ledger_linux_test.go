@@ -28,7 +28,11 @@ const (
 // netLedger is what was acknowledged, and what was read.
 type netLedger struct {
 	w       *netWorld
+	all     *client.Client // which writes
 	writers []*netWriter
+	tails   []*netTail
+	notes   batchNumber
+	hold    sync.RWMutex // held: no writer begins anything
 	stop    atomic.Bool
 	cancel  context.CancelFunc // of readers
 	writing sync.WaitGroup
@@ -44,13 +48,13 @@ type netLedger struct {
 // numbers are written by itself, and read by everybody.
 type netWriter struct {
 	*netLedger
-	key         string
-	kind        netKind
-	random      *rand.Rand
-	sent        atomic.Int64 // the last that was begun
-	counted     atomic.Int64 // what n has at least: of those that were acknowledged
-	seen        atomic.Int64 // the most that a linearizable read has told
-	open        map[int64]bool
+	key     string
+	kind    netKind
+	random  *rand.Rand
+	sent    atomic.Int64 // the last that was begun
+	counted atomic.Int64 // what n has at least: of those that were acknowledged
+	seen    atomic.Int64 // the most that a linearizable read has told
+	open    map[int64]bool
 }
 
 func (l *netLedger) complain(format string, args ...any) {
@@ -63,12 +67,12 @@ func (l *netLedger) complain(format string, args ...any) {
 
 // newNetLedger starts writers of each kind, and readers: each asks one member, be it who it is, and the last asks all.
 func newNetLedger(w *netWorld, seed uint64) *netLedger {
-	l := &netLedger{w: w}
 	all, err := client.Open(w.t.Context(), w.addresses(), &w.secure)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = all.Close() })
+	l := &netLedger{w: w, all: all, notes: batchNumber{random: rand.New(rand.NewPCG(seed, 99))}}
 	b := batch.New()
 	for _, c := range []schema.Change{
 		{Op: schema.AddAttribute, Attribute: schema.Attribute{Name: "n", Kind: schema.Int}},
@@ -127,7 +131,9 @@ func (w *netWriter) encode(number int64, now time.Time) (batch.Batch, error) {
 
 // patience is how long a writer or reader waits for an answer: also shorter than what an election takes, so that
 // nobody knows what became of it.
-func patience(r *rand.Rand) time.Duration { return 300*time.Millisecond + time.Duration(r.Int64N(int64(6*time.Second))) }
+func patience(r *rand.Rand) time.Duration {
+	return 300*time.Millisecond + time.Duration(r.Int64N(int64(6*time.Second)))
+}
 
 func (w *netWriter) write(ctx context.Context, c *client.Client) {
 	for number := int64(1); !w.stop.Load(); number++ {
@@ -136,8 +142,11 @@ func (w *netWriter) write(ctx context.Context, c *client.Client) {
 			w.complain("%s: %v", w.key, err)
 			return
 		}
+		w.hold.RLock()
 		w.sent.Store(number)
-		if !w.send(ctx, c, number, raw) {
+		on := w.send(ctx, c, number, raw)
+		w.hold.RUnlock()
+		if !on {
 			return
 		}
 		if number%16 != 0 {
@@ -170,8 +179,7 @@ func (w *netWriter) send(ctx context.Context, c *client.Client, number int64, ra
 			w.counted.Add(1)
 			w.acknowledged.Add(1)
 			return true
-		case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, &query.Error{Code: query.CodeUnavailable}) && !errors.Is(err, &query.Error{Code: query.CodeNotLeader}) &&
-			!errors.Is(err, &query.Error{Code: query.CodeIO}):
+		case !netMayBe(err):
 			w.complain("%s: write %d: %v", w.key, number, err)
 			return false
 		case w.kind == sentOnce:
@@ -181,6 +189,17 @@ func (w *netWriter) send(ctx context.Context, c *client.Client, number int64, ra
 			w.again.Add(1)
 		}
 	}
+}
+
+// netMayBe reports whether an error is one that a write may have while members are lost: nobody knows what became of
+// it. The disk of a member that leads may be full.
+func netMayBe(err error) bool {
+	for _, code := range []query.Code{query.CodeUnavailable, query.CodeNotLeader, query.CodeIO} {
+		if errors.Is(err, &query.Error{Code: code}) {
+			return true
+		}
+	}
+	return errors.Is(err, context.DeadlineExceeded)
 }
 
 // netCount asks what n a person has; 0: there is none yet.
@@ -257,6 +276,9 @@ func (l *netLedger) finish() {
 	for _, one := range l.writers {
 		one.check(c)
 		open += len(one.open)
+	}
+	for _, tail := range l.tails {
+		tail.check(c)
 	}
 	l.same()
 	w.t.Logf("%d writes acknowledged, %d more of which nobody knew, %d sent again; %d linearizable reads, %d not answered", l.acknowledged.Load(), open, l.again.Load(), l.reads.Load(), l.unread.Load())

@@ -26,6 +26,7 @@ const (
 	netVariable       = "KANTA_NET"        // scenes, by name and with commas; "all"; or "" for the first one
 	netPointsVariable = "KANTA_NET_POINTS" // how often a receiver of snapshots is killed; 100 if it is not set
 	netSeedVariable   = "KANTA_SEED"       // repeats what a run does
+	netLogsVariable   = "KANTA_NET_LOGS"   // a directory for what members have said, as SCENE-MEMBER.log
 	netInsideVariable = "KANTA_TEST_NET"   // it is in namespaces of its own
 )
 
@@ -180,10 +181,13 @@ type netWorld struct {
 	members []*netMember
 }
 
-// run runs a command that must succeed.
+// run runs a command that must succeed. A _ in it is a blank within an argument.
 func (w *netWorld) run(line string) string {
 	w.t.Helper()
 	args := strings.Fields(line)
+	for i := range args {
+		args[i] = strings.ReplaceAll(args[i], "_", " ")
+	}
 	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
 	if err != nil {
 		w.t.Fatalf("%s: %v: %s", line, err, out)
@@ -191,15 +195,15 @@ func (w *netWorld) run(line string) string {
 	return string(out)
 }
 
-// newNetWorld makes the network, and a cluster as README.md has it. Each member has a file system of a GiB, in memory,
-// of which a store needs an eighth to be free.
+// newNetWorld makes the network, and a cluster as README.md has it. Each member has a file system of 2 GiB, in memory,
+// of which a store needs 128 MiB to be free.
 func newNetWorld(t *testing.T, members int, seed uint64, flags ...string) *netWorld {
 	w := &netWorld{t: t, cli: newCLI(t), random: rand.New(rand.NewPCG(seed, 0))}
 	for i := 1; i <= members; i++ {
 		id := fmt.Sprintf("n%d", i)
 		m := &netMember{number: i, id: id, mounted: w.cli.path("disk-" + id), dir: filepath.Join(w.cli.path("disk-"+id), id), log: w.cli.path(id + ".log"), flags: flags}
 		w.members = append(w.members, m)
-		if err := errors.Join(os.Mkdir(m.mounted, 0o700), syscall.Mount(id, m.mounted, "tmpfs", 0, "size=1g")); err != nil {
+		if err := errors.Join(os.Mkdir(m.mounted, 0o700), syscall.Mount(id, m.mounted, "tmpfs", 0, "size=2g")); err != nil {
 			t.Skip(netMissing + "file systems of its own: " + err.Error())
 		}
 		w.run("ip netns add " + id)
@@ -317,6 +321,11 @@ func (w *netWorld) end() {
 			_ = m.cmd.Process.Kill()
 			<-m.ended
 		}
+		if to := os.Getenv(netLogsVariable); to != "" {
+			if err := os.WriteFile(filepath.Join(to, filepath.Base(w.t.Name())+"-"+m.id+".log"), []byte(m.says()), 0o600); err != nil {
+				w.t.Error(err)
+			}
+		}
 		if w.t.Failed() {
 			w.t.Logf("%s, at last:\n%s", m.id, netLastLines(m.log, 60))
 		}
@@ -333,7 +342,7 @@ func (w *netWorld) end() {
 
 func netLastLines(file string, n int) string {
 	text, _ := os.ReadFile(file) // if there is none, there is nothing to say
-	lines := strings.Split(string(text), "\n")
+	lines := slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.Contains(line, `"a call failed"`) })
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 

@@ -1,25 +1,39 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kantadb/kanta/query"
 )
 
 // netScene is something that is done to a cluster while others write and read.
 type netScene struct {
-	name string
-	log  string // how much the log grows before a snapshot; "": more than it grows here
-	play func(w *netWorld, l *netLedger)
+	name    string
+	members int
+	log     string // how much the log grows before a snapshot; "": more than it grows here
+	play    func(w *netWorld, l *netLedger)
 }
 
 // netScenes are all. The first is the one that runs by default.
 var netScenes = []netScene{
-	{"short", "", sceneShort},
-	{"cut", "", sceneCut},
-	{"link", "", sceneLink},
-	{"kill", "", sceneKill},
-	{"pause", "", scenePause},
+	{"short", 3, "", sceneShort},
+	{"cut", 3, "", sceneCut},
+	{"five", 5, "", sceneFive},
+	{"link", 3, "", sceneLink},
+	{"kill", 3, "", sceneKill},
+	{"pause", 3, "", scenePause},
+	{"disk", 3, "", sceneDisk},
+	{"install", 3, "1MiB", sceneInstall},
+	{"two", 3, "256KiB", sceneTwo},
+	{"tail", 3, "256KiB", sceneTail},
+	{"loss", 3, "", sceneLoss},
 }
 
 // playNet plays a scene with a cluster of its own.
@@ -29,7 +43,7 @@ func playNet(t *testing.T, s *netScene, seed uint64) {
 	if s.log != "" {
 		flags = []string{"--member-log", s.log}
 	}
-	w := newNetWorld(t, 3, seed, flags...)
+	w := newNetWorld(t, s.members, seed, flags...)
 	l := newNetLedger(w, seed)
 	l.progress(50)
 	s.play(w, l)
@@ -61,12 +75,43 @@ func (l *netLedger) cutLeader(in, out bool) {
 }
 
 // sceneCut cuts leaders off from other members, and not from clients: both ways, what they are sent, and what
-// they send.
-func sceneCut(_ *netWorld, l *netLedger) {
+// they send. Then from one member alone, which hears the third one.
+func sceneCut(w *netWorld, l *netLedger) {
 	for range 3 {
 		l.cutLeader(true, true)
 		l.cutLeader(true, false)
 		l.cutLeader(false, true)
+		m := w.leader()
+		other := w.others(m)[w.random.IntN(2)]
+		w.cut(m, other)
+		if w.random.IntN(2) == 0 {
+			w.cut(other, m)
+		}
+		w.pass(w.between(2*time.Second, 4*time.Second))
+		l.progress(50)
+		w.heal()
+	}
+}
+
+// sceneFive cuts five members in two parts, with the leader in the smaller one.
+func sceneFive(w *netWorld, l *netLedger) {
+	for range 3 {
+		m := w.leader()
+		with := w.others(m)[w.random.IntN(4)]
+		for _, o := range w.members {
+			if o != m && o != with {
+				w.cut(m, o)
+				w.cut(o, m)
+				w.cut(with, o)
+				w.cut(o, with)
+			}
+		}
+		next := w.leader(m, with)
+		l.progress(50)
+		w.pass(w.between(0, 2*time.Second))
+		w.t.Logf("%s and %s were cut off, and %s led", m.id, with.id, next.id)
+		w.heal()
+		l.progress(50)
 	}
 }
 
@@ -132,4 +177,130 @@ func scenePause(w *netWorld, l *netLedger) {
 		w.signal(m, syscall.SIGCONT)
 		l.progress(50)
 	}
+}
+
+// sceneDisk fills the disk of a follower, and of the leader: first so far that a store takes nothing more, and then
+// to the last bytes. A member that ends by that is started again when there is room.
+func sceneDisk(w *netWorld, l *netLedger) {
+	for _, spare := range []int64{64 << 20, 1 << 20, 4 << 10} {
+		for _, leads := range []bool{false, true} {
+			m := w.leader()
+			if !leads {
+				m = w.others(m)[w.random.IntN(2)]
+			}
+			said, _ := os.ReadFile(m.log)
+			end := func() {}
+			if spare < 64<<20 {
+				end = l.load()
+			}
+			w.resize(m, netUsed(w.t, m)+spare)
+			ended, told := false, false
+			w.until(m.id+" notices that its disk is full", func() bool {
+				text, _ := os.ReadFile(m.log)
+				fresh := string(text[len(said):])
+				told = strings.Contains(fresh, "MiB left") || strings.Contains(fresh, "no space left")
+				ended = m.hasEnded()
+				return ended || told
+			})
+			l.progress(50)
+			end()
+			w.t.Logf("the disk of %s, which led %v, had %d KiB left: it ended %v, told of it %v", m.id, leads, spare>>10, ended, told)
+			w.resize(m, 2<<30)
+			l.progress(20)
+			if m.hasEnded() {
+				w.start(m)
+			}
+			l.progress(50)
+			w.until(m.id+" has what the others have", func() bool {
+				s, err := w.status(w.leader())
+				return err == nil && !slices.ContainsFunc(s.Members, func(o query.ClusterMember) bool {
+					return o.ID == m.id && (o.Lag > 100 || o.LastContact < 0 || o.LastContact > time.Second)
+				})
+			})
+		}
+	}
+}
+
+// netUsed returns the bytes that a member's file system holds.
+func netUsed(t *testing.T, m *netMember) int64 {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(m.mounted, &s); err != nil {
+		t.Fatal(err)
+	}
+	return int64(s.Blocks-s.Bfree) * int64(s.Bsize)
+}
+
+// resize gives a member's file system another size.
+func (w *netWorld) resize(m *netMember, size int64) {
+	w.t.Helper()
+	if err := syscall.Mount(m.id, m.mounted, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", size)); err != nil {
+		w.t.Fatalf("%s: %v", m.id, err)
+	}
+}
+
+// sceneLoss has the network lose, delay, reorder and repeat what members are sent. Where the kernel has no netem, a
+// part is redirected to a device that is down, and another part to one that is slow: that loses, delays and reorders.
+func sceneLoss(w *netWorld, l *netLedger) {
+	netem := exec.Command("tc", "qdisc", "add", "dev", w.members[0].port(), "root", "netem", "delay", "1ms").Run() == nil
+	if netem {
+		w.run("tc qdisc del dev " + w.members[0].port() + " root")
+	}
+	for range 4 {
+		lost, late := 1+w.random.IntN(8), 5+w.random.IntN(30) // percent
+		for _, m := range w.members {
+			if netem {
+				w.run(fmt.Sprintf("tc qdisc add dev %s root netem delay 20ms 15ms loss %d%% reorder %d%% duplicate %d%%", m.port(), lost, late, lost))
+				continue
+			}
+			in := "ip netns exec " + m.id + " "
+			for _, line := range []string{
+				"ip link add hole type ifb", "ip link add slow type ifb", "ip link set slow up",
+				"tc qdisc add dev slow root tbf rate 2mbit burst 16kb latency 100ms", "tc qdisc add dev eth0 ingress",
+				netChance(1, lost) + "hole", netChance(2, late) + "slow",
+			} {
+				w.run(in + line)
+			}
+		}
+		l.progress(200)
+		w.kill(w.leader())
+		l.progress(50)
+		for _, m := range w.members {
+			if m.cmd == nil {
+				w.start(m)
+			}
+		}
+		l.progress(200)
+		dropped := 0
+		for _, m := range w.members {
+			if netem {
+				dropped += netLost(w.run("tc -s qdisc show dev "+m.port()), true)
+				w.run("tc qdisc del dev " + m.port() + " root")
+				continue
+			}
+			in := "ip netns exec " + m.id + " "
+			dropped += netLost(w.run(in+"tc -s filter show dev eth0 ingress"), false)
+			for _, line := range []string{"tc qdisc del dev eth0 ingress", "ip link del hole", "ip link del slow"} {
+				w.run(in + line)
+			}
+		}
+		w.t.Logf("netem %v: %d %% lost, %d %% late: %d packets lost", netem, lost, late, dropped)
+		if dropped == 0 {
+			w.t.Error("void: nothing was lost")
+		}
+		l.progress(50)
+	}
+}
+
+// netChance redirects so many percent of what comes in: a program of classic BPF looks at a random number. A _ stands for a blank
+// within an argument.
+func netChance(priority, percent int) string {
+	return fmt.Sprintf("tc filter add dev eth0 ingress protocol all prio %d bpf bytecode 4,32_0_0_4294963256,37_1_0_%d,6_0_0_4294967295,6_0_0_0 action mirred egress redirect dev ",
+		priority, uint64(percent)*(1<<32)/100)
+}
+
+// netLost returns how many packets were lost, by what tc says: of a netem, or of the first of the filters above.
+func netLost(text string, netem bool) (n int) {
+	_, rest, _ := strings.Cut(text, map[bool]string{true: "dropped ", false: "overlimits "}[netem])
+	_, _ = fmt.Sscanf(rest, "%d", &n) // none is 0
+	return n
 }
