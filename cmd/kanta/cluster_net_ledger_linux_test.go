@@ -350,13 +350,24 @@ func (l *netLedger) same() {
 	if !ok {
 		l.complain("the members differ: %+v", all)
 	}
-	for _, m := range w.members {
-		s, err := w.status(m)
-		for i := range s.Members {
-			if p := s.Members[i].Problem; p != "" || err != nil {
-				l.complain("%s says of %s: %s (%v)", m.id, s.Members[i].ID, p, err)
+	var problems []string
+	ok = w.within(netWait, func() bool {
+		problems = nil
+		for _, m := range w.members {
+			s, err := w.status(m)
+			if err != nil {
+				problems = append(problems, err.Error())
+			}
+			for i := range s.Members {
+				if p := s.Members[i].Problem; p != "" {
+					problems = append(problems, m.id+" says of "+s.Members[i].ID+": "+p)
+				}
 			}
 		}
+		return len(problems) == 0
+	})
+	if !ok {
+		l.complain("%q", problems)
 	}
 }
 

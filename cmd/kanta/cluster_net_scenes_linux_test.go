@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -30,8 +29,8 @@ var netScenes = []netScene{
 	{"kill", 3, "", sceneKill},
 	{"pause", 3, "", scenePause},
 	{"disk", 3, "", sceneDisk},
-	{"install", 3, "1MiB", sceneInstall},
-	{"two", 3, "256KiB", sceneTwo},
+	{"install", 3, "64KiB", sceneInstall},
+	{"two", 3, "64KiB", sceneTwo},
 	{"tail", 3, "256KiB", sceneTail},
 	{"loss", 3, "", sceneLoss},
 }
@@ -179,43 +178,50 @@ func scenePause(w *netWorld, l *netLedger) {
 	}
 }
 
-// sceneDisk fills the disk of a follower, and of the leader: first so far that a store takes nothing more, and then
-// to the last bytes. A member that ends by that is started again when there is room.
+// sceneDisk leaves little room on the disk of a follower, and of the leader: so much that a leader hands over, so little that
+// nothing that is written is taken, and next to nothing. The others go on, and so does the member when there is room, by itself;
+// only when next to nothing was left it may have ended, and is started again.
 func sceneDisk(w *netWorld, l *netLedger) {
-	for _, spare := range []int64{64 << 20, 1 << 20, 4 << 10} {
-		for _, leads := range []bool{false, true} {
+	for _, spare := range []int64{350 << 20, 64 << 20, 64 << 10} {
+		for _, leads := range []bool{true, false} {
 			m := w.leader()
 			if !leads {
 				m = w.others(m)[w.random.IntN(2)]
 			}
-			said, _ := os.ReadFile(m.log)
-			end := func() {}
-			if spare < 64<<20 {
-				end = l.load()
-			}
 			w.resize(m, netUsed(w.t, m)+spare)
-			ended, told := false, false
-			w.until(m.id+" notices that its disk is full", func() bool {
-				text, _ := os.ReadFile(m.log)
-				fresh := string(text[len(said):])
-				told = strings.Contains(fresh, "MiB left") || strings.Contains(fresh, "no space left")
-				ended = m.hasEnded()
-				return ended || told
+			problem, ended := "", false
+			w.until("another one leads than "+m.id+", which takes nothing if it has little room", func() bool {
+				if ended = m.hasEnded(); ended {
+					return w.leads(m) != nil
+				}
+				leader := w.leads()
+				if leader == nil || leader == m {
+					return false
+				}
+				s, err := w.status(leader)
+				if i := slices.IndexFunc(s.Members, func(o query.ClusterMember) bool { return o.ID == m.id }); err == nil && i >= 0 {
+					problem = s.Members[i].Problem
+				}
+				return strings.Contains(problem, "nearly full") || spare > 320<<20
 			})
 			l.progress(50)
-			end()
-			w.t.Logf("the disk of %s, which led %v, had %d KiB left: it ended %v, told of it %v", m.id, leads, spare>>10, ended, told)
+			w.t.Logf("the disk of %s, which led %v, had %d KiB left: it ended %v, has the problem %q", m.id, leads, spare>>10, ended, problem)
 			w.resize(m, 2<<30)
-			l.progress(20)
-			if m.hasEnded() {
+			if ended = m.hasEnded(); ended {
 				w.start(m)
+			}
+			if ended && spare > 1<<20 {
+				w.t.Errorf("%s has ended for want of room", m.id)
 			}
 			l.progress(50)
 			w.until(m.id+" has what the others have", func() bool {
-				s, err := w.status(w.leader())
-				return err == nil && !slices.ContainsFunc(s.Members, func(o query.ClusterMember) bool {
-					return o.ID == m.id && (o.Lag > 100 || o.LastContact < 0 || o.LastContact > time.Second)
-				})
+				leader := w.leads()
+				if leader == nil {
+					return false
+				}
+				s, err := w.status(leader)
+				i := slices.IndexFunc(s.Members, func(o query.ClusterMember) bool { return o.ID == m.id })
+				return err == nil && i >= 0 && s.Members[i].Problem == "" && s.Members[i].Lag < 100
 			})
 		}
 	}

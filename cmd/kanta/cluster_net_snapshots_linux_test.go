@@ -26,25 +26,28 @@ const (
 	netPeople    = 20_000
 	netNoteBytes = 200
 	netBulk      = 400 // people in a batch: 80 KB
+	netLoad      = 40  // as long as a load goes on: 8 KB
 )
 
 // batchNumber counts batches of notes. It is for one goroutine at a time.
 type batchNumber struct {
 	random *rand.Rand
 	last   uint64
+	next   int // whose note is the next
 }
 
-// bulk has the notes of some people written anew, and waits until that is acknowledged.
-func (l *netLedger) bulk(ctx context.Context) error {
+// bulk has the notes of so many people written anew, and waits until that is acknowledged.
+func (l *netLedger) bulk(ctx context.Context, people int) error {
 	l.notes.last++
 	b := batch.New()
 	b.Source("notes", 1, l.notes.last)
 	note := make([]byte, netNoteBytes)
-	for i := range netBulk {
+	for range people {
 		for j := range note {
 			note[j] = ' ' + byte(l.notes.random.IntN(95))
 		}
-		b.Upsert(fmt.Sprintf("person-%d", (int(l.notes.last)*netBulk+i)%netPeople)).Set("note", schema.StringValue(string(note)))
+		b.Upsert(fmt.Sprintf("person-%d", l.notes.next)).Set("note", schema.StringValue(string(note)))
+		l.notes.next = (l.notes.next + 1) % netPeople
 	}
 	raw, err := b.Encode()
 	for err == nil {
@@ -60,7 +63,7 @@ func (l *netLedger) bulk(ctx context.Context) error {
 // fill writes a note of everybody.
 func (l *netLedger) fill() {
 	for range netPeople / netBulk {
-		if err := l.bulk(l.w.t.Context()); err != nil {
+		if err := l.bulk(l.w.t.Context(), netBulk); err != nil {
 			l.w.t.Fatal(err)
 		}
 	}
@@ -71,10 +74,10 @@ func (l *netLedger) load() (end func()) {
 	ctx, cancel := context.WithCancel(l.w.t.Context())
 	var done sync.WaitGroup
 	done.Go(func() {
-		pace := time.NewTicker(40 * time.Millisecond) // 2 MB in a second: what a store holds beside the people grows with what it is given
+		pace := time.NewTicker(40 * time.Millisecond) // 200 KB in a second: a store, and so a snapshot, grows by what it is given
 		defer pace.Stop()
 		for ; ctx.Err() == nil; <-pace.C {
-			if err := l.bulk(ctx); err != nil && ctx.Err() == nil {
+			if err := l.bulk(ctx, netLoad); err != nil && ctx.Err() == nil {
 				l.complain("notes: %v", err)
 				return
 			}
@@ -172,10 +175,8 @@ func sceneInstall(w *netWorld, l *netLedger) {
 		}
 	}
 	l.fill()
-	end := l.load()
-	defer end()
 	m := w.others(w.leader())[w.random.IntN(2)]
-	w.slow(m, "60mbit")
+	w.slow(m, "30mbit")
 	w.kill(m)
 	w.cutLog(w.leader())
 	var killed netKilled
@@ -264,7 +265,7 @@ func sceneTwo(w *netWorld, l *netLedger) {
 		w.kill(m)
 		end := l.load()
 		w.cutLog(w.leader())
-		w.slow(m, "8mbit")
+		w.slow(m, "4mbit")
 		before := m.installs()
 		w.start(m)
 		w.until(m.id+" has a snapshot", func() bool { return m.installs() > before })
@@ -359,7 +360,7 @@ func sceneTail(w *netWorld, l *netLedger) {
 		for range 2 { // of what the first stands for some may be kept
 			was, _ := next.newest()
 			for is := was; is == was; is, _ = next.newest() {
-				if err := l.bulk(w.t.Context()); err != nil {
+				if err := l.bulk(w.t.Context(), netBulk); err != nil {
 					w.t.Fatal(err)
 				}
 			}
