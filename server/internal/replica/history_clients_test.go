@@ -98,7 +98,7 @@ func (h *trial) ended() bool {
 func idle(rng *rand.Rand) { <-time.After(time.Duration(rng.Int64N(int64(100 * time.Millisecond)))) }
 
 // write writes, one batch after another. Most are tried until it is known that they were applied;
-// some that nobody knows of are left for the end.
+// some that nobody knows of are left for the end, and so is what is not known then.
 func (h *trial) write(rng *rand.Rand, run int) {
 	for sequence := uint64(1); !h.ended(); sequence++ {
 		w := &written{key: rng.IntN(historyKeys), run: run, sequence: sequence}
@@ -108,7 +108,7 @@ func (h *trial) write(rng *rand.Rand, run int) {
 		h.writes = append(h.writes, w)
 		h.mu.Unlock()
 		w.called = h.ticks.Add(1)
-		for h.attempt(rng, w); w.position == (query.Position{}) && !(w.unknown && rng.IntN(20) == 0); h.attempt(rng, w) {
+		for h.attempt(rng, w); w.position == (query.Position{}) && !(w.unknown && rng.IntN(20) == 0) && !h.ended(); h.attempt(rng, w) {
 			idle(rng)
 		}
 		if w.position != (query.Position{}) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/kantadb/kanta/engine"
 	"github.com/kantadb/kanta/query"
-	"github.com/kantadb/kanta/server/internal/canary"
 	"github.com/kantadb/kanta/server/internal/snapshots"
 )
 
@@ -220,7 +219,7 @@ func (n *Node) holds(m *snapshots.Meta) bool {
 		return false
 	}
 	index, _ := db.AppliedEntry()
-	return m.HeldBy(index) || canary.Is("install") // none is installed, but where there is no store
+	return m.HeldBy(index)
 }
 
 // install puts the store of a snapshot in place of the member's.
