@@ -7,19 +7,20 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/kantadb/kanta/engine/halt"
 	"github.com/kantadb/kanta/engine/internal/keys"
 )
 
 // Batch collects changes that become visible and durable together. The first error is
 // kept and comes out of Commit. It belongs to one goroutine.
 type Batch struct {
-	b     *pebble.Batch
-	fatal *fatal
-	err   error
+	b    *pebble.Batch
+	halt *halt.Halt
+	err  error
 }
 
 // NewBatch makes an empty batch; close it.
-func (s *Store) NewBatch() *Batch { return &Batch{b: s.DB.NewBatch(), fatal: s.fatal} }
+func (s *Store) NewBatch() *Batch { return &Batch{b: s.DB.NewBatch(), halt: s.halt} }
 
 func (b *Batch) note(err error) {
 	if b.err == nil {
@@ -48,12 +49,12 @@ func (b *Batch) Commit(sync bool) error {
 	if sync {
 		o = pebble.Sync
 	}
-	return b.fatal.guard(func() error { return b.b.Commit(o) })
+	return b.halt.Guard(func() error { return b.b.Commit(o) })
 }
 
 // Close frees the batch, committed or not.
 func (b *Batch) Close() error {
-	if b.fatal.err() != nil {
+	if b.halt.Err() != nil {
 		return nil // Pebble may be stuck in committing it
 	}
 	return b.b.Close()
@@ -63,7 +64,7 @@ func (b *Batch) Close() error {
 // read it any more. Unlike a range deletion it leaves no tombstone that would later lie
 // across the spans of newer tables and make Pebble rewrite them.
 func (s *Store) Excise(span keys.Span) error {
-	if err := s.fatal.guard(func() error {
+	if err := s.halt.Guard(func() error {
 		return s.DB.Excise(context.Background(), pebble.KeyRange{Start: span.Start, End: span.End})
 	}); err != nil {
 		return fmt.Errorf("delete old data: %w", err)
@@ -73,7 +74,7 @@ func (s *Store) Excise(span keys.Span) error {
 
 // SyncLog makes everything committed so far durable.
 func (s *Store) SyncLog() error {
-	if err := s.fatal.guard(func() error { return s.DB.LogData(nil, pebble.Sync) }); err != nil {
+	if err := s.halt.Guard(func() error { return s.DB.LogData(nil, pebble.Sync) }); err != nil {
 		return fmt.Errorf("sync the log: %w", err)
 	}
 	return nil
@@ -88,7 +89,7 @@ type Metrics struct {
 
 // Metrics returns the current figures.
 func (s *Store) Metrics() Metrics {
-	if s.fatal.err() != nil {
+	if s.halt.Err() != nil {
 		return Metrics{} // Pebble may hold its locks for ever
 	}
 	m := s.DB.Metrics()

@@ -18,7 +18,7 @@ const checkpointDir = "checkpoint"
 
 // Flush writes the memtables out.
 func (s *Store) Flush() error {
-	if err := s.fatal.guard(s.DB.Flush); err != nil {
+	if err := s.halt.Guard(s.DB.Flush); err != nil {
 		return diskError("flush", err)
 	}
 	return nil
@@ -73,7 +73,7 @@ func (s *Store) checkpointIn(dir string, m Mark) error {
 	}
 	path := s.fs.PathJoin(dir, databaseDir)
 	_ = s.log.unsynced()
-	if err := s.fatal.guard(func() error { return errors.Join(s.DB.Checkpoint(path), s.log.unsynced()) }); err != nil {
+	if err := s.halt.Guard(func() error { return errors.Join(s.DB.Checkpoint(path), s.log.unsynced()) }); err != nil {
 		return diskError("make a checkpoint", err)
 	}
 	names, err := s.fs.List(path)

@@ -83,6 +83,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/kantadb/kanta/engine/halt"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/query"
 )
@@ -155,12 +156,11 @@ type Store struct {
 	fs    vfs.FS
 	cache *pebble.Cache
 	lock  *pebble.Lock
-	fatal *fatal
+	halt  *halt.Halt
 	marks *marks
 	lists *fileLists
 	next  atomic.Uint64 // names of tables to ingest
 	log   *logFS
-	kept  undeleted
 
 	reading sstable.ReaderOptions // of tables as files
 }
@@ -187,13 +187,12 @@ func Open(dir string, c Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	s := &Store{Identity: id, Found: found, home: dir, dir: path, fs: c.FS, cache: pebble.NewCache(c.Cache), lock: lock, fatal: newFatal(), marks: marks}
-	log := &logFS{FS: c.FS, dir: path, fatal: s.fatal}
+	s := &Store{Identity: id, Found: found, home: dir, dir: path, fs: c.FS, cache: pebble.NewCache(c.Cache), lock: lock, halt: newHalt(), marks: marks}
+	log := newLogFS(c.FS, path, s.halt)
 	s.lists = &log.lists
-	opts := options(c, s.cache, s.fatal)
+	opts := options(c, s.cache, s.halt)
 	opts.EventListener.ManifestCreated = log.lists.created
-	opts.EventListener.TableDeleted = func(i pebble.TableDeleteInfo) { s.kept.note(c.FS.PathBase(i.Path), i.Err) }
-	opts.EventListener.WALDeleted = func(i pebble.WALDeleteInfo) { s.kept.note(c.FS.PathBase(i.Path), i.Err) }
+	opts.EventListener.FlushBegin = func(pebble.FlushInfo) { log.FlushBegins() }
 	s.log, opts.FS = log, log
 	opts.EnsureDefaults()
 	s.reading = opts.MakeReaderOptions()
@@ -201,8 +200,8 @@ func Open(dir string, c Config) (*Store, error) {
 	opts.ReadOnly = c.ReadOnly
 	opts.ErrorIfNotExists = true
 	var db *pebble.DB
-	if err = s.fatal.guard(func() (err error) { db, err = pebble.Open(path, opts); return err }); err != nil {
-		if s.fatal.err() == nil {
+	if err = s.halt.Guard(func() (err error) { db, err = pebble.Open(path, opts); return err }); err != nil {
+		if s.halt.Err() == nil {
 			s.cache.Unref()
 			err = errors.Join(err, marks.close(), lock.Close())
 		}
@@ -211,7 +210,7 @@ func Open(dir string, c Config) (*Store, error) {
 		}
 		return nil, openError(path, err)
 	}
-	log.armed.Store(true)
+	log.NowOpen()
 	if s.DB = db; c.ReadOnly {
 		return s, nil
 	}
@@ -306,7 +305,7 @@ func Coded(err error, where string) error {
 	return &query.Error{Code: query.CodeIO, Message: err.Error(), Hint: "see to " + where + ", then try again", Err: err}
 }
 
-func options(c Config, cache *pebble.Cache, f *fatal) *pebble.Options {
+func options(c Config, cache *pebble.Cache, h *halt.Halt) *pebble.Options {
 	o := &pebble.Options{
 		FS: c.FS, Cache: cache,
 		FormatMajorVersion:          pebble.FormatNewest,
@@ -316,8 +315,8 @@ func options(c Config, cache *pebble.Cache, f *fatal) *pebble.Options {
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               256 << 20,
 		MaxOpenFiles:                4096,
-		EventListener:               listener(f),
-		Logger:                      f,
+		EventListener:               listener(h),
+		Logger:                      h,
 		DisableAutomaticCompactions: false,
 	}
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
@@ -333,11 +332,11 @@ func options(c Config, cache *pebble.Cache, f *fatal) *pebble.Options {
 
 // listener keeps Pebble from what it must not do by itself: of a corrupt block it would
 // tell the logger as of something fatal. The reader gets the error too, and that is enough.
-func listener(f *fatal) *pebble.EventListener {
+func listener(h *halt.Halt) *pebble.EventListener {
 	return &pebble.EventListener{
 		DataCorruption: func(pebble.DataCorruptionInfo) {},
-		FlushEnd:       func(i pebble.FlushInfo) { f.background(i.Err) },
-		CompactionEnd:  func(i pebble.CompactionInfo) { f.background(i.Err) },
+		FlushEnd:       func(i pebble.FlushInfo) { h.Background(i.Err) },
+		CompactionEnd:  func(i pebble.CompactionInfo) { h.Background(i.Err) },
 	}
 }
 
@@ -384,10 +383,10 @@ func create(dir string, c Config, empty bool) error {
 		return diskError("create "+dir, err)
 	}
 	for range 2 {
-		cache, f := pebble.NewCache(1<<20), newFatal()
-		err := f.guard(func() error {
-			o := options(c, cache, f)
-			o.FS = &logFS{FS: c.FS, dir: path, fatal: f}
+		cache, h := pebble.NewCache(1<<20), newHalt()
+		err := h.Guard(func() error {
+			o := options(c, cache, h)
+			o.FS = newLogFS(c.FS, path, h)
 			db, err := pebble.Open(path, o)
 			if err == nil {
 				err = db.Close()
@@ -449,11 +448,7 @@ func writeFile(fs vfs.FS, name, text string) error {
 
 // SyncDir makes the names in a directory durable.
 func SyncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return halt.SyncDir(fs, dir)
 }
 
 // Settle makes it durable that the store is where it is. Who creates a store may be killed
@@ -469,8 +464,8 @@ func (s *Store) Settle() error {
 // kept, so that nobody opens the directory again while this process lives, and the
 // error says why.
 func (s *Store) Close() error {
-	err := s.fatal.guard(s.DB.Close)
-	if gone := s.fatal.err(); gone != nil {
+	err := s.halt.Guard(s.DB.Close)
+	if gone := s.halt.Err(); gone != nil {
 		return errors.Join(gone, s.marks.close())
 	}
 	s.cache.Unref()
@@ -590,11 +585,11 @@ func (r *Rows) Close() error { return r.it.Close() }
 // Reclaim gives back the disk that deleted log records and old generations take:
 // deletions free it once they have left the memtable and met what they delete.
 func (s *Store) Reclaim(ctx context.Context) error {
-	if err := s.fatal.guard(s.DB.Flush); err != nil {
+	if err := s.halt.Guard(s.DB.Flush); err != nil {
 		return diskError("flush", err)
 	}
 	log := keys.Log()
-	if err := s.fatal.guard(func() error { return s.DB.Compact(ctx, log.Start, log.End, false) }); err != nil {
+	if err := s.halt.Guard(func() error { return s.DB.Compact(ctx, log.Start, log.End, false) }); err != nil {
 		return diskError("compact the log", err)
 	}
 	return nil
@@ -657,7 +652,7 @@ func (s *Store) Ingest(ctx context.Context, tables ...*Table) error {
 		}
 	}
 	if failed == nil {
-		if err := s.fatal.guard(func() error { return s.DB.Ingest(ctx, paths) }); err != nil {
+		if err := s.halt.Guard(func() error { return s.DB.Ingest(ctx, paths) }); err != nil {
 			failed = diskError("ingest table", err)
 		}
 	}

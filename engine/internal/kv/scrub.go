@@ -7,24 +7,18 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/kantadb/kanta/engine/halt"
 	"github.com/kantadb/kanta/engine/internal/keys"
 	"github.com/kantadb/kanta/query"
 )
 
-// Limits of scrubbing.
-const (
-	scrubPoll     = 10 * time.Millisecond // Pebble deletes files in the background, and tells nobody whom we could wait for
-	scrubPatience = time.Minute           // for files to go that nobody reads
-	maxRotations  = 32                    // of the log: Pebble keeps three files of it
-	readPiece     = 1 << 20               // bytes of a file that are read together
-)
+// readPiece is how many bytes of a file are read together.
+const readPiece = 1 << 20
 
 // Scrub removes from the files what was deleted before, all of it: nothing in the store
 // does that by itself within a known time. It writes anew what was written through the log
@@ -34,7 +28,7 @@ const (
 // either. Data that readers still read must have been let go of before.
 func (s *Store) Scrub(ctx context.Context, progress func(what string)) error {
 	progress("compacting what was written through the log")
-	if err := s.fatal.guard(s.DB.Flush); err != nil {
+	if err := s.halt.Guard(s.DB.Flush); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	if err := s.compact(ctx, keys.Logged()); err != nil {
@@ -58,7 +52,7 @@ func (s *Store) Scrub(ctx context.Context, progress func(what string)) error {
 }
 
 func (s *Store) compact(ctx context.Context, span keys.Span) error {
-	if err := s.fatal.guard(func() error { return s.DB.Compact(ctx, span.Start, span.End, false) }); err != nil {
+	if err := s.halt.Guard(func() error { return s.DB.Compact(ctx, span.Start, span.End, false) }); err != nil {
 		return fmt.Errorf("compact: %w", err)
 	}
 	return nil
@@ -66,7 +60,7 @@ func (s *Store) compact(ctx context.Context, span keys.Span) error {
 
 // tables returns the tables there are.
 func (s *Store) tables() (out []pebble.SSTableInfo, err error) {
-	err = s.fatal.guard(func() error {
+	err = s.halt.Guard(func() error {
 		levels, err := s.DB.SSTables()
 		out = slices.Concat(levels...)
 		return err
@@ -125,119 +119,31 @@ func (s *Store) rewrite(ctx context.Context, span keys.Span) error {
 	return s.compact(ctx, span)
 }
 
+// leftovers are the files that have what was deleted.
+func (s *Store) leftovers() *halt.Leftovers {
+	return &halt.Leftovers{FS: &s.log.FS, Dir: s.dir, Hint: "end long questions and exports, then purge again"}
+}
+
 // rotate begins new files of the log until there is none left of those there are.
 func (s *Store) rotate(ctx context.Context) error {
-	s.log.anew.Store(true)
-	defer s.log.anew.Store(false)
-	before, err := s.files(".log")
-	if err != nil {
-		return err
-	}
-	return s.await(ctx, func() ([]string, error) {
-		if err := s.fatal.guard(s.DB.Flush); err != nil {
-			return nil, fmt.Errorf("flush: %w", err)
+	return diskError("change the log", s.leftovers().Rotate(ctx, func() error {
+		if err := s.halt.Guard(s.DB.Flush); err != nil {
+			return fmt.Errorf("flush: %w", err)
 		}
-		now, err := s.files(".log")
-		return slices.DeleteFunc(now, func(name string) bool { return !slices.Contains(before, name) }), err
-	})
-}
-
-// await asks for names of files until there are none.
-func (s *Store) await(ctx context.Context, left func() ([]string, error)) error {
-	patience := time.NewTimer(scrubPatience)
-	defer patience.Stop()
-	poll := time.NewTicker(scrubPoll)
-	defer poll.Stop()
-	for {
-		names, err := left()
-		if err == nil {
-			err = s.deleteKept(names)
-		}
-		if err != nil || len(names) == 0 {
-			return err
-		}
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-patience.C:
-			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%d files are not deleted yet, such as %s: somebody reads them, or they cannot be deleted", len(names), names[0]),
-				Hint: "end long questions and exports, then purge again"}
-		}
-	}
-}
-
-// undeleted are the files that Pebble wanted to delete and could not: it does not try again
-// before the store is opened the next time. Safe for concurrent use.
-type undeleted struct {
-	mu    sync.Mutex
-	names map[string]bool
-}
-
-func (u *undeleted) note(name string, err error) {
-	if err == nil || isNotExist(err) {
-		return
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.names == nil {
-		u.names = map[string]bool{}
-	}
-	u.names[name] = true
-}
-
-// deleteKept deletes those of some files that Pebble could not delete.
-func (s *Store) deleteKept(names []string) error {
-	s.kept.mu.Lock()
-	defer s.kept.mu.Unlock()
-	for _, name := range names {
-		if !s.kept.names[name] {
-			continue
-		}
-		if err := s.fs.Remove(s.fs.PathJoin(s.dir, name)); err != nil && !isNotExist(err) {
-			return diskError("delete "+name, err)
-		}
-		delete(s.kept.names, name)
-	}
-	return nil
-}
-
-// files returns the names of Pebble's files with a suffix.
-func (s *Store) files(suffix string) ([]string, error) {
-	names, err := s.fs.List(s.dir)
-	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", s.dir, err)
-	}
-	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, suffix) }), nil
+		return nil
+	}))
 }
 
 // awaitDeletions waits until the tables are deleted that are not in use now.
 func (s *Store) awaitDeletions(ctx context.Context) error {
-	before, err := s.unused()
-	if err != nil {
-		return err
-	}
-	return s.await(ctx, func() ([]string, error) {
-		now, err := s.unused()
-		return slices.DeleteFunc(now, func(name string) bool { return !slices.Contains(before, name) }), err
-	})
-}
-
-// unused returns the tables that are files and in no level.
-func (s *Store) unused() ([]string, error) {
-	names, err := s.files(".sst") // first: what is made meanwhile is not among them
-	if err != nil {
-		return nil, err
-	}
-	tables, err := s.tables()
-	if err != nil {
-		return nil, err
-	}
-	used := map[string]bool{}
-	for i := range tables {
-		used[tables[i].BackingSSTNum.String()+".sst"] = true
-	}
-	return slices.DeleteFunc(names, func(n string) bool { return used[n] || strings.HasPrefix(n, ingestPrefix) }), nil
+	return diskError("wait for tables to be deleted", s.leftovers().Tables(ctx, func() (func(name string) bool, error) {
+		tables, err := s.tables()
+		used := map[string]bool{}
+		for i := range tables {
+			used[tables[i].BackingSSTNum.String()+".sst"] = true
+		}
+		return func(name string) bool { return used[name] || strings.HasPrefix(name, ingestPrefix) }, err
+	}))
 }
 
 // Contents calls f with all that is in the files of the store: each file as it is, piece by

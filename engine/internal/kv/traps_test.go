@@ -18,7 +18,7 @@ func newPebble(t *testing.T, format pebble.FormatMajorVersion, again, numbers in
 	t.Helper()
 	files = faultfs.New()
 	open := func() *pebble.DB {
-		db, err := pebble.Open("db", &pebble.Options{FS: files, FormatMajorVersion: format, Logger: newFatal()})
+		db, err := pebble.Open("db", &pebble.Options{FS: files, FormatMajorVersion: format, Logger: newHalt()})
 		must(t, err)
 		return db
 	}
@@ -62,7 +62,7 @@ func TestPebbleLosesWithoutAWord(t *testing.T) {
 			flipped, err := files.Crash(faultfs.Cut{Percent: 100})
 			must(t, err)
 			must(t, flipped.Flip(log, r.Int64N(8*info.Size())))
-			db, err := pebble.Open("db", &pebble.Options{FS: flipped, Logger: newFatal()})
+			db, err := pebble.Open("db", &pebble.Options{FS: flipped, Logger: newHalt()})
 			if err != nil {
 				continue
 			}

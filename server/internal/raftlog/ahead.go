@@ -71,8 +71,8 @@ func (l *Log) commitAhead(b *pebble.Batch, s *state, sum uint32) error {
 		return failed("write the Raft log", err)
 	}
 	l.ahead.begin(l.state.last)
-	if err := l.halt.guard(func() error { return l.db.ApplyNoSyncWait(b, pebble.Sync) }); err != nil {
-		l.halt.giveUp(err.Error(), err) // else who waits for it would wait for ever
+	if err := l.halt.Guard(func() error { return l.db.ApplyNoSyncWait(b, pebble.Sync) }); err != nil {
+		l.halt.GiveUp(err.Error(), err) // else who waits for it would wait for ever
 		return failed("write the Raft log", err)
 	}
 	m := l.current()
@@ -80,15 +80,15 @@ func (l *Log) commitAhead(b *pebble.Batch, s *state, sum uint32) error {
 	select {
 	case l.ahead.queue <- appended{b, m}:
 		return nil
-	case <-l.halt.halted:
-		return l.halt.err()
+	case <-l.halt.Halted():
+		return l.halt.Err()
 	}
 }
 
 // synced waits until the disk has an append, and marks it.
 func (l *Log) synced(x appended) error {
-	if err := l.halt.guard(x.batch.SyncWait); err != nil {
-		l.halt.giveUp(err.Error(), err)
+	if err := l.halt.Guard(x.batch.SyncWait); err != nil {
+		l.halt.GiveUp(err.Error(), err)
 		return err
 	}
 	if err := l.marks.set(x.mark); err != nil {
@@ -122,8 +122,8 @@ func (l *Log) AwaitDurable(index uint64) error {
 		}
 		select {
 		case <-changed:
-		case <-l.halt.halted:
-			return l.halt.err()
+		case <-l.halt.Halted():
+			return l.halt.Err()
 		}
 	}
 }

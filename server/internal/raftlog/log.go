@@ -191,7 +191,7 @@ func (l *Log) usable() error {
 	if l.closed {
 		return errClosed
 	}
-	return l.halt.err()
+	return l.halt.Err()
 }
 
 // publish changes what readers see.
@@ -209,7 +209,7 @@ func (l *Log) commit(b *pebble.Batch, s *state, sync bool) error {
 		o = pebble.Sync
 	}
 	if err == nil {
-		err = l.halt.guard(func() error { return b.Commit(o) })
+		err = l.halt.Guard(func() error { return b.Commit(o) })
 	}
 	if err != nil {
 		return failed("write the Raft log", err) // the batch may still be in use
@@ -387,7 +387,7 @@ func (l *Log) removeSynced(s *state, from, to []byte, change func()) error {
 	if err := l.remove(from, to, s, change); err != nil {
 		return err
 	}
-	if err := l.halt.guard(func() error { return l.db.LogData(nil, pebble.Sync) }); err != nil {
+	if err := l.halt.Guard(func() error { return l.db.LogData(nil, pebble.Sync) }); err != nil {
 		return failed("sync the Raft log", err)
 	}
 	return l.note(false)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/kantadb/kanta/engine/halt"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -127,7 +128,7 @@ func readMark(files vfs.FS, dir string) (slot, int, error) {
 // marks writes the file. Safe for concurrent use.
 type marks struct {
 	file vfs.File
-	halt *halt
+	halt *halt.Halt
 
 	mu      sync.Mutex
 	last    slot // as written
@@ -143,7 +144,7 @@ type marks struct {
 }
 
 // openMarks begins to write behind a slot that was read, which may not have been synced yet.
-func openMarks(files vfs.FS, dir string, newest slot, at int, h *halt) (*marks, error) {
+func openMarks(files vfs.FS, dir string, newest slot, at int, h *halt.Halt) (*marks, error) {
 	name := files.PathJoin(dir, markFile)
 	f, err := files.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
 	if err == nil {
@@ -173,7 +174,7 @@ func (k *marks) set(m mark) error {
 func (k *marks) write(m mark) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.halt.err(); err != nil {
+	if err := k.halt.Err(); err != nil {
 		return err
 	}
 	if m == k.last.mark {
@@ -182,8 +183,8 @@ func (k *marks) write(m mark) error {
 	next := slot{sequence: k.last.sequence + 1, id: k.last.id, mark: m}
 	appendSlot(k.buffer[:0], k.writing, &next)
 	if _, err := k.file.WriteAt(k.buffer[:], int64(k.writing)*markSlot); err != nil {
-		k.halt.giveUp("its file MARK: "+err.Error(), err)
-		return k.halt.err()
+		k.halt.GiveUp("its file MARK: "+err.Error(), err)
+		return k.halt.Err()
 	}
 	k.last, k.dirty = next, true
 	return nil
@@ -206,12 +207,12 @@ func (k *marks) sync() error {
 		k.writing, k.dirty = markSlots-at-k.synced, false // neither of the two
 	}
 	k.mu.Unlock()
-	if err := k.halt.err(); err != nil || !dirty {
+	if err := k.halt.Err(); err != nil || !dirty {
 		return err
 	}
 	if err := k.file.SyncData(); err != nil {
-		k.halt.giveUp("its file MARK: "+err.Error(), err)
-		return k.halt.err()
+		k.halt.GiveUp("its file MARK: "+err.Error(), err)
+		return k.halt.Err()
 	}
 	k.mu.Lock()
 	k.synced = at

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/kantadb/kanta/engine/halt"
 	"github.com/kantadb/kanta/query"
 )
 
@@ -37,11 +38,11 @@ type Options struct {
 // Log is an open log. Safe for concurrent use.
 type Log struct {
 	db    *pebble.DB
-	fs    *haltFS
+	fs    *halt.FS
 	dir   string // Pebble's
 	cache *pebble.Cache
 	lock  *pebble.Lock
-	halt  *halt
+	halt  *halt.Halt
 	marks *marks
 	ahead ahead
 
@@ -91,12 +92,13 @@ func (l *Log) open(ctx context.Context, files vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	l.cache, l.fs = pebble.NewCache(cacheBytes), &haltFS{FS: files, halt: l.halt}
+	l.cache, l.fs = pebble.NewCache(cacheBytes), newFS(files, l.halt)
 	opts := options(l.fs, l.cache, l.halt)
 	opts.Lock, opts.ErrorIfNotExists = l.lock, true
-	if err := l.halt.guard(func() (err error) { l.db, err = pebble.Open(l.dir, opts); return err }); err != nil {
+	if err := l.halt.Guard(func() (err error) { l.db, err = pebble.Open(l.dir, opts); return err }); err != nil {
 		return openError(l.dir, err)
 	}
+	l.fs.NowOpen()
 	if err := l.load(ctx); err != nil {
 		return err
 	}
@@ -107,7 +109,7 @@ func (l *Log) open(ctx context.Context, files vfs.FS, dir string) error {
 		return err
 	}
 	// What was written last may not have been synced, nor marked: now it counts.
-	if err = l.halt.guard(func() error { return l.db.LogData(nil, pebble.Sync) }); err != nil {
+	if err = l.halt.Guard(func() error { return l.db.LogData(nil, pebble.Sync) }); err != nil {
 		return failed("sync the Raft log", err)
 	}
 	l.ahead.start(l)
@@ -126,9 +128,9 @@ func (l *Log) release() error {
 		err = l.marks.close()
 	}
 	if l.db != nil {
-		err = errors.Join(err, l.halt.guard(l.db.Close))
+		err = errors.Join(err, l.halt.Guard(l.db.Close))
 	}
-	if l.halt.err() != nil {
+	if l.halt.Err() != nil {
 		return err
 	}
 	if l.cache != nil {
@@ -150,7 +152,7 @@ func (l *Log) Close() error {
 	}
 	err := l.Settle()
 	if err == nil {
-		err = l.halt.guard(func() error { return l.db.LogData(nil, pebble.Sync) })
+		err = l.halt.Guard(func() error { return l.db.LogData(nil, pebble.Sync) })
 	}
 	if err == nil {
 		err = l.note(false)
@@ -159,9 +161,9 @@ func (l *Log) Close() error {
 }
 
 // Failed returns why the log takes nothing any more, nil while it does.
-func (l *Log) Failed() error { return l.halt.err() }
+func (l *Log) Failed() error { return l.halt.Err() }
 
-func options(files vfs.FS, cache *pebble.Cache, h *halt) *pebble.Options {
+func options(files *halt.FS, cache *pebble.Cache, h *halt.Halt) *pebble.Options {
 	o := &pebble.Options{
 		FS: files, Cache: cache, Logger: h,
 		FormatMajorVersion:          pebble.FormatNewest,
@@ -172,8 +174,9 @@ func options(files vfs.FS, cache *pebble.Cache, h *halt) *pebble.Options {
 		MaxOpenFiles:                256,
 		EventListener: &pebble.EventListener{
 			DataCorruption: func(pebble.DataCorruptionInfo) {}, // whoever reads it is told
-			FlushEnd:       func(i pebble.FlushInfo) { h.background(i.Err) },
-			CompactionEnd:  func(i pebble.CompactionInfo) { h.background(i.Err) },
+			FlushBegin:     func(pebble.FlushInfo) { files.FlushBegins() },
+			FlushEnd:       func(i pebble.FlushInfo) { h.Background(i.Err) },
+			CompactionEnd:  func(i pebble.CompactionInfo) { h.Background(i.Err) },
 		},
 	}
 	// Batches are compressed by those who make them.
@@ -225,7 +228,7 @@ func create(files vfs.FS, dir string, empty bool) error {
 			return err
 		}
 	}
-	err := errors.Join(createMark(files, tmp, s.id), syncDir(files, tmp))
+	err := errors.Join(createMark(files, tmp, s.id), halt.SyncDir(files, tmp))
 	if err == nil && empty {
 		err = files.Remove(dir)
 	}
@@ -233,15 +236,15 @@ func create(files vfs.FS, dir string, empty bool) error {
 		err = files.Rename(tmp, dir)
 	}
 	if err == nil {
-		err = syncDir(files, files.PathDir(dir))
+		err = halt.SyncDir(files, files.PathDir(dir))
 	}
 	return err
 }
 
 func createDatabase(files vfs.FS, path string, s *state) error {
 	cache, h := pebble.NewCache(1<<20), newHalt()
-	return h.guard(func() error {
-		db, err := pebble.Open(path, options(&haltFS{FS: files, halt: h}, cache, h))
+	return h.Guard(func() error {
+		db, err := pebble.Open(path, options(newFS(files, h), cache, h))
 		if err != nil {
 			cache.Unref()
 			return err

@@ -43,7 +43,7 @@ func (l *Log) Set(key, value []byte) error {
 	if len(next.values) > maxStable {
 		return query.Errorf(query.CodeLimit, "Raft log: there are at most %d stable values", maxStable)
 	}
-	if err := l.halt.guard(func() error { return l.db.Set([]byte(stableKey), appendStable(nil, &next), pebble.Sync) }); err != nil {
+	if err := l.halt.Guard(func() error { return l.db.Set([]byte(stableKey), appendStable(nil, &next), pebble.Sync) }); err != nil {
 		return failed("write the Raft log", err)
 	}
 	l.publish(func() { l.stable = next })
