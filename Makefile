@@ -26,7 +26,7 @@ help:
 	@echo 'make proto        the code of the messages of the server anew (needs buf and its two plugins)'
 	@echo 'make fuzz         every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make crash        power cuts at CRASHES ($(CRASHES)) moments, every operation of the disk failing; KANTA_SEED repeats a run'
-	@echo '                  (KANTA_SCENARIO=backups: of one scenario)'
+	@echo '                  (KANTA_SCENARIO=backups: of one scenario; replicas: of a replica)'
 	@echo 'make crash-short  a sample of it, in some two minutes'
 	@echo 'make cluster-test HISTORIES ($(HISTORIES)) histories of a cluster in which things go wrong (some hours); KANTA_HISTORY repeats one'
 	@echo 'make cluster-short  some of them, in four minutes'
@@ -126,7 +126,7 @@ cluster-net:
 	KANTA_NET=$(or $(KANTA_NET),all) CGO_ENABLED=0 $(GO) test -count=1 -timeout 3h -v -run '^TestClusterNet$$' ./cmd/kanta
 
 crash crash-short:
-	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 180m -v -run '^Test(Crash|Error)Points$$' ./engine
+	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 180m -v -run '^Test(Crash|Error|ReplicaCrash)Points$$' ./engine
 
 # Each planted bug (see engine/internal/canary) and the test that must turn red.
 CANARIES = position=TestCrashPoints export=TestExportModel import=TestExportActs backup=TestBackupUnderWrites restore=TestCrashInRestore \
