@@ -263,7 +263,7 @@ func TestFactsModel(t *testing.T) {
 	m := newFactsModel(t, seed)
 	defer func() { _ = m.db.Close() }()
 	made := map[uint64]bool{}
-	for step := range 160 {
+	for step := range Rounds(160, 60) {
 		name := fmt.Sprint("step ", step)
 		if m.r.IntN(3) == 0 {
 			m.set(m.now.Add(time.Duration(m.r.IntN(30)) * time.Hour))
@@ -304,7 +304,7 @@ func TestFactsModel(t *testing.T) {
 		}
 	}
 	t.Logf("%d acts; answers by %v; facts were made %d times", len(m.acts), m.seen, len(made))
-	if m.seen["facts"] < 40 || m.seen["both"] < 100 || m.seen["events"] < 20 || len(made) < 20 {
+	if m.seen["facts"] < Rounds(40, 10) || m.seen["both"] < Rounds(100, 30) || m.seen["events"] < Rounds(20, 5) || len(made) < Rounds(20, 5) {
 		t.Error("too few questions were answered from facts, with or without events, or facts were made too rarely")
 	}
 }

@@ -152,7 +152,7 @@ func (m *actModel) checkRetention(written int) {
 	if st.Events+st.EventsDropped != uint64(written) || st.Events-st.EventsPast < uint64(len(m.list)) {
 		m.t.Errorf("%d events are seen; stats: %+v", len(m.list), st)
 	}
-	if st.EventsDropped < 100 || m.keep.redefined < 3 || m.keep.forgotten < 100 || m.keep.refused < 20 {
+	if !testing.Short() && (st.EventsDropped < 100 || m.keep.redefined < 3 || m.keep.forgotten < 100 || m.keep.refused < 20) {
 		m.t.Error("too little was forgotten")
 	}
 }

@@ -15,6 +15,7 @@ import (
 // TestHostileFolder puts links, pipes and devices into a folder of backups: none is read or
 // written through, and nothing waits for them.
 func TestHostileFolder(t *testing.T) {
+	wholeOnly(t)
 	dir := t.TempDir()
 	db := grown(t, nil, filepath.Join(dir, "store"), 100)
 	defer func() { must(t, db.Close()) }()

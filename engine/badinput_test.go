@@ -36,12 +36,12 @@ func TestDiskFull(t *testing.T) {
 	o := engine.Options{Clock: fixedClock}
 	engine.LowerLimits(&o, 15, 120, 20)
 	failures := 0
-	for at := 120; at < 1200; at += 45 {
+	for at := 120; at < 1200; at += engine.Rounds(45, 180) {
 		if s.playOnFullDisk(t, o, at) {
 			failures++
 		}
 	}
-	if failures < 10 {
+	if failures < engine.Rounds(10, 2) {
 		t.Fatalf("the disk was full %d times only", failures)
 	}
 }

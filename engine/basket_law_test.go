@@ -34,7 +34,7 @@ func TestBasketLaw(t *testing.T) {
 		}
 	})
 	l := &basketLaw{actModel: m}
-	for step := range 90 {
+	for step := range Rounds(90, 30) {
 		switch m.r.IntN(8) {
 		case 0:
 			m.compact(fmt.Sprint("step ", step))
@@ -48,7 +48,7 @@ func TestBasketLaw(t *testing.T) {
 		l.grouped()
 	}
 	t.Logf("%d people in sets, %d left by rules", l.people, l.left)
-	if l.people < 600 || l.left < 600 {
+	if least := Rounds(600, 30); l.people < least || l.left < least {
 		t.Error("too few people")
 	}
 }

@@ -151,6 +151,7 @@ func countBought(all []bought, perOrder bool, least int) (counts, items map[stri
 
 // TestBasketJourney compares the baskets of Complete Journey (84.51).
 func TestBasketJourney(t *testing.T) {
+	notRaced(t)
 	z, err := gzip.NewReader(bytes.NewReader(publishedText(t, "completejourney", "transactions_sample.csv.gz")))
 	if err != nil {
 		t.Fatal(err)
@@ -177,6 +178,7 @@ func TestBasketRetail(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it loads half a million rows, and runs in make test")
 	}
+	t.Parallel()
 	var all []bought
 	for _, row := range readPublished(t, "online_retail/online_retail.csv.zst") {
 		at, err := time.Parse(time.DateTime, row["InvoiceDate"])

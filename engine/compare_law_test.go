@@ -28,9 +28,9 @@ func lawAttributes() []schema.Attribute {
 		{Name: "spent", Kind: schema.Decimal, Scale: 2}, {Name: "score", Kind: schema.Float}, {Name: "born", Kind: schema.Date}, {Name: "seen", Kind: schema.Timestamp}}
 }
 
-func newLawPeople(t *testing.T, seed uint64) lawPeople {
+func newLawPeople(t *testing.T, seed uint64, first uint32) lawPeople {
 	t.Logf("seed %d", seed)
-	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}
+	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC(), first: first}
 	m.open()
 	m.apply(func(b *batch.Builder) {
 		for _, c := range eventChanges() {
@@ -113,7 +113,7 @@ func (m lawPeople) change(name string) {
 // rows say.
 func TestCompareLaw(t *testing.T) {
 	t.Parallel()
-	m := newLawPeople(t, 21)
+	m := newLawPeople(t, 21, 0)
 	defer func() { _ = m.db.Close() }()
 	rows := map[string]int{}
 	steps := 25
@@ -349,7 +349,11 @@ func (m lawPeople) complete(what, who, base string, r *query.Report) {
 }
 
 // The people of TestCompareChunks, by number.
-const chunkPeople = 330_000 // six chunks, which two workers share
+func chunkPeople() int { return Rounds(330_000, 120_000) }
+
+// firstOfChunks is the ordinal of the first of them. They are in six chunks, or three, which two
+// workers share: each takes four at a time, and those behind the sixteenth are another's.
+func firstOfChunks() uint32 { return uint32(Rounds(0, 1<<20-60_000)) }
 
 func chunkCountry(i int) string { return []string{"FI", "SE", "", "IT"}[i%7%4] }
 func chunkAge(i int) int64      { return int64(i) * 7919 % 101 }
@@ -372,11 +376,12 @@ func (m lawPeople) writeChunks() {
 	if m.db, err = Open("store", &Options{FS: m.fs, Clock: m.clock}); err != nil {
 		m.t.Fatal(err)
 	}
-	for from := 0; from < chunkPeople; from += chunkPeople / 15 {
+	step := chunkPeople() / 15
+	for from := 0; from < chunkPeople(); from += step {
 		m.apply(func(b *batch.Builder) {
 			people := b.Table([]batch.Column{{Name: "country", Kind: schema.String}, {Name: "age", Kind: schema.Int}, {Name: "wide", Kind: schema.Int}, {Name: "likes", Kind: schema.Set}})
 			acts := b.Events(nil)
-			for i := from; i < from+chunkPeople/15; i++ {
+			for i := from; i < from+step; i++ {
 				key := fmt.Appendf(nil, "k%06d", i)
 				people.Row(key)
 				if c := chunkCountry(i); c != "" {
@@ -399,7 +404,7 @@ func (m lawPeople) writeChunks() {
 // to ask for the people of a value, and compares with a loop over all. It breaks them down too.
 func TestCompareChunks(t *testing.T) {
 	t.Parallel()
-	m := newLawPeople(t, 22)
+	m := newLawPeople(t, 22, firstOfChunks())
 	defer func() { _ = m.db.Close() }()
 	m.writeChunks()
 	who := func(i int) bool { return chunkAge(i) < 30 && chunkWide(i)%2 == 0 }
@@ -420,7 +425,7 @@ func TestCompareChunks(t *testing.T) {
 		people := func(name, value string, test func(i int) bool) {
 			t.Helper()
 			want := [2]int64{}
-			for i := range chunkPeople {
+			for i := range chunkPeople() {
 				if who(i) && test(i) {
 					want[0]++
 				}
@@ -446,7 +451,7 @@ func TestCompareChunks(t *testing.T) {
 		people("look", "in the last 10d", func(i int) bool { return chunkLooks(i) > 0 })
 		for _, row := range r.Tables[3].Rows {
 			var sums, all [2]float64
-			for i := range chunkPeople {
+			for i := range chunkPeople() {
 				x := map[string]int64{"age": chunkAge(i), "wide": chunkWide(i), "look": int64(chunkLooks(i))}[row.Values[0].Str()]
 				for g, in := range []bool{who(i), of(i)} {
 					if in {
@@ -462,6 +467,9 @@ func TestCompareChunks(t *testing.T) {
 	}
 	m.breakdownChunks()
 	m.littleMemory("compare", query.Arguments{"of": {"wide"}}, 1)
+	if testing.Short() {
+		return
+	}
 	m.littleMemory("breakdown", query.Arguments{"by": {"wide"}, "top": {"100000"}}, 1)
 	m.littleMemory("breakdown", query.Arguments{"by": {"age", "wide % 3000"}, "of": {"wide * 0.5"}, "top": {"3000"}}, 3) // of few values many groups
 }

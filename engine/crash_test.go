@@ -103,9 +103,9 @@ func TestCrash(t *testing.T) {
 			if len(pictures) < 40 {
 				t.Fatalf("only %d crashes", len(pictures))
 			}
-			every := 1
-			if testing.Short() {
-				every = 8
+			every := engine.Rounds(4, 20)
+			if os.Getenv("KANTA_LONG") != "" {
+				every = 1
 			}
 			for i := 0; i < len(pictures); i += every {
 				s.recover(t, o, &pictures[i], durability)
@@ -302,7 +302,8 @@ func TestCrashOfCreation(t *testing.T) {
 	db, err := engine.Open("a/b/store", &engine.Options{FS: files})
 	must(t, err)
 	must(t, db.Close())
-	for _, c := range pictures {
+	for i := 0; i < len(pictures); i += engine.Rounds(1, 10) {
+		c := pictures[i]
 		db, err := engine.Open("a/b/store", &engine.Options{FS: c.files})
 		if err != nil {
 			t.Fatalf("crash before %s: %v", c.op, err)

@@ -21,6 +21,7 @@ import (
 // TestDefinitionLaws: what a definition lends to expressions is what its analysis says, cell by
 // cell and person by person, and what is made of it is what CEL's interpreter makes of that.
 func TestDefinitionLaws(t *testing.T) {
+	t.Parallel()
 	const seed = 5
 	t.Logf("seed %d", seed)
 	m := &actModel{t: t, r: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(), ids: map[string]string{}, keep: newModelRetention(), now: time.UnixMilli(100*actDay + 12345).UTC()}

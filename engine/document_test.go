@@ -259,6 +259,7 @@ func TestDocumentsTogether(t *testing.T) {
 
 // TestDocumentLimits fills a store with as many documents, and as many bytes, as there may be.
 func TestDocumentLimits(t *testing.T) {
+	notRaced(t)
 	s := newDocumentStore(t)
 	tooMany := func(fill func(b *batch.Builder)) {
 		t.Helper()

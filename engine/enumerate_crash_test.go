@@ -317,6 +317,7 @@ func (c *crashing) goOn(p *play, at int, thorough bool) error {
 // TestCrashCanaries has disks that lie and a store that acknowledges too early: each is
 // found by the power cuts of one scenario, or they find nothing.
 func TestCrashCanaries(t *testing.T) {
+	wholeOnly(t)
 	lie := func(is func(path string) bool) func(p *play, files *faultfs.FS) {
 		return func(_ *play, files *faultfs.FS) {
 			files.Before(func(op faultfs.Op) error {

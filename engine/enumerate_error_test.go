@@ -118,9 +118,12 @@ func TestErrorPoints(t *testing.T) {
 	began := time.Now()
 	var count failures
 	part := os.Getenv(childEnv)
-	stride := 1
+	stride, least := 1, int64(want/3)
 	if want < allCrashes { // of the faults fewer than of the power cuts, for they cost more
 		stride = 3 * allCrashes / want
+	}
+	if !long { // make crash-short has more of them
+		stride, least = 3*stride, least/3
 	}
 	all, whole := chosen()
 	for i, s := range all {
@@ -138,7 +141,7 @@ func TestErrorPoints(t *testing.T) {
 		return
 	}
 	t.Logf("in %.0f s", time.Since(began).Seconds())
-	if n := count.runs.Load(); n < int64(want/3) || count.refused.Load() < n/4 || long && (count.recycled.Load() == 0 || count.syncs.Load() == 0) {
+	if n := count.runs.Load(); n < least || count.refused.Load() < n/4 || long && (count.recycled.Load() == 0 || count.syncs.Load() == 0) {
 		t.Error("void: there were too few faults")
 	}
 }

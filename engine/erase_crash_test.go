@@ -17,15 +17,13 @@ import (
 // nothing left and everybody else as they were.
 func TestCrashOfPurge(t *testing.T) {
 	wholeOnly(t)
+	t.Parallel()
 	const seed = 5
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
-	people, canaries, every := 12, 4, 5
-	switch {
-	case os.Getenv("KANTA_LONG") != "":
+	people, canaries, every := 12, 4, 15
+	if os.Getenv("KANTA_LONG") != "" {
 		every = 1
-	case testing.Short():
-		every = 15
 	}
 	a := &aviary{t: t}
 	a.set(fixedClock())

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -15,6 +16,16 @@ import (
 	"github.com/kantadb/kanta/index/schema"
 	"github.com/kantadb/kanta/query"
 )
+
+// Rounds is how long a random test goes on: whole, or short in the short form of the tests, which
+// is that of the race detector. What it makes ten times slower is mostly the test's own oracle,
+// which runs by itself; what runs side by side does so in every round.
+func Rounds(whole, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return whole
+}
 
 // Residence says where a store keeps the values of one attribute in one chunk.
 type Residence struct{ Base, Head bool }

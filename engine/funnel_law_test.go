@@ -33,7 +33,7 @@ func TestFunnelLaw(t *testing.T) {
 		}
 	})
 	l := funnelLaw{actModel: m, seen: map[string]int{}}
-	for step := range 8 {
+	for step := range Rounds(8, 4) {
 		for range 3 {
 			m.write()()
 		}
@@ -42,7 +42,7 @@ func TestFunnelLaw(t *testing.T) {
 			m.remove()
 		}
 		var again []func()
-		for range 12 {
+		for range Rounds(12, 8) {
 			again = append(again, l.check(fmt.Sprint("step ", step)))
 		}
 		l.plain(fmt.Sprint("step ", step))
@@ -52,7 +52,7 @@ func TestFunnelLaw(t *testing.T) {
 		}
 	}
 	for _, what := range []string{"sequence people", "sequence entries", "strict people", "strict entries", "any people", "any entries", "hold", "exclude", "part", "plain strict", "plain sequence"} {
-		if l.seen[what] < 30 {
+		if l.seen[what] < Rounds(30, 5) {
 			t.Errorf("only %d people came to the second step: %s", l.seen[what], what)
 		}
 	}

@@ -79,7 +79,7 @@ func TestHistoryModel(t *testing.T) {
 				first[i].change.Attribute.History = i%4 != 3
 			}
 			h.apply(first)
-			for i := range 110 {
+			for i := range engine.Rounds(70, 30) {
 				h.step(i)
 			}
 			h.checkEverything()
@@ -87,7 +87,7 @@ func TestHistoryModel(t *testing.T) {
 			if h.different < h.asked/10 {
 				t.Errorf("of %d questions only %d have another answer than now", h.asked, h.different)
 			}
-			if h.changes < 4 {
+			if h.changes < engine.Rounds(4, 1) {
 				t.Errorf("only %d answers change later", h.changes)
 			}
 			t.Logf("%d questions, %d with another answer than now", h.asked, h.different)

@@ -25,6 +25,7 @@ type laws struct {
 // histories, and one in which the living were written in another order, in small batches.
 func TestLaws(t *testing.T) {
 	wholeOnly(t)
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	p := drawPeople(seed, 1<<20-66_000, 70_000)

@@ -76,10 +76,7 @@ func TestMarkFollows(t *testing.T) {
 		if m := markIn(t, files); m.Applied != batches {
 			t.Errorf("durability %d: closed at %d, the mark is at %d", durability, batches, m.Applied)
 		}
-		step := 1
-		if testing.Short() {
-			step = 5
-		}
+		step := engine.Rounds(3, 15)
 		for i := 0; i < len(pictures); i += step {
 			c := pictures[i]
 			m := markIn(t, c.files)
@@ -154,7 +151,7 @@ func TestLostLog(t *testing.T) {
 	}
 	b = bytes.TrimRight(b, "\x00")
 	lost := map[uint64]bool{}
-	for n := len(b); n > 0; n -= 97 {
+	for n := len(b); n > 0; n -= engine.Rounds(97, 970) {
 		files := clonedStore(t, left)
 		writeText(t, files, log, string(b[:n]))
 		o.FS, o.ReadOnly = files, true
@@ -186,7 +183,7 @@ func TestLostLog(t *testing.T) {
 		lost[at] = true
 		continued(t, &o, at)
 	}
-	if len(lost) < 20 {
+	if len(lost) < engine.Rounds(20, 2) {
 		t.Errorf("only %d lengths of the log", len(lost))
 	}
 }

@@ -56,7 +56,7 @@ type asker interface {
 func TestModel(t *testing.T) {
 	steps, seed := 150, uint64(1)
 	if testing.Short() {
-		steps = 100
+		steps = 50
 	}
 	if n, err := strconv.Atoi(os.Getenv("KANTA_LONG")); err == nil {
 		steps, seed = steps*n, rand.Uint64()

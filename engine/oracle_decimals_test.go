@@ -28,6 +28,7 @@ type decimals struct {
 // literals and with each other against math/big, at the ends of what 64 bits hold too.
 // Half of the people are in the base, half in the head, on both sides of a shard's border.
 func TestDecimals(t *testing.T) {
+	wholeOnly(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	d := &decimals{drawn: drawn{rand.New(rand.NewPCG(seed, 3))}, t: t}

@@ -34,7 +34,7 @@ func TestPathLaw(t *testing.T) {
 		}
 	})
 	l := pathLaw{actModel: m, lengths: map[int]int{}}
-	for step := range 30 {
+	for step := range Rounds(30, 10) {
 		if m.r.IntN(3) == 0 {
 			m.set(m.now.Add(time.Duration(m.r.IntN(48)) * time.Hour))
 		}
@@ -54,11 +54,11 @@ func TestPathLaw(t *testing.T) {
 	}
 	t.Logf("%v paths by their steps, %d people in cells as expressions have them", l.lengths, l.people)
 	for n := range 4 {
-		if l.lengths[n] < 100 {
+		if l.lengths[n] < Rounds(100, 1) {
 			t.Errorf("only %d paths have %d steps", l.lengths[n], n)
 		}
 	}
-	if l.people < 300 {
+	if l.people < Rounds(300, 200) {
 		t.Errorf("only %d people were in cells", l.people)
 	}
 }

@@ -98,9 +98,10 @@ func (p *played) note(r batch.Result, err error) {
 // TestManyUnderWay: what comes of batches does not depend on how many are under way together,
 // nor on what the compactor does meanwhile.
 func TestManyUnderWay(t *testing.T) {
+	t.Parallel()
 	const seed = 24
 	t.Logf("seed %d", seed)
-	batches := randomBatches(t, rand.New(rand.NewPCG(seed, 1)), 600)
+	batches := randomBatches(t, rand.New(rand.NewPCG(seed, 1)), engine.Rounds(600, 200))
 	var want played
 	for run := range 4 {
 		r := rand.New(rand.NewPCG(seed, uint64(2+run)))

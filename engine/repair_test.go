@@ -181,9 +181,9 @@ func TestRepair(t *testing.T) {
 	for kind, x := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			step := max(1, len(at[kind])/6)
+			step := max(1, len(at[kind])/3)
 			if testing.Short() {
-				step = max(1, len(at[kind])/2)
+				step = len(at[kind])
 			}
 			tried := 0
 			for i := 0; i < len(at[kind]); i += step {

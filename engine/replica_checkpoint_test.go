@@ -198,7 +198,7 @@ func TestCrashInCheckpoint(t *testing.T) {
 // failed and says so.
 func TestCheckpointFails(t *testing.T) {
 	failed := 0
-	for n := uint64(1); ; n++ {
+	for n := uint64(1); ; n += uint64(engine.Rounds(1, 5)) {
 		files, log := faultfs.New(), enginetest.NewLog()
 		m := log.Member()
 		db := replicaOn(t, files, m, "store", nil)

@@ -62,6 +62,7 @@ func newHistory(t *testing.T, seed uint64, steps int) *history {
 // what was not synced lost. It is opened at what it has, which is what the others had there, is
 // given the entries behind that again, and comes to the same.
 func TestCrashOfReplica(t *testing.T) {
+	t.Parallel()
 	seed := uint64(7)
 	t.Logf("seed %d", seed)
 	h := newHistory(t, seed, 80)
@@ -101,10 +102,7 @@ func TestCrashOfReplica(t *testing.T) {
 	must(t, db.Close())
 	files.Before(nil)
 	behind := 0
-	every := 1
-	if testing.Short() {
-		every = 6
-	}
+	every := engine.Rounds(3, 15)
 	for i := 0; i < len(pictures); i += every {
 		if h.recover(t, &pictures[i]) {
 			behind++
@@ -203,7 +201,7 @@ func TestReplicaReadsFail(t *testing.T) {
 	h := newHistory(t, 9, 60)
 	entries, _ := h.log.Entries(0)
 	stopped := 0
-	for seed := range uint64(12) {
+	for seed := range uint64(engine.Rounds(12, 4)) {
 		files := faultfs.New()
 		copyStore(t, h.begin, files)
 		o := h.o
@@ -242,7 +240,7 @@ func TestReplicaReadsFail(t *testing.T) {
 		}
 		must(t, db.Close())
 	}
-	if stopped < 3 {
+	if stopped < engine.Rounds(3, 1) {
 		t.Fatalf("only %d were stopped", stopped)
 	}
 	t.Logf("%d were stopped", stopped)

@@ -63,6 +63,7 @@ func digestsAt(t *testing.T, db *engine.DB, m *enginetest.Member, index uint64) 
 // all three after each: chain, position and both digests. They have different limits, are
 // compacted, purged, closed and opened at different times.
 func TestReplicas(t *testing.T) {
+	t.Parallel()
 	steps, seed := 150, uint64(1)
 	if testing.Short() {
 		steps = 60

@@ -32,7 +32,7 @@ func TestRFMLaws(t *testing.T) {
 		}
 	})
 	scored, moved := 0, 0
-	for step := range 40 {
+	for step := range Rounds(40, 10) {
 		if m.r.IntN(3) == 0 {
 			m.set(m.now.Add(time.Duration(m.r.IntN(48)) * time.Hour))
 		}
@@ -56,7 +56,7 @@ func TestRFMLaws(t *testing.T) {
 		m.r = story
 	}
 	t.Logf("%d people scored, %d went to another segment", scored, moved)
-	if scored < 200 || moved < 100 {
+	if scored < Rounds(200, 15) || moved < Rounds(100, 30) {
 		t.Errorf("only %d people were scored, only %d went to another segment", scored, moved)
 	}
 }

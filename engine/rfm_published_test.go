@@ -191,6 +191,7 @@ func TestRFMRetail(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it loads half a million rows, and runs in make test")
 	}
+	t.Parallel()
 	published := readPublished(t, "online_retail/published_rfm_segments.csv")
 	key := map[string]string{} // ties are told by key, so keys are in the order of the file
 	for i, row := range published {

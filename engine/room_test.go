@@ -39,7 +39,7 @@ func TestNearlyFullDisk(t *testing.T) {
 			acked++
 		}
 	}
-	for range 3 {
+	for range engine.Rounds(3, 1) {
 		err = fill()
 		wantError(t, err, query.CodeIO, "MiB left", "nothing was written", "make room")
 		wantError(t, db.Compact(t.Context()), query.CodeIO)

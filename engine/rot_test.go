@@ -327,12 +327,9 @@ func rots() []rotten {
 // answered as before: there is no silent wrong answer, and no silent loss.
 func TestRot(t *testing.T) {
 	wholeOnly(t)
-	flips, others := 50, 4
-	switch {
-	case os.Getenv("KANTA_ROT") != "":
+	flips, others := 20, 2
+	if os.Getenv("KANTA_ROT") != "" {
 		flips, others = 1000, 40
-	case testing.Short():
-		flips, others = 12, 2
 	}
 	seed := uint64(11)
 	if os.Getenv("KANTA_LONG") != "" {
@@ -469,15 +466,16 @@ func TestRotCanary(t *testing.T) {
 // that there are: each is read by an opening, a question or a check, which tells.
 func TestValuesRot(t *testing.T) {
 	wholeOnly(t)
+	t.Parallel()
 	s := newRotStore(t)
 	r := rand.New(rand.NewPCG(7, 7))
 	at := valueKeys(t, clonedStore(t, s.closed))
 	if len(at) < 30 {
 		t.Fatalf("only %d kinds of values: %v", len(at), slices.Sorted(maps.Keys(at)))
 	}
-	tries := 8
-	if testing.Short() {
-		tries = 2
+	tries := 3
+	if os.Getenv("KANTA_ROT") != "" {
+		tries = 20
 	}
 	for kind, all := range at {
 		for range tries {

@@ -227,6 +227,7 @@ func TestSequenceVectors(t *testing.T) {
 // each step is later than the one before, always holds here; so the default there differs
 // where steps have the same time, and the stricter modes forbid what is allowed here.
 func TestFunnelVectors(t *testing.T) {
+	notRaced(t)
 	const (
 		sameTime = "steps of the same time are no sequence here"
 		oneEvent = "one event is several steps there"

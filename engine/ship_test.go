@@ -21,6 +21,7 @@ import (
 // random positions, and restores to every position from the first backup on: each is the
 // model at that position, and so is the time of each record.
 func TestRestoreToEveryPosition(t *testing.T) {
+	t.Parallel()
 	seed := uint64(5)
 	if os.Getenv("KANTA_LONG") != "" {
 		seed = rand.Uint64()

@@ -36,7 +36,7 @@ func TestTrendLaw(t *testing.T) {
 		}
 	})
 	l := trendLaw{actModel: m, asked: map[string]int{}}
-	for step := range 8 {
+	for step := range Rounds(8, 3) {
 		for range 3 {
 			m.write()()
 		}
@@ -51,7 +51,7 @@ func TestTrendLaw(t *testing.T) {
 		}
 	}
 	for _, measure := range lawMeasures() {
-		if l.asked[measure] == 0 {
+		if l.asked[measure] == 0 && !testing.Short() {
 			t.Errorf("no row of %s had events", measure)
 		}
 	}
