@@ -73,12 +73,21 @@ func describe(n Node) string {
 	return s + ")"
 }
 
+// notRaced leaves a test out of the short run, which is the race detector's: nothing in it runs
+// beside anything.
+func notRaced(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: it runs in make test; the race detector makes it ten times slower and finds nothing in it")
+	}
+}
+
 func TestRandomTrees(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	views, trees, size := 20, 80, 100
 	if testing.Short() {
-		views = 10
+		views = 3
 	}
 	kinds, errors, unknowns := map[string]int{}, uint64(0), uint64(0)
 	for i := range views {
@@ -112,7 +121,11 @@ func TestRandomTrees(t *testing.T) {
 func TestRandomTreesDense(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	for i := range 2 {
+	views := 2
+	if testing.Short() {
+		views = 1
+	}
+	for i := range views {
 		r := rand.New(rand.NewPCG(seed, uint64(i)))
 		v := denseView(r)
 		for j := range 15 {

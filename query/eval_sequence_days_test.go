@@ -13,6 +13,7 @@ import (
 // TestSequenceDays: sequences of a few days, over windows of days to years, are the same
 // whether or not days narrow them, and do narrow them.
 func TestSequenceDays(t *testing.T) {
+	notRaced(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))

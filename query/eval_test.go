@@ -552,7 +552,11 @@ func TestFindEdges(t *testing.T) {
 
 // Conjunctions and disjunctions so wide that buffers are given back on the way.
 func TestWide(t *testing.T) {
-	for seed := range uint64(8) {
+	seeds := uint64(8)
+	if testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 5))
 		v := randomView(r, 200)
 		var kids []Node

@@ -57,7 +57,7 @@ func TestRandomFacts(t *testing.T) {
 	t.Logf("seed %d", seed)
 	views, least := 60, 20
 	if testing.Short() {
-		views, least = 20, 5
+		views, least = 6, 1
 	}
 	methods := map[string]int{}
 	truths := map[Truth]int{}

@@ -60,7 +60,7 @@ func TestRandomEvents(t *testing.T) {
 	t.Logf("seed %d", seed)
 	views, trees := 25, 120
 	if testing.Short() {
-		views = 10
+		views = 3
 	}
 	seen, methods := map[kindTruth]int{}, map[string]int{}
 	for i := range views {
@@ -160,6 +160,7 @@ func (c *checker) person() {
 // TestSmallTimes: where all times are within a few milliseconds, every border of every
 // window, duration and order is met.
 func TestSmallTimes(t *testing.T) {
+	notRaced(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))

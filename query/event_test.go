@@ -185,6 +185,7 @@ func TestEventOrder(t *testing.T) {
 // Two events at one time: the hash of their properties says which is first, however the
 // events lie.
 func TestEventTies(t *testing.T) {
+	notRaced(t)
 	profiles := map[uint32]*memProfile{}
 	for o := range uint32(200) {
 		p := &memProfile{key: string(rune('a' + o)), values: actValues{}, events: map[schema.EventID][]memAct{}}

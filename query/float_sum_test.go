@@ -84,6 +84,7 @@ func TestFloatSum(t *testing.T) {
 }
 
 func TestFloatSumRandom(t *testing.T) {
+	notRaced(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))

@@ -11,6 +11,7 @@ import (
 
 // TestPerson: one profile at a time gives what the reference gives.
 func TestPerson(t *testing.T) {
+	notRaced(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	seen, errors := map[Truth]int{}, 0

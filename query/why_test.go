@@ -105,6 +105,7 @@ func refNodeUnknown(v *memView, n Node, p *memProfile) (sum uint64) {
 // TestUnknownEvents: an explanation counts the events whose conditions, or numbers, the
 // reference finds unknown, however the plan reads them.
 func TestUnknownEvents(t *testing.T) {
+	notRaced(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	some := 0
@@ -171,6 +172,7 @@ func inLittleMemory(t *testing.T, v *memView, n Node) uint64 {
 
 // TestBasis: what is shown of a list, and of a fold, is what the reference makes of it.
 func TestBasis(t *testing.T) {
+	notRaced(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	ctx, shown, values, followed := context.Background(), 0, 0, 0
