@@ -9,6 +9,11 @@ CRASHES  ?= 20000
 HISTORIES ?= 10000
 export PATH := $(TOOLS):$(PATH)
 
+# Without cgo everywhere but for the race detector: what another setting compiles is of no use
+# to the rest. Vetting is for lint, which does all of it, once.
+GOTEST = CGO_ENABLED=0 $(GO) test -vet=off
+KANTA  = $(BUILD)/kanta$$($(GO) env GOEXE)
+
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
@@ -43,24 +48,23 @@ help:
 
 build:
 	@mkdir -p $(BUILD)
-	CGO_ENABLED=0 $(GO) build ./...
-	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/kanta$$($(GO) env GOEXE) ./cmd/kanta
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(KANTA) ./cmd/kanta
 
 # The tidy test reads files that the test cache does not know of: it always runs.
 tidy:
-	CGO_ENABLED=0 $(GO) test -count=1 -run '^TestTidy' ./engine/enginetest
+	$(GOTEST) -count=1 -run '^TestTidy' ./engine/enginetest
 
 test: tidy
-	CGO_ENABLED=0 $(GO) test -timeout 20m ./...
+	$(GOTEST) -timeout 20m ./...
 
 # A module of its own: the server has more dependencies than all the rest.
 test-s3:
-	cd engine/s3/servertest && CGO_ENABLED=0 $(GO) vet . && CGO_ENABLED=0 $(GO) test -timeout 15m .
+	cd engine/s3/servertest && CGO_ENABLED=0 $(GO) vet . && $(GOTEST) -timeout 15m .
 
 # A module of its own, as clients of others' making bring what they need. What is missing is
 # skipped by name; with CI=true it is a failure.
 test-e2e:
-	cd server/e2e && CGO_ENABLED=0 $(GO) vet . && CGO_ENABLED=0 $(GO) test -count=1 -timeout 15m .
+	cd server/e2e && CGO_ENABLED=0 $(GO) vet . && $(GOTEST) -count=1 -timeout 15m .
 
 # The other packages of index, and query/syntax, are functions of their arguments: there is
 # nothing to race for.
@@ -68,14 +72,14 @@ RACED = ./bench/... ./cmd/... ./engine/... ./query ./index/timeline ./server/...
 
 race:
 	@if command -v "$$($(GO) env CC)" >/dev/null; then \
-		echo 'CGO_ENABLED=1 $(GO) test -race -short -timeout 30m $(RACED)'; CGO_ENABLED=1 $(GO) test -race -short -timeout 30m $(RACED); \
+		echo 'CGO_ENABLED=1 $(GO) test -vet=off -race -short -timeout 30m $(RACED)'; CGO_ENABLED=1 $(GO) test -vet=off -race -short -timeout 30m $(RACED); \
 	else $(call missing,a C compiler); fi
 
 rot:
-	CGO_ENABLED=0 KANTA_ROT=1 $(GO) test -count=1 -timeout 60m -run '^Test(Rot|RotCanary|ValuesRot)$$' -v ./engine
+	KANTA_ROT=1 $(GOTEST) -count=1 -timeout 60m -run '^Test(Rot|RotCanary|ValuesRot)$$' -v ./engine
 
 hostile:
-	CGO_ENABLED=0 KANTA_HOSTILE=1000000 $(GO) test -count=1 -timeout 60m -run '^Test(MutatedFrames|SlowReaders|HalfOpen|Flood)$$' -v ./server
+	KANTA_HOSTILE=1000000 $(GOTEST) -count=1 -timeout 60m -run '^Test(MutatedFrames|SlowReaders|HalfOpen|Flood)$$' -v ./server
 
 # buf v1.75.0, protoc-gen-go v1.36.12 and protoc-gen-connect-go v2.0.2, each by go install.
 PROTO = server/internal/proto
@@ -99,11 +103,11 @@ proto-breaking:
 lint: tidy proto-check proto-breaking
 	@unformatted=$$(gofmt -l bench cmd engine index query $(wildcard server)) && \
 		if [ -n "$$unformatted" ]; then echo "gofmt -w is due for:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	@if command -v staticcheck >/dev/null; then echo 'staticcheck ./...'; staticcheck ./...; \
+	CGO_ENABLED=0 $(GO) vet ./...
+	@if command -v staticcheck >/dev/null; then echo 'staticcheck ./...'; CGO_ENABLED=0 staticcheck ./...; \
 	else $(call missing,staticcheck); fi
 	@if ! command -v govulncheck >/dev/null; then echo 'lint: govulncheck skipped, it is missing'; exit 0; fi; \
-		echo 'govulncheck ./...'; mkdir -p $(BUILD); govulncheck ./... >$(BUILD)/govulncheck.txt 2>&1; rc=$$?; \
+		echo 'govulncheck ./...'; mkdir -p $(BUILD); CGO_ENABLED=0 govulncheck ./... >$(BUILD)/govulncheck.txt 2>&1; rc=$$?; \
 		case $$rc in \
 		0) ;; \
 		3) cat $(BUILD)/govulncheck.txt; exit 1 ;; \
@@ -112,21 +116,21 @@ lint: tidy proto-check proto-breaking
 
 fuzz:
 	@mkdir -p $(BUILD)
-	@$(GO) test -list '^Fuzz' ./... >$(BUILD)/fuzz.txt || { cat $(BUILD)/fuzz.txt; exit 1; }
+	@$(GOTEST) -list '^Fuzz' ./... >$(BUILD)/fuzz.txt || { cat $(BUILD)/fuzz.txt; exit 1; }
 	@awk '/^Fuzz/ {f[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, f[i]; n = 0}' $(BUILD)/fuzz.txt | \
 		while read -r package target; do \
 			echo "$$package $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$$package" || exit 1; \
+			$(GOTEST) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$$package" || exit 1; \
 		done
 
 cluster-test cluster-short:
-	$(if $(filter cluster-test,$@),KANTA_HISTORIES=$(HISTORIES),KANTA_HISTORY_FOR=4m) GOGC=400 CGO_ENABLED=0 $(GO) test -count=1 -timeout 24h -v -run '^TestHistories$$' ./server/internal/replica
+	$(if $(filter cluster-test,$@),KANTA_HISTORIES=$(HISTORIES),KANTA_HISTORY_FOR=4m) GOGC=400 $(GOTEST) -count=1 -timeout 24h -v -run '^TestHistories$$' ./server/internal/replica
 
 cluster-net:
-	KANTA_NET=$(or $(KANTA_NET),all) CGO_ENABLED=0 $(GO) test -count=1 -timeout 3h -v -run '^TestClusterNet$$' ./cmd/kanta
+	KANTA_NET=$(or $(KANTA_NET),all) $(GOTEST) -count=1 -timeout 3h -v -run '^TestClusterNet$$' ./cmd/kanta
 
 crash crash-short:
-	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) CGO_ENABLED=0 $(GO) test -count=1 -timeout 180m -v -run '^Test(Crash|Error|ReplicaCrash)Points$$' ./engine
+	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) $(GOTEST) -count=1 -timeout 180m -v -run '^Test(Crash|Error|ReplicaCrash)Points$$' ./engine
 
 # Each planted bug (see engine/internal/canary) and the test that must turn red.
 CANARIES = position=TestCrashPoints export=TestExportModel import=TestExportActs backup=TestBackupUnderWrites restore=TestCrashInRestore \
@@ -134,7 +138,7 @@ CANARIES = position=TestCrashPoints export=TestExportModel import=TestExportActs
 
 crash-canary:
 	@mkdir -p $(BUILD)
-	@CGO_ENABLED=0 $(GO) test -c -tags canary -o $(BUILD)/canary.test ./engine
+	@$(GOTEST) -c -tags canary -o $(BUILD)/canary.test ./engine
 	@cd engine && for canary in $(CANARIES); do \
 		bug=$${canary%=*} test=$${canary#*=}; \
 		if KANTA_CANARY=$$bug KANTA_SCENARIO=values ../$(BUILD)/canary.test -test.timeout 5m -test.run "^$$test\$$" >../$(BUILD)/canary.txt 2>&1 || \
@@ -148,7 +152,7 @@ CLUSTER_CANARIES = acknowledge=state: acts=events: clock=digests: count=segment:
 
 cluster-canary:
 	@mkdir -p $(BUILD)
-	@CGO_ENABLED=0 $(GO) test -c -tags canary -o $(BUILD)/cluster-canary.test ./server/internal/replica
+	@$(GOTEST) -c -tags canary -o $(BUILD)/cluster-canary.test ./server/internal/replica
 	@cd server/internal/replica && for canary in $(CLUSTER_CANARIES); do \
 		bug=$${canary%=*} what=$${canary#*=} out=../../../$(BUILD)/cluster-canary.txt; \
 		if GOGC=400 KANTA_CANARY=$$bug KANTA_HISTORIES=200 ../../../$(BUILD)/cluster-canary.test -test.timeout 2m -test.run '^TestHistories$$' >$$out 2>&1 || \
@@ -157,26 +161,30 @@ cluster-canary:
 		echo "$$bug: found ($$what)"; \
 	done
 
-bench:
-	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...
+# The packages that have benchmarks: a test of each of the others would be linked for nothing.
+BENCHED = $$(grep -rl --include='*_test.go' '^func Benchmark' bench cmd engine index query server | grep -v -e '^server/e2e/' -e '^engine/s3/servertest/' | \
+	sed 's,^,./,; s,/[^/]*$$,,' | sort -u)
 
-bench-smoke:
-	CGO_ENABLED=0 $(GO) test -short -run '^$$' -bench . -benchtime 1x ./...
-	CGO_ENABLED=0 $(GO) run ./cmd/kanta bench --profiles 5000 --runs 1 --segments 5 --mix 50ms --write 50ms
+bench:
+	$(GOTEST) -run '^$$' -bench . -benchmem $(BENCHED)
+
+bench-smoke: build
+	$(GOTEST) -short -run '^$$' -bench . -benchtime 1x $(BENCHED)
+	$(KANTA) bench --profiles 5000 --runs 1 --segments 5 --mix 50ms --write 50ms
 	@mkdir -p $(BUILD)
-	@CGO_ENABLED=0 $(GO) run ./cmd/kanta bench soak --duration 6s --profiles 20000 --events 200000 >$(BUILD)/soak.txt 2>&1; rc=$$?; tail -n 10 $(BUILD)/soak.txt; \
+	@$(KANTA) bench soak --duration 6s --profiles 20000 --events 200000 >$(BUILD)/soak.txt 2>&1; rc=$$?; tail -n 10 $(BUILD)/soak.txt; \
 		if [ $$rc -ne 0 ] && grep -q '^void: ' $(BUILD)/soak.txt; then echo 'bench-smoke: the soak is void, the machine is too busy'; exit 0; fi; exit $$rc
 
-soak:
-	CGO_ENABLED=0 $(GO) run ./cmd/kanta bench soak
+soak: build
+	$(KANTA) bench soak
 
 bench-duckdb:
 	bench/duckdb/fetch.sh
 	cd bench/duckdb && CGO_ENABLED=1 CGO_LDFLAGS='-L$(CURDIR)/$(BUILD)/duckdb -Wl,-rpath,$(CURDIR)/$(BUILD)/duckdb' \
 		$(GO) run -tags duckdb_use_lib . $(DUCKDB)
 
-demo:
-	CGO_ENABLED=0 $(GO) run ./cmd/kanta demo
+demo: build
+	$(KANTA) demo
 
 clean:
 	rm -rf $(BUILD)
