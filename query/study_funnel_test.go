@@ -15,7 +15,6 @@ import (
 // TestOnwardTrails compares with Trails: of who goes on, everything or what is wanted of it,
 // with and without the days, with much memory and little.
 func TestOnwardTrails(t *testing.T) {
-	notRaced(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r, types := rand.New(rand.NewPCG(seed, 1)), memEventTypes()
