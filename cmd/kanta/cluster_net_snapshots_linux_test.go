@@ -152,14 +152,20 @@ func (w *netWorld) cutLog(leader *netMember) {
 	}
 }
 
-// slow makes what a member is sent slow, in bits a second as tc has it; "": as fast as it can be.
-func (w *netWorld) slow(m *netMember, rate string) {
-	if rate == "" {
-		w.run("tc qdisc del dev " + m.port() + " root")
-		return
+// slow has a snapshot of the others take about so many seconds on its way to a member, and returns its bytes.
+func (w *netWorld) slow(m *netMember, seconds int64) int64 {
+	size := int64(netPeople * netNoteBytes)
+	for _, o := range w.others(m) {
+		if _, name := o.newest(); name != "" {
+			size = max(size, netBytes(filepath.Join(o.dir, "snapshots", name)))
+		}
 	}
-	w.run("tc qdisc replace dev " + m.port() + " root tbf rate " + rate + " burst 128kb latency 300ms")
+	w.run(fmt.Sprintf("tc qdisc replace dev %s root tbf rate %dbit burst 128kb latency 300ms", m.port(), 8*size/seconds))
+	return size
 }
+
+// fast has what a member is sent be as fast as it can.
+func (w *netWorld) fast(m *netMember) { w.run("tc qdisc del dev " + m.port() + " root") }
 
 // netKilled says where receivers were killed, by what was on their disks then.
 type netKilled struct{ receiving, received, replacing, replaced int }
@@ -176,7 +182,6 @@ func sceneInstall(w *netWorld, l *netLedger) {
 	}
 	l.fill()
 	m := w.others(w.leader())[w.random.IntN(2)]
-	w.slow(m, "30mbit")
 	w.kill(m)
 	w.cutLog(w.leader())
 	var killed netKilled
@@ -190,7 +195,7 @@ func sceneInstall(w *netWorld, l *netLedger) {
 		w.t.Error("void: too few were killed in the middle of it")
 	}
 	w.killSenders(m, max(1, points/10))
-	w.slow(m, "")
+	w.fast(m)
 	l.progress(50)
 }
 
@@ -199,20 +204,15 @@ func sceneInstall(w *netWorld, l *netLedger) {
 func (w *netWorld) killReceiver(m *netMember, part float64, killed *netKilled) {
 	w.t.Helper()
 	was, _ := m.newest()
-	sent, _ := w.leader(m).newest()
+	w.transfer(m) // who has failed to reach a member for long lets 10 s go by before it tries again
+	size, said := w.slow(m, 2), len(m.says())
 	w.start(m)
-	size := int64(netPeople * netNoteBytes)
-	for _, o := range w.others(m) {
-		if index, name := o.newest(); index >= sent {
-			size = max(size, netBytes(filepath.Join(o.dir, "snapshots", name)))
-		}
-	}
 	w.until(m.id+" is sent a snapshot", func() bool {
 		is, _ := m.newest()
 		return is != was || part <= 1 && m.receives() >= int64(part*float64(size))
 	})
 	if part > 1 {
-		w.pass(time.Duration(w.random.Int64N(int64(400 * time.Millisecond))))
+		w.pass(w.between(0, 2*time.Second))
 	}
 	w.kill(m)
 	is, _ := m.newest()
@@ -222,22 +222,35 @@ func (w *netWorld) killReceiver(m *netMember, part float64, killed *netKilled) {
 		killed.receiving++
 	case between(".making"), between(".new"), between(".old"):
 		killed.replacing++
+	case strings.Contains(m.says()[said:], netInstalled):
+		killed.replaced++
 	default:
-		if text := netLastLines(m.log, 10); strings.Contains(text, netInstalled) {
-			killed.replaced++
-		} else {
-			killed.received++
-		}
+		killed.received++
 	}
 	if is != was { // what came behind it would do
 		w.cutLog(w.leader(m))
 	}
 }
 
+// transfer has another one lead of those that are not left out.
+func (w *netWorld) transfer(without *netMember) {
+	w.t.Helper()
+	from := w.leader(without)
+	i := slices.IndexFunc(w.members, func(o *netMember) bool { return o != from && o != without })
+	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	defer cancel()
+	if err := from.client.ClusterTransfer(ctx, w.members[i].id); err != nil {
+		w.t.Logf("%s leads still: %v", from.id, err)
+	}
+	w.leader(without)
+}
+
 // killSenders kills leaders that send a member a snapshot.
 func (w *netWorld) killSenders(m *netMember, times int) {
 	w.t.Helper()
 	for range times {
+		w.transfer(m)
+		w.slow(m, 3)
 		w.start(m)
 		least := int64(w.random.Float64() * netPeople * netNoteBytes)
 		var sender *netMember
@@ -260,17 +273,17 @@ func (w *netWorld) killSenders(m *netMember, times int) {
 func sceneTwo(w *netWorld, l *netLedger) {
 	l.fill()
 	twice := 0
-	for range 3 {
+	for range 2 {
 		m := w.others(w.leader())[w.random.IntN(2)]
 		w.kill(m)
 		end := l.load()
 		w.cutLog(w.leader())
-		w.slow(m, "4mbit")
+		w.slow(m, 8)
 		before := m.installs()
 		w.start(m)
 		w.until(m.id+" has a snapshot", func() bool { return m.installs() > before })
 		w.within(10*time.Second, func() bool { return m.installs() > before+1 || m.receives() > 0 })
-		w.slow(m, "")
+		w.fast(m)
 		w.within(20*time.Second, func() bool { return m.installs() > before+1 })
 		if m.installs() > before+1 {
 			twice++
