@@ -98,15 +98,17 @@ func (l *Log) synced(x appended) error {
 	return x.batch.Close()
 }
 
-// Durable returns the index of the last entry that is durable, with all before it; 0 if there is none.
+// Durable returns the index of the last entry that is durable, with all before it: of one that was cut off behind a
+// snapshot too, where nothing is left.
 func (l *Log) Durable() uint64 {
 	l.ahead.mu.Lock()
 	defer l.ahead.mu.Unlock()
 	if l.ahead.under > 0 {
 		return l.ahead.durable
 	}
-	last, _ := l.LastIndex()
-	return last
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return max(l.state.last, l.state.edge.index)
 }
 
 // AwaitDurable returns when an entry that has been appended is durable, with all before it; an error says that it may

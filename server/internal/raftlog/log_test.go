@@ -616,6 +616,16 @@ func TestAhead(t *testing.T) {
 		if want := map[bool]uint64{false: 5, true: 2}[fails]; l.Durable() != want {
 			t.Errorf("durable are %d, want %d", l.Durable(), want)
 		}
+		if !fails { // as raft cuts off what a snapshot has, and as one comes from another member
+			must(t, l.DeleteRange(1, 5))
+			if l.Durable() != 5 {
+				t.Errorf("nothing is left of 5 entries, and durable are %d", l.Durable())
+			}
+			must(t, l.Installed(9, 2))
+			if l.Durable() != 9 {
+				t.Errorf("a snapshot stands for 9 entries, and durable are %d", l.Durable())
+			}
+		}
 		if err := l.Close(); (err != nil) != fails {
 			t.Errorf("closing: %v", err)
 		}
