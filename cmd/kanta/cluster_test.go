@@ -146,4 +146,13 @@ func (d *clusterDemo) mistakes(c *cli, leader string) {
 			t.Errorf("the leader does not know how far %s is", m.ID)
 		}
 	}
+	c.must(append(join("reader", "n9", free, freeToo), "--read-only")...)
+	contains(t, c.must("cluster", "status"), "n9", "read-only", free, freeToo, "it has not answered yet")
+	if _, stderr, code := c.run("cluster", "transfer", "n9"); code != exitQuestion || !strings.Contains(stderr, "the member n9 is read-only, and never leads") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	if _, stderr, code := c.run(join("reader", "n9", free, freeToo)...); code != exitQuestion || !strings.Contains(stderr, "reader is not empty") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	c.must("cluster", "remove", "n9")
 }

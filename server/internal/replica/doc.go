@@ -124,6 +124,20 @@
 // the other. A member that is started with an older build just after it has answered stops at the entry; the build that
 // it had before serves it again.
 //
+// # Before a snapshot is sent
+//
+// The leader asks first what the member has of it: with a request to install a snapshot that is an offer (package
+// snapshots), and has a word of 2 bytes where the leader's address stands again (Leader). Raft at the other end does not
+// see it. The answer, which installs nothing, has version and map where its header would have an address; no map means
+// that nothing is there. The request that follows has a word of 10 bytes if the stream leaves something out: how many
+// bytes it has. Its Size is that of the whole stream nevertheless, because the time that a transport gives it goes by
+// that, and what is not sent is read and verified at the other end. Who knows no offers takes one for a damaged
+// snapshot of a newer version, says so, and is sent everything, and so is a member with whom it has just failed.
+//
+//	version(1) 1             an offer
+//	version(1) 2 size(8)     a stream of so many bytes
+//	version(1) map           an answer
+//
 // # What must hold, and why it does
 //
 //   - A write is acknowledged when it is committed and was applied here. Applying syncs

@@ -156,6 +156,7 @@ type membership struct {
 	held    chan struct{}   // full while it is
 	last    <-chan struct{} // closed when the change before has been answered; nil: there is none
 	silence silence         // of members, as who leads has seen it
+	belongs belonging
 }
 
 func (m *membership) release() { <-m.held }

@@ -46,7 +46,6 @@ type Node struct {
 	history   history
 	purging   purging
 	members   membership
-	belongs   belonging
 
 	failed  failure
 	stopped chan struct{} // closed when the member has stopped by itself

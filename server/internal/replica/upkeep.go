@@ -30,7 +30,7 @@ func (n *Node) upkeep(ctx context.Context) {
 		case <-n.stopped:
 			return
 		}
-		if n.belongs.removed.Load() {
+		if n.members.belongs.removed.Load() {
 			n.fail(&query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("the member %s was removed from the cluster %s", n.id.ID, n.id.Cluster),
 				Hint: "delete its directory; kanta cluster join makes a new one"})
 			return
@@ -68,9 +68,9 @@ type belonging struct {
 func (n *Node) committed(c raft.Configuration) {
 	is := has(c.Servers, n.id.server())
 	if is {
-		n.belongs.once.Store(true)
+		n.members.belongs.once.Store(true)
 	}
-	n.belongs.removed.Store(!is && n.belongs.once.Load())
+	n.members.belongs.removed.Store(!is && n.members.belongs.once.Load())
 }
 
 // Snapshot makes a snapshot of the store and cuts the log behind it, but for what

@@ -31,13 +31,12 @@ type wire struct {
 	done chan struct{}
 	ending
 
-	refuse func(command any) error // what Raft is not to be given
-	known  func(command any) any   // the answer to what the member has already; nil: Raft is to see it
-	base   func() uint64           // the last entry that was cut off the log: it was committed, as all before it
-	says   func(term uint64) word  // what this member says to others, as the leader of a term
-	span   span                    // the cluster versions that it says it knows
-	leads  func(term uint64) bool  // it leads, in that term
-	acks   progress                // wakes who waits for answers
+	screen
+	base  func() uint64          // the last entry that was cut off the log: it was committed, as all before it
+	says  func(term uint64) word // what this member says to others, as the leader of a term
+	span  span                   // the cluster versions that it says it knows
+	leads func(term uint64) bool // it leads, in that term
+	acks  progress               // wakes who waits for answers
 
 	synced  synced // of the member's log
 	backlog backlog
@@ -58,6 +57,13 @@ type wire struct {
 type ending struct {
 	hung      chan struct{}      // closed then: nobody is answered by Raft any more, and no pipeline is opened
 	pipelines map[*pipeline]bool // that are open; under the wire's lock
+}
+
+// screen keeps from Raft what it must not see.
+type screen struct {
+	refuse  func(command any) error                            // what Raft is not to be given
+	known   func(command any) any                              // the answer to what the member has already; nil: Raft is to see it
+	offered func(rpc raft.RPC, r *raft.InstallSnapshotRequest) // answers what Raft is not asked: what is here of a snapshot
 }
 
 // backlog is what is committed and not yet applied, in memory.
@@ -81,11 +87,12 @@ type heard struct {
 
 // contact is what this member, leading, knows of another.
 type contact struct {
-	log  uint64 // the last index in its log or its snapshot
-	at   time.Time
-	sent int64 // bytes of the snapshot that is being sent to it
-	size int64 // of all of it; 0: none is being sent
-	full bool  // its disk is nearly full, as it says
+	log   uint64 // the last index in its log or its snapshot
+	at    time.Time
+	sent  int64 // bytes of the snapshot that is being sent to it
+	size  int64 // of all of it; 0: none is being sent
+	whole bool  // the next one is sent whole: what the member had was not enough
+	full  bool  // its disk is nearly full, as it says
 
 	acked  acked
 	said   stamp          // the latest of its stamps
@@ -102,7 +109,7 @@ type synced interface {
 
 // newWire returns the transport of a member.
 func newWire(n *Node) *wire {
-	w := &wire{Transport: n.cfg.Transport, refuse: n.refuse, known: n.known, base: n.base, says: n.says, leads: n.leadsIn, span: n.span(), synced: n.logs, boot: rand.Uint64(), begun: time.Now(),
+	w := &wire{Transport: n.cfg.Transport, screen: screen{n.refuse, n.known, n.offered}, base: n.base, says: n.says, leads: n.leadsIn, span: n.span(), synced: n.logs, boot: rand.Uint64(), begun: time.Now(),
 		backlog: backlog{room: n.room, full: n.full}, disk: diskRoom{takes: n.takes, full: n.nearlyFull},
 		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}, ending: ending{make(chan struct{}), map[*pipeline]bool{}}}
 	go w.relay()
@@ -126,6 +133,7 @@ func (w *wire) relay() {
 }
 
 func (w *wire) handOn(rpc raft.RPC) {
+	rpc = exact(rpc)
 	answer, err := w.known(rpc.Command), error(nil)
 	if answer == nil {
 		err = w.refuse(rpc.Command)
@@ -137,6 +145,10 @@ func (w *wire) handOn(rpc raft.RPC) {
 			}
 			rpc.Respond(answer, err)
 		}()
+		return
+	}
+	if r, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok && isOffer(r) {
+		go w.offered(rpc, r)
 		return
 	}
 	if r, ok := rpc.Command.(*raft.AppendEntriesRequest); ok {
@@ -347,19 +359,6 @@ func (w *wire) hangUp() {
 
 // errDeposed is why a snapshot is sent no further.
 var errDeposed = errors.New("the member does not lead any more, so it sends no snapshot")
-
-// InstallSnapshot sends a snapshot, as long as the member leads. Raft (1.8.0) would send all of it, and then begin with
-// another one; and who is sent one by Raft does nothing else until it ends: it neither votes nor hears the next leader.
-func (w *wire) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	if !w.leads(args.Term) {
-		return errDeposed
-	}
-	w.of(id, func(c *contact) { c.sent, c.size = 0, args.Size })
-	defer w.of(id, func(c *contact) { c.size = 0 })
-	return w.Transport.InstallSnapshot(id, target, args, resp, &counted{Reader: data, on: func() bool { return w.leads(args.Term) }, add: func(n int) {
-		w.of(id, func(c *contact) { c.sent += int64(n) })
-	}})
-}
 
 // counted is a snapshot on its way.
 type counted struct {

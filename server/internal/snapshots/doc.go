@@ -98,6 +98,24 @@
 //	6a a6 97 69 61 6e 6e  the piece
 //	74 18 a7 e2 4b 4e 54 5a  trailer
 //
+// # Stream without what is there, version 2
+//
+// Tables are never changed, so of a snapshot that a node is sent it may have most: it was made of
+// one of the same node before. The sender offers META, the receiver answers with a map of what
+// its own newest snapshot has, and the rest is sent. An offer is the header, with version 3, and META.
+// A map has a bit for each file of META, the lowest of the first byte for the first file, and 0
+// behind the last. A file is the same if length and SHA-256 are; its name says nothing, for
+// stores of one history give the same number to different tables. Only tables and blobs that
+// are not empty may be left out. A stream without them has the map behind META, and no pieces of
+// them; the receiver links its own, after it has read them and they are what META says. If the
+// example's table is "bob", and is left out, there is a header of version 2,
+// then behind META the map, KANTA's piece, and the trailer:
+//
+//	4b 4e 54 53 02 00 00 00 c9 01 00 00  header
+//	02  map
+//	6a a6 97 69 61 6e 6e  the piece
+//	1d a2 7a 73 4b 4e 54 5a  trailer
+//
 // # Who verifies
 //
 // The sender computes the checksum of every file while it reads it, and breaks off before the
@@ -106,14 +124,4 @@
 // snapshot is made, but for tables that the snapshot before it has, too: so a table is read
 // once in its life, and what becomes of it later is found. If it is found, another snapshot
 // of the same store does not help: the node itself has to join again.
-//
-// # Sending only what is missing
-//
-// META has what it takes: a receiver that has a file of the same length and SHA-256, under
-// whatever name, may link it. But raft's stream goes one way, and its length is fixed before
-// the receiver is asked. What it needs is a stream of META alone (version 2: no pieces), and
-// then a fetch of single files by their hash over a connection of the receiver's own, while
-// the sender holds the snapshot open. Tables of two nodes have few bytes in common, because
-// each compacts for itself; so it helps a node that was installed from the same leader before
-// and has fallen behind, and nobody else. It is not built.
 package snapshots

@@ -71,7 +71,7 @@ func exampleStream(t testing.TB) []byte {
 
 func TestStreamGolden(t *testing.T) {
 	var parts []byte
-	for _, field := range strings.Fields(documented(t, "its header, META, the one piece, and the trailer:\n", "// # Who verifies")) {
+	for _, field := range strings.Fields(documented(t, "its header, META, the one piece, and the trailer:\n", "// # Stream without")) {
 		if b, err := hex.DecodeString(field); err == nil && len(field) == 2 {
 			parts = append(parts, b...)
 		}
@@ -89,11 +89,21 @@ func TestStreamGolden(t *testing.T) {
 
 // taker is what a decoder gives.
 type taker struct {
-	meta  *Meta
-	files tree
+	meta    *Meta
+	without []byte
+	files   tree
 }
 
-func (x *taker) begin(m *Meta, text []byte) error {
+// have stands for a file that is there.
+func (x *taker) have(file int) error {
+	if f := &x.meta.Files[file]; !bit(x.without, file) || x.files[f.Name] != "" {
+		return fmt.Errorf("%s is sent", f.Name)
+	}
+	return nil
+}
+
+func (x *taker) begin(m *Meta, text, without []byte) error {
+	x.without = without
 	if !bytes.Equal(m.append(nil), text) {
 		return fmt.Errorf("the text is not that of what was read")
 	}
@@ -178,7 +188,7 @@ func TestStreamCut(t *testing.T) {
 // forged returns the stream of a META that nobody checks, with a right checksum, and so many bytes.
 func forged(m *Meta, payload []byte) []byte {
 	text := m.append(nil)
-	b := append(appendHeader(nil, text), payload...)
+	b := append(appendHeader(nil, text, nil), payload...)
 	return appendTrailer(b, crc32.Checksum(b, castagnoli))
 }
 
@@ -248,7 +258,7 @@ func TestHostile(t *testing.T) {
 		}
 		must(t, k.Cancel())
 	}
-	header := appendHeader(nil, make([]byte, sumBytes))
+	header := appendHeader(nil, make([]byte, sumBytes), nil)
 	for size, code := range map[uint32]query.Code{MaxMeta + 1: query.CodeLimit, 1 << 31: query.CodeLimit, 0: query.CodeCorrupt, uint32(sumBytes) - 1: query.CodeCorrupt} {
 		binary.LittleEndian.PutUint32(header[8:], size)
 		_, err := decode(header, len(header))
@@ -297,7 +307,7 @@ func TestNewerFormat(t *testing.T) {
 	_, err := parseMeta(text)
 	want(t, err, query.CodeNewerFormat, "format 2")
 	newer := exampleStream(t)
-	newer[4] = 2
+	newer[4] = offerVersion + 1
 	_, err = decode(newer, 5)
 	want(t, err, query.CodeNewerFormat, "newer version of Kanta")
 	files := enginetest.NewDisk()
@@ -355,6 +365,7 @@ func FuzzStream(f *testing.F) {
 	good := exampleStream(f)
 	f.Add(good, 7)
 	f.Add(good[:len(good)-1], 1)
+	f.Add(exampleDelta(f), 9)
 	f.Fuzz(func(t *testing.T, stream []byte, part int) {
 		files, err := decode(stream, part)
 		if err != nil {
@@ -366,8 +377,11 @@ func FuzzStream(f *testing.F) {
 		if _, err := d.Write(stream); err != nil || d.finish() != nil {
 			t.Fatalf("in parts of %d it is taken, at once it is not: %v", part, err)
 		}
-		again = appendHeader(nil, x.meta.append(nil))
+		again = appendHeader(nil, x.meta.append(nil), x.without)
 		for i, f := range x.meta.Files {
+			if x.without != nil && bit(x.without, i) {
+				continue
+			}
 			for at := int64(0); at < f.Size; at += PieceSize {
 				p := []byte(files[f.Name][at:min(at+PieceSize, f.Size)])
 				again = append(binary.LittleEndian.AppendUint32(again, pieceSum(i, at, p)), p...)

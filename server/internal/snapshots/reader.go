@@ -19,15 +19,17 @@ type Reader struct {
 	store *Store
 	k     *kept
 	began bool
-	out   []byte // of the stream, that was not read yet
-	buf   []byte
-	sum   uint32 // CRC-32C of the stream so far
-	file  int    // the next piece is of this one
-	at    int64  // and begins here
-	in    vfs.File
-	hash  hash.Hash
-	ended bool
-	err   error
+
+	without []byte // the map of files that are left out; nil: none is
+	out     []byte // of the stream, that was not read yet
+	buf     []byte
+	sum     uint32 // CRC-32C of the stream so far
+	file    int    // the next piece is of this one
+	at      int64  // and begins here
+	in      vfs.File
+	hash    hash.Hash
+	ended   bool
+	err     error
 
 	moving *transfer
 	first  time.Time
@@ -87,7 +89,13 @@ func (r *Reader) fill() error {
 		r.began, r.first = true, time.Now()
 		r.moving = r.store.begin(Sending, r.k.String())
 		r.moving.total.Store(meta.streamBytes(len(r.k.text)))
-		r.out = appendHeader(nil, r.k.text)
+		if r.without != nil {
+			r.moving.total.Store(meta.deltaBytes(len(r.k.text), r.without))
+		}
+		r.out = appendHeader(nil, r.k.text, r.without)
+	case r.file < len(meta.Files) && r.without != nil && bit(r.without, r.file):
+		r.file++
+		return nil
 	case r.file < len(meta.Files):
 		if err := r.piece(&meta.Files[r.file]); err != nil {
 			return about(err, "snapshot %s, file %s", r.k, meta.Files[r.file].Name)
@@ -95,7 +103,7 @@ func (r *Reader) fill() error {
 	default:
 		r.ended = true
 		r.store.mu.Lock()
-		r.k.verified = true
+		r.k.verified = r.k.verified || r.without == nil
 		r.store.mu.Unlock()
 		r.out = appendTrailer(nil, r.sum)
 		return nil

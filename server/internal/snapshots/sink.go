@@ -26,6 +26,7 @@ type Sink struct {
 	made    bool // the directory
 	dirs    bool // those in it were made here, and have to be synced
 	out     *newFile
+	left    *leftOut // where files are taken from that are not sent; nil: all are
 	moving  *transfer
 	adopted bool
 	ended   bool
@@ -178,15 +179,21 @@ func (k *Sink) Write(p []byte) (int, error) {
 }
 
 // begin makes room for what a stream has.
-func (k *Sink) begin(m *Meta, text []byte) error {
+func (k *Sink) begin(m *Meta, text, without []byte) (err error) {
 	if m.Index != k.name.index || m.Term != k.name.term || m.ConfigurationIndex != k.at || !slices.Equal(m.Configuration.Servers, k.conf.Servers) {
 		return corrupt("it is another snapshot than raft said, of index %d, term %d", m.Index, m.Term)
 	}
-	fs := k.store.fs
-	if use, err := fs.GetDiskUsage(k.store.dir); err == nil && use.TotalBytes > 0 && uint64(m.Bytes())+k.store.opt.Leave > use.AvailBytes {
-		return &query.Error{Code: query.CodeIO, Message: fmt.Sprintf("it has %d bytes, and of %d that are left on the disk %d must stay so", m.Bytes(), use.AvailBytes, k.store.opt.Leave), Hint: "make room on the disk of " + k.store.dir}
+	fs, room, size := k.store.fs, m.Bytes(), m.streamBytes(len(text))
+	if without != nil {
+		if k.left, err = k.store.borrow(); err != nil {
+			return err
+		}
+		room, size = m.deltaBytes(0, without), m.deltaBytes(len(text), without)
 	}
-	k.moving.total.Store(m.streamBytes(len(text)))
+	if use, err := fs.GetDiskUsage(k.store.dir); err == nil && use.TotalBytes > 0 && uint64(room)+k.store.opt.Leave > use.AvailBytes {
+		return &query.Error{Code: query.CodeIO, Message: fmt.Sprintf("it has %d bytes, and of %d that are left on the disk %d must stay so", room, use.AvailBytes, k.store.opt.Leave), Hint: "make room on the disk of " + k.store.dir}
+	}
+	k.moving.total.Store(size)
 	k.meta, k.text, k.dirs = m, text, true
 	if err := k.make(); err != nil {
 		return err
@@ -247,6 +254,10 @@ func (k *Sink) Cancel() error {
 
 func (k *Sink) end() {
 	k.ended = true
+	if k.left != nil {
+		k.store.give(k.left.from)
+		k.left = nil
+	}
 	if k.moving != nil {
 		k.store.end(k.moving)
 	}

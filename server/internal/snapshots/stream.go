@@ -21,10 +21,16 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli) //tidy:constant
 
-// appendHeader appends what a stream begins with, the text of META included.
-func appendHeader(dst, meta []byte) []byte {
-	dst = append(append(dst, streamMagic...), formatVersion, 0, 0, 0)
-	return append(binary.LittleEndian.AppendUint32(dst, uint32(len(meta))), meta...)
+// appendHeader appends what a stream begins with, the text of META included, and the map of
+// what is left out, nil for nothing.
+func appendHeader(dst, meta, without []byte) []byte {
+	version := byte(formatVersion)
+	if without != nil {
+		version = deltaVersion
+	}
+	dst = append(append(dst, streamMagic...), version, 0, 0, 0)
+	dst = append(binary.LittleEndian.AppendUint32(dst, uint32(len(meta))), meta...)
+	return append(dst, without...)
 }
 
 // pieceSum is the checksum of a piece: of its place and its bytes, so that a piece in the
@@ -47,16 +53,32 @@ const streamEnd = "KNTZ"
 func (m *Meta) streamBytes(text int) int64 {
 	n := int64(headerBytes + text + trailerBytes)
 	for i := range m.Files {
-		size := m.Files[i].Size
-		n += size + (size+PieceSize-1)/PieceSize*checksumBytes
+		n += piecesBytes(m.Files[i].Size)
 	}
 	return n
 }
 
+// deltaBytes returns the length of the stream without what is left out.
+func (m *Meta) deltaBytes(text int, without []byte) int64 {
+	n := m.streamBytes(text) + int64(len(without))
+	for i := range m.Files {
+		if bit(without, i) {
+			n -= piecesBytes(m.Files[i].Size)
+		}
+	}
+	return n
+}
+
+// piecesBytes returns the length of the pieces of a file.
+func piecesBytes(size int64) int64 { return size + (size+PieceSize-1)/PieceSize*checksumBytes }
+
 // receiver is given what a decoder reads, each thing when it is whole and was verified.
 type receiver interface {
-	// begin is told what follows, and the text of META. An error ends the stream.
-	begin(m *Meta, text []byte) error
+	// begin is told what follows, the text of META, and the map of what is left out, nil for
+	// nothing. An error ends the stream.
+	begin(m *Meta, text, without []byte) error
+	// have is told of a file that is left out, where its pieces would be.
+	have(file int) error
 	// piece is given a piece of a file, the pieces of all files in order; a file without
 	// bytes has one. It may change data, which is the decoder's again when it returns.
 	piece(file int, data []byte, last bool) error
@@ -71,9 +93,12 @@ type decoder struct {
 	step func(b []byte) error
 	sum  uint32 // CRC-32C of all so far
 	meta *Meta
-	file int   // the next piece is of this one
-	at   int64 // and begins here
-	read int64 // bytes that came
+	head []byte // the text of META, until the map behind it has come
+	left []byte // the map of what is left out; nil: nothing
+	some bool   // something is
+	file int    // the next piece is of this one
+	at   int64  // and begins here
+	read int64  // bytes that came
 	done bool
 	err  error // of the first that did not fit; everything after it gets it, too
 }
@@ -123,11 +148,12 @@ func (d *decoder) header(b []byte) error {
 	if string(b[:4]) != streamMagic {
 		return corrupt("the stream does not begin with %q", streamMagic)
 	}
-	if b[4] > formatVersion {
+	if b[4] > offerVersion {
 		return newer(uint64(b[4]))
 	}
 	size := binary.LittleEndian.Uint32(b[8:])
-	if b[4] != formatVersion || b[5]|b[6]|b[7] != 0 {
+	d.some = b[4] == deltaVersion
+	if b[4] != formatVersion && b[4] != deltaVersion || b[5]|b[6]|b[7] != 0 {
 		return corrupt("the stream has no header")
 	}
 	if size > MaxMeta {
@@ -146,7 +172,28 @@ func (d *decoder) text(b []byte) (err error) {
 	if d.meta, err = parseMeta(b); err != nil {
 		return err
 	}
-	if err := d.to.begin(d.meta, b); err != nil {
+	if d.some {
+		d.head = b
+		d.want, d.step = mapBytes(len(d.meta.Files)), d.without
+		return nil
+	}
+	if err := d.to.begin(d.meta, b, nil); err != nil {
+		return err
+	}
+	return d.next()
+}
+
+// without reads the map of what is left out.
+func (d *decoder) without(b []byte) error {
+	d.count(b)
+	d.buf = nil
+	if err := checkMap(b, d.meta.Files); err != nil {
+		return err
+	}
+	d.left = b
+	text := d.head
+	d.head = nil
+	if err := d.to.begin(d.meta, text, b); err != nil {
 		return err
 	}
 	return d.next()
@@ -156,6 +203,12 @@ func (d *decoder) text(b []byte) (err error) {
 func (d *decoder) next() error {
 	for ; d.file < len(d.meta.Files); d.file, d.at = d.file+1, 0 {
 		f := &d.meta.Files[d.file]
+		if d.left != nil && bit(d.left, d.file) {
+			if err := d.to.have(d.file); err != nil {
+				return err
+			}
+			continue
+		}
 		if d.at < f.Size {
 			d.want, d.step = checksumBytes+int(min(PieceSize, f.Size-d.at)), d.piece
 			return nil
