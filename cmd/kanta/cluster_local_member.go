@@ -12,6 +12,7 @@ type localMember struct {
 	id            string
 	dir, log      string
 	address, raft string // for clients, and for members
+	program       string // the build that it runs; "": this one
 
 	cmd   *exec.Cmd // nil: it does not run
 	ended chan error
@@ -19,7 +20,10 @@ type localMember struct {
 
 // start starts it, with more flags than it needs. What it says goes to its log.
 func (m *localMember) start(d *localCluster, more ...string) error {
-	self, err := os.Executable()
+	self, err := m.program, error(nil)
+	if self == "" {
+		self, err = os.Executable()
+	}
 	if err != nil {
 		return err
 	}
