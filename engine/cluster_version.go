@@ -18,7 +18,7 @@ import (
 // too. A store that is no replica goes by the newest.
 
 // firstVersion is that of clusters in whose logs nothing is said of versions.
-var firstVersion = query.ClusterVersion{Number: 1, Zones: "2025c"}
+var firstVersion = query.ClusterVersion{Number: 1, Zones: "2025c"} //tidy:constant
 
 // versions returns the cluster versions that this program knows, the lowest first, without a gap.
 func versions() []query.ClusterVersion {

@@ -20,14 +20,14 @@ func newClusterUpgrade(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "upgrade [--hold]",
 		Short: "Raise the cluster version, or hold it",
-		Long: `The cluster version is by what rules the members decide what is written, and by which time zones. All go by the
-same, whatever build each runs. Members are upgraded one after another: stop one, start it with the new build, and wait
-until kanta cluster status shows it without lag. When the last of them knows a newer version, the cluster goes by that within
-seconds, by itself. From then on builds that do not know it are refused; until then each member can go back.
+		Long: `The cluster version is by what rules the members decide what is written, and by which time zones. All go by
+the same, whatever build each runs. Members are upgraded one after another: stop one, start it with the new build,
+and wait until kanta cluster status shows it without lag. When the last of them knows a newer version, the cluster
+goes by that within seconds, by itself. From then on builds that do not know it are refused; until then each member
+can go back.
 
-With --hold the version stays as it is, so that members can go back for longer, until kanta cluster upgrade is run without
-it. That one also says which members keep the version from rising.
---json: {"version","zones","held"}`,
+With --hold the version stays as it is, so that members can go back for longer, until kanta cluster upgrade is run
+without it. That one also says which members keep the version from rising. --json: {"version","zones","held"}`,
 		Example: `  kanta cluster upgrade --hold --db kanta://127.0.0.1:7700     # before the first member is upgraded
   kanta cluster upgrade --db kanta://127.0.0.1:7700            # when the new build has proven itself`,
 		Args: noArgs,
