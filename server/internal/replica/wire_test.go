@@ -115,7 +115,7 @@ func TestDeposedSendsNothing(t *testing.T) {
 // TestHungUp asks a member for its vote that ends: it answers at once, though Raft takes nothing any more.
 func TestHungUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &wire{in: make(chan raft.RPC), ending: ending{hung: make(chan struct{})}, known: func(any) any { return nil }, refuse: func(any) error { return nil }}
+		w := &wire{in: make(chan raft.RPC), ending: ending{hung: make(chan struct{})}, screen: screen{known: func(any) any { return nil }, refuse: func(any) error { return nil }}}
 		answer := make(chan raft.RPCResponse, 2)
 		go w.handOn(raft.RPC{Command: &raft.RequestVoteRequest{}, RespChan: answer})
 		synctest.Wait()
