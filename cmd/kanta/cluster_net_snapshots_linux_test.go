@@ -251,16 +251,16 @@ func (w *netWorld) killSenders(m *netMember, times int) {
 	for range times {
 		w.transfer(m)
 		w.slow(m, 3)
+		before := m.installs()
 		w.start(m)
 		least := int64(w.random.Float64() * netPeople * netNoteBytes)
 		var sender *netMember
 		w.until(m.id+" is sent a snapshot", func() bool {
 			sender = w.leads(m)
-			return sender != nil && m.receives() >= least
+			return sender != nil && (m.receives() >= least || m.installs() > before)
 		})
 		w.kill(sender)
 		w.start(sender) // without it, or m, nobody can lead
-		before := m.installs()
 		w.until(m.id+" has a snapshot", func() bool { return m.installs() > before })
 		w.kill(m)
 		w.cutLog(w.leader(m))
