@@ -43,11 +43,14 @@ func TestDelta(t *testing.T) {
 			}
 			c.init()
 			c.must(c.apply(schemaBatch(t)))
-			b, keys := batch.New(), rand.New(rand.NewPCG(1, 1))
-			for range 5000 {
-				b.Upsert(fmt.Sprintf("%016x%016x", keys.Uint64(), keys.Uint64())).Set("n", schema.IntValue(keys.Int64()))
+			keys := rand.New(rand.NewPCG(1, 1))
+			for range 360 { // a larger batch is packed, by what all bubbles share
+				b := batch.New()
+				for range 14 {
+					b.Upsert(fmt.Sprintf("%016x%016x", keys.Uint64(), keys.Uint64())).Set("n", schema.IntValue(keys.Int64()))
+				}
+				c.must(c.apply(encode(t, b)))
 			}
-			c.must(c.apply(encode(t, b)))
 			l := c.leader()
 			c.must(l.node.DB().Compact(t.Context())) // else what is small is soon written anew
 			c.must(l.node.Snapshot())

@@ -44,19 +44,24 @@ type wire struct {
 	boot    uint64    // which start of the member this is
 	begun   time.Time // when it was
 
-	mu     sync.Mutex
-	heard  heard
-	knows  []known        // of the leader's words, the latest last
-	found  *holding       // what is said to others
-	purged query.Position // said to others, too
-	round  uint64         // see ask
-	peers  map[raft.ServerID]*contact
+	mu    sync.Mutex
+	heard heard
+	knows []known // of the leader's words, the latest last
+	told
+	round uint64 // see ask
+	peers map[raft.ServerID]*contact
 }
 
 // ending is what ends with Raft.
 type ending struct {
 	hung      chan struct{}      // closed then: nobody is answered by Raft any more, and no pipeline is opened
 	pipelines map[*pipeline]bool // that are open; under the wire's lock
+}
+
+// told is what this member says to others; under the wire's lock.
+type told struct {
+	found  *holding
+	purged query.Position
 }
 
 // screen keeps from Raft what it must not see.
