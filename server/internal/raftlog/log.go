@@ -138,20 +138,12 @@ func (l *Log) append(logs []*raft.Log, ahead bool) error {
 	if s.empty() {
 		sum = 0
 	}
-	sizes := make([]uint32, 0, len(logs))
-	for _, entry := range logs {
-		size := entrySize(entry)
-		op := b.SetDeferred(9, size)
-		entryKey(op.Key[:0], entry.Index)
-		_, sum = appendEntry(op.Value[:0], entry, sum)
-		if err := op.Finish(); err != nil {
-			return failed("append to the Raft log", err)
-		}
-		sizes = append(sizes, uint32(size))
+	sizes, sum, err := put(b, logs, sum)
+	if err != nil {
+		return err
 	}
 	s.last, s.edge = logs[len(logs)-1].Index, point{}
 	s.commit = min(l.staged, s.last)
-	var err error
 	if ahead {
 		err = l.commitAhead(b, &s, sum)
 	} else {
@@ -174,6 +166,22 @@ func (l *Log) append(logs []*raft.Log, ahead bool) error {
 		return nil
 	}
 	return l.note(false)
+}
+
+// put adds entries to a batch, behind one with a sum; it returns their sizes and the sum of the last.
+func put(b *pebble.Batch, logs []*raft.Log, sum uint32) ([]uint32, uint32, error) {
+	sizes := make([]uint32, 0, len(logs))
+	for _, entry := range logs {
+		size := entrySize(entry)
+		op := b.SetDeferred(9, size)
+		entryKey(op.Key[:0], entry.Index)
+		_, sum = appendEntry(op.Value[:0], entry, sum)
+		if err := op.Finish(); err != nil {
+			return nil, 0, failed("append to the Raft log", err)
+		}
+		sizes = append(sizes, uint32(size))
+	}
+	return sizes, sum, nil
 }
 
 // joint returns what entries stand on that are appended behind a gap that ends at index.
