@@ -33,6 +33,7 @@ type town struct {
 	dir     string
 	ca      *certs.Authority
 	members []*member
+	secure  bool   // its servers speak TLS, and so do its clients
 	backups string // the directory of the target of backups "backups"
 }
 
@@ -111,7 +112,7 @@ func (m *member) open() {
 	var err error
 	m.node, err = Open(m.dir, o)
 	c.must(err)
-	m.server, err = server.New(nil, &server.Options{Cluster: m.node, Target: c.target})
+	m.server, err = server.New(nil, &server.Options{Cluster: m.node, Target: c.target, TLS: c.serverTLS()})
 	c.must(err)
 	m.node.Serve(m.server)
 	l, err := net.Listen("tcp", m.address)
@@ -147,7 +148,7 @@ func (c *town) address() string {
 
 func (c *town) client(o *client.Options) *client.Client {
 	c.t.Helper()
-	out, err := client.Open(c.t.Context(), c.address(), o)
+	out, err := client.Open(c.t.Context(), c.address(), c.withTLS(o))
 	c.must(err)
 	c.t.Cleanup(func() { _ = out.Close() })
 	return out
@@ -179,8 +180,11 @@ func (c *town) eventually(what string, holds func() bool) {
 }
 
 // found makes a cluster of so many members, of which all have a vote, and an attribute n.
-func found(t *testing.T, size int) *town {
-	c := newTown(t)
+func found(t *testing.T, size int) *town { return newTown(t).found(size) }
+
+func (c *town) found(size int) *town {
+	t := c.t
+	t.Helper()
 	for i := range size {
 		m := c.move()
 		if i == 0 {
