@@ -41,8 +41,7 @@ type wire struct {
 	synced  synced // of the member's log
 	backlog backlog
 	disk    diskRoom
-	boot    uint64    // which start of the member this is
-	begun   time.Time // when it was
+	start
 
 	mu    sync.Mutex
 	heard heard
@@ -69,6 +68,12 @@ type screen struct {
 	refuse  func(command any) error                            // what Raft is not to be given
 	known   func(command any) any                              // the answer to what the member has already; nil: Raft is to see it
 	offered func(rpc raft.RPC, r *raft.InstallSnapshotRequest) // answers what Raft is not asked: what is here of a snapshot
+}
+
+// start is a start of a member, of which stamps are.
+type start struct {
+	boot  uint64    // which one it is
+	begun time.Time // when it was
 }
 
 // backlog is what is committed and not yet applied, in memory.
@@ -114,7 +119,7 @@ type synced interface {
 
 // newWire returns the transport of a member.
 func newWire(n *Node) *wire {
-	w := &wire{Transport: n.cfg.Transport, screen: screen{n.refuse, n.known, n.offered}, base: n.base, says: n.says, leads: n.leadsIn, span: n.span(), synced: n.logs, boot: rand.Uint64(), begun: time.Now(),
+	w := &wire{Transport: n.cfg.Transport, screen: screen{n.refuse, n.known, n.offered}, base: n.base, says: n.says, leads: n.leadsIn, span: n.span(), synced: n.logs, start: start{rand.Uint64(), time.Now()},
 		backlog: backlog{room: n.room, full: n.full}, disk: diskRoom{takes: n.takes, full: n.nearlyFull},
 		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}, ending: ending{make(chan struct{}), map[*pipeline]bool{}}}
 	go w.relay()
