@@ -35,7 +35,6 @@ type upgrade struct {
 	work   *demoWork
 	asked  atomic.Int64
 	done   chan error // of each who works
-	stop   context.CancelFunc
 	strict *client.Client
 }
 

@@ -70,6 +70,44 @@ func (c *town) serial(address string, o *tls.Config) string {
 	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 }
 
+// rotationWork is what clients do meanwhile.
+type rotationWork struct {
+	calls atomic.Int64
+	stop  chan struct{}
+	ended chan error // of each who works
+}
+
+// work calls until the end, or until a call fails.
+func (w *rotationWork) work(call func(n uint64) error) {
+	for n := uint64(1); ; n++ {
+		select {
+		case <-w.stop:
+			w.ended <- nil
+			return
+		default:
+		}
+		if err := call(n); err != nil {
+			w.ended <- err
+			return
+		}
+		w.calls.Add(1)
+	}
+}
+
+// more waits for more calls.
+func (w *rotationWork) more(c *town) {
+	c.t.Helper()
+	before := w.calls.Load()
+	c.eventually("calls go on", func() bool {
+		select {
+		case err := <-w.ended:
+			c.t.Fatalf("a call failed: %v", err)
+		default:
+		}
+		return w.calls.Load() > before+10
+	})
+}
+
 // TestRotation makes all certificates of a cluster anew while clients write and ask: those of the members, of their
 // servers and of the clients. Nobody hears of it, and after it members and clients find each other by the new ones.
 func TestRotation(t *testing.T) {
@@ -80,31 +118,14 @@ func TestRotation(t *testing.T) {
 	c.secure = true
 	c.certify()
 	c.found(3)
-	ctx := t.Context()
-	var calls atomic.Int64
-	stop, ended := make(chan struct{}), make(chan error, 2)
-	work := func(call func(n uint64) error) {
-		for n := uint64(1); ; n++ {
-			select {
-			case <-stop:
-				ended <- nil
-				return
-			default:
-			}
-			if err := call(n); err != nil {
-				ended <- err
-				return
-			}
-			calls.Add(1)
-		}
-	}
+	ctx, w := t.Context(), rotationWork{stop: make(chan struct{}), ended: make(chan error, 2)}
 	writer, strict, written := c.client(nil), c.client(&client.Options{Consistency: client.Linearizable}), int64(0)
-	go work(func(n uint64) error {
+	go w.work(func(n uint64) error {
 		_, err := writer.Apply(ctx, c.more("a", n))
 		written++
 		return err
 	})
-	go work(func(uint64) error { // over a new connection each
+	go w.work(func(uint64) error { // over a new connection each
 		each, err := client.Open(ctx, c.address(), c.withTLS(nil))
 		if err != nil {
 			return err
@@ -117,15 +138,7 @@ func TestRotation(t *testing.T) {
 	})
 	more := func() {
 		t.Helper()
-		before := calls.Load()
-		c.eventually("calls go on", func() bool {
-			select {
-			case err := <-ended:
-				t.Fatalf("a call failed: %v", err)
-			default:
-			}
-			return calls.Load() > before+10
-		})
+		w.more(c)
 	}
 	more()
 	shown := func() (all []string) {
@@ -151,7 +164,7 @@ func TestRotation(t *testing.T) {
 		m.open()
 		more()
 	}
-	close(stop)
-	c.must(errors.Join(<-ended, <-ended))
+	close(w.stop)
+	c.must(errors.Join(<-w.ended, <-w.ended))
 	c.is("a", written)
 }

@@ -19,7 +19,6 @@ const (
 
 // asideSnapshot is where such a request has it.
 func asideSnapshot(r *raft.InstallSnapshotRequest) *[]byte {
-	//lint:ignore SA1019 that nobody reads it any more is why words are there
 	return &r.Leader
 }
 
