@@ -148,8 +148,8 @@ func newClusterJoin(a *app) *cobra.Command {
 certificate is that of a role with the right cluster (admin has it). Then kanta serve --db DIR runs it: it is
 sent the store, and has a vote when it has caught up.
 
-With --read-only it never has a vote: it answers questions, such as analyses that the others are to be spared, counts in
-no majority, and never leads. To have it vote after all remove it and let it join with a new directory.
+With --read-only it never has a vote: it answers questions, such as analyses that the others are to be spared, counts
+in no majority, and never leads. To have it vote after all remove it and let it join with a new directory.
 
 A member that has lost its disk comes back so under its old name, once it is not heard of any more.
 --json: {"directory","cluster","id","address","raft_address","store"}`,
