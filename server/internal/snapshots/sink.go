@@ -191,7 +191,7 @@ func (k *Sink) begin(m *Meta, text, without []byte) (err error) {
 		room, size = m.deltaBytes(0, without), m.deltaBytes(len(text), without)
 	}
 	if use, err := fs.GetDiskUsage(k.store.dir); err == nil && use.TotalBytes > 0 && uint64(room)+k.store.opt.Leave > use.AvailBytes {
-		return &query.Error{Code: query.CodeIO, Message: fmt.Sprintf("it has %d bytes, and of %d that are left on the disk %d must stay so", room, use.AvailBytes, k.store.opt.Leave), Hint: "make room on the disk of " + k.store.dir}
+		return &query.Error{Code: query.CodeIO, Message: fmt.Sprintf("it has %d bytes, and there is room for %d beside %d that must stay free", room, use.AvailBytes-min(use.AvailBytes, k.store.opt.Leave), k.store.opt.Leave), Hint: "make room on the disk of " + k.store.dir}
 	}
 	k.moving.total.Store(size)
 	k.meta, k.text, k.dirs = m, text, true
