@@ -261,7 +261,9 @@ func (s *batchStream) rescue(cause error) {
 	}
 	for _, p := range left {
 		if isPassing(cause) && (undone || identified(p.batch)) {
-			p.result, p.err = p.again()
+			if p.result, p.err = p.again(); !undone {
+				p.err = doubted(cause, p.err)
+			}
 		} else {
 			p.err = cause
 		}

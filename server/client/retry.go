@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -240,7 +241,24 @@ func read[T any](ctx context.Context, c *Client, call func(ctx context.Context, 
 // write makes a call that is tried again only if it has certainly done nothing, or if it says that
 // doing it twice is as doing it once.
 func write[T any](ctx context.Context, c *Client, again func() bool, call func(ctx context.Context, r *message.Reader) (T, error)) (T, error) {
-	return try(ctx, c, true, func(_ error, undone bool) bool { return undone || again() }, call)
+	var earlier error // of the last try of which nobody knows what became
+	out, err := try(ctx, c, true, func(err error, undone bool) bool {
+		if !undone {
+			earlier = err
+		}
+		return undone || again()
+	}, call)
+	return out, doubted(earlier, err)
+}
+
+// doubted is the error of a call of which nobody knows what became of an earlier try: that the last one has done
+// nothing does not say so of that one.
+func doubted(earlier, err error) error {
+	if earlier == nil || !slices.ContainsFunc([]query.Code{query.CodeNotLeader, query.CodeIO, query.CodeLimit}, func(c query.Code) bool { return errors.Is(err, &query.Error{Code: c}) }) {
+		return err
+	}
+	return &query.Error{Code: query.CodeUnavailable, Message: fmt.Sprintf("what became of the call is not known: one try ended with %q, and the last with %q", earlier, err),
+		Hint: "what may be done twice may be sent again, such as a batch with source, run and sequence; of others, look first", Err: earlier}
 }
 
 // never says that a call may not be done twice.
