@@ -101,6 +101,7 @@ func (r *Reader) Without(m []byte) (size int64, err error) {
 type leftOut struct {
 	from  *kept
 	names map[content]string
+	files []int // that are still to be taken
 }
 
 // borrow has the newest snapshot stay while files of it are taken.
@@ -113,17 +114,37 @@ func (s *Store) borrow() (*leftOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &leftOut{k, k.meta.contents()}, nil
+	return &leftOut{from: k, names: k.meta.contents()}, nil
 }
 
-// have takes a file that was not sent from the newest snapshot, by a link, once it was read and
-// is what it must be.
-func (k *Sink) have(file int) error {
-	s, f := k.store, &k.meta.Files[file]
-	name, is := k.left.names[content{f.Size, f.Sum}]
-	if !is {
+// leave notes a file that is not sent, and is to be taken when all that is sent is here: to read it takes time, and
+// whoever sends would wait.
+func (k *Sink) leave(file int) error {
+	f := &k.meta.Files[file]
+	if _, is := k.left.names[content{f.Size, f.Sum}]; !is {
 		return query.Errorf(query.CodeUnavailable, "the file %s was not sent, and is not here any more", f.Name)
 	}
+	k.left.files = append(k.left.files, file)
+	return nil
+}
+
+// have takes the files that were not sent.
+func (k *Sink) have() error {
+	if k.left == nil {
+		return nil
+	}
+	for _, file := range k.left.files {
+		if err := k.haveOne(file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// haveOne takes one from the newest snapshot, by a link, once it was read and is what it must be.
+func (k *Sink) haveOne(file int) error {
+	s, f := k.store, &k.meta.Files[file]
+	name := k.left.names[content{f.Size, f.Sum}]
 	source := path(s.fs, s.fs.PathJoin(s.dir, k.left.from.String(), dataDir), name)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -95,7 +95,7 @@ type taker struct {
 }
 
 // have stands for a file that is there.
-func (x *taker) have(file int) error {
+func (x *taker) leave(file int) error {
 	if f := &x.meta.Files[file]; !bit(x.without, file) || x.files[f.Name] != "" {
 		return fmt.Errorf("%s is sent", f.Name)
 	}

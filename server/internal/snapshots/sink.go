@@ -227,7 +227,10 @@ func (k *Sink) Close() error {
 		return k.err
 	}
 	if k.err == nil && !k.adopted {
-		k.err = about(k.dec.finish(), "receive snapshot %s", k.ID())
+		if k.err = k.dec.finish(); k.err == nil {
+			k.err = k.have()
+		}
+		k.err = about(k.err, "receive snapshot %s", k.ID())
 	}
 	if k.err == nil {
 		k.err = about(k.publish(), "finish snapshot %s", k.ID())

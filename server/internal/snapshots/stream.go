@@ -77,8 +77,8 @@ type receiver interface {
 	// begin is told what follows, the text of META, and the map of what is left out, nil for
 	// nothing. An error ends the stream.
 	begin(m *Meta, text, without []byte) error
-	// have is told of a file that is left out, where its pieces would be.
-	have(file int) error
+	// leave is told of a file that is left out, where its pieces would be.
+	leave(file int) error
 	// piece is given a piece of a file, the pieces of all files in order; a file without
 	// bytes has one. It may change data, which is the decoder's again when it returns.
 	piece(file int, data []byte, last bool) error
@@ -204,7 +204,7 @@ func (d *decoder) next() error {
 	for ; d.file < len(d.meta.Files); d.file, d.at = d.file+1, 0 {
 		f := &d.meta.Files[d.file]
 		if d.left != nil && bit(d.left, d.file) {
-			if err := d.to.have(d.file); err != nil {
+			if err := d.to.leave(d.file); err != nil {
 				return err
 			}
 			continue
