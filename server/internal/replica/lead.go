@@ -62,6 +62,9 @@ const takeOverPause = 20 * time.Millisecond
 // what a leader does until ctx ends.
 func (n *Node) takeOver(ctx context.Context) {
 	term := n.raft.CurrentTerm()
+	var duties sync.WaitGroup
+	defer duties.Wait()
+	duties.Go(func() { n.yield(ctx) }) // from the beginning: without room it may not come to apply anything
 	for n.control(ctx, control{kind: controlTerm}) != nil {
 		if !n.IsLeader() || n.failure() != nil {
 			return
@@ -79,13 +82,10 @@ func (n *Node) takeOver(ctx context.Context) {
 	n.purging.look.Store(true)
 	n.applied.wake()
 	n.cfg.Log.Info("this member leads the cluster", "member", n.id.ID, "term", term)
-	var duties sync.WaitGroup
 	duties.Go(func() { n.checks.ask(ctx) })
 	duties.Go(func() { n.promote(ctx) })
 	duties.Go(func() { n.tick(ctx) })
-	duties.Go(func() { n.yield(ctx) })
 	duties.Go(func() { n.keepVersions(ctx) })
-	duties.Wait()
 }
 
 // tickEvery is how often a leader looks whether a day has begun in which nothing was written.

@@ -275,6 +275,9 @@ func (n *Node) Transfer(ctx context.Context, id string) error {
 	}
 	defer n.members.release()
 	if id == "" {
+		id = n.successor() // which has room; where nobody has, Raft chooses
+	}
+	if id == "" {
 		if !slices.ContainsFunc(n.servers(), func(s raft.Server) bool { return s.ID != n.id.server() && isVoter(s) && n.answers(s.ID) }) {
 			return &query.Error{Code: query.CodeConflict, Message: "there is no other member that votes and answers", Hint: "kanta cluster status says who there is"}
 		}

@@ -129,19 +129,24 @@ func (n *Node) mayPropose() error {
 	return short
 }
 
-// crowded reports whether so many of those who vote have no room that the others are no majority. Who does not
-// say so counts as one that has.
+// crowded reports whether so many of those who vote have no room, or do not answer, that the others are no majority.
+// As long as nobody has said that it has no room, nobody is counted who does not answer: then there is no hurry.
 func (n *Node) crowded() bool {
-	votes, full := 0, 0
+	votes, full, silent := 0, 0, 0
 	for _, s := range n.servers() {
 		if !isVoter(s) {
 			continue
 		}
-		if votes++; s.ID != n.id.server() && n.wire.contact(s.ID).full {
+		votes++
+		switch {
+		case s.ID == n.id.server():
+		case n.wire.contact(s.ID).full:
 			full++
+		case !n.answers(s.ID):
+			silent++
 		}
 	}
-	return votes > 0 && votes-full <= votes/2
+	return full > 0 && votes-full-silent <= votes/2
 }
 
 // successor returns the name of the member that should lead in place of this one, whose disk is nearly
@@ -175,12 +180,33 @@ func (n *Node) yield(ctx context.Context) {
 		}
 		if id := n.successor(); id != "" {
 			n.cfg.Log.Warn("another member is to lead, because the disk of this one is nearly full", "member", n.id.ID, "other", id)
-			if err := n.Transfer(ctx, id); err != nil && ctx.Err() == nil {
+			if err := n.handTo(ctx, id); err != nil && ctx.Err() == nil {
 				n.cfg.Log.Warn("the other member does not lead yet", "other", id, "error", err)
 				not = time.Now().Add(yieldPause)
 			}
 		}
 	}
+}
+
+// handTo has a member lead. Unlike [Node.Transfer] it waits for nothing that waits for room: neither for a change of the
+// members, nor until this member has applied what it needs to lead.
+func (n *Node) handTo(ctx context.Context, id string) error {
+	for _, s := range n.servers() {
+		if name, _ := memberOf(s.ID); name != id {
+			continue
+		}
+		done := make(chan error, 1)
+		go func() { done <- n.raft.LeadershipTransferToServer(s.ID, s.Address).Error() }()
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.stopped:
+			return stopped(n.failure())
+		}
+	}
+	return query.Errorf(query.CodeUnknownName, "there is no member %q", id)
 }
 
 // applyEntries has the store decide entries. Where it has no room they wait: they are committed, so the others

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/kantadb/kanta/query"
 )
 
@@ -146,6 +148,32 @@ func TestFullWhileApplied(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFullElected has a member lead that cannot apply anything for want of room: it does not keep the others from going on.
+func TestFullElected(t *testing.T) {
+	filling(t, func(t *testing.T, c *cluster) {
+		l, m := c.leader(), c.other()
+		<-time.After(2 * roomEvery)
+		_ = m.node.Room() // it has just looked
+		m.room(-1 << 20)
+		c.must(c.apply(increment(t, "p0", 2)))
+		c.eventually("entries wait", func() bool {
+			m.node.disk.mu.Lock()
+			defer m.node.disk.mu.Unlock()
+			return m.node.disk.behind
+		})
+		id := m.node.Identity()
+		c.must(l.node.raft.LeadershipTransferToServer(id.server(), raft.ServerAddress(id.Raft)).Error())
+		c.eventually("it is elected", m.node.IsLeader)
+		c.must(c.apply(increment(t, "p0", 3)))
+		if c.leader() == m {
+			t.Error("it still leads")
+		}
+		m.disk.Limit(0)
+		c.agree()
+		c.sums(3)
+	})
 }
 
 // TestFullLeader fills the disk of the leader: another one leads, without an error that a client sees.
