@@ -37,6 +37,9 @@ const (
 	// purgeYields is how long a member leaves the log as it is while another one needs it, behind a snapshot that it
 	// is sent: cut, it would have to be sent another one. It bounds how long who was erased stays in the log.
 	purgeYields = 15 * time.Minute
+	// purgeWaits is how long the leader waits for members who answer and do not say that they have purged: one whose
+	// disk fails, or whose store still has something, never does.
+	purgeWaits = 2 * purgeYields
 )
 
 // purging is what this member has purged: its store, its snapshots and its log have nothing of those any more who
@@ -54,6 +57,12 @@ func (p *purging) upTo() query.Position {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.done
+}
+
+func (p *purging) found(hits string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hits = hits
 }
 
 func (p *purging) problem() string {
@@ -121,7 +130,7 @@ func (n *Node) askPurge(ctx context.Context, db *engine.DB) (query.Position, err
 
 // Purge has every member remove from its files what they hold of people who were erased: from its store, its
 // snapshots and its log. It returns when all those have that answer; who does not is in the receipt's Missing, and
-// does it when it is back, without being asked again. The receipt is that of this member's store, nil if there
+// does it when it is back, without being asked again, and so is who has not come to it in half an hour. The receipt is that of this member's store, nil if there
 // was nothing to purge anywhere. It fails with [query.CodeNotLeader] where another leads.
 func (n *Node) Purge(ctx context.Context, progress func(what string)) (*query.Receipt, error) {
 	if _, err := n.leading(ctx); err != nil {
@@ -137,6 +146,9 @@ func (n *Node) Purge(ctx context.Context, progress func(what string)) (*query.Re
 	receipt, err := db.Purge(ctx, progress)
 	if err != nil {
 		return nil, err
+	}
+	if receipt != nil && receipt.Hits == 0 {
+		n.purging.found("") // what an earlier one has found is gone
 	}
 	want, err := n.askPurge(ctx, db)
 	if err != nil || want == (query.Position{}) {
@@ -189,8 +201,8 @@ func (n *Node) awaitPurged(ctx context.Context, want query.Position, progress fu
 			return nil, n.notLeader() // whoever leads goes on with it
 		case len(busy) == 0:
 			return silent, nil
-		case n.purging.problem() != "":
-			return append(silent, busy...), nil // this one's receipt says why
+		case n.purging.problem() != "", time.Since(began) > purgeWaits:
+			return append(silent, busy...), nil // this one's receipt says why, or the status of the others
 		}
 		progress("waiting for the log and the snapshots of " + strings.Join(busy, ", "))
 		select {
@@ -258,9 +270,7 @@ func (n *Node) purge(ctx context.Context, db *engine.DB, want query.Position) er
 	if last != nil && last.Hits > 0 {
 		hits = fmt.Sprintf("its store still has something of people who were erased, in %d places: kanta erase receipts", last.Hits)
 	}
-	n.purging.mu.Lock()
-	n.purging.hits = hits
-	n.purging.mu.Unlock()
+	n.purging.found(hits)
 	if hits != "" {
 		return query.Errorf(query.CodeCorrupt, "%s", hits)
 	}
@@ -284,8 +294,11 @@ func (n *Node) purgeLog(ctx context.Context, index uint64) error {
 	if err != nil {
 		return err
 	}
-	_, id := n.snaps.Newest()
-	if err := waitUntil(ctx, func() bool { return n.snaps.Alone(id) }); err != nil { // an older one may be on its way to another member
+	alone := func() bool { // an older one may be on its way to another member; and a newer one may come meanwhile
+		_, id := n.snaps.Newest()
+		return n.snaps.Alone(id)
+	}
+	if err := waitUntil(ctx, alone); err != nil {
 		return err
 	}
 	return n.logs.Purge(ctx, index+1)

@@ -207,6 +207,9 @@ func (n *Node) raise(ctx context.Context, asked bool) (v query.ClusterVersion, e
 	}
 	defer n.members.release()
 	v = db.ClusterVersion()
+	if !asked && n.held() { // meanwhile
+		return v, nil
+	}
 	to, missing := n.reachable(v.Number)
 	switch {
 	case to > v.Number:
@@ -233,25 +236,35 @@ func (n *Node) Upgrade(ctx context.Context, hold bool) (query.ClusterVersion, er
 	if db == nil {
 		return query.ClusterVersion{}, errNoStore()
 	}
-	if held := n.held(); held != hold {
-		b := batch.New()
-		if hold {
-			b.PutDocument(holdName, []byte("{}"))
-		} else {
-			b.DropDocument(holdName)
-		}
-		raw, err := b.Encode()
-		if err == nil {
-			_, err = db.Apply(ctx, raw)
-		}
-		if err != nil {
-			return query.ClusterVersion{}, err
-		}
+	if err := n.hold(ctx, db, hold); err != nil {
+		return query.ClusterVersion{}, err
 	}
 	if hold {
 		return db.ClusterVersion(), nil
 	}
 	return n.raise(ctx, true)
+}
+
+// hold notes whether the version is to stay as it is; nothing is raised meanwhile.
+func (n *Node) hold(ctx context.Context, db *engine.DB, hold bool) error {
+	if err := n.change(ctx); err != nil {
+		return err
+	}
+	defer n.members.release()
+	if n.held() == hold {
+		return nil
+	}
+	b := batch.New()
+	if hold {
+		b.PutDocument(holdName, []byte("{}"))
+	} else {
+		b.DropDocument(holdName)
+	}
+	raw, err := b.Encode()
+	if err == nil {
+		_, err = db.Apply(ctx, raw)
+	}
+	return err
 }
 
 // mayJoin refuses a member whose build does not know the version in force.
