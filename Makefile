@@ -17,7 +17,7 @@ KANTA  = $(BUILD)/kanta$$($(GO) env GOEXE)
 # missing ends a recipe's line: a named skip, or a failure in CI.
 missing = if [ "$$CI" = true ]; then echo "$@: $(1) is missing"; exit 1; else echo "$@: skipped, $(1) is missing"; fi
 
-.PHONY: help build test cluster-test cluster-short cluster-canary cluster-net cluster-upgrade test-s3 test-e2e race rot hostile lint tidy proto proto-check proto-breaking fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
+.PHONY: help build test cluster-test cluster-short cluster-canary cluster-net cluster-upgrade trial test-s3 test-e2e race rot hostile lint tidy proto proto-check proto-breaking fuzz crash crash-short crash-canary bench bench-smoke soak bench-duckdb demo clean
 
 help:
 	@echo 'make build        the command, in $(BUILD)/kanta'
@@ -39,6 +39,7 @@ help:
 	@echo 'make cluster-net  a cluster of processes in network namespaces, to which everything happens (some ten minutes; needs Linux, root and'
 	@echo '                  iproute2); KANTA_NET=cut,kill names scenes, KANTA_SEED repeats a run'
 	@echo 'make cluster-upgrade  members change to other builds one after another, while clients write and ask (builds three programs; needs the history of git)'
+	@echo 'make trial        a store whose builds know other versions of a cluster'
 	@echo 'make crash-canary bugs that are planted turn their tests red'
 	@echo 'make bench        all benchmarks'
 	@echo 'make bench-smoke  every benchmark once, and some seconds of the mixed load'
@@ -131,12 +132,15 @@ cluster-net:
 	KANTA_NET=$(or $(KANTA_NET),all) $(GOTEST) -count=1 -timeout 3h -v -run '^TestClusterNet$$' ./cmd/kanta
 
 # Versions of the cluster: what the tag trial adds to this tree, and the builds of before.
-cluster-upgrade:
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m -tags trial -run '^Test(RaiseVersion|Versions|UnknownVersion)$$' ./engine
+trial:
+	$(GOTEST) -count=1 -timeout 10m -tags trial -run '^Test(RaiseVersion|Versions|UnknownVersion)$$' ./engine
+
+cluster-upgrade: trial
 	CGO_ENABLED=0 KANTA_UPGRADE=1 $(GO) test -count=1 -timeout 20m -run '^TestUpgrade$$' -v ./cmd/kanta
 
 crash crash-short:
 	KANTA_CRASH=$(if $(filter crash,$@),$(CRASHES),5000) $(GOTEST) -count=1 -timeout 180m -v -run '^Test(Crash|Error|ReplicaCrash)Points$$' ./engine
+	$(if $(filter crash,$@),KANTA_LONG=1 $(GOTEST) -count=1 -timeout 180m -run '^Test(Crash|Cases)$$' ./engine)
 
 # Each planted bug (see engine/internal/canary) and the test that must turn red.
 CANARIES = position=TestCrashPoints export=TestExportModel import=TestExportActs backup=TestBackupUnderWrites restore=TestCrashInRestore \

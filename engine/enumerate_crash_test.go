@@ -98,7 +98,7 @@ func TestCrashPoints(t *testing.T) {
 	seed := seedOf(t, long)
 	var runs []*crashing
 	total := 0
-	all, whole := chosen()
+	all, whole := chosen(t)
 	for _, s := range all {
 		c, err := s.crashing(seed, nil)
 		must(t, err)

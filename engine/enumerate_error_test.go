@@ -125,7 +125,7 @@ func TestErrorPoints(t *testing.T) {
 	if !long { // make crash-short has more of them
 		stride, least = 3*stride, least/3
 	}
-	all, whole := chosen()
+	all, whole := chosen(t)
 	for i, s := range all {
 		for k, tr := range troubles() {
 			switch name := fmt.Sprintf("%s, %s", s.name, tr.name); {

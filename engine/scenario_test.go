@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -136,14 +137,20 @@ func scenarios() []scenario {
 	}
 }
 
-// chosen are all scenarios, or the one that KANTA_SCENARIO names; then a run may be void.
-func chosen() (out []scenario, all bool) {
+// chosen are all scenarios, or the one that KANTA_SCENARIO names; then a run may be void. The name of the scenario of
+// replicas, which is another test's, names none of these.
+func chosen(t *testing.T) (out []scenario, all bool) {
+	t.Helper()
 	out = scenarios()
 	name := os.Getenv("KANTA_SCENARIO")
 	if name == "" {
 		return out, true
 	}
-	return slices.DeleteFunc(out, func(s scenario) bool { return s.name != name }), false
+	out = slices.DeleteFunc(out, func(s scenario) bool { return s.name != name })
+	if len(out) == 0 && name != "replicas" {
+		t.Fatalf("KANTA_SCENARIO=%s names no scenario", name)
+	}
+	return out, false
 }
 
 func scenarioSchema(b *batch.Builder, _ int) {

@@ -89,7 +89,7 @@ func (u *upgrade) build() {
 	root, err := filepath.Abs("../..")
 	u.must(err)
 	if out, err := exec.CommandContext(u.t.Context(), "git", "-C", root, "rev-parse", "-q", "--verify", beforeVersions+"^{commit}").CombinedOutput(); err != nil {
-		u.t.Skipf("the commit %s, from which clusters are upgraded, is not here: %v %s", beforeVersions, err, out)
+		u.t.Fatalf("the commit %s, from which clusters are upgraded, is not here: %v %s", beforeVersions, err, out)
 	}
 	if built := os.Getenv(upgradeVariable); filepath.IsAbs(built) {
 		u.before, u.now, u.next = filepath.Join(built, "before"), filepath.Join(built, "now"), filepath.Join(built, "next")
