@@ -43,8 +43,11 @@ func (db *DB) CheckpointTo(ctx context.Context, dir string) (c Checkpoint, err e
 	}
 	defer end()
 	files, making := db.opt.FS, dir+makingSuffix
-	if _, err := files.Stat(dir); err == nil {
+	switch _, err := files.Stat(dir); {
+	case err == nil:
 		return c, &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%s is there already", dir), Hint: "name a directory that is not there"}
+	case !errors.Is(err, fs.ErrNotExist):
+		return c, given(ctx, fmt.Errorf("make a checkpoint: %w", err))
 	}
 	if err := files.RemoveAll(making); err != nil {
 		return c, given(ctx, fmt.Errorf("make a checkpoint: %w", err))

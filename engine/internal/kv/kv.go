@@ -671,10 +671,9 @@ func (s *Store) removeLeftovers() error {
 	if err := s.RemoveCheckpoint(); err != nil {
 		return err
 	}
-	if name := s.fs.PathJoin(s.home, replacedFile); exists(s.fs, name) {
-		if err := s.fs.Remove(name); err != nil {
-			return diskError("remove "+name, err)
-		}
+	name := s.fs.PathJoin(s.home, replacedFile)
+	if err := s.fs.Remove(name); err != nil && !isNotExist(err) {
+		return diskError("remove "+name, err)
 	}
 	names, err := s.fs.List(s.dir)
 	if err != nil {

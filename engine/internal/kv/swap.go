@@ -25,11 +25,11 @@ const (
 // Replace makes the store in made, which nobody has open, the one in dir. What was in dir
 // is deleted. A crash leaves the one or the other.
 func Replace(files vfs.FS, made, dir string) error {
-	if _, err := files.Stat(dir); isNotExist(err) {
-		if err := errors.Join(files.Rename(made, dir), SyncDir(files, files.PathDir(dir))); err != nil {
-			return diskError("move the store to "+dir, err)
-		}
-		return nil
+	switch _, err := files.Stat(dir); {
+	case isNotExist(err):
+		return diskError("move the store to "+dir, errors.Join(files.Rename(made, dir), SyncDir(files, files.PathDir(dir))))
+	case err != nil: // it may be there
+		return diskError("replace "+dir, err)
 	}
 	if err := Unused(files, dir); err != nil {
 		return err
@@ -40,8 +40,11 @@ func Replace(files vfs.FS, made, dir string) error {
 	}
 	old, parent := dir+replacedSuffix, files.PathDir(dir)
 	if err = finishSwap(files, dir); err == nil {
-		if exists(files, old) {
+		switch _, err := files.Stat(old); {
+		case err == nil:
 			return &query.Error{Code: query.CodeConflict, Message: fmt.Sprintf("%s is in the way", old), Hint: "see what it is, then move it elsewhere"}
+		case !isNotExist(err):
+			return diskError("replace "+dir, err)
 		}
 		err = errors.Join(writeFile(files, files.PathJoin(dir, replacedFile), id.ID), SyncDir(files, dir))
 	}
@@ -84,11 +87,6 @@ func Unused(files vfs.FS, dir string) error {
 	return lock.Close() // not kept: some systems rename no directory with an open file
 }
 
-func exists(files vfs.FS, name string) bool {
-	_, err := files.Stat(name)
-	return err == nil
-}
-
 // finishSwap ends what is left of [Replace]: if there is no store in dir, the old one is put
 // back, and if it is the one that was made, the old one is deleted.
 func finishSwap(files vfs.FS, dir string) error {
@@ -101,8 +99,11 @@ func finishSwap(files vfs.FS, dir string) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if _, missing := files.Stat(dir); isNotExist(missing) {
+	switch _, err := files.Stat(dir); {
+	case isNotExist(err):
 		return errors.Join(files.Rename(old, dir), SyncDir(files, files.PathDir(dir)))
+	case err != nil:
+		return err
 	}
 	if id, err := ReadIdentity(files, dir); err != nil || id.ID != strings.TrimSpace(string(by)) {
 		return nil
