@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/kantadb/kanta/engine/internal/faultfs"
-	
+
 	"github.com/kantadb/kanta/query"
 )
 
