@@ -251,7 +251,9 @@
 //
 // # Time
 //
-// Raft's clocks decide when there is an election, and nothing else. How old what a member has may be is
+// Raft's clocks decide when there is an election, and nothing else. Raft (1.8.0) looks every one to two
+// Heartbeats whether it has heard its leader, and who has not looked yet refuses his vote to who has; so a
+// member has its Raft look when a Heartbeat of silence and a random part of a quarter of one have passed. How old what a member has may be is
 // found with clocks too, each compared with itself only. When an entry was received
 // is stamped by who proposed it. What a store shows without a write changes with one thing only:
 // the horizon behind which events are past their retention, which is a day of the last record.

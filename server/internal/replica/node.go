@@ -55,7 +55,8 @@ type Node struct {
 // duties are what a member does by itself.
 type duties struct {
 	sync.WaitGroup
-	end context.CancelFunc
+	end       context.CancelFunc
+	reloading sync.Mutex // held while Raft's configuration is read and changed
 }
 
 // failure is why a member has stopped by itself, once it has.
@@ -153,6 +154,7 @@ func (n *Node) start() {
 	n.duties.end = cancel
 	n.duties.Go(func() { n.watch(ctx) })
 	n.duties.Go(func() { n.upkeep(ctx) })
+	n.duties.Go(func() { n.listen(ctx) })
 	n.duties.Go(func() { n.keepPurged(ctx) })
 }
 

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 const (
 	upkeepEvery   = time.Second      // how often a member looks after itself
 	snapshotPause = 10 * time.Second // after a snapshot that could not be made
+	spread        = 4                // members that miss their leader stand one after the other, within this part of Heartbeat: at the same time none would be elected
 	neededLogs    = 8                // of what the log may grow to, while another member needs it: a snapshot of 10 GB takes minutes, and a member that never gets ready must not fill the disk
 )
 
@@ -81,20 +83,70 @@ func (n *Node) Snapshot() error { return n.snapshot(0) }
 func (n *Node) snapshot(atLeast uint64) error {
 	n.purging.cutting.Lock()
 	defer n.purging.cutting.Unlock()
-	if err := n.raft.ReloadConfig(n.reload(atLeast)); err != nil {
+	if err := n.reload(func(c *raft.ReloadableConfig) { c.TrailingLogs = n.trailing(atLeast) }); err != nil {
 		return err
 	}
 	return n.raft.Snapshot().Error()
 }
 
-// reload is Raft's configuration with as many entries kept as have TrailingBytes, if those that
-// come are as large as those there are, and none up to an index.
-func (n *Node) reload(cut uint64) raft.ReloadableConfig {
-	c := n.raft.ReloadableConfig()
-	c.TrailingLogs = uint64(n.cfg.TrailingBytes / n.entryBytes())
+// trailing is how many entries TrailingBytes are, if those that come are as large as those there are, and
+// none up to an index.
+func (n *Node) trailing(cut uint64) uint64 {
+	keep := uint64(n.cfg.TrailingBytes / n.entryBytes())
 	if cut > 0 {
 		last := n.raft.LastIndex()
-		c.TrailingLogs = min(c.TrailingLogs, last-min(cut, last))
+		keep = min(keep, last-min(cut, last))
 	}
-	return c
+	return keep
+}
+
+// reload changes Raft's configuration.
+func (n *Node) reload(change func(*raft.ReloadableConfig)) error {
+	n.duties.reloading.Lock()
+	defer n.duties.reloading.Unlock()
+	c := n.raft.ReloadableConfig()
+	change(&c)
+	return n.raft.ReloadConfig(c)
+}
+
+// listen has a member that follows stand for election soon after it has not heard its leader for as long as
+// Heartbeat. Raft looks at times of its own, each one to two Heartbeats after the one before, and who is asked for
+// his vote before he has looked refuses: together that takes twice as long. Who stands, and who gets votes, Raft
+// decides as before.
+func (n *Node) listen(ctx context.Context) {
+	begun := time.Now()
+	for {
+		patience := n.cfg.Timing.Heartbeat
+		patience += rand.N(patience / spread)
+		heard := n.raft.LastContact()
+		if heard.Before(begun) {
+			heard = begun
+		}
+		silent := time.Since(heard)
+		if silent >= patience {
+			if n.raft.State() == raft.Follower {
+				n.lookNow()
+			}
+			silent = 0
+		}
+		select {
+		case <-time.After(patience - silent):
+		case <-ctx.Done():
+			return
+		case <-n.stopped:
+			return
+		}
+	}
+}
+
+// lookNow has Raft look now whether it has heard its leader: it does so when its patience is made shorter.
+func (n *Node) lookNow() {
+	for _, more := range []time.Duration{1, -1} {
+		if err := n.reload(func(c *raft.ReloadableConfig) {
+			c.HeartbeatTimeout += more
+			c.ElectionTimeout += more
+		}); err != nil {
+			n.cfg.Log.Warn("raft is not told to look for its leader", "error", err)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"io"
+	"slices"
 	"testing"
 	"time"
 )
@@ -42,6 +43,30 @@ func TestLogNeeded(t *testing.T) {
 			}
 			c.must(source.Close())
 			c.eventually("it is cut", func() bool { return newest() != is })
+		}
+	})
+}
+
+// TestMissed takes the leader away again and again: another one is there soon after the followers have
+// not heard it for as long as they are to wait.
+func TestMissed(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.three()
+		var took []time.Duration
+		for range 9 {
+			old := c.leader()
+			old.isolate(true)
+			from := time.Now()
+			c.eventually("another one leads", func() bool { return c.leader() != nil })
+			took = append(took, time.Since(from))
+			old.isolate(false)
+			c.eventually("who has led follows", func() bool { return !old.node.IsLeader() })
+			c.agree()
+		}
+		slices.Sort(took)
+		t.Logf("%v", took)
+		if h := c.members[0].node.cfg.Timing.Heartbeat; took[0] < h*3/4 || took[4] > h*3/2 || took[8] > 4*h {
+			t.Errorf("it took %v; %v is how long a leader may be silent", took, h)
 		}
 	})
 }
