@@ -168,6 +168,14 @@
 //     the only one left that has what was acknowledged. Raft does not send who is removed more than that
 //     entry, so the leader tells it that it is committed.
 //
+// # Who was away
+//
+// Raft (1.8.0) waits after each failure to send entries twice as long before it tries again, up to 10 s, and nothing ends
+// that wait: who was away for half a minute gets nothing for as long again when it is back, and who joins and is started
+// some time later neither. So the transport does not let Raft count: where a message fails and the member answers nothing
+// else either, it goes on to send that message without its entries, every 50 ms, until there is an answer or this member
+// leads no more. Heartbeats fail as before: by them Raft decides whether it still leads.
+//
 // # A leader's disk
 //
 // Raft (1.8.0) has a leader sync its own log before it sends anything, so a write waits for two disks one after the

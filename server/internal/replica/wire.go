@@ -32,11 +32,11 @@ type wire struct {
 	ending
 
 	screen
-	base  func() uint64          // the last entry that was cut off the log: it was committed, as all before it
-	says  func(term uint64) word // what this member says to others, as the leader of a term
-	span  span                   // the cluster versions that it says it knows
-	leads func(term uint64) bool // it leads, in that term
-	acks  progress               // wakes who waits for answers
+	base func() uint64          // the last entry that was cut off the log: it was committed, as all before it
+	says func(term uint64) word // what this member says to others, as the leader of a term
+	span span                   // the cluster versions that it says it knows
+	acks progress               // wakes who waits for answers
+	standing
 
 	synced  synced // of the member's log
 	backlog backlog
@@ -55,6 +55,12 @@ type wire struct {
 type ending struct {
 	hung      chan struct{}      // closed then: nobody is answered by Raft any more, and no pipeline is opened
 	pipelines map[*pipeline]bool // that are open; under the wire's lock
+}
+
+// standing is how this member stands to the others.
+type standing struct {
+	leads func(term uint64) bool      // it leads, in that term
+	away  func(id raft.ServerID) bool // that is another member, and does not answer
 }
 
 // told is what this member says to others; under the wire's lock.
@@ -119,7 +125,7 @@ type synced interface {
 
 // newWire returns the transport of a member.
 func newWire(n *Node) *wire {
-	w := &wire{Transport: n.cfg.Transport, screen: screen{n.refuse, n.known, n.offered}, base: n.base, says: n.says, leads: n.leadsIn, span: n.span(), synced: n.logs, start: start{rand.Uint64(), time.Now()},
+	w := &wire{Transport: n.cfg.Transport, screen: screen{n.refuse, n.known, n.offered}, base: n.base, says: n.says, standing: standing{n.leadsIn, n.away}, span: n.span(), synced: n.logs, start: start{rand.Uint64(), time.Now()},
 		backlog: backlog{room: n.room, full: n.full}, disk: diskRoom{takes: n.takes, full: n.nearlyFull},
 		in: make(chan raft.RPC), stop: make(chan struct{}), done: make(chan struct{}), peers: map[raft.ServerID]*contact{}, ending: ending{make(chan struct{}), map[*pipeline]bool{}}}
 	go w.relay()

@@ -96,7 +96,7 @@ func (d *deposes) Read(b []byte) (int, error) {
 // further, and no other one is begun.
 func TestDeposedSendsNothing(t *testing.T) {
 	d, to := &deposes{leads: true}, &copies{}
-	w := &wire{Transport: to, peers: map[raft.ServerID]*contact{}, leads: func(term uint64) bool { return term == 7 && d.leads }}
+	w := &wire{Transport: to, peers: map[raft.ServerID]*contact{}, standing: standing{leads: func(term uint64) bool { return term == 7 && d.leads }}}
 	send := func(term uint64) error {
 		return w.InstallSnapshot("n2", "n2:1", &raft.InstallSnapshotRequest{Term: term}, nil, d)
 	}

@@ -167,8 +167,18 @@ func (c *contact) answered(args *raft.AppendEntriesRequest, resp *raft.AppendEnt
 }
 
 // AppendEntries sends entries, or a heartbeat: ten of these come in the time that an election waits, so what is known
-// of others is that fresh. Those that are sent in a pipeline do not come by here, nor are they needed.
+// of others is that fresh. Those that are sent in a pipeline do not come by here, nor are they needed. Entries for a
+// member that is away wait until it is back: see knock.
 func (w *wire) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	err := w.send(id, target, args, resp)
+	if err != nil && !isHeartbeat(args) {
+		return w.knock(id, target, args, resp, err)
+	}
+	return err
+}
+
+// send sends a message, and notes the answer.
+func (w *wire) send(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	said := w.says(args.Term)
 	w.mu.Lock()
 	round, sent := w.round, time.Now()
