@@ -165,38 +165,97 @@ func (r *clusterRun) wiped(ctx context.Context) error {
 		_, err := r.stream(ctx, r.all.Submit, streamOptions{every: r.half(), done: enough.Load})
 		ended <- err
 	}()
-	took, err := r.rejoin(ctx, victim)
+	back, err := r.rejoin(ctx, victim)
 	enough.Store(true)
 	if err := errors.Join(err, <-ended); err != nil {
 		return err
 	}
+	took := back.waited + back.sent + back.log
 	r.add(ClusterFigure{Name: "snapshot that a wiped member was sent at half load", Unit: UnitBytes, Value: float64(size)})
+	r.add(ClusterFigure{Name: "entries of the log behind it, which it was sent as well", Unit: UnitCount, Value: float64(back.entries)})
 	r.add(ClusterFigure{Name: "from its start until it had everything", Unit: UnitTime, Value: float64(took)})
-	r.least("bytes of the snapshot in that time", UnitBytesPerSecond, float64(size)/took.Seconds(), 0, goalCatchUp)
+	r.add(ClusterFigure{Name: "of that, until the snapshot began to be sent", Unit: UnitTime, Value: float64(back.waited)})
+	r.add(ClusterFigure{Name: "of that, until the snapshot was sent and installed", Unit: UnitTime, Value: float64(back.sent)})
+	r.add(ClusterFigure{Name: "of that, until the log was sent and applied", Unit: UnitTime, Value: float64(back.log)})
+	r.add(ClusterFigure{Name: "bytes of the snapshot while it was sent and installed", Unit: UnitBytesPerSecond, Value: float64(size) / back.sent.Seconds()})
+	r.least("bytes of the snapshot in all of the time, its start and the log included", UnitBytesPerSecond, float64(size)/took.Seconds(), 0, goalCatchUp)
 	return r.caughtUp(ctx, victim) // and has a vote
 }
 
+// rejoined is what a member took that began anew, one after the other.
+type rejoined struct {
+	waited  time.Duration // from its start until a snapshot began to be sent to it
+	sent    time.Duration // until that was installed, and its store opened
+	log     time.Duration // until it had applied all that had been acknowledged when the store was there
+	entries uint64        // of the log that it lacked then
+}
+
 // rejoin has a member begin anew and returns how long it took from its start until it had everything.
-func (r *clusterRun) rejoin(ctx context.Context, i int) (time.Duration, error) {
+func (r *clusterRun) rejoin(ctx context.Context, i int) (out rejoined, err error) {
 	m := &r.Members[i]
 	if err := m.Wipe(ctx, r.all); err != nil {
-		return 0, err
+		return out, err
 	}
 	start := time.Now()
 	if err := m.Start(0); err != nil {
-		return 0, err
+		return out, err
 	}
-	c, err := r.Connect(ctx, i)
+	began := time.Now()
+	looks, enough := context.WithCancel(ctx)
+	defer enough()
+	sent := make(chan sending, 1)
+	go func() { sent <- r.sending(looks, m.ID) }()
+	c, err := r.Connect(ctx, i) // it answers nobody until it has a store
 	if err != nil {
-		return 0, err
+		return out, err
 	}
 	defer c.Close()
+	installed := time.Now()
 	p := r.all.Written()
+	enough()
+	s := <-sent
+	if !s.from.IsZero() { // else it took less than a look at it
+		began = s.from
+	}
+	if !s.to.IsZero() { // else it answers sooner than the leader knows
+		installed = s.to
+	}
 	err = eventually(ctx, m.ID+" has everything", func() (bool, error) {
 		err := seen(ctx, c, p)
 		return err == nil, err
 	})
-	return time.Since(start), err
+	return rejoined{began.Sub(start), installed.Sub(began), time.Since(installed), s.entries}, err
+}
+
+// sending is from when until when a snapshot was sent and installed, as the leader sees it; zero: that was not seen.
+type sending struct {
+	span
+	entries uint64 // of the log that the member lacked then
+}
+
+// sending looks, until ctx ends, when a member that has nothing is sent a snapshot, for the first time.
+func (r *clusterRun) sending(ctx context.Context, id string) (out sending) {
+	for ctx.Err() == nil && out.to.IsZero() {
+		s, err := r.all.ClusterStatus(ctx)
+		at := slices.IndexFunc(s.Members, func(m query.ClusterMember) bool { return m.ID == id })
+		if err == nil && at >= 0 {
+			m, now := &s.Members[at], time.Now()
+			switch {
+			case m.SnapshotTotal > 0 && out.from.IsZero():
+				out.from = now
+			case m.SnapshotTotal == 0 && !out.from.IsZero():
+				out.to = now
+			}
+			if m.LastContact >= 0 {
+				out.entries = m.Lag
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(snapshotLook):
+		}
+	}
+	return out
 }
 
 // failover kills whoever leads, again and again.

@@ -27,8 +27,10 @@ and beside the same figures of the cluster stand: how far followers are behind a
 an acknowledgement until the answer of a follower that has seen it; the longest time in which nothing is
 acknowledged while the leader makes a snapshot under full load, for which its member makes one after
 little; how fast a member that has lost its disk has everything again, by the size of the snapshot that it
-is sent, its start included; and how long after kill -9 of the leader a write is acknowledged that began
-then, while other writers write. False elections are those in which no leader was stopped.
+is sent: in all, from the start of its process until it has applied the log as well, and how long each
+part of that takes, of which sending and installing the snapshot is one; and how long after kill -9 of
+the leader a write is acknowledged that began then, while other writers write. That the cluster takes the
+member in, before, is not counted. False elections are those in which no leader was stopped.
 
 All share the processors of the machine, and three logs its disk. Goals are those of two cores;
 missing one is no error. Exit code 1 if too little was done to say anything, or if an acknowledged

@@ -34,7 +34,7 @@ func TestBenchCluster(t *testing.T) {
 			goals++
 		}
 	}
-	if out.Profiles != 1000 || out.Events != 2000 || len(out.Figures) != 19 || embedded != 5 || goals != 9 {
+	if out.Profiles != 1000 || out.Events != 2000 || len(out.Figures) != 24 || embedded != 5 || goals != 9 {
 		t.Errorf("%d figures, %d beside embedded ones, %d with goals: %+v", len(out.Figures), embedded, goals, out)
 	}
 	if _, _, code := c.run("bench", "cluster", "--events", "0"); code != exitUsage {
