@@ -60,6 +60,7 @@ type compactor struct {
 	truncated   uint64 // records below are gone
 	opened      opened
 	firstRecord atomic.Uint64 // truncated, for statistics
+	keepRecords atomic.Bool   // none is deleted: a purge reads what others wrote
 }
 
 // task is something that only the compactor may do.
@@ -600,6 +601,9 @@ func withoutSettled(settled map[schema.AttrID][]*head.Settled, id unitID) map[sc
 
 // truncate deletes the log records that are wholly in the base and the indexes.
 func (c *compactor) truncate(all bool) error {
+	if c.keepRecords.Load() {
+		return nil
+	}
 	low := c.lowest()
 	s := c.db.current.Load()
 	for _, x := range s.Indexes {

@@ -188,6 +188,7 @@ func (db *DB) newPurge(ctx context.Context, progress func(what string)) (*purge,
 // run does all steps. Each finds what is left to do by looking, so that doing it again does
 // no harm; what the later ones could not find any more the second has stored.
 func (p *purge) run(ctx context.Context) error {
+	defer p.db.compactor.keepRecords.Store(false)
 	for _, step := range []struct {
 		what string
 		do   func(context.Context) error
@@ -200,6 +201,7 @@ func (p *purge) run(ctx context.Context) error {
 		{"removing strings", p.removeStrings},
 		{"letting go of the log that is kept for backups", p.letGo},
 		{"waiting for readers", p.awaitReaders},
+		{"keeping the log", p.keepRecords},
 		{"scrubbing files", p.scrub},
 		{"waiting for a backup under way", p.lookAlone},
 	} {
@@ -281,6 +283,14 @@ func (p *purge) awaitReaders(ctx context.Context) error {
 		return query.Errorf(query.CodeInternal, "the log is kept from record %d on, record %d is to go", first, p.newest)
 	}
 	return nil
+}
+
+// keepRecords has the log deleted no further until the purge ends: what others have written
+// since can be in files for as long as it takes to look through them, and is asked for there.
+// When it returns, no record is being deleted.
+func (p *purge) keepRecords(ctx context.Context) error {
+	p.db.compactor.keepRecords.Store(true)
+	return p.db.compactor.have(ctx, func(context.Context) error { return nil })
 }
 
 func (p *purge) scrub(ctx context.Context) error { return p.db.kv.Scrub(ctx, p.progress) }

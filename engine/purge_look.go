@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/kantadb/kanta/engine/batch"
@@ -34,7 +36,7 @@ func (p *purge) look(ctx context.Context) error {
 		return err
 	}
 	for p.receipt.Hits > 0 { // texts of events are many, and seldom shared; and somebody may have written one of the others meanwhile
-		if err := errors.Join(l.living(ctx), l.events(ctx)); err != nil {
+		if err := errors.Join(l.living(ctx), l.events(ctx), l.later(ctx)); err != nil {
 			return err
 		}
 		if !l.leaveOut(secret) {
@@ -153,6 +155,39 @@ func (l *looker) events(ctx context.Context) error {
 					return err
 				}
 			}
+		}
+	}
+	return nil
+}
+
+// later looks through what was written after what is purged, also what its writers have
+// written over since, so that nobody has it: the log has it still. Rows of the erased are not
+// others'; a record that has one is left to the purge that is pending for it.
+func (l *looker) later(ctx context.Context) error {
+	db, newest := l.p.db, l.p.newest
+	erased := map[uint64]bool{}
+	if err := db.kv.Scan(ctx, keys.AllPending(), func(k, _ []byte) (bool, error) {
+		at, _ := keys.ParsePurge(k)
+		erased[at] = true
+		return true, nil
+	}); err != nil {
+		return err
+	}
+	for _, span := range []keys.Span{keys.Records(newest+1, math.MaxUint64), keys.KeptRecords(newest+1, math.MaxUint64)} {
+		if err := db.kv.Scan(ctx, span, func(k, v []byte) (bool, error) {
+			if at := binary.BigEndian.Uint64(k[len(k)-8:]); erased[at] {
+				return true, nil
+			}
+			rec, err := record.Decode(v)
+			if err != nil {
+				return false, err
+			}
+			l.note(v)
+			payload, err := batch.Payload(rec.Batch)
+			l.note(payload)
+			return err == nil, err
+		}); err != nil {
+			return err
 		}
 	}
 	return nil
