@@ -60,7 +60,6 @@ type compactor struct {
 	truncated   uint64 // records below are gone
 	opened      opened
 	firstRecord atomic.Uint64 // truncated, for statistics
-	keepRecords atomic.Bool   // none is deleted: a purge reads what others wrote
 }
 
 // task is something that only the compactor may do.
@@ -601,7 +600,7 @@ func withoutSettled(settled map[schema.AttrID][]*head.Settled, id unitID) map[sc
 
 // truncate deletes the log records that are wholly in the base and the indexes.
 func (c *compactor) truncate(all bool) error {
-	if c.keepRecords.Load() {
+	if c.db.purger.keeps.Load() {
 		return nil
 	}
 	low := c.lowest()

@@ -26,6 +26,7 @@ type purger struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	done    chan struct{}         // the background has ended
+	keeps   atomic.Bool           // no record of the log is deleted: a purge reads what others wrote
 	unknown atomic.Pointer[error] // why a group was lost that takes rows of the quarantine away, or is in the ledger
 }
 
@@ -188,7 +189,7 @@ func (db *DB) newPurge(ctx context.Context, progress func(what string)) (*purge,
 // run does all steps. Each finds what is left to do by looking, so that doing it again does
 // no harm; what the later ones could not find any more the second has stored.
 func (p *purge) run(ctx context.Context) error {
-	defer p.db.compactor.keepRecords.Store(false)
+	defer p.db.purger.keeps.Store(false)
 	for _, step := range []struct {
 		what string
 		do   func(context.Context) error
@@ -289,7 +290,7 @@ func (p *purge) awaitReaders(ctx context.Context) error {
 // since can be in files for as long as it takes to look through them, and is asked for there.
 // When it returns, no record is being deleted.
 func (p *purge) keepRecords(ctx context.Context) error {
-	p.db.compactor.keepRecords.Store(true)
+	p.db.purger.keeps.Store(true)
 	return p.db.compactor.have(ctx, func(context.Context) error { return nil })
 }
 
